@@ -1,0 +1,57 @@
+// Package lifetime knows when sandboxes end: it parses durations and keeps deadlines.
+//
+// It uses the standard library only, so its tests run in virtual time.
+package lifetime
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Duration is a time.Duration that reads and writes as text, "90s", "1h30m" or "7d", in the configuration and in the API.
+type Duration time.Duration
+
+const day = 24 * time.Hour
+
+// ParseDuration reads what time.ParseDuration reads, and whole days ("7d") too.
+func ParseDuration(s string) (Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseInt(days, 10, 64)
+		if err != nil || n < 0 || n > int64(math.MaxInt64/day) {
+			return 0, fmt.Errorf("duration %q: days must be a whole number, as in \"7d\"", s)
+		}
+		return Duration(time.Duration(n) * day), nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("duration %q: want a number and a unit, as in \"90s\", \"1h30m\" or \"7d\"", s)
+	}
+	return Duration(d), nil
+}
+
+// Std returns d as the standard library's type.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// String writes whole days as days and all else as time.Duration does.
+func (d Duration) String() string {
+	if std := time.Duration(d); std > 0 && std%day == 0 { // no negative days: ParseDuration does not read them
+		return strconv.FormatInt(int64(std/day), 10) + "d"
+	}
+	return time.Duration(d).String()
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := ParseDuration(string(text))
+	if err != nil {
+		return err
+	}
+	*d = parsed
+	return nil
+}
