@@ -1,0 +1,185 @@
+package configs
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The most that may be configured, to catch slips such as "60h" for "60s".
+const (
+	maxTimeout  = time.Hour
+	maxWait     = 24 * time.Hour
+	maxLifetime = 365 * 24 * time.Hour
+	maxStarts   = 1024
+	maxPool     = 10000
+)
+
+var (
+	namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62})$`)
+	modePattern = regexp.MustCompile(`^0?[0-7]{3}$`)
+)
+
+const nameRule = "want 1 to 63 lower-case letters, digits and dashes, not a dash first"
+
+// Validate checks all values and joins every fault, each as FILE:LINE: KEY: what is wrong and what is allowed. The file and
+// line are left out of a Config that was not read from a file.
+func (c Config) Validate() error {
+	found := &faults{places: c.places}
+	c.check(found)
+	return found.err()
+}
+
+// check adds to found what is wrong with the values. Of a file in another format only that is worth saying.
+func (c Config) check(found *faults) {
+	if found.broken {
+		return
+	}
+	if c.Version != Version {
+		found.list = nil
+		found.add("version", "format %d, but this sandpoold reads only %d", c.Version, Version)
+		return
+	}
+	if !namePattern.MatchString(c.Region) {
+		found.add("region", "%q: %s", c.Region, nameRule)
+	}
+	c.Daemon.check(found)
+	c.Containerd.check(found)
+	c.Runsc.check(found)
+	c.Limits.check(found)
+	c.checkTemplates(found)
+	c.checkPools(found)
+}
+
+func (d Daemon) check(found *faults) {
+	found.socket("daemon.socket", d.Socket)
+	found.absolute("daemon.state_dir", d.StateDir)
+	if !modePattern.MatchString(d.SocketMode) {
+		found.add("daemon.socket_mode", `%q: want an octal mode, as in "0660"`, d.SocketMode)
+	}
+	found.oneOf("daemon.on_stop", d.OnStop, OnStopKeep, OnStopRemove)
+	found.oneOf("daemon.log_level", d.LogLevel, "debug", "info", "warn", "error")
+	found.oneOf("daemon.log_format", d.LogFormat, "text", "json")
+}
+
+func (c Containerd) check(found *faults) {
+	found.socket("containerd.address", c.Address)
+	found.identifier("containerd.namespace", c.Namespace)
+	found.identifier("containerd.snapshotter", c.Snapshotter)
+	found.duration("containerd.connect_timeout", c.ConnectTimeout, 1, maxTimeout)
+}
+
+func (r Runsc) check(found *faults) {
+	if r.Path == "" || strings.Contains(r.Path, "/") {
+		found.absolute("runsc.path", r.Path)
+	}
+	if !filepath.IsAbs(r.Shim) {
+		found.identifier("runsc.shim", r.Shim)
+	}
+	found.absolute("runsc.init", r.Init)
+	found.duration("runsc.canary_timeout", r.CanaryTimeout, 1, maxTimeout)
+	r.Platform.check(found)
+}
+
+func (p Platforms) check(found *faults) {
+	const key = "runsc.platform"
+	if len(p) == 0 {
+		found.add(key, "empty list: want at least one name")
+	}
+	if len(p) > 1 && slices.Contains(p, PlatformAuto) {
+		found.add(key, "%q in a list: it stands alone", PlatformAuto)
+	}
+	for i, name := range p {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		found.oneOf(at, name, "systrap", "kvm", "ptrace", PlatformAuto)
+		if slices.Contains(p[:i], name) {
+			found.add(at, "%q: named twice", name)
+		}
+	}
+}
+
+func (l Limits) check(found *faults) {
+	found.duration("limits.start_timeout", l.StartTimeout, 1, maxTimeout)
+	found.duration("limits.pause_timeout", l.PauseTimeout, 1, maxTimeout)
+	found.duration("limits.kill_timeout", l.KillTimeout, 1, maxTimeout)
+	found.number("limits.starts", l.Starts, 0, maxStarts)
+	if found.duration("limits.max_wait", l.MaxWait, 0, maxWait) {
+		found.duration("limits.claim_wait", l.ClaimWait, 0, l.MaxWait.Std())
+	}
+	if found.duration("limits.max_lifetime", l.MaxLifetime, 1, maxLifetime) {
+		found.duration("limits.lifetime", l.Lifetime, 1, l.MaxLifetime.Std())
+	}
+}
+
+func (c Config) checkTemplates(found *faults) {
+	if len(c.Templates) == 0 {
+		found.add("templates", "none: want at least one")
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Templates)) {
+		key := join("templates", name)
+		if !namePattern.MatchString(name) {
+			found.add(key, "name: %s", nameRule)
+		}
+		c.Templates[name].check(key, found)
+	}
+}
+
+func (t Template) check(key string, found *faults) {
+	path, isFile := strings.CutPrefix(t.Image, FileScheme)
+	switch {
+	case t.Image == "":
+		found.add(join(key, "image"), "missing: want a reference or %s and an absolute path", FileScheme)
+	case strings.ContainsAny(t.Image, " \t\n\x00"):
+		found.add(join(key, "image"), "%q: has a space in it", t.Image)
+	case isFile && !filepath.IsAbs(path):
+		found.add(join(key, "image"), "%q: want %s and an absolute path", t.Image, FileScheme)
+	}
+	t.checkCommand(join(key, "command"), found)
+	t.checkEnv(join(key, "env"), found)
+}
+
+func (t Template) checkCommand(key string, found *faults) {
+	switch {
+	case len(t.Command) == 0:
+	case t.ImageCommand:
+		found.add(key, "given together with image_command = true: want one of them")
+	case t.Command[0] == "":
+		found.add(key, "the first item is empty: want a program")
+	}
+	for i, arg := range t.Command {
+		if strings.Contains(arg, "\x00") {
+			found.add(fmt.Sprintf("%s[%d]", key, i), "%q: has a NUL in it", arg)
+		}
+	}
+}
+
+func (t Template) checkEnv(key string, found *faults) {
+	seen := map[string]bool{}
+	for i, entry := range t.Env {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		name, _, ok := strings.Cut(entry, "=")
+		switch {
+		case !ok || name == "" || strings.Contains(entry, "\x00"):
+			found.add(at, "%q: want KEY=VALUE", entry)
+		case seen[name]:
+			found.add(at, "%q: %s is set twice", entry, name)
+		}
+		seen[name] = true
+	}
+}
+
+func (c Config) checkPools(found *faults) {
+	for _, name := range slices.Sorted(maps.Keys(c.Pools)) {
+		key, pool := join("pools", name), c.Pools[name]
+		if _, ok := c.Templates[name]; !ok {
+			found.add(key, "no template %q: a pool is named after its template", name)
+		}
+		if found.number(join(key, "max"), pool.Max, 1, maxPool) {
+			found.number(join(key, "target"), pool.Target, 0, pool.Max)
+		}
+	}
+}

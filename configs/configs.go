@@ -1,0 +1,171 @@
+// Package configs reads sandpoold's configuration: defaults, then the file, then checks that report every fault at once.
+package configs
+
+import (
+	_ "embed" // for Sample
+	"io/fs"
+	"log/slog"
+	"strconv"
+	"time"
+
+	"sandpool/lifetime"
+)
+
+// Version is the newest configuration format that this package reads.
+const Version = 1
+
+// Sample is a configuration file with every key, its default and what it means.
+//
+//go:embed sandpoold.toml
+var Sample string
+
+// Config is the daemon's configuration. Default or Load make a usable one.
+type Config struct {
+	Version    int                 `toml:"version"`
+	Region     string              `toml:"region"` // first half of a pool's name
+	Daemon     Daemon              `toml:"daemon"`
+	Containerd Containerd          `toml:"containerd"`
+	Runsc      Runsc               `toml:"runsc"`
+	Limits     Limits              `toml:"limits"`
+	Templates  map[string]Template `toml:"templates"`
+	Pools      map[string]Pool     `toml:"pools"` // by their template's name
+
+	places places
+}
+
+// Daemon is how the daemon itself runs.
+type Daemon struct {
+	Socket      string `toml:"socket"`       // absolute path
+	SocketMode  string `toml:"socket_mode"`  // octal; see Mode
+	SocketGroup string `toml:"socket_group"` // name or number; empty leaves the daemon's own
+	StateDir    string `toml:"state_dir"`    // absolute path
+	OnStop      string `toml:"on_stop"`      // OnStopKeep or OnStopRemove
+	LogLevel    string `toml:"log_level"`    // see Level
+	LogFormat   string `toml:"log_format"`   // "text" or "json"
+}
+
+// What a stopping daemon does with its sandboxes.
+const (
+	OnStopKeep   = "keep"
+	OnStopRemove = "remove"
+)
+
+// Mode returns the socket's permission bits.
+func (d Daemon) Mode() fs.FileMode {
+	bits, _ := strconv.ParseUint(d.SocketMode, 8, 9) // checked by Validate
+	return fs.FileMode(bits)
+}
+
+// Level returns the least severe level that is logged.
+func (d Daemon) Level() slog.Level {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(d.LogLevel)) // checked by Validate
+	return level
+}
+
+// Containerd is where containerd is and which part of it is the daemon's.
+type Containerd struct {
+	Address        string            `toml:"address"` // absolute path of its socket
+	Namespace      string            `toml:"namespace"`
+	Snapshotter    string            `toml:"snapshotter"`
+	ConnectTimeout lifetime.Duration `toml:"connect_timeout"`
+}
+
+// Runsc is the gVisor runtime and how it is run.
+type Runsc struct {
+	Path          string             `toml:"path"` // a program in PATH or an absolute path
+	Shim          string             `toml:"shim"` // containerd's name of the runtime, or an absolute path
+	Init          string             `toml:"init"` // absolute path on the host
+	Platform      Platforms          `toml:"platform"`
+	CanaryTimeout lifetime.Duration  `toml:"canary_timeout"`
+	Flags         map[string]Setting `toml:"flags"` // by the flag's name, without dashes
+}
+
+// PlatformAuto leaves the choice of the platform to the daemon. It stands alone in Platforms.
+const PlatformAuto = "auto"
+
+// Platforms are names of gVisor platforms in order of preference, or PlatformAuto alone.
+type Platforms []string
+
+// Setting is the value of one runsc flag. Whether runsc knows the flag is for the runtime package to find out.
+type Setting struct {
+	Value string
+	Pos   string // FILE:LINE where it was set, or "built-in default"
+}
+
+// Limits are the deadlines and bounds of the daemon's work.
+type Limits struct {
+	StartTimeout lifetime.Duration `toml:"start_timeout"`
+	PauseTimeout lifetime.Duration `toml:"pause_timeout"`
+	KillTimeout  lifetime.Duration `toml:"kill_timeout"`
+	Starts       int               `toml:"starts"` // sandboxes started at once; 0 means one per processor
+	ClaimWait    lifetime.Duration `toml:"claim_wait"`
+	MaxWait      lifetime.Duration `toml:"max_wait"`
+	Lifetime     lifetime.Duration `toml:"lifetime"`
+	MaxLifetime  lifetime.Duration `toml:"max_lifetime"`
+}
+
+// Template is what runs in a sandbox.
+type Template struct {
+	Image        string   `toml:"image"`         // a reference in containerd's namespace, or FileScheme and an absolute path
+	Command      []string `toml:"command"`       // empty: the sandbox waits
+	ImageCommand bool     `toml:"image_command"` // run the image's own command
+	Env          []string `toml:"env"`           // KEY=VALUE, added to the image's
+}
+
+// FileScheme starts an image that is an archive on the host.
+const FileScheme = "file://"
+
+// Pool is how many sandboxes of the template of its name are kept.
+type Pool struct {
+	Target int `toml:"target"` // sandboxes kept ready
+	Max    int `toml:"max"`    // ready, claimed and starting together
+}
+
+// Default returns the configuration of an empty file.
+func Default() Config {
+	return Config{
+		Version: Version,
+		Region:  "local",
+		Daemon: Daemon{
+			Socket:     "/run/sandpool/sandpool.sock",
+			SocketMode: "0660",
+			StateDir:   "/run/sandpool",
+			OnStop:     OnStopKeep,
+			LogLevel:   "info",
+			LogFormat:  "text",
+		},
+		Containerd: Containerd{
+			Address:        "/run/containerd/containerd.sock",
+			Namespace:      "sandpool",
+			Snapshotter:    "overlayfs",
+			ConnectTimeout: seconds(10),
+		},
+		Runsc: Runsc{
+			Path:          "runsc",
+			Shim:          "io.containerd.runsc.v1",
+			Init:          "/usr/libexec/sandpool/sandpool-init",
+			Platform:      Platforms{"systrap"},
+			CanaryTimeout: seconds(10),
+			Flags:         map[string]Setting{"network": {Value: "none", Pos: "built-in default"}},
+		},
+		Limits: Limits{
+			StartTimeout: seconds(60),
+			PauseTimeout: seconds(10),
+			KillTimeout:  seconds(10),
+			ClaimWait:    seconds(30),
+			MaxWait:      lifetime.Duration(10 * time.Minute),
+			Lifetime:     lifetime.Duration(time.Hour),
+			MaxLifetime:  lifetime.Duration(24 * time.Hour),
+		},
+		Templates: map[string]Template{defaultName: {Image: "sandpool.local/busybox:1"}},
+		Pools:     map[string]Pool{defaultName: defaultPool},
+	}
+}
+
+const defaultName = "default"
+
+// defaultPool also fills the keys that a file's own pools leave out.
+var defaultPool = Pool{Target: 8, Max: 32}
+
+func seconds(n int) lifetime.Duration { return lifetime.Duration(n) * lifetime.Duration(time.Second) }

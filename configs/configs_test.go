@@ -1,0 +1,132 @@
+package configs
+
+import (
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// parse reads text that has no fault.
+func parse(t *testing.T, text string) Config {
+	t.Helper()
+	c, err := Parse("f.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// values is c without where its values came from.
+func values(c Config) Config {
+	c.places = places{}
+	c.Runsc.Flags = maps.Clone(c.Runsc.Flags)
+	for name, setting := range c.Runsc.Flags {
+		c.Runsc.Flags[name] = Setting{Value: setting.Value}
+	}
+	return c
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	if err := Default().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSampleAndEmptyFileAreTheDefaults(t *testing.T) {
+	for name, text := range map[string]string{"sample": Sample, "empty": ""} {
+		if got := values(parse(t, text)); !reflect.DeepEqual(got, values(Default())) {
+			t.Errorf("%s:\n got %+v\nwant %+v", name, got, values(Default()))
+		}
+	}
+}
+
+func TestSampleNamesEveryKey(t *testing.T) {
+	known := findPlaces("", []byte(Sample))
+	var walk func(reflect.Type, string)
+	walk = func(typ reflect.Type, key string) {
+		switch typ.Kind() {
+		case reflect.Struct:
+			for field := range typ.Fields() {
+				if tag := field.Tag.Get("toml"); tag != "" {
+					walk(field.Type, join(key, tag))
+				}
+			}
+		case reflect.Map:
+			if typ.Elem() != reflect.TypeFor[Setting]() {
+				walk(typ.Elem(), join(key, "default"))
+			}
+		default:
+			if !known.has(key) {
+				t.Errorf("the sample leaves out %s", key)
+			}
+		}
+	}
+	walk(reflect.TypeFor[Config](), "")
+}
+
+func TestTemplatesAndPools(t *testing.T) {
+	tests := map[string]struct {
+		text      string
+		templates []string
+		pools     map[string]Pool
+	}{
+		"none":           {"", []string{"default"}, map[string]Pool{"default": {8, 32}}},
+		"pool resized":   {"[pools.default]\nmax = 9", []string{"default"}, map[string]Pool{"default": {8, 9}}},
+		"own template":   {"[templates.go]\nimage = \"x\"", []string{"go"}, map[string]Pool{}},
+		"own default":    {"[templates.default]\nimage = \"x\"", []string{"default"}, map[string]Pool{"default": {8, 32}}},
+		"own pool too":   {"[templates.go]\nimage = \"x\"\n[pools.go]\ntarget = 0", []string{"go"}, map[string]Pool{"go": {0, 32}}},
+		"inline, dotted": {"templates.go = {image = 'x'}\npools.go.max = 8", []string{"go"}, map[string]Pool{"go": {8, 8}}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := parse(t, test.text)
+			if got := slices.Sorted(maps.Keys(c.Templates)); !slices.Equal(got, test.templates) {
+				t.Errorf("templates %v, want %v", got, test.templates)
+			}
+			if !maps.Equal(c.Pools, test.pools) {
+				t.Errorf("pools %v, want %v", c.Pools, test.pools)
+			}
+		})
+	}
+}
+
+func TestRunscFlagsAndPlatform(t *testing.T) {
+	c := parse(t, "[runsc]\nplatform = [\"kvm\", \"systrap\"]\n[runsc.flags]\ndebug = true\nnum-network-channels = 4\noverlay2 = 'none'\n")
+	want := map[string]Setting{
+		"network":              {"none", "built-in default"},
+		"debug":                {"true", "f.toml:4"},
+		"num-network-channels": {"4", "f.toml:5"},
+		"overlay2":             {"none", "f.toml:6"},
+	}
+	if !maps.Equal(c.Runsc.Flags, want) {
+		t.Errorf("flags %v, want %v", c.Runsc.Flags, want)
+	}
+	if !slices.Equal(c.Runsc.Platform, Platforms{"kvm", "systrap"}) {
+		t.Errorf("platform %v", c.Runsc.Platform)
+	}
+}
+
+func TestModeAndLevel(t *testing.T) {
+	d := parse(t, "[daemon]\nsocket_mode = \"600\"\nlog_level = \"warn\"").Daemon
+	if d.Mode() != 0o600 || d.Level() != slog.LevelWarn {
+		t.Errorf("mode %v, level %v", d.Mode(), d.Level())
+	}
+}
+
+func TestLoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "sandpoold.toml")
+	if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), "read configuration: open "+path) {
+		t.Errorf("missing file: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("region = 'eu'\nstart = 1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(path); err == nil || !strings.HasPrefix(err.Error(), path+":2: start: unknown key") {
+		t.Errorf("unknown key: %v", err)
+	}
+}

@@ -1,0 +1,128 @@
+package configs
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestFaults(t *testing.T) {
+	tests := map[string]struct{ text, want string }{
+		"newer format":       {"version = 2\nnew = 1", "f:1: version: format 2, but this sandpoold reads only 1"},
+		"region":             {"region = 'EU'", `f:1: region: "EU": want 1 to 63`},
+		"wrong type":         {"[pools.default]\ntarget = 'many'", "f:2: pools.default.target: is a text, want a whole number"},
+		"fraction":           {"[pools.default]\nmax = 1.5", "f:2: pools.default.max: is a number with a fraction, want a whole number"},
+		"list":               {"[daemon]\nsocket = []", "f:2: daemon.socket: is a list, want a text"},
+		"table for a value":  {"[daemon.socket]\nx = 1", "f:1: daemon.socket: is a table, want a text"},
+		"value for a table":  {"daemon = 3", "f:1: daemon: is a whole number, want a table"},
+		"list of tables":     {"[[pools.default]]\nmax = 8", "f:1: pools.default: is a list, want a table"},
+		"date":               {"region = 2026-01-01", "f:1: region: is a date or time, want a text"},
+		"bare duration":      {"[limits]\nmax_wait = 90", "f:2: limits.max_wait: is a whole number, want a duration in quotes"},
+		"bad duration":       {"[limits]\nmax_wait = '9 days'", `f:2: limits.max_wait: duration "9 days"`},
+		"no time":            {"[limits]\nkill_timeout = '0s'", "f:2: limits.kill_timeout: 0s: want more than 0"},
+		"negative wait":      {"[limits]\nclaim_wait = '-1s'", "f:2: limits.claim_wait: -1s: want no less than 0"},
+		"long timeout":       {"[limits]\nstart_timeout = '60h'", "f:2: limits.start_timeout: 60h0m0s: want at most 1h0m0s"},
+		"wait over the most": {"[limits]\nclaim_wait = '11m'", "f:2: limits.claim_wait: 11m0s: want at most 10m0s"},
+		"lifetime over":      {"[limits]\nlifetime = '7d'", "f:2: limits.lifetime: 7d: want at most 1d"},
+		"starts":             {"[limits]\nstarts = -1", "f:2: limits.starts: -1: want 0 to 1024"},
+		"relative socket":    {"[daemon]\nsocket = 'a.sock'", `f:2: daemon.socket: "a.sock": want an absolute path`},
+		"long socket":        {"[daemon]\nsocket = '/" + strings.Repeat("x", 107) + "'", "f:2: daemon.socket: 108 bytes long"},
+		"mode":               {"[daemon]\nsocket_mode = '0680'", `f:2: daemon.socket_mode: "0680": want an octal mode`},
+		"mode as a number":   {"[daemon]\nsocket_mode = 0o660", "f:2: daemon.socket_mode: is a whole number, want a text"},
+		"on_stop":            {"[daemon]\non_stop = 'kill'", `f:2: daemon.on_stop: "kill": want one of keep, remove`},
+		"level":              {"[daemon]\nlog_level = 'loud'", `f:2: daemon.log_level: "loud": want one of debug`},
+		"format":             {"[daemon]\nlog_format = 'xml'", `f:2: daemon.log_format: "xml": want one of text, json`},
+		"state":              {"[daemon]\nstate_dir = ''", `f:2: daemon.state_dir: "": want an absolute path`},
+		"namespace":          {"[containerd]\nnamespace = 'a b'", `f:2: containerd.namespace: "a b": want letters`},
+		"relative runsc":     {"[runsc]\npath = 'bin/runsc'", `f:2: runsc.path: "bin/runsc": want an absolute path`},
+		"shim":               {"[runsc]\nshim = ''", `f:2: runsc.shim: "": want letters`},
+		"platform":           {"[runsc]\nplatform = 'docker'", `f:2: runsc.platform[0]: "docker": want one of systrap, kvm, ptrace, auto`},
+		"no platform":        {"[runsc]\nplatform = []", "f:2: runsc.platform: empty list"},
+		"platform twice":     {"[runsc]\nplatform = ['kvm', 'kvm']", `f:2: runsc.platform[1]: "kvm": named twice`},
+		"auto in a list":     {"[runsc]\nplatform = ['auto', 'kvm']", `f:2: runsc.platform: "auto" in a list`},
+		"platform of types":  {"[runsc]\nplatform = ['kvm', 3]", "f:2: runsc.platform: item 1 is a whole number, want a text"},
+		"flag":               {"[runsc.flags]\ndebug = 1.5", "f:2: runsc.flags.debug: is a number with a fraction, want a text, true"},
+		"template name":      {"[templates.'a.b']\nimage = 'x'", `f:1: templates."a.b": name: want 1 to 63`},
+		"no image":           {"[templates.go]\nenv = []", "f:1: templates.go.image: missing"},
+		"image of spaces":    {"[templates.go]\nimage = 'a b'", `f:2: templates.go.image: "a b": has a space`},
+		"relative archive":   {"[templates.go]\nimage = 'file://a.tar'", `f:2: templates.go.image: "file://a.tar": want file:// and an absolute path`},
+		"two commands":       {"[templates.go]\nimage = 'x'\nimage_command = true\ncommand = ['a']", "f:4: templates.go.command: given together with image_command"},
+		"empty program":      {"[templates.go]\nimage = 'x'\ncommand = ['']", "f:3: templates.go.command: the first item is empty"},
+		"env":                {"[templates.go]\nimage = 'x'\nenv = [\n'A=',\n'B']", `f:3: templates.go.env[1]: "B": want KEY=VALUE`},
+		"env twice":          {"[templates.go]\nimage = 'x'\nenv = ['A=1', 'A=2']", `f:3: templates.go.env[1]: "A=2": A is set twice`},
+		"pool alone":         {"[pools.go]\nmax = 8", `f:1: pools.go: no template "go"`},
+		"target over max":    {"[pools.default]\ntarget = 40", "f:2: pools.default.target: 40: want 0 to 32"},
+		"empty pool":         {"[pools.default]\nmax = 0", "f:2: pools.default.max: 0: want 1 to 10000"},
+		"syntax":             {"region = 'a'\nversion = = 1", "f:2:11:"},
+		"key twice":          {"region = 'a'\nregion = 'b'", "f:2:1:"},
+		"unknown key":        {"[limits]\nstart = 1", "f:2: limits.start: unknown key: want one of claim_wait, kill_timeout, lifetime, max_lifetime, max_wait, pause_timeout, start_timeout, starts\n2| start = 1\n | ~~~~~"},
+		"unknown table":      {"[limit]\nstart = 1", "f:1: limit: unknown key"},
+		"capital letters":    {"[limits]\nStarts = 1", "f:2: limits.Starts: unknown key: want one of"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse("f", []byte(test.text))
+			if err == nil || !strings.HasPrefix(err.Error(), test.want) {
+				t.Fatalf("got  %v\nwant %s", err, test.want)
+			}
+			if n := len(err.(interface{ Unwrap() []error }).Unwrap()); n != 1 {
+				t.Errorf("%d faults, want 1:\n%v", n, err)
+			}
+		})
+	}
+}
+
+func TestEveryFaultAtOnceInOrder(t *testing.T) {
+	_, err := Parse("f", []byte(`region = "E U"
+[daemon]
+sokcet = "/run/x"
+log_level = 3
+[pools.default]
+target = "many"
+max = -1
+[templates.go]
+image = ""
+`))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	at := 0
+	for _, want := range []string{
+		"f:1: region:", "f:3: daemon.sokcet: unknown", "f:4: daemon.log_level: is a whole", "f:5: pools.default: no template",
+		"f:6: pools.default.target: is a text", "f:7: pools.default.max: -1", "f:9: templates.go.image: missing",
+	} {
+		i := strings.Index(err.Error()[at:], want)
+		if i < 0 {
+			t.Fatalf("no %q after byte %d of\n%v", want, at, err)
+		}
+		at += i
+	}
+}
+
+func TestFaultsOfAConfigMadeInCode(t *testing.T) {
+	c := Default()
+	c.Region = ""
+	c.Pools["default"] = Pool{}
+	want := `pools.default.max: 0: want 1 to 10000` + "\n" + `region: "": ` + nameRule
+	if err := c.Validate(); err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
+// FuzzParse finds no input that panics, and none that parses and is not valid.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{Sample, "", "a", "[daemon]\nx=1", "pools.a = {max = 1}", "[[pools.a]]", "runsc.flags.\"a.b\" = 1", "Region = 'x'\nregion = 'y'", "version = 2"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse("f", data)
+		if err != nil {
+			if err.Error() == "" {
+				t.Error("an error without text")
+			}
+			return
+		}
+		if err := c.Validate(); err != nil {
+			t.Errorf("parsed, but: %v", err)
+		}
+	})
+}

@@ -1,0 +1,105 @@
+package configs
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Load reads the file at path over the defaults and checks it. What a file says and what it leaves out:
+//
+//   - A key that it leaves out has its default, in its own pools too; only a template's image must be given.
+//   - Flags of runsc are added to the default ones.
+//   - Templates replace the default template, and pools the default pool. A file that names no pool keeps the default one as
+//     long as there is a template of that name.
+//
+// The error joins every fault of the file, each as FILE:LINE: KEY: what is wrong and what is allowed. Only a fault of syntax,
+// which has a column too, hides the others.
+func Load(path string) (Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(path, data)
+}
+
+// Parse is Load for a file that was read already; name stands for the file in messages.
+func Parse(name string, data []byte) (Config, error) {
+	c := Default()
+	c.places = findPlaces(name, data)
+	found := &faults{places: c.places}
+	decode(data, &c, found)
+	c.check(found)
+	if err := found.err(); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+// decode reads data into c. It does not leave this to the decoder, which stops at the first value of a wrong type.
+func decode(data []byte, c *Config, found *faults) {
+	var tree map[string]any
+	if err := toml.Unmarshal(data, &tree); err != nil {
+		found.syntax(err)
+		return
+	}
+	fill(reflect.ValueOf(c).Elem(), tree, "", found)
+	if _, ok := c.Templates[defaultName]; !ok && !c.places.has(join("pools", defaultName)) {
+		delete(c.Pools, defaultName)
+	}
+}
+
+// fill puts a value of the file into dst, a part of Config. What the value leaves out stays as it is.
+func fill(dst reflect.Value, value any, key string, found *faults) {
+	isTable := dst.Kind() == reflect.Map || dst.Kind() == reflect.Struct && dst.Type() != reflect.TypeFor[Setting]()
+	if !isTable {
+		if wrong := assign(dst.Addr().Interface(), value, found.places.pos(key)); wrong != "" {
+			found.add(key, "%s", wrong)
+		}
+		return
+	}
+	table, ok := value.(map[string]any)
+	switch {
+	case !ok:
+		found.add(key, "is %s, want a table", describe(value))
+	case dst.Kind() == reflect.Map:
+		fillMap(dst, table, key, found)
+	default:
+		fillStruct(dst, table, key, found)
+	}
+}
+
+func fillStruct(dst reflect.Value, table map[string]any, key string, found *faults) {
+	fields := map[string]reflect.Value{}
+	for field, value := range dst.Fields() {
+		if name := field.Tag.Get("toml"); name != "" {
+			fields[name] = value
+		}
+	}
+	for name, value := range table {
+		if field, ok := fields[name]; ok {
+			fill(field, value, join(key, name), found)
+		} else {
+			found.unknown(join(key, name), slices.Sorted(maps.Keys(fields)))
+		}
+	}
+}
+
+func fillMap(dst reflect.Value, table map[string]any, key string, found *faults) {
+	elem := dst.Type().Elem()
+	if len(table) > 0 && elem != reflect.TypeFor[Setting]() {
+		dst.Set(reflect.MakeMap(dst.Type()))
+	}
+	for name, value := range table {
+		entry := reflect.New(elem).Elem()
+		if pool, ok := reflect.TypeAssert[*Pool](entry.Addr()); ok {
+			*pool = defaultPool
+		}
+		fill(entry, value, join(key, name), found)
+		dst.SetMapIndex(reflect.ValueOf(name), entry)
+	}
+}
