@@ -1,0 +1,271 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/containerd/errdefs"
+)
+
+// The tiers of a claim: how its sandbox came to be running.
+const (
+	TierPaused = "paused" // it waited in the pool
+	TierCold   = "cold"   // the claim waited for its start
+)
+
+// Request asks for a sandbox.
+type Request struct {
+	Template  string
+	Owner     string
+	RequestID string        // may be empty; else claims of one owner with one id are one claim
+	Cold      bool          // take no sandbox of the pool, only one that is started for this claim
+	Wait      time.Duration // how long to wait for a sandbox; 0 takes an available one or none
+	Lifetime  time.Duration // from the hand-out to the end
+}
+
+// Claim is a sandbox in a user's hands.
+type Claim struct {
+	Grant
+	Sandbox   string // container id
+	Pool      string // region:template
+	Template  string
+	State     State // Claimed or Dead
+	Reason    string
+	CreatedAt time.Time // of the sandbox
+}
+
+// errWaitOver is the cause of a claim's context when its wait is over.
+var errWaitOver = errors.New("wait is over")
+
+// waiter is a claim that waits for a sandbox.
+type waiter struct {
+	result chan result // one slot; filled under the controller's mutex, once
+	left   bool        // nobody will read the result
+}
+
+type result struct {
+	sandbox *sandbox
+	err     error
+}
+
+// requestKey names an idempotent claim.
+type requestKey struct{ owner, id string }
+
+// turn is one attempt at an idempotent claim; done is closed when it was granted or failed.
+type turn struct {
+	done  chan struct{}
+	claim string // empty until it is granted
+}
+
+// Claim hands out a sandbox. The second result says that an earlier claim with the same request id was found instead.
+// The claim is on disk before Claim returns; one whose ctx ended meanwhile is taken back.
+// Errors are of errdefs' classes: NotFound for an unknown template, ResourceExhausted for a pool that stayed empty,
+// Unavailable when containerd cannot be reached, AlreadyExists for a request id that was used for another template.
+func (c *Controller) Claim(ctx context.Context, req Request) (Claim, bool, error) {
+	c.mu.Lock()
+	p, ok := c.pools[req.Template]
+	c.mu.Unlock()
+	if !ok {
+		return Claim{}, false, fmt.Errorf("template %q: %w", req.Template, errdefs.ErrNotFound)
+	}
+	if req.RequestID != "" {
+		return c.claimOnce(ctx, p, req)
+	}
+	claim, err := c.grant(ctx, p, req)
+	return claim, false, err
+}
+
+// claimOnce makes claims with one request id one claim: the first does the work, the others wait for it.
+func (c *Controller) claimOnce(ctx context.Context, p *pool, req Request) (Claim, bool, error) {
+	key := requestKey{req.Owner, req.RequestID}
+	for {
+		c.mu.Lock()
+		first, under := c.requests[key]
+		if !under {
+			mine := &turn{done: make(chan struct{})}
+			c.requests[key] = mine
+			c.mu.Unlock()
+			claim, err := c.grant(ctx, p, req)
+			c.endTurn(key, mine, claim, err)
+			return claim, false, err
+		}
+		if s := c.claims[first.claim]; s != nil {
+			claim := s.claim()
+			c.mu.Unlock()
+			if claim.Template != req.Template {
+				return Claim{}, false, fmt.Errorf("request id %q was used for template %q: %w", req.RequestID, claim.Template, errdefs.ErrAlreadyExists)
+			}
+			return claim, true, nil
+		}
+		c.mu.Unlock()
+		select {
+		case <-first.done:
+		case <-ctx.Done():
+			return Claim{}, false, context.Cause(ctx)
+		}
+	}
+}
+
+// endTurn lets those who wait for a turn see how it ended.
+func (c *Controller) endTurn(key requestKey, t *turn, claim Claim, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.claim = claim.ID
+	// The claim may have ended already, and another turn may have begun.
+	if c.requests[key] == t && (err != nil || c.claims[claim.ID] == nil) {
+		delete(c.requests, key)
+	}
+	close(t.done)
+}
+
+// grant gets a sandbox and hands it out. One that fails on the way is doomed and the next is tried.
+func (c *Controller) grant(ctx context.Context, p *pool, req Request) (Claim, error) {
+	waitCtx := ctx
+	if req.Wait > 0 {
+		var cancel context.CancelFunc
+		waitCtx, cancel = context.WithTimeoutCause(ctx, req.Wait, errWaitOver)
+		defer cancel()
+	}
+	for {
+		s, err := c.acquire(waitCtx, p, req)
+		if err != nil {
+			return Claim{}, err
+		}
+		claim, err := c.handOut(ctx, s, req)
+		switch {
+		case err == nil:
+			return claim, nil
+		case context.Cause(ctx) != nil:
+			return Claim{}, context.Cause(ctx)
+		case errdefs.IsUnavailable(err):
+			return Claim{}, err // the next sandbox would be lost in the same way
+		}
+		c.log.Warn("sandbox could not be handed out", "sandbox", s.id, "pool", p.Name, "err", err)
+	}
+}
+
+// acquire reserves a sandbox, waiting for one if there is none.
+func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbox, error) {
+	c.mu.Lock()
+	if c.outage != nil {
+		defer c.mu.Unlock()
+		return nil, c.outage
+	}
+	if s := p.oldest(); s != nil && !req.Cold {
+		err := c.moveLocked(s, Reserved)
+		c.mu.Unlock()
+		c.poke()
+		return s, err
+	}
+	if req.Wait <= 0 || p.failures >= failFast {
+		defer c.mu.Unlock()
+		return nil, p.empty()
+	}
+	w := &waiter{result: make(chan result, 1)}
+	if req.Cold {
+		p.cold = append(p.cold, w)
+	} else {
+		p.waiters = append(p.waiters, w)
+	}
+	c.mu.Unlock()
+	c.poke()
+
+	select {
+	case r := <-w.result:
+		return r.sandbox, r.err
+	case <-ctx.Done():
+		return nil, c.leave(ctx, p, w)
+	}
+}
+
+// leave takes w out of p's queues, gives back what it got at the last moment, and returns why it left.
+func (c *Controller) leave(ctx context.Context, p *pool, w *waiter) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.left = true
+	isW := func(other *waiter) bool { return other == w }
+	p.waiters = slices.DeleteFunc(p.waiters, isW)
+	p.cold = slices.DeleteFunc(p.cold, isW)
+	select {
+	case r := <-w.result:
+		if r.sandbox != nil {
+			c.giveBackLocked(ctx, r.sandbox)
+		}
+	default:
+	}
+	if cause := context.Cause(ctx); !errors.Is(cause, errWaitOver) {
+		return cause
+	}
+	return p.empty()
+}
+
+// giveBackLocked returns a reserved sandbox that nobody used.
+func (c *Controller) giveBackLocked(ctx context.Context, s *sandbox) {
+	if err := c.moveLocked(s, Warming); err != nil {
+		c.log.Error("give back sandbox", "sandbox", s.id, "err", err)
+		return
+	}
+	c.workers.Go(func() { c.settle(context.WithoutCancel(ctx), s) })
+}
+
+// handOut makes the claim durable, resumes the sandbox and enters the claim. s is doomed when any of it fails,
+// and also when ctx ended meanwhile: nobody would ever release it.
+func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Claim, error) {
+	record := s.record
+	record.State = Claimed
+	now := time.Now()
+	record.Grant = Grant{
+		ID: newClaimID(), Owner: req.Owner, RequestID: req.RequestID, Tier: TierCold,
+		ClaimedAt: now, ExpiresAt: now.Add(req.Lifetime),
+	}
+	if s.paused {
+		record.Grant.Tier = TierPaused
+	}
+	detached := context.WithoutCancel(ctx)
+	err := c.backend.Label(detached, s.id, record.Labels())
+	if err == nil && s.paused {
+		err = c.backend.Resume(detached, s.id)
+	}
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case err == nil && s.died != "":
+		err = fmt.Errorf("sandbox died: %s", s.died)
+	case err == nil:
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		err = c.moveLocked(s, Claimed)
+	}
+	if err != nil {
+		c.doomLocked(s, err.Error())
+		return Claim{}, err
+	}
+	s.paused = false
+	s.record = record
+	c.enterLocked(s)
+	return s.claim(), nil
+}
+
+// enterLocked makes the claim of s known by its id and its request id.
+func (c *Controller) enterLocked(s *sandbox) {
+	g := s.record.Grant
+	c.claims[g.ID] = s
+	if key := (requestKey{g.Owner, g.RequestID}); g.RequestID != "" && c.requests[key] == nil {
+		done := make(chan struct{})
+		close(done)
+		c.requests[key] = &turn{done: done, claim: g.ID}
+	}
+	c.deadlines.Set(g.ID, g.ExpiresAt)
+}
+
+func (s *sandbox) claim() Claim {
+	return Claim{
+		Grant: s.record.Grant, Sandbox: s.id, Pool: s.pool.Name, Template: s.pool.Template,
+		State: s.state, Reason: s.record.Reason, CreatedAt: s.record.CreatedAt,
+	}
+}

@@ -1,0 +1,231 @@
+// Package pool keeps warm sandboxes ready, hands them out to claims and takes them back.
+//
+// A Controller owns every sandbox of the host from its first label to its last. One mutex guards what it knows; no
+// call to the backend is ever made under it. One loop, Run, starts and destroys sandboxes; claims only take, label and resume.
+package pool
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+)
+
+// Backend is what the controller asks of the container runtime. Every call has a deadline of the backend's own.
+// A call for a sandbox that does not exist returns an error of errdefs' class NotFound; one that could not
+// reach containerd returns one of class Unavailable.
+type Backend interface {
+	// Start makes the sandbox id from template, labels its container and returns when it runs and is ready.
+	Start(ctx context.Context, id, template string, labels map[string]string) error
+	// Pause and Resume freeze a running sandbox and let it go on.
+	Pause(ctx context.Context, id string) error
+	Resume(ctx context.Context, id string) error
+	// Label writes labels of the sandbox's container durably, leaving its other labels alone.
+	Label(ctx context.Context, id string, labels map[string]string) error
+	// Destroy kills the sandbox and deletes all that belongs to it. A sandbox that does not exist is no error.
+	Destroy(ctx context.Context, id string) error
+}
+
+// Deadlines is told when each claim ends; it calls Controller.Expire then.
+type Deadlines interface {
+	Set(claim string, at time.Time)
+	Remove(claim string)
+}
+
+// Config is one pool of sandboxes that are all alike.
+type Config struct {
+	Name        string // region:template
+	Template    string
+	Target      int    // sandboxes kept available
+	Max         int    // the most that may be available, claimed and warming together
+	Fingerprint string // names all that a sandbox is started from; sandboxes with another one are not adopted into the pool
+}
+
+// Options are the parts a Controller is made of. All fields are required.
+type Options struct {
+	Pools     []Config
+	Backend   Backend
+	Deadlines Deadlines
+	NewID     func() string // a fresh sandbox id, all of one length
+	Starts    int           // the most sandboxes that are started at once
+	Log       *slog.Logger
+}
+
+// Controller owns the host's sandboxes. Make one with New, call Reconcile, then Run.
+type Controller struct {
+	backend   Backend
+	deadlines Deadlines
+	newID     func() string
+	starts    int
+	log       *slog.Logger
+
+	wake    chan struct{}  // one slot: the loop has something to look at
+	workers sync.WaitGroup // goroutines that start, settle and destroy
+
+	mu        sync.Mutex
+	pools     map[string]*pool     // by template
+	sandboxes map[string]*sandbox  // by id
+	claims    map[string]*sandbox  // by claim id; states Claimed and Dead
+	requests  map[requestKey]*turn // idempotent claims, under way and granted
+	outage    error                // containerd cannot be reached; nothing is handed out or started
+	epoch     uint64               // counts changes, so that Reconcile can tell what changed behind its list
+	gone      map[string]uint64    // sandboxes that were forgotten, and at which epoch
+}
+
+// pool is one Config and what goes on in it.
+type pool struct {
+	Config
+	sandboxes map[string]*sandbox
+	waiters   []*waiter // claims for the next sandbox that is ready, oldest first
+	cold      []*waiter // claims for a sandbox that is yet to be started for them, oldest first
+	failures  int       // starts that failed in a row
+	retryAt   time.Time // no start before it
+	degraded  string    // why the last start failed
+	counters  Counters
+}
+
+// Counters count a pool's events since the daemon started.
+type Counters struct {
+	Started      uint64 // sandboxes that became ready
+	StartsFailed uint64
+	Destroyed    uint64
+	Died         uint64 // sandboxes that ended by themselves
+}
+
+// sandbox is one container. The goroutine that moved it to Warming, Reserved or Doomed owns it until it moves on.
+type sandbox struct {
+	id       string
+	pool     *pool
+	state    State
+	changed  uint64 // epoch of the last move
+	record   Record
+	paused   bool
+	died     string    // why it ended while its owner had it; the owner dooms it
+	booked   *waiter   // the claim that it is started for
+	unsaved  bool      // the labels do not say yet that it is Dead
+	busy     bool      // a worker destroys or labels it
+	attempts int       // destroys that failed
+	retryAt  time.Time // no destroy before it
+	tried    chan struct{}
+}
+
+// New makes a Controller that knows no sandboxes.
+func New(o Options) *Controller {
+	c := &Controller{
+		backend: o.Backend, deadlines: o.Deadlines, newID: o.NewID, starts: o.Starts, log: o.Log,
+		wake:      make(chan struct{}, 1),
+		pools:     map[string]*pool{},
+		sandboxes: map[string]*sandbox{},
+		claims:    map[string]*sandbox{},
+		requests:  map[requestKey]*turn{},
+		gone:      map[string]uint64{},
+	}
+	for _, cfg := range o.Pools {
+		c.pools[cfg.Template] = newPool(cfg)
+	}
+	return c
+}
+
+func newPool(cfg Config) *pool { return &pool{Config: cfg, sandboxes: map[string]*sandbox{}} }
+
+// poke makes the loop look at the pools again.
+func (c *Controller) poke() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// SetOutage stops claims and starts while containerd cannot be reached; nil lets them go on.
+func (c *Controller) SetOutage(err error) {
+	c.mu.Lock()
+	c.outage = err
+	c.mu.Unlock()
+	c.poke()
+}
+
+// addLocked makes a sandbox known.
+func (c *Controller) addLocked(p *pool, id string, r Record) *sandbox {
+	s := &sandbox{id: id, pool: p, state: r.State, record: r, tried: make(chan struct{})}
+	c.epoch++
+	s.changed = c.epoch
+	c.sandboxes[id] = s
+	p.sandboxes[id] = s
+	return s
+}
+
+// moveLocked changes the state of s.
+func (c *Controller) moveLocked(s *sandbox, to State) error {
+	if err := checkMove(s.state, to); err != nil {
+		return fmt.Errorf("sandbox %s: %w", s.id, err)
+	}
+	s.state = to
+	c.epoch++
+	s.changed = c.epoch
+	return nil
+}
+
+// forgetLocked drops a sandbox that exists no longer.
+func (c *Controller) forgetLocked(s *sandbox) {
+	c.epoch++
+	c.gone[s.id] = c.epoch
+	delete(c.sandboxes, s.id)
+	delete(s.pool.sandboxes, s.id)
+}
+
+// doomLocked takes s out of use: the loop destroys it. Its claim, if any, ends here.
+func (c *Controller) doomLocked(s *sandbox, why string) {
+	if s.state == Doomed {
+		return
+	}
+	if g := s.record.Grant; g.ID != "" && c.claims[g.ID] == s {
+		delete(c.claims, g.ID)
+		delete(c.requests, requestKey{g.Owner, g.RequestID})
+		c.deadlines.Remove(g.ID)
+	}
+	if err := c.moveLocked(s, Doomed); err != nil {
+		c.log.Error("doom sandbox", "sandbox", s.id, "err", err)
+		return
+	}
+	c.log.Debug("sandbox is to be destroyed", "sandbox", s.id, "pool", s.pool.Name, "reason", why)
+	c.poke()
+}
+
+// count returns how many sandboxes of p are in one of states.
+func (p *pool) count(states ...State) int {
+	n := 0
+	for _, s := range p.sandboxes {
+		for _, state := range states {
+			if s.state == state {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// total is what counts against Max.
+func (p *pool) total() int { return p.count(Available, Reserved, Claimed, Warming) }
+
+// oldest returns the available sandbox that has waited longest, or nil.
+func (p *pool) oldest() *sandbox {
+	var first *sandbox
+	for _, s := range p.sandboxes {
+		if s.state == Available && (first == nil || s.record.CreatedAt.Before(first.record.CreatedAt)) {
+			first = s
+		}
+	}
+	return first
+}
+
+// empty is the refusal of a claim that found no sandbox in time.
+func (p *pool) empty() error {
+	detail := fmt.Sprintf("pool %s has no sandbox ready (%d of at most %d in use)", p.Name, p.count(Reserved, Claimed), p.Max)
+	if p.degraded != "" {
+		detail += "; the last start failed: " + p.degraded
+	}
+	return fmt.Errorf("%s: %w", detail, errdefs.ErrResourceExhausted)
+}

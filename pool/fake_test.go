@@ -1,0 +1,204 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+)
+
+// fakeBackend keeps sandboxes in memory and checks that they are used as a real one must be: it fails the test when a
+// sandbox is resumed while it runs, paused twice, used after its end, or handed out before its claim is labelled.
+type fakeBackend struct {
+	t *testing.T
+
+	startTime, pauseTime, labelTime, destroyTime time.Duration
+
+	mu        sync.Mutex
+	sandboxes map[string]*fakeSandbox
+	destroyed int
+	// fail is asked before every call; an error it returns is the call's.
+	fail func(call, id string) error
+}
+
+type fakeSandbox struct {
+	labels map[string]string
+	status Status
+}
+
+func newFakeBackend(t *testing.T) *fakeBackend {
+	return &fakeBackend{
+		t: t, startTime: 250 * time.Millisecond, pauseTime: 18 * time.Millisecond,
+		labelTime: 2 * time.Millisecond, destroyTime: 140 * time.Millisecond,
+		sandboxes: map[string]*fakeSandbox{},
+	}
+}
+
+func (f *fakeBackend) step(ctx context.Context, call, id string, took time.Duration, do func(*fakeSandbox) error) error {
+	select {
+	case <-time.After(took):
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		if err := f.fail(call, id); err != nil {
+			return err
+		}
+	}
+	s := f.sandboxes[id]
+	if s == nil && call != "start" && call != "destroy" {
+		return fmt.Errorf("%s %s: %w", call, id, errdefs.ErrNotFound)
+	}
+	return do(s)
+}
+
+func (f *fakeBackend) Start(ctx context.Context, id, _ string, labels map[string]string) error {
+	f.mu.Lock()
+	if f.sandboxes[id] != nil {
+		f.t.Errorf("start %s: it exists", id)
+	}
+	f.sandboxes[id] = &fakeSandbox{labels: labels, status: Stopped}
+	f.mu.Unlock()
+	return f.step(ctx, "start", id, f.startTime, func(s *fakeSandbox) error {
+		if s == nil {
+			f.t.Errorf("start %s: destroyed meanwhile", id)
+			return errors.New("destroyed meanwhile")
+		}
+		s.status = Running
+		return nil
+	})
+}
+
+func (f *fakeBackend) Pause(ctx context.Context, id string) error {
+	return f.step(ctx, "pause", id, f.pauseTime, func(s *fakeSandbox) error {
+		if s.status != Running {
+			f.t.Errorf("pause %s: it is %s", id, s.status)
+		}
+		s.status = Paused
+		return nil
+	})
+}
+
+func (f *fakeBackend) Resume(ctx context.Context, id string) error {
+	return f.step(ctx, "resume", id, f.pauseTime, func(s *fakeSandbox) error {
+		if s.status != Paused {
+			f.t.Errorf("resume %s: it is %s", id, s.status)
+		}
+		if s.labels[LabelState] != string(Claimed) {
+			f.t.Errorf("resume %s: labelled %q", id, s.labels[LabelState])
+		}
+		s.status = Running
+		return nil
+	})
+}
+
+func (f *fakeBackend) Label(ctx context.Context, id string, labels map[string]string) error {
+	return f.step(ctx, "label", id, f.labelTime, func(s *fakeSandbox) error {
+		maps.Copy(s.labels, labels)
+		return nil
+	})
+}
+
+func (f *fakeBackend) Destroy(ctx context.Context, id string) error {
+	return f.step(ctx, "destroy", id, f.destroyTime, func(*fakeSandbox) error {
+		delete(f.sandboxes, id)
+		f.destroyed++
+		return nil
+	})
+}
+
+func (f *fakeBackend) list(context.Context) ([]Found, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var found []Found
+	for id, s := range f.sandboxes {
+		found = append(found, Found{ID: id, Labels: maps.Clone(s.labels), Status: s.status})
+	}
+	return found, nil
+}
+
+// locked runs do while no call is under way in the backend.
+func (f *fakeBackend) locked(do func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	do()
+}
+
+// end makes a sandbox's processes end by themselves.
+func (f *fakeBackend) end(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.sandboxes[id]; s != nil {
+		s.status = Stopped
+	}
+}
+
+// fakeDeadlines remembers the claims that have one.
+type fakeDeadlines struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func (d *fakeDeadlines) Set(claim string, at time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at[claim] = at
+}
+
+func (d *fakeDeadlines) Remove(claim string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.at, claim)
+}
+
+// rig is a controller on a fake backend.
+type rig struct {
+	*Controller
+	backend   *fakeBackend
+	deadlines *fakeDeadlines
+	stop      func() // ends Run and waits for it
+}
+
+// newRig makes a controller of pools "local:<template>", reconciled but not running.
+func newRig(t *testing.T, backend *fakeBackend, pools ...Config) *rig {
+	t.Helper()
+	r := &rig{backend: backend, deadlines: &fakeDeadlines{at: map[string]time.Time{}}}
+	ids := 0
+	r.Controller = New(Options{
+		Pools: pools, Backend: backend, Deadlines: r.deadlines, Starts: 2,
+		NewID: func() string { ids++; return fmt.Sprintf("sb-%d-%d", time.Now().UnixNano(), ids) },
+		Log:   slog.New(slog.DiscardHandler),
+	})
+	if _, err := r.Reconcile(t.Context(), backend.list); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// run starts the loop; the test's end stops it unless r.stop did.
+func (r *rig) run(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var loop sync.WaitGroup
+	loop.Go(func() { r.Run(ctx) })
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		loop.Wait()
+	})
+	t.Cleanup(r.stop)
+}
+
+func onePool(target, most int) Config {
+	return Config{Name: "local:default", Template: "default", Target: target, Max: most, Fingerprint: "f1"}
+}
+
+func request() Request {
+	return Request{Template: "default", Owner: "uid:0", Wait: time.Minute, Lifetime: time.Hour}
+}

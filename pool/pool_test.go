@@ -1,0 +1,412 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/containerd/errdefs"
+)
+
+// settled waits until nothing moves but what is under way for a minute.
+func settled() {
+	time.Sleep(2 * time.Minute) // virtual time
+	synctest.Wait()
+}
+
+func TestFillsToTarget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), onePool(4, 8))
+		r.run(t)
+		settled()
+		if s := r.Status()[0]; s.Available != 4 || s.Total != 4 || s.Warming != 0 || s.Counters.Started != 4 {
+			t.Errorf("status %+v, want 4 available", s)
+		}
+		r.stop()
+	})
+}
+
+func TestClaimTakesAWarmOneAndItIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), onePool(2, 8))
+		r.run(t)
+		settled()
+		began := time.Now()
+		claim, _, err := r.Claim(t.Context(), request())
+		if err != nil || claim.Tier != TierPaused || claim.State != Claimed {
+			t.Fatalf("claim %+v, %v", claim, err)
+		}
+		if took, want := time.Since(began), r.backend.labelTime+r.backend.pauseTime; took != want {
+			t.Errorf("the claim took %s, want one label and one resume: %s", took, want)
+		}
+		if got := r.deadlines.at[claim.ID]; !got.Equal(claim.ExpiresAt) {
+			t.Errorf("deadline %s, want %s", got, claim.ExpiresAt)
+		}
+		settled()
+		if s := r.Status()[0]; s.Available != 2 || s.InUse != 1 || s.Total != 3 {
+			t.Errorf("status %+v, want 2 available and 1 in use", s)
+		}
+		if err := r.Release(t.Context(), claim.ID); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Release(t.Context(), claim.ID); !errdefs.IsNotFound(err) {
+			t.Errorf("second release: %v, want not found", err)
+		}
+		if len(r.backend.sandboxes) != 2 || len(r.deadlines.at) != 0 {
+			t.Errorf("%d sandboxes and %d deadlines are left, want 2 and 0", len(r.backend.sandboxes), len(r.deadlines.at))
+		}
+		r.stop()
+	})
+}
+
+func TestEmptyPool(t *testing.T) {
+	tests := []struct {
+		name string
+		pool Config
+		req  func(*Request)
+		tier string
+		err  func(error) bool
+	}{
+		{"starts one on demand", onePool(0, 4), func(*Request) {}, TierCold, nil},
+		{"no wait is refused", onePool(0, 4), func(r *Request) { r.Wait = 0 }, "", errdefs.IsResourceExhausted},
+		{"no room is refused after the wait", onePool(0, 0), func(r *Request) { r.Wait = time.Second }, "", errdefs.IsResourceExhausted},
+		{"cold never takes a warm one", onePool(2, 4), func(r *Request) { r.Cold = true }, TierCold, nil},
+		{"unknown template", onePool(2, 4), func(r *Request) { r.Template = "other" }, "", errdefs.IsNotFound},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, newFakeBackend(t), test.pool)
+				r.run(t)
+				settled()
+				req := request()
+				test.req(&req)
+				began := time.Now()
+				claim, _, err := r.Claim(t.Context(), req)
+				if test.err != nil {
+					if !test.err(err) {
+						t.Errorf("got %+v, %v", claim, err)
+					}
+					if waited := time.Since(began); waited != req.Wait && !errdefs.IsNotFound(err) {
+						t.Errorf("refused after %s, want %s", waited, req.Wait)
+					}
+				} else if err != nil || claim.Tier != test.tier {
+					t.Errorf("got %+v, %v; want tier %s", claim, err, test.tier)
+				}
+				r.stop()
+			})
+		})
+	}
+}
+
+func TestClaimsWaitInOrderForAReleasedSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), onePool(0, 1))
+		r.run(t)
+		first, _, err := r.Claim(t.Context(), request())
+		if err != nil {
+			t.Fatal(err)
+		}
+		order := make(chan int, 3)
+		var clients sync.WaitGroup
+		for i := range 3 {
+			clients.Go(func() {
+				claim, _, err := r.Claim(t.Context(), request())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				order <- i
+				if err := r.Release(t.Context(), claim.ID); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait() // it waits in the queue
+		}
+		if err := r.Release(t.Context(), first.ID); err != nil {
+			t.Fatal(err)
+		}
+		clients.Wait()
+		for want := range 3 {
+			if got := <-order; got != want {
+				t.Errorf("client %d was served in place %d", got, want)
+			}
+		}
+		r.stop()
+	})
+}
+
+func TestManyClientsNoSandboxTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), onePool(8, 64))
+		r.run(t)
+		settled()
+		var mu sync.Mutex
+		users := map[string]string{}
+		var clients sync.WaitGroup
+		for range 50 {
+			clients.Go(func() {
+				claim, _, err := r.Claim(t.Context(), request())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if other := users[claim.Sandbox]; other != "" {
+					t.Errorf("sandbox %s was given to %s and %s", claim.Sandbox, other, claim.ID)
+				}
+				users[claim.Sandbox] = claim.ID
+			})
+		}
+		clients.Wait()
+		settled()
+		if s := r.Status()[0]; s.InUse != 50 || s.Available != 8 || len(r.Claims()) != 50 {
+			t.Errorf("status %+v with %d claims, want 50 in use and 8 available", s, len(r.Claims()))
+		}
+		r.stop()
+	})
+}
+
+func TestRequestIDMakesClaimsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), onePool(2, 8), Config{Name: "local:other", Template: "other", Max: 4})
+		r.run(t)
+		settled()
+		req := request()
+		req.RequestID = "r1"
+		var mu sync.Mutex
+		ids, fresh := map[string]bool{}, 0
+		var clients sync.WaitGroup
+		for range 10 {
+			clients.Go(func() {
+				claim, repeated, err := r.Claim(t.Context(), req)
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				ids[claim.ID] = true
+				if !repeated {
+					fresh++
+				}
+			})
+		}
+		clients.Wait()
+		if len(ids) != 1 || fresh != 1 {
+			t.Errorf("%d claims, %d of them new; want one", len(ids), fresh)
+		}
+		other := req
+		other.Template = "other"
+		if _, _, err := r.Claim(t.Context(), other); !errdefs.IsAlreadyExists(err) {
+			t.Errorf("same id for another template: %v, want already exists", err)
+		}
+		other = req
+		other.Owner = "uid:7"
+		if claim, repeated, err := r.Claim(t.Context(), other); err != nil || repeated || ids[claim.ID] {
+			t.Errorf("another owner's id: %+v, %v, %v; want a claim of its own", claim, repeated, err)
+		}
+		for id := range ids {
+			if err := r.Release(t.Context(), id); err != nil {
+				t.Error(err)
+			}
+		}
+		if claim, repeated, err := r.Claim(t.Context(), req); err != nil || repeated || ids[claim.ID] {
+			t.Errorf("after the release: %+v, %v, %v; want a new claim", claim, repeated, err)
+		}
+		r.stop()
+	})
+}
+
+func TestClientThatLeavesGetsNothing(t *testing.T) {
+	tests := []struct {
+		target int
+		after  time.Duration
+	}{
+		{1, 0}, {1, time.Millisecond}, {1, 10 * time.Millisecond}, // while it is labelled, while it is resumed
+		{0, 0}, {0, 100 * time.Millisecond}, {0, 250 * time.Millisecond}, {0, 251 * time.Millisecond}, // while one is started, as it is ready, while it is labelled
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprintf("target %d after %s", test.target, test.after), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, newFakeBackend(t), onePool(test.target, 4))
+				r.run(t)
+				settled()
+				ctx, cancel := context.WithTimeout(t.Context(), test.after)
+				defer cancel()
+				if _, _, err := r.Claim(ctx, request()); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v", err)
+				}
+				settled()
+				if s := r.Status()[0]; s.InUse != 0 || s.Waiting != 0 || len(r.Claims()) != 0 || s.Available != len(r.backend.sandboxes) {
+					t.Errorf("status %+v, %d sandboxes exist; want none in use", s, len(r.backend.sandboxes))
+				}
+				r.stop()
+			})
+		})
+	}
+}
+
+func TestSandboxThatFailsIsNeverHandedOut(t *testing.T) {
+	for _, call := range []string{"label", "resume", "pause"} {
+		t.Run(call, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				backend := newFakeBackend(t)
+				bad := ""
+				broken := false
+				backend.fail = func(c, id string) error {
+					if c == call && (bad == "" || id == bad) && broken {
+						bad = id
+						return errors.New("broken")
+					}
+					return nil
+				}
+				r := newRig(t, backend, onePool(2, 8))
+				backend.locked(func() { broken = call == "pause" })
+				r.run(t)
+				settled()
+				backend.locked(func() { broken = true })
+				claim, _, err := r.Claim(t.Context(), request())
+				if err != nil {
+					t.Fatal(err)
+				}
+				settled()
+				if bad == "" || claim.Sandbox == bad {
+					t.Errorf("claimed %q, the broken one is %q", claim.Sandbox, bad)
+				}
+				if backend.sandboxes[bad] != nil {
+					t.Error("the broken one was not destroyed")
+				}
+				if s := r.Status()[0]; s.Available != 2 || s.InUse != 1 {
+					t.Errorf("status %+v, want the pool full again", s)
+				}
+				r.stop()
+			})
+		})
+	}
+}
+
+func TestStartsThatFailAreDelayedAndTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := newFakeBackend(t)
+		attempts, mend := 0, false
+		backend.fail = func(call, _ string) error {
+			if call == "start" && !mend {
+				attempts++
+				return errors.New("no such image")
+			}
+			return nil
+		}
+		r := newRig(t, backend, onePool(4, 8))
+		r.run(t)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if attempts > 40 {
+			t.Errorf("%d attempts in ten minutes: it spins", attempts)
+		}
+		if s := r.Status()[0]; s.Degraded == "" || s.Total > 1 {
+			t.Errorf("status %+v, want degraded with the reason", s)
+		}
+		began := time.Now()
+		if _, _, err := r.Claim(t.Context(), request()); !errdefs.IsResourceExhausted(err) || time.Since(began) > 0 {
+			t.Errorf("claim: %v after %s, want a refusal at once", err, time.Since(began))
+		}
+		backend.locked(func() { mend = true })
+		settled()
+		if s := r.Status()[0]; s.Degraded != "" || s.Available != 4 {
+			t.Errorf("status %+v, want the pool full again", s)
+		}
+		if len(backend.sandboxes) != 4 {
+			t.Errorf("%d sandboxes exist, want 4", len(backend.sandboxes))
+		}
+		r.stop()
+	})
+}
+
+func TestDestroyIsTriedUntilItSucceeds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := newFakeBackend(t)
+		failures := 5
+		backend.fail = func(call, _ string) error {
+			if call == "destroy" && failures > 0 {
+				failures--
+				return errors.New("busy")
+			}
+			return nil
+		}
+		r := newRig(t, backend, onePool(1, 4))
+		r.run(t)
+		settled()
+		claim, _, err := r.Claim(t.Context(), request())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Release(t.Context(), claim.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Get(claim.ID); !errdefs.IsNotFound(err) {
+			t.Errorf("released claim: %v, want not found", err)
+		}
+		settled()
+		if backend.sandboxes[claim.Sandbox] != nil || failures != 0 {
+			t.Errorf("sandbox is left, %d failures to come", failures)
+		}
+		r.stop()
+	})
+}
+
+func TestDeathInEachState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), onePool(2, 8))
+		r.run(t)
+		settled()
+		claim, _, err := r.Claim(t.Context(), request())
+		if err != nil {
+			t.Fatal(err)
+		}
+		settled()
+		found, _ := r.backend.list(t.Context())
+		for _, f := range found {
+			r.backend.end(f.ID)
+			r.Died(f.ID, "its sentry was killed")
+		}
+		settled()
+		dead, err := r.Get(claim.ID)
+		if err != nil || dead.State != Dead || dead.Reason != "its sentry was killed" {
+			t.Errorf("claim %+v, %v; want it dead with the reason", dead, err)
+		}
+		if got := r.backend.sandboxes[claim.Sandbox].labels; got[LabelState] != string(Dead) || got[LabelReason] != dead.Reason {
+			t.Errorf("labels %v, want the death written down", got)
+		}
+		if s := r.Status()[0]; s.Available != 2 || s.InUse != 0 || s.Counters.Died != 3 {
+			t.Errorf("status %+v, want the two in the pool replaced", s)
+		}
+		r.Expire(claim.ID)
+		settled()
+		if len(r.Claims()) != 0 || len(r.backend.sandboxes) != 2 {
+			t.Errorf("%d claims and %d sandboxes after the expiry, want 0 and 2", len(r.Claims()), len(r.backend.sandboxes))
+		}
+		r.stop()
+	})
+}
+
+func TestOutageStopsClaimsAndStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), onePool(2, 8))
+		r.run(t)
+		settled()
+		r.SetOutage(fmt.Errorf("containerd is gone: %w", errdefs.ErrUnavailable))
+		if _, _, err := r.Claim(t.Context(), request()); !errdefs.IsUnavailable(err) {
+			t.Errorf("claim: %v, want unavailable", err)
+		}
+		r.SetOutage(nil)
+		if _, _, err := r.Claim(t.Context(), request()); err != nil {
+			t.Error(err)
+		}
+		r.stop()
+	})
+}

@@ -1,0 +1,138 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Status is what containerd says of a sandbox's task.
+type Status string
+
+// What may have become of it.
+const (
+	Running Status = "running"
+	Paused  Status = "paused"
+	Stopped Status = "stopped" // it ended, or there is no task
+)
+
+// Found is a container as the runtime lists it.
+type Found struct {
+	ID     string
+	Labels map[string]string
+	Status Status
+}
+
+// Report counts what a reconciliation did.
+type Report struct {
+	Warm    int // sandboxes taken into a pool
+	Claims  int // claims taken over
+	Dead    int // claims whose sandbox was found dead
+	Doomed  int // sandboxes to be destroyed
+	Foreign int // containers without our labels; they are left alone
+}
+
+// Reconcile compares what the controller knows with what list finds, and mends the difference: at start it adopts what
+// is sound and dooms the rest, later it notices what ended unseen. What changes while list runs is left to the next time.
+func (c *Controller) Reconcile(ctx context.Context, list func(context.Context) ([]Found, error)) (Report, error) {
+	c.mu.Lock()
+	since := c.epoch
+	c.mu.Unlock()
+	found, err := list(ctx)
+	if err != nil {
+		return Report{}, fmt.Errorf("list sandboxes: %w", err)
+	}
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.poke()
+	var report Report
+	listed := map[string]bool{}
+	for _, f := range found {
+		listed[f.ID] = true
+		s, known := c.sandboxes[f.ID]
+		switch {
+		case !known && c.gone[f.ID] == 0:
+			c.adoptLocked(f, &report)
+		case known && s.changed <= since:
+			c.compareLocked(s, f.Status, &report)
+		}
+	}
+	for id, s := range c.sandboxes {
+		if !listed[id] && s.changed <= since {
+			c.compareLocked(s, Stopped, &report)
+		}
+	}
+	for id, epoch := range c.gone {
+		if epoch <= since {
+			delete(c.gone, id)
+		}
+	}
+	return report, nil
+}
+
+// compareLocked notices that a sandbox at rest is not in the state it should be in.
+func (c *Controller) compareLocked(s *sandbox, status Status, report *Report) {
+	switch {
+	case s.state == Available && status != Paused:
+		report.Doomed++
+		c.diedLocked(s, fmt.Sprintf("found %s instead of paused", status))
+	case s.state == Claimed && status == Stopped:
+		report.Dead++
+		c.diedLocked(s, "its processes ended")
+	}
+}
+
+// adoptLocked decides about a container that the controller did not know.
+func (c *Controller) adoptLocked(f Found, report *Report) {
+	if !ours(f.Labels) {
+		report.Foreign++
+		return
+	}
+	r, err := ParseRecord(f.Labels)
+	p := c.pools[templateOf(r.Pool)]
+	if p == nil { // of a template that the configuration has no longer
+		p = newPool(Config{Name: r.Pool, Template: templateOf(r.Pool)})
+	}
+	switch {
+	case err != nil:
+		c.dismissLocked(p, f.ID, r, err.Error(), report)
+	case r.State == Available && f.Status == Paused && r.Pool == p.Name && r.Fingerprint == p.Fingerprint && p.total() < p.Max:
+		report.Warm++
+		c.addLocked(p, f.ID, r).paused = true
+	case r.State == Claimed && f.Status == Running:
+		report.Claims++
+		c.enterLocked(c.addLocked(p, f.ID, r))
+	case r.State == Dead, r.State == Claimed && f.Status == Stopped:
+		report.Dead++
+		s := c.addLocked(p, f.ID, r)
+		c.enterLocked(s)
+		c.diedLocked(s, "its processes ended while the daemon was away")
+	default:
+		// A claimed one that is paused was never handed out: the reply comes after the resume.
+		c.dismissLocked(p, f.ID, r, fmt.Sprintf("it is %s, labelled %q", f.Status, r.State), report)
+	}
+}
+
+// dismissLocked takes note of a sandbox only to destroy it.
+func (c *Controller) dismissLocked(p *pool, id string, r Record, why string, report *Report) {
+	report.Doomed++
+	r.State = Doomed
+	c.addLocked(p, id, r)
+	c.log.Info("sandbox is not adopted", "sandbox", id, "pool", p.Name, "reason", why)
+}
+
+func ours(labels map[string]string) bool {
+	for key := range labels {
+		if strings.HasPrefix(key, LabelPrefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// templateOf returns the second half of a pool's name.
+func templateOf(name string) string {
+	_, template, _ := strings.Cut(name, ":")
+	return template
+}

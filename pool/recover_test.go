@@ -1,0 +1,221 @@
+package pool
+
+import (
+	"context"
+	"maps"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func record(state State) Record {
+	r := Record{State: state, Pool: "local:default", Fingerprint: "f1", CreatedAt: time.Now()}
+	if state == Claimed || state == Dead {
+		r.Grant = Grant{ID: "c-1", Owner: "uid:0", RequestID: "r1", Tier: TierPaused, ClaimedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+	}
+	return r
+}
+
+func TestRecordSurvivesItsLabels(t *testing.T) {
+	for _, state := range []State{Warming, Available, Claimed, Dead, Doomed} {
+		want := record(state)
+		want.CreatedAt = want.CreatedAt.UTC().Round(0)
+		want.Grant.ClaimedAt, want.Grant.ExpiresAt = want.Grant.ClaimedAt.UTC().Round(0), want.Grant.ExpiresAt.UTC().Round(0)
+		if state == Dead {
+			want.Reason = "killed"
+		}
+		got, err := ParseRecord(want.Labels())
+		if err != nil || got != want {
+			t.Errorf("%s: got %+v, %v; want %+v", state, got, err, want)
+		}
+	}
+}
+
+func FuzzParseRecord(f *testing.F) {
+	for _, state := range []State{Warming, Claimed} {
+		l := record(state).Labels()
+		f.Add(l[LabelVersion], l[LabelState], l[LabelPool], l[LabelCreated], l[LabelClaim], l[LabelClaimed], l[LabelExpires], "x")
+	}
+	f.Fuzz(func(t *testing.T, version, state, pool, created, claim, claimed, expires, reason string) {
+		r, err := ParseRecord(map[string]string{
+			LabelVersion: version, LabelState: state, LabelPool: pool, LabelCreated: created,
+			LabelClaim: claim, LabelClaimed: claimed, LabelExpires: expires, LabelReason: reason,
+		})
+		if err != nil {
+			return
+		}
+		if (r.State == Claimed || r.State == Dead) && r.Grant.ID == "" {
+			t.Errorf("state %q without a claim", r.State)
+		}
+		for key, value := range r.Labels() {
+			if len(key)+len(value) > 4096 && key == LabelReason {
+				t.Errorf("label %s is over containerd's limit", key)
+			}
+		}
+	})
+}
+
+func TestAdoption(t *testing.T) {
+	with := func(r Record, change func(*Record)) Record { change(&r); return r }
+	foreign := map[string]string{"com.example": "x"}
+	tests := []struct {
+		name   string
+		labels map[string]string
+		status Status
+		want   Report
+	}{
+		{"warm and paused", record(Available).Labels(), Paused, Report{Warm: 1}},
+		{"warm but running", record(Available).Labels(), Running, Report{Doomed: 1}},
+		{"warm but stopped", record(Available).Labels(), Stopped, Report{Doomed: 1}},
+		{"warm of another build", with(record(Available), func(r *Record) { r.Fingerprint = "f0" }).Labels(), Paused, Report{Doomed: 1}},
+		{"warm of an unknown pool", with(record(Available), func(r *Record) { r.Pool = "local:gone" }).Labels(), Paused, Report{Doomed: 1}},
+		{"warm of another region", with(record(Available), func(r *Record) { r.Pool = "mars:default" }).Labels(), Paused, Report{Doomed: 1}},
+		{"half started", record(Warming).Labels(), Running, Report{Doomed: 1}},
+		{"claimed and running", record(Claimed).Labels(), Running, Report{Claims: 1}},
+		{"claimed of another build", with(record(Claimed), func(r *Record) { r.Fingerprint = "f0" }).Labels(), Running, Report{Claims: 1}},
+		{"claimed of an unknown pool", with(record(Claimed), func(r *Record) { r.Pool = "local:gone" }).Labels(), Running, Report{Claims: 1}},
+		{"claimed, never resumed", record(Claimed).Labels(), Paused, Report{Doomed: 1}},
+		{"claimed, ended meanwhile", record(Claimed).Labels(), Stopped, Report{Dead: 1}},
+		{"dead", with(record(Dead), func(r *Record) { r.Reason = "killed" }).Labels(), Stopped, Report{Dead: 1}},
+		{"doomed", record(Doomed).Labels(), Running, Report{Doomed: 1}},
+		{"garbled", map[string]string{LabelState: "?"}, Running, Report{Doomed: 1}},
+		{"foreign", foreign, Running, Report{Foreign: 1}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				backend := newFakeBackend(t)
+				r := newRig(t, backend, onePool(1, 4))
+				backend.sandboxes["sb-old"] = &fakeSandbox{labels: maps.Clone(test.labels), status: test.status}
+				got, err := r.Reconcile(t.Context(), backend.list)
+				if err != nil || got != test.want {
+					t.Fatalf("report %+v, %v; want %+v", got, err, test.want)
+				}
+				again, err := r.Reconcile(t.Context(), backend.list)
+				if want := (Report{Foreign: test.want.Foreign}); err != nil || again != want {
+					t.Errorf("second report %+v, %v; want %+v", again, err, want)
+				}
+				r.run(t)
+				settled()
+				if _, left := backend.sandboxes["sb-old"]; left == (test.want.Doomed > 0) {
+					t.Errorf("it is left: %v", left)
+				}
+				if s := r.Status()[0]; s.Available != 1 {
+					t.Errorf("status %+v, want 1 available", s)
+				}
+				if test.want.Claims+test.want.Dead > 0 {
+					claim, err := r.Get("c-1")
+					if err != nil || claim.RequestID != "r1" || claim.Sandbox != "sb-old" || r.deadlines.at["c-1"].IsZero() {
+						t.Errorf("claim %+v, %v; want it back with its deadline", claim, err)
+					}
+					if claim.State == Dead && claim.Reason == "" {
+						t.Error("dead without a reason")
+					}
+				}
+				r.stop()
+			})
+		})
+	}
+}
+
+// TestReconcileNoticesWhatEndedUnseen ends sandboxes without an event.
+func TestReconcileNoticesWhatEndedUnseen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), onePool(2, 8))
+		r.run(t)
+		settled()
+		claim, _, err := r.Claim(t.Context(), request())
+		if err != nil {
+			t.Fatal(err)
+		}
+		settled()
+		found, _ := r.backend.list(t.Context())
+		for _, f := range found {
+			r.backend.end(f.ID)
+		}
+		report, err := r.Reconcile(t.Context(), r.backend.list)
+		if want := (Report{Dead: 1, Doomed: 2}); err != nil || report != want {
+			t.Errorf("report %+v, %v; want %+v", report, err, want)
+		}
+		settled()
+		if dead, err := r.Get(claim.ID); err != nil || dead.State != Dead {
+			t.Errorf("claim %+v, %v; want it dead", dead, err)
+		}
+		if s := r.Status()[0]; s.Available != 2 {
+			t.Errorf("status %+v, want the pool full again", s)
+		}
+		r.stop()
+	})
+}
+
+// TestReconcileLeavesAloneWhatMoves lists while claims, starts and releases are under way.
+func TestReconcileLeavesAloneWhatMoves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), onePool(4, 16))
+		r.run(t)
+		slowList := func(ctx context.Context) ([]Found, error) {
+			found, err := r.backend.list(ctx)
+			time.Sleep(7 * time.Millisecond) // the answer is old when it arrives
+			return found, err
+		}
+		for range 200 {
+			claim, _, err := r.Claim(t.Context(), request())
+			if err != nil {
+				t.Fatal(err)
+			}
+			go func() { _ = r.Release(context.WithoutCancel(t.Context()), claim.ID) }()
+			report, err := r.Reconcile(t.Context(), slowList)
+			if want := (Report{}); err != nil || report != want {
+				t.Fatalf("report %+v, %v; want nothing to mend", report, err)
+			}
+		}
+		settled()
+		if s := r.Status()[0]; s.Available != 4 || s.Total != 4 || len(r.backend.sandboxes) != 4 {
+			t.Errorf("status %+v, %d sandboxes; want 4", s, len(r.backend.sandboxes))
+		}
+		r.stop()
+	})
+}
+
+func TestStopBreaksOffStartsAndCleansUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), onePool(4, 8))
+		r.run(t)
+		time.Sleep(400 * time.Millisecond) // two are ready, two are being started
+		r.stop()
+		found, err := r.backend.list(t.Context())
+		if err != nil || len(found) != 2 {
+			t.Fatalf("%d sandboxes are left, %v; want the two that were ready", len(found), err)
+		}
+		for _, f := range found {
+			if f.Status != Paused {
+				t.Errorf("%s is %s", f.ID, f.Status)
+			}
+		}
+		r.RemoveAll(t.Context())
+		if n := len(r.backend.sandboxes); n != 0 {
+			t.Errorf("%d sandboxes are left after RemoveAll", n)
+		}
+	})
+}
+
+func TestMovesAreChecked(t *testing.T) {
+	all := []State{Warming, Available, Reserved, Claimed, Dead, Doomed}
+	legal := 0
+	for _, from := range all {
+		for _, to := range all {
+			if checkMove(from, to) == nil {
+				legal++
+			}
+		}
+		if from != Doomed && checkMove(from, Doomed) != nil {
+			t.Errorf("%s cannot be doomed", from)
+		}
+		if checkMove(Doomed, from) == nil || checkMove(from, from) == nil {
+			t.Errorf("%s: a doomed sandbox came back, or a move went nowhere", from)
+		}
+	}
+	if legal != 12 {
+		t.Errorf("%d legal moves, want 12", legal)
+	}
+}

@@ -1,0 +1,42 @@
+package pool
+
+import (
+	"fmt"
+	"slices"
+)
+
+// State is where a sandbox is in its life. All but Reserved are written to the container's labels.
+type State string
+
+const (
+	// Warming is a sandbox that is being started, probed and paused.
+	Warming State = "warming"
+	// Available is a sandbox that is ready and paused.
+	Available State = "warm"
+	// Reserved is a sandbox that is promised to a claim and not handed out yet. It is never written down.
+	Reserved State = "reserved"
+	// Claimed is a sandbox that belongs to a claim.
+	Claimed State = "claimed"
+	// Dead is a sandbox that died while claimed; it is kept so that its claim can say why.
+	Dead State = "dead"
+	// Doomed is a sandbox that is being destroyed, as often as it takes.
+	Doomed State = "doomed"
+)
+
+// moves is the life of a sandbox: which states may follow each.
+var moves = map[State][]State{
+	Warming:   {Available, Reserved, Doomed},
+	Available: {Reserved, Doomed},
+	Reserved:  {Warming, Available, Claimed, Doomed},
+	Claimed:   {Dead, Doomed},
+	Dead:      {Doomed},
+	Doomed:    {},
+}
+
+// checkMove returns an error when a sandbox in state from may not become to.
+func checkMove(from, to State) error {
+	if !slices.Contains(moves[from], to) {
+		return fmt.Errorf("illegal move of a sandbox from %q to %q", from, to)
+	}
+	return nil
+}
