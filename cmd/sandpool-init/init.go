@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// grace is how long processes may take to end after SIGTERM.
+const grace = 5 * time.Second
+
+// unforwarded signals are for the init alone: its children's ends, what its own runtime uses (SIGURG), and what the
+// kernel sends it for its own use of pipes and terminals.
+var unforwarded = []os.Signal{unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE, unix.SIGTTIN, unix.SIGTTOU}
+
+// initProcess is what process 1 listens to.
+type initProcess struct {
+	children <-chan os.Signal // SIGCHLD; one slot will do, as reap takes all that ended
+	signals  <-chan os.Signal // all others
+}
+
+func listen() initProcess {
+	children, signals := make(chan os.Signal, 1), make(chan os.Signal, 64)
+	signal.Notify(children, unix.SIGCHLD)
+	signal.Notify(signals)
+	children <- unix.SIGCHLD // for those that ended before
+	return initProcess{children, signals}
+}
+
+// wait reaps until SIGTERM or SIGINT comes, then ends every process and returns the exit code.
+func (p initProcess) wait() int {
+	for {
+		select {
+		case <-p.children:
+			reap(0)
+		case sig := <-p.signals:
+			if sig == unix.SIGTERM || sig == unix.SIGINT {
+				p.endAll()
+				return exitSignal + int(sig.(syscall.Signal))
+			}
+		}
+	}
+}
+
+// endAll sends SIGTERM to every process of the sandbox and waits for their ends, but not longer than grace. The kernel
+// kills the rest when process 1 ends.
+func (p initProcess) endAll() {
+	_ = unix.Kill(-1, unix.SIGTERM) // fails when there is none
+	deadline := time.After(grace)
+	// The programs that were exec'd into the sandbox are nobody's children here: only asking tells when they end.
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		reap(0)
+		if unix.Kill(-1, 0) != nil {
+			return
+		}
+		select {
+		case <-p.children:
+		case <-tick.C:
+		case <-deadline:
+			return
+		}
+	}
+}
+
+// supervise runs the command as its child, passes signals on to it, and returns its exit code.
+func (p initProcess) supervise(args []string) int {
+	child, code := start(args)
+	for child != 0 {
+		select {
+		case <-p.children:
+			if status, ended := reap(child); ended {
+				return exitCode(status)
+			}
+		case sig := <-p.signals:
+			if !slices.Contains(unforwarded, sig) {
+				_ = unix.Kill(child, sig.(syscall.Signal)) // not reaped yet, so the number is still its own
+			}
+		}
+	}
+	return code
+}
+
+// start starts the command in a process group of its own, which gets the terminal if there is one. It returns the
+// process id, or 0 and the exit code that says why it could not.
+func start(args []string) (pid, code int) {
+	path, err := exec.LookPath(args[0])
+	if err == nil {
+		attr := &syscall.SysProcAttr{Setpgid: true}
+		if _, ttyErr := unix.IoctlGetInt(0, unix.TIOCGPGRP); ttyErr == nil { // input is the controlling terminal
+			attr.Foreground, attr.Ctty = true, 0
+		}
+		pid, err = syscall.ForkExec(path, args, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: attr})
+	}
+	switch {
+	case err == nil:
+		return pid, 0
+	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist):
+		return 0, fail(exitNotFound, "sandpool-init: run %s: %v", args[0], err)
+	}
+	return 0, fail(exitNotRunnable, "sandpool-init: run %s: %v", args[0], err)
+}
+
+// reap takes the status of every child that ended, and returns that of child if it is among them.
+func reap(child int) (status unix.WaitStatus, ended bool) {
+	for {
+		var ws unix.WaitStatus
+		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil || pid <= 0 {
+			return status, ended
+		}
+		if pid == child {
+			status, ended = ws, true
+		}
+	}
+}
+
+func exitCode(status unix.WaitStatus) int {
+	if status.Signaled() {
+		return exitSignal + int(status.Signal())
+	}
+	return status.ExitStatus()
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sandpool/scripts/testhost"
+)
+
+var host *testhost.Host
+
+// program is the static binary under test, built as the Makefile builds it.
+var program string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "sandpool-init-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	program = filepath.Join(dir, "sandpool-init")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	code := 1
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build sandpool-init: %v: %s\n", err, out)
+	} else {
+		code = testhost.Main(m, testhost.Options{Namespace: "sandpool-init"}, &host)
+	}
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func TestReady(t *testing.T) {
+	if out, err := exec.CommandContext(t.Context(), program, "ready").CombinedOutput(); err != nil || len(out) > 0 {
+		t.Fatalf("ready: %v: %q", err, out)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for name, args := range map[string][]string{
+		"unknown word":       {"steady"},
+		"no command":         {"--"},
+		"no dashes":          {"ready", "now"},
+		"idle not process 1": {},
+		"not process 1":      {"--", "true"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := exec.CommandContext(t.Context(), program, args...).CombinedOutput()
+			if code := exitOf(err); code != exitUsage || len(out) == 0 {
+				t.Errorf("exit code %d, output %q; want %d and a reason", code, out, exitUsage)
+			}
+		})
+	}
+}
+
+// TestImports keeps the init small: it is the first thing to run in every sandbox.
+func TestImports(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{else}}std {{.ImportPath}}{{end}}", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed := map[string]bool{"sandpool/cmd/sandpool-init": true, "golang.org/x/sys/unix": true}
+	for line := range strings.Lines(string(out)) {
+		name, std := strings.CutPrefix(strings.TrimSpace(line), "std ")
+		switch top, _, _ := strings.Cut(name, "/"); {
+		case !std && !allowed[name]:
+			t.Errorf("imports %s: only the standard library and x/sys/unix may be", name)
+		case std && (top == "net" || top == "crypto" || top == "encoding" && name != "encoding/binary" || top == "regexp" || top == "log"):
+			t.Errorf("imports %s: too heavy", name)
+		}
+	}
+}
+
+func TestStaticAndSmall(t *testing.T) {
+	info, err := os.Stat(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limit := int64(3 << 20); info.Size() > limit {
+		t.Errorf("%d bytes: the limit is %d", info.Size(), limit)
+	}
+	data, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(data), "/ld-linux") {
+		t.Error("it asks for a dynamic linker")
+	}
+}

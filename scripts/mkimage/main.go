@@ -1,0 +1,73 @@
+// Command mkimage writes the default image's archive from a static busybox program.
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	"sandpool/images"
+)
+
+func main() {
+	busybox := flag.String("busybox", "", "the static busybox `program`")
+	output := flag.String("o", "", "the archive `file` to write")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *busybox, *output); err != nil {
+		fmt.Fprintln(os.Stderr, "mkimage:", err)
+		os.Exit(1) //nolint:gocritic // stop has nothing left to do
+	}
+}
+
+func run(ctx context.Context, busybox, output string) error {
+	program, err := os.ReadFile(busybox)
+	if err != nil {
+		return err
+	}
+	list, err := exec.CommandContext(ctx, busybox, "--list-full").Output()
+	if err != nil {
+		return fmt.Errorf("list applets of %s: %w", busybox, err)
+	}
+	applets := slices.DeleteFunc(strings.Fields(string(list)), func(applet string) bool {
+		return applet == "linuxrc" // the init of a boot disk
+	})
+	image, err := images.Busybox(program, applets, runtime.GOARCH)
+	if err != nil {
+		return err
+	}
+	var archive bytes.Buffer
+	if err := image.WriteArchive(&archive); err != nil {
+		return err
+	}
+	return replace(output, archive.Bytes())
+}
+
+// replace writes the file whole or not at all.
+func replace(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".mkimage-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(tmp.Name()) }()
+	if _, err = tmp.Write(data); err == nil {
+		err = tmp.Chmod(0o644)
+	}
+	if closeErr := tmp.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return os.Rename(tmp.Name(), path)
+}

@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# Builds what the project runs on, from modules pinned in scripts/stack, into .build; what is up to date stays.
+#
+#   scripts/stack.sh           containerd, ctr, runsc and containerd-shim-runsc-v1
+#   scripts/stack.sh lint      golangci-lint, and shellcheck from Debian
+#   scripts/stack.sh busybox   the static busybox that the default image is made of
+#   scripts/stack.sh race      the C compiler that the race detector needs, from Debian
+#
+# With SANDPOOL_STACK=/a/folder the four programs there, such as official builds, are checked and used instead.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+
+readonly stack=$root/.build/stack images=$root/.build/images
+export CGO_ENABLED=0 GOWORK=off GOFLAGS=
+
+say() { printf 'stack: %s\n' "$*"; }
+
+die() {
+	printf 'stack: %s\n' "$*" >&2
+	exit 1
+}
+
+# stamp MODULE: what a build of the module depends on, as one line.
+stamp() { { go version && cat scripts/stack.sh "scripts/stack/$1"/go.{mod,sum}; } | sha256sum; }
+
+# fresh MODULE PROGRAM...: whether the programs were built from the module as it is now.
+fresh() {
+	local module=$1 program
+	shift
+	for program; do [[ -x $stack/$program ]] || return 1; done
+	[[ -f $stack/.$module && $(<"$stack/.$module") == "$(stamp "$module")" ]]
+}
+
+# version MODULE PATH: the pinned version of a Go module. sum MODULE PATH: its checksum.
+version() { go list -C "scripts/stack/$1" -m -f '{{.Version}}' "$2"; }
+sum() { awk -v path="$2" '$1 == path && $2 !~ /go.mod$/ { print $3; exit }' "scripts/stack/$1/go.sum"; }
+
+# build MODULE PROGRAM PACKAGE [FLAG...]: a program under its own name; it takes its place whole, as others may be running it.
+build() {
+	local module=$1 program=$2 package=$3 start=$SECONDS
+	shift 3
+	go build -C "scripts/stack/$module" -trimpath "$@" -o "$stack/.new-$program" "$package"
+	mv "$stack/.new-$program" "$stack/$program"
+	say "built $program ($((SECONDS - start)) s)"
+}
+
+build_containerd() {
+	fresh containerd containerd ctr && return
+	local path=github.com/containerd/containerd/v2 version flags program
+	version=$(version containerd $path)
+	say "building containerd $version; the first time takes minutes"
+	# The module proxy does not tell the commit; the module's checksum names the source as well.
+	flags="-s -w -X $path/version.Version=$version -X $path/version.Revision=$(sum containerd $path)"
+	for program in containerd ctr; do
+		# Without CRI it builds and starts in half the time; the project does not use it.
+		build containerd $program $path/cmd/$program -tags no_cri,no_tracing,no_devmapper,no_zfs -ldflags "$flags"
+	done
+	stamp containerd >"$stack/.containerd"
+}
+
+build_gvisor() {
+	fresh gvisor runsc containerd-shim-runsc-v1 && return
+	local path=gvisor.dev/gvisor version date
+	version=$(version gvisor $path) # v0.0.0-TIME-COMMIT
+	date=${version#v0.0.0-}
+	date=${date:0:8}-${version##*-}
+	say "building gVisor $date"
+	build gvisor runsc $path/runsc -ldflags "-s -w -X $path/runsc/version.version=$date"
+	build gvisor containerd-shim-runsc-v1 $path/shim -ldflags '-s -w'
+	stamp gvisor >"$stack/.gvisor"
+}
+
+build_lint() {
+	fresh lint golangci-lint && return
+	local path=github.com/golangci/golangci-lint/v2
+	say "building golangci-lint $(version lint $path)"
+	build lint golangci-lint $path/cmd/golangci-lint -ldflags "-s -w -X main.version=$(version lint $path)"
+	stamp lint >"$stack/.lint"
+}
+
+# check_host: whether the programs in SANDPOOL_STACK are there and new enough.
+check_host() {
+	local program missing=()
+	for program in containerd ctr runsc containerd-shim-runsc-v1; do
+		[[ -x $SANDPOOL_STACK/$program ]] || missing+=("$program")
+	done
+	((${#missing[@]} == 0)) || die "SANDPOOL_STACK=$SANDPOOL_STACK lacks ${missing[*]}"
+	local containerd runsc
+	containerd=$("$SANDPOOL_STACK/containerd" --version)
+	runsc=$("$SANDPOOL_STACK/runsc" --version | head -n 1)
+	[[ $containerd =~ \ v?([2-9]|[1-9][0-9])\.[0-9] ]] ||
+		die "$SANDPOOL_STACK/containerd is too old or tells no version: want 2.0 or later, have: $containerd"
+	[[ $runsc =~ 20[0-9]{6} ]] || die "$SANDPOOL_STACK/runsc tells no date: want an official release, have: $runsc"
+	say "using $SANDPOOL_STACK: $containerd; $runsc"
+}
+
+# apt COMMAND ARG...: apt-get, with package lists fetched if it fails without.
+apt() {
+	local get=(apt-get --quiet=2 -o APT::Sandbox::User=root)
+	command -v apt-get >/dev/null || die "no apt-get here: install $* by hand"
+	DEBIAN_FRONTEND=noninteractive "${get[@]}" "$@" >/dev/null 2>&1 && return
+	"${get[@]}" update
+	DEBIAN_FRONTEND=noninteractive "${get[@]}" "$@" >/dev/null
+}
+
+# fetch_busybox takes the program out of Debian's package without installing it, which would remove the package busybox.
+fetch_busybox() {
+	[[ -x $images/busybox ]] && return
+	local start=$SECONDS dir
+	dir=$(mktemp -d "$images/.busybox-XXXXXX")
+	(cd "$dir" && apt download busybox-static && dpkg-deb -x ./*.deb .)
+	mv "$dir/bin/busybox" "$images/busybox"
+	rm -rf "$dir"
+	say "fetched busybox-static ($((SECONDS - start)) s)"
+}
+
+# need PROGRAM PACKAGE...: installs the packages unless the program is there.
+need() {
+	command -v "$1" >/dev/null && return
+	local start=$SECONDS
+	apt install --yes --no-install-recommends "${@:2}"
+	say "installed $1 ($((SECONDS - start)) s)"
+}
+
+mkdir -p "$stack" "$images"
+exec 9>"$root/.build/lock"
+flock 9
+case ${1-stack} in
+stack)
+	if [[ -n ${SANDPOOL_STACK-} ]]; then
+		check_host
+	else
+		build_containerd
+		build_gvisor
+	fi
+	;;
+lint)
+	build_lint
+	need shellcheck shellcheck
+	;;
+busybox) fetch_busybox ;;
+race) need gcc gcc libc6-dev ;;
+*) die "unknown part $1: want lint, busybox, race or none" ;;
+esac
