@@ -143,6 +143,11 @@ func (c *Controller) poke() {
 func (c *Controller) SetOutage(err error) {
 	c.mu.Lock()
 	c.outage = err
+	if err == nil {
+		for _, s := range c.sandboxes {
+			s.retryAt = time.Time{} // what could not be destroyed can be now
+		}
+	}
 	c.mu.Unlock()
 	c.poke()
 }

@@ -8,13 +8,18 @@ import (
 )
 
 // Release ends a claim and destroys its sandbox. It returns when the first attempt at that is over; the loop goes on
-// until the sandbox is gone. An unknown claim, or one that ended before, is an error of class NotFound.
+// until the sandbox is gone. An unknown claim, or one that ended before, is an error of class NotFound; while containerd
+// cannot be reached, nothing is released and the error is of class Unavailable.
 func (c *Controller) Release(ctx context.Context, claim string) error {
 	c.mu.Lock()
 	s, ok := c.claims[claim]
 	if !ok {
 		c.mu.Unlock()
 		return fmt.Errorf("claim %q does not exist or has ended: %w", claim, errdefs.ErrNotFound)
+	}
+	if c.outage != nil {
+		defer c.mu.Unlock()
+		return c.outage // the end of the claim could not be written down
 	}
 	c.doomLocked(s, "released")
 	c.mu.Unlock()

@@ -70,8 +70,8 @@ func (c *Controller) schedule(ctx context.Context) time.Duration {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.outage != nil || ctx.Err() != nil {
-		return idle // SetOutage and Reconcile wake the loop
+	if context.Cause(ctx) != nil {
+		return idle
 	}
 	next := now.Add(idle)
 	destroying := 0
@@ -93,6 +93,9 @@ func (c *Controller) schedule(ctx context.Context) time.Duration {
 			s.busy = true
 			c.workers.Go(func() { c.save(context.WithoutCancel(ctx), s) })
 		}
+	}
+	if c.outage != nil {
+		return next.Sub(now) // nothing is started; SetOutage wakes the loop
 	}
 	for _, p := range c.byNeedLocked() {
 		next = earlier(next, c.refillLocked(ctx, p, now))
@@ -227,7 +230,7 @@ func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
 	p, w := s.pool, s.booked
 	s.booked = nil
 	c.doomLocked(s, err.Error())
-	if ctx.Err() != nil {
+	if context.Cause(ctx) != nil {
 		return // broken off by the daemon's own stop
 	}
 	p.counters.StartsFailed++

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// PoolStatus is one pool at a moment.
-type PoolStatus struct {
+// Overview is one pool at a moment.
+type Overview struct {
 	Name      string // region:template
 	Template  string
 	Target    int
@@ -23,18 +23,18 @@ type PoolStatus struct {
 }
 
 // Status returns all pools, ordered by name.
-func (c *Controller) Status() []PoolStatus {
+func (c *Controller) Status() []Overview {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	status := make([]PoolStatus, 0, len(c.pools))
+	status := make([]Overview, 0, len(c.pools))
 	for _, p := range c.pools {
-		status = append(status, PoolStatus{
+		status = append(status, Overview{
 			Name: p.Name, Template: p.Template, Target: p.Target, Max: p.Max,
 			Available: p.count(Available), InUse: p.count(Claimed, Reserved), Warming: p.count(Warming), Total: p.total(),
 			Waiting: len(p.waiters) + len(p.cold), Degraded: p.degraded, Counters: p.counters,
 		})
 	}
-	slices.SortFunc(status, func(a, b PoolStatus) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(status, func(a, b Overview) int { return strings.Compare(a.Name, b.Name) })
 	return status
 }
 

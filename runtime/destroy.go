@@ -1,0 +1,198 @@
+package runtime
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// pollInterval is the time between two looks at something that containerd has no event for.
+const pollInterval = 20 * time.Millisecond
+
+// Destroy kills a sandbox and deletes its task, container and snapshot. When that is not done within the deadline all of
+// its processes are killed, and containerd gets as long again to tidy up.
+func (e *Engine) Destroy(ctx context.Context, id string) error {
+	err := e.call(ctx, e.cfg.KillTimeout, "destroy sandbox "+id, func(ctx context.Context) error {
+		return e.destroy(ctx, id)
+	})
+	if err == nil || errdefs.IsUnavailable(err) {
+		return err
+	}
+	e.log.Warn("sandbox is destroyed by force", "sandbox", id, "err", err)
+	return e.call(ctx, e.cfg.KillTimeout, "destroy sandbox "+id+" by force", func(ctx context.Context) error {
+		return e.destroyByForce(ctx, id)
+	})
+}
+
+func (e *Engine) destroy(ctx context.Context, id string) error {
+	if err := e.destroyTask(ctx, id); err != nil {
+		return err
+	}
+	if err := e.awaitProcesses(ctx, id); err != nil {
+		return err
+	}
+	if err := e.client.ContainerService().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("delete container: %w", err)
+	}
+	if err := e.client.SnapshotService(e.cfg.Snapshotter).Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove snapshot: %w", err)
+	}
+	return e.removeShimSocket(ctx, id)
+}
+
+// destroyTask ends the processes of a sandbox and makes containerd forget them. That there are none is no error.
+func (e *Engine) destroyTask(ctx context.Context, id string) error {
+	tasks := e.client.TaskService()
+	status, err := e.taskStatus(ctx, id)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	if status == tasktypes.Status_PAUSED {
+		// runsc neither signals nor deletes a paused sandbox.
+		if _, err := tasks.Resume(ctx, &tasksapi.ResumeTaskRequest{ContainerID: id}); err != nil {
+			return fmt.Errorf("resume task: %w", native(err))
+		}
+	}
+	// A signal to the sentry ends all that runs in it, in a moment; one by way of runsc takes 60 ms.
+	if err := killProcesses(ctx, id, isSentry); err != nil {
+		return err
+	}
+	if err := e.awaitStop(ctx, id, status); err != nil {
+		return fmt.Errorf("wait for task: %w", err)
+	}
+	_, err = tasks.Delete(ctx, &tasksapi.DeleteTaskRequest{ContainerID: id})
+	if err := ignoreNotFound(native(err)); err != nil {
+		return fmt.Errorf("delete task: %w", err)
+	}
+	return nil
+}
+
+// awaitProcesses waits until every process of a sandbox has ended. containerd forgets a task whose shim was killed
+// before it has tidied up; what it does not get rid of in time is killed here.
+func (e *Engine) awaitProcesses(ctx context.Context, id string) error {
+	for began := time.Now(); ; {
+		left, err := processes(id, everyServant)
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		if time.Since(began) > e.cfg.KillTimeout/4 {
+			if err := killProcesses(ctx, id, anyServant); err != nil {
+				return err
+			}
+		}
+		if err := sleep(ctx, pollInterval); err != nil {
+			return fmt.Errorf("%d processes do not end: %w", len(left), err)
+		}
+	}
+}
+
+// awaitStop waits until containerd knows that a killed task ended. The shim waits for started tasks only; that one in
+// state created is gone it finds out when it is asked.
+func (e *Engine) awaitStop(ctx context.Context, id string, status tasktypes.Status) error {
+	if status != tasktypes.Status_CREATED {
+		_, err := e.client.TaskService().Wait(ctx, &tasksapi.WaitRequest{ContainerID: id})
+		return ignoreNotFound(native(err))
+	}
+	for {
+		status, err := e.taskStatus(ctx, id)
+		if err != nil {
+			return ignoreNotFound(err)
+		}
+		if status == tasktypes.Status_STOPPED {
+			return nil
+		}
+		if err := sleep(ctx, pollInterval); err != nil {
+			return err
+		}
+	}
+}
+
+// destroyByForce kills the shim too. containerd notices that by itself and tidies up behind it; until it has, its
+// answers are errors.
+func (e *Engine) destroyByForce(ctx context.Context, id string) error {
+	if err := killProcesses(ctx, id, anyServant); err != nil {
+		return err
+	}
+	for {
+		err := e.destroy(ctx, id)
+		if err == nil || sleep(ctx, pollInterval) != nil {
+			return err
+		}
+	}
+}
+
+// removeShimSocket removes what only a shim that was killed leaves: containerd does not look for it. The path is that
+// of SocketAddress in containerd's pkg/shim, as containerd sees it, which may have a mount namespace of its own.
+func (e *Engine) removeShimSocket(ctx context.Context, id string) error {
+	pid, err := peerPID(ctx, e.cfg.Address)
+	if err != nil {
+		return fmt.Errorf("find containerd's process: %w", err)
+	}
+	name := sha256.Sum256([]byte(filepath.Join(e.cfg.Address, e.cfg.Namespace, id)))
+	path := fmt.Sprintf("/proc/%d/root/run/containerd/s/%x", pid, name)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the shim's socket: %w", err)
+	}
+	return nil
+}
+
+// peerPID returns the process that listens on a unix socket.
+func peerPID(ctx context.Context, socket string) (int, error) {
+	conn, err := (&net.Dialer{}).DialUnix(ctx, "unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", errdefs.ErrUnavailable, err)
+	}
+	defer func() { _ = conn.Close() }()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err := errors.Join(err, credErr); err != nil {
+		return 0, err
+	}
+	return int(cred.Pid), nil
+}
+
+// taskStatus asks containerd for the state of a task; that there is none is an error of class NotFound.
+func (e *Engine) taskStatus(ctx context.Context, id string) (tasktypes.Status, error) {
+	r, err := e.client.TaskService().Get(ctx, &tasksapi.GetRequest{ContainerID: id})
+	if err != nil {
+		return 0, fmt.Errorf("get task: %w", native(err))
+	}
+	return r.GetProcess().GetStatus(), nil
+}
+
+func ignoreNotFound(err error) error {
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// sleep waits for d; it returns the cause when ctx ends first.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,243 @@
+// Package runtime runs gVisor sandboxes in containerd. It is the only package that knows containerd and runsc.
+package runtime
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/status"
+)
+
+// Config says where containerd and runsc are and how they are used. All fields are required but Settings.
+type Config struct {
+	Address        string // containerd's socket
+	Namespace      string // containerd's namespace; the engine takes everything with a sandbox's id in it for its own
+	Snapshotter    string
+	ConnectTimeout time.Duration
+
+	Runsc     string // a program in PATH or an absolute path
+	Shim      string // containerd's name of the runtime, or the shim's absolute path
+	Init      string // the static init that every sandbox runs as PID 1
+	StateDir  string // holds generated files; one engine at a time
+	Platforms []string
+	Settings  map[string]Setting // runsc flags by name
+
+	CanaryTimeout time.Duration // for the trial of one platform
+	StartTimeout  time.Duration // create, start and readiness of one sandbox
+	PauseTimeout  time.Duration // one pause, resume, label or listing
+	KillTimeout   time.Duration // one destroy, before force is used and again after
+}
+
+// Info says what the engine runs on.
+type Info struct {
+	Containerd string // version
+	Runsc      string // version
+	Platform   string
+	Canaries   []Canary // in the order tried
+	Warnings   []string
+}
+
+// Engine starts, freezes and destroys sandboxes. Its methods may be called from many goroutines.
+type Engine struct {
+	cfg    Config
+	log    *slog.Logger
+	client *client.Client
+	lock   *os.File // held on the state folder
+	runsc  string   // absolute path
+	info   Info
+
+	mu        sync.Mutex
+	templates map[string]*template
+}
+
+// Open connects to containerd, checks versions and settings, writes the shim's files and tries the platforms.
+// Errors say what to do about them.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err error) {
+	e := &Engine{cfg: cfg, log: log, templates: map[string]*template{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.Close())
+		}
+	}()
+	if err := e.lockState(); err != nil {
+		return nil, err
+	}
+	if err := e.openRunsc(ctx); err != nil {
+		return nil, err
+	}
+	if err := e.connect(ctx); err != nil {
+		return nil, err
+	}
+	// Nothing can be starting yet, so every half-made thing is left over from an earlier life.
+	if err := e.Sweep(ctx, func(string) bool { return false }); err != nil {
+		return nil, err
+	}
+	return e, e.choosePlatform(ctx)
+}
+
+// Close lets go of containerd and of the state folder. Sandboxes stay.
+func (e *Engine) Close() error {
+	var errs []error
+	if e.client != nil {
+		errs = append(errs, e.client.Close())
+	}
+	if e.lock != nil {
+		errs = append(errs, e.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Info says what the engine runs on.
+func (e *Engine) Info() Info { return e.info }
+
+// lockState makes the state folder and takes it for this process.
+func (e *Engine) lockState() error {
+	for _, dir := range []string{e.cfg.StateDir, e.cfg.runscRoot(), e.cfg.fifoDir()} {
+		if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // the API socket may be in it, for users of its group
+			return fmt.Errorf("make state folder: %w", err)
+		}
+	}
+	path := filepath.Join(e.cfg.StateDir, "lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("open lock: %w", err)
+	}
+	e.lock = f
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return fmt.Errorf("lock %s: another sandpoold uses this state folder: stop it or set daemon.state_dir", path)
+	}
+	return nil
+}
+
+// fifoDir is where the pipes of exec'd processes are made.
+func (c Config) fifoDir() string { return filepath.Join(c.StateDir, "fifo") }
+
+// openRunsc finds runsc, checks its version and writes the shim's files from what its flags allow.
+func (e *Engine) openRunsc(ctx context.Context) error {
+	path, err := exec.LookPath(e.cfg.Runsc)
+	if err != nil {
+		return fmt.Errorf("find runsc %q: %w: install gVisor's runsc or set runsc.path", e.cfg.Runsc, err)
+	}
+	if e.runsc, err = filepath.Abs(path); err != nil {
+		return fmt.Errorf("find runsc %q: %w", e.cfg.Runsc, err)
+	}
+	if _, err := os.Stat(e.cfg.Init); err != nil {
+		return fmt.Errorf("find the sandboxes' init: %w: install sandpool-init or set runsc.init", err)
+	}
+	if e.info.Runsc, err = runscVersion(ctx, e.runsc); err != nil {
+		return err
+	}
+	warning, err := checkRunsc(e.info.Runsc)
+	if err != nil {
+		return err
+	}
+	if warning != "" {
+		e.warn(warning)
+	}
+	flags, err := readFlags(ctx, e.runsc)
+	if err != nil {
+		return err
+	}
+	settings, warnings, err := translate(e.cfg.Settings, flags)
+	for _, w := range warnings {
+		e.warn(w)
+	}
+	if err := errors.Join(err, checkValues(ctx, e.runsc, settings)); err != nil {
+		return err
+	}
+	return e.cfg.writePlatformFiles(e.runsc, settings)
+}
+
+func (e *Engine) warn(text string) {
+	e.info.Warnings = append(e.info.Warnings, text)
+	e.log.Warn("check at start", "warning", text)
+}
+
+// connect waits for containerd and checks its version.
+func (e *Engine) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.ConnectTimeout,
+		fmt.Errorf("no answer within %s: %w", e.cfg.ConnectTimeout, errdefs.ErrUnavailable))
+	defer cancel()
+	c, err := client.New(e.cfg.Address, client.WithDefaultNamespace(e.cfg.Namespace), client.WithTimeout(e.cfg.ConnectTimeout))
+	if err == nil {
+		e.client = c
+		err = e.awaitContainerd(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("connect to containerd at %s: %w: start containerd (systemctl start containerd) or set containerd.address", e.cfg.Address, err)
+	}
+	return checkContainerd(e.info.Containerd)
+}
+
+func (e *Engine) awaitContainerd(ctx context.Context) error {
+	serving, err := e.client.IsServing(ctx)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if err != nil {
+		return err
+	}
+	if !serving {
+		return fmt.Errorf("it is not serving: %w", errdefs.ErrUnavailable)
+	}
+	version, err := e.client.Version(ctx)
+	e.info.Containerd = version.Version
+	return err
+}
+
+// Ping asks containerd for an answer.
+func (e *Engine) Ping(ctx context.Context) error {
+	return e.call(ctx, e.cfg.PauseTimeout, "ping containerd", func(ctx context.Context) error {
+		_, err := e.client.VersionService().Version(ctx, nil)
+		return err
+	})
+}
+
+// call runs fn in the engine's namespace and within the deadline. Errors get an errdefs class and say what was done.
+func (e *Engine) call(ctx context.Context, deadline time.Duration, what string, fn func(context.Context) error) error {
+	missed := fmt.Errorf("not done within %s: %w", deadline, context.DeadlineExceeded)
+	ctx, cancel := context.WithTimeoutCause(namespaces.WithNamespace(ctx, e.cfg.Namespace), deadline, missed)
+	defer cancel()
+	err := fn(ctx)
+	if err == nil {
+		return nil
+	}
+	err = native(err)
+	switch cause := context.Cause(ctx); {
+	case errors.Is(err, missed):
+	case cause != nil:
+		err = cause
+	case errdefs.IsDeadlineExceeded(err): // containerd knows the deadline, and may notice it a moment earlier
+		err = missed
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// native gives an error that came over gRPC its errdefs class. Others keep theirs.
+func native(err error) error {
+	if _, isGRPC := status.FromError(err); !isGRPC {
+		return err
+	}
+	return errgrpc.ToNative(err)
+}
+
+// idPattern is what a sandbox's id looks like. All have one length, since runsc takes a prefix of an id for the id.
+var idPattern = regexp.MustCompile(`^sb-[a-z2-7]{16}$`)
+
+// NewID returns a fresh sandbox id, "sb-" and 80 random bits.
+func NewID() string { return "sb-" + strings.ToLower(rand.Text()[:16]) }

@@ -1,0 +1,316 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
+)
+
+// wrapRunsc makes a runsc that runs script, a shell's, before the real one.
+func wrapRunsc(t *testing.T, script string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "runsc")
+	text := fmt.Sprintf("#!/bin/sh\n%s\nexec %s \"$@\"\n", script, host.Runsc)
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A runsc that hangs must cost its deadline and nothing more, whether it waits itself or for a child.
+func TestCanaryThatHangs(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Runsc = wrapRunsc(t, `case "$*" in *--platform=ptrace*" create "*) exec sleep 1000;; *--platform=kvm*" create "*) sleep 1000;; esac`)
+	cfg.Platforms, cfg.CanaryTimeout = []string{ptrace, kvm, systrap}, 3*time.Second
+	e := openEngine(t, cfg)
+	info := e.Info()
+	if info.Platform != systrap || len(info.Canaries) != 3 {
+		t.Fatalf("canaries %+v; want systrap as the third", info.Canaries)
+	}
+	for _, c := range info.Canaries[:2] {
+		if c.OK || !strings.Contains(c.Reason, "not done within 3s") {
+			t.Errorf("canary %+v; want a missed deadline", c)
+		}
+	}
+	if left := host.Leftovers(); len(left) > 0 {
+		t.Errorf("left over: %q", left)
+	}
+}
+
+func TestOpenSaysWhatToDo(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*Config)
+		want   []string
+	}{
+		{"containerd is down", func(c *Config) { c.Address, c.ConnectTimeout = "/nonexistent.sock", time.Second },
+			[]string{"/nonexistent.sock", "start containerd"}},
+		{"runsc is missing", func(c *Config) { c.Runsc = "/nonexistent/runsc" }, []string{"/nonexistent/runsc", "install gVisor's runsc or set runsc.path"}},
+		{"init is missing", func(c *Config) { c.Init = "/nonexistent/init" }, []string{"/nonexistent/init", "set runsc.init"}},
+		{"bad flag", func(c *Config) { c.Settings = map[string]Setting{"nettwork": {Value: "none", Pos: "f:3"}} }, []string{"f:3", "runsc.flags.nettwork"}},
+		{"runsc is known to be bad", func(c *Config) {
+			c.Runsc = wrapRunsc(t, `[ "$1" = --version ] && echo "runsc version release-20260302.0" && exit`)
+		}, []string{"#12647", "release-20260601.0"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := testConfig(t)
+			test.change(&cfg)
+			e, err := Open(t.Context(), cfg, testLog(t))
+			if err == nil {
+				t.Fatal("no error", e.Close())
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q lacks %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestStateFolderIsForOneEngine(t *testing.T) {
+	cfg := testConfig(t)
+	e := openEngine(t, cfg)
+	if _, err := Open(t.Context(), cfg, testLog(t)); err == nil || !strings.Contains(err.Error(), "another sandpoold") {
+		t.Errorf("second open: %v", err)
+	}
+	if err := e.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTemplatesThatCannotBePrepared(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	for image, want := range map[string]string{
+		"sandpool.local/missing:1": "images import",
+		"file:///nonexistent.tar":  "/nonexistent.tar",
+		"file://" + host.Runsc:     "import image archive",
+	} {
+		if err := e.Prepare(t.Context(), "bad", Template{Image: image}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"bad"`) {
+			t.Errorf("image %s: %v; want the template's name and %q", image, err, want)
+		}
+	}
+	if err := e.Start(t.Context(), NewID(), "bad", nil); !errdefs.IsNotFound(err) {
+		t.Errorf("start of an unprepared template: %v", err)
+	}
+}
+
+func TestFingerprintFollowsTheTemplate(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	first := e.Fingerprint("default")
+	again := Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}
+	if err := e.Prepare(t.Context(), "default", again); err != nil {
+		t.Fatal(err)
+	}
+	if got := e.Fingerprint("default"); got != first || got == "" {
+		t.Errorf("the same template has the fingerprints %q and %q", first, got)
+	}
+	again.Command = []string{"sleep", "1000"}
+	if err := e.Prepare(t.Context(), "default", again); err != nil {
+		t.Fatal(err)
+	}
+	if e.Fingerprint("default") == first {
+		t.Error("another command has the same fingerprint")
+	}
+}
+
+func TestWatchTellsOfDeaths(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	type death struct{ id, reason string }
+	deaths := make(chan death, 8)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- e.Watch(ctx, func(id, reason string) { deaths <- death{id, reason} }) }()
+
+	killed, ended := startSandbox(t, e), startSandbox(t, e)
+	if code, _ := run(t, e, ended, "", "true"); code != 0 { // the end of an exec'd process is no death
+		t.Errorf("exit code %d", code)
+	}
+	if err := e.Pause(t.Context(), killed); err != nil {
+		t.Fatal(err)
+	}
+	if err := killProcesses(t.Context(), killed, isSentry); err != nil {
+		t.Fatal(err)
+	}
+	if d := <-deaths; d.id != killed || d.reason == "" {
+		t.Errorf("got %+v, want %s", d, killed)
+	}
+	if code, _ := run(t, e, ended, "", "kill", "-TERM", "1"); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if d := <-deaths; d.id != ended {
+		t.Errorf("got %+v, want %s", d, ended)
+	}
+	for _, id := range []string{killed, ended} {
+		if got := statusOf(t, e, id); got != Stopped {
+			t.Errorf("%s is %s", id, got)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// Each kind of process that serves a sandbox is killed, running and paused; what is left must go.
+func TestDestroyAfterAProcessWasKilled(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	isGofer := func(args []string) bool { return strings.HasSuffix(args[0], "runsc-gofer") }
+	isShim := func(args []string) bool { return strings.Contains(args[0], "containerd-shim") }
+	for name, kind := range map[string]servant{"sentry": isSentry, "gofer": isGofer, "shim": isShim} {
+		for _, paused := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s paused %v", name, paused), func(t *testing.T) {
+				id := startSandbox(t, e)
+				if paused {
+					if err := e.Pause(t.Context(), id); err != nil {
+						t.Fatal(err)
+					}
+				}
+				pids, err := processes(id, kind)
+				if err != nil || len(pids) == 0 {
+					t.Fatalf("no such process: %v", err)
+				}
+				if err := killProcesses(t.Context(), id, kind); err != nil {
+					t.Fatal(err)
+				}
+				if err := e.Destroy(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+				expectNothing(t, id)
+			})
+		}
+	}
+}
+
+func TestDestroyOfAFrozenSandbox(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.KillTimeout = 3 * time.Second
+	e := openEngine(t, cfg)
+	id := startSandbox(t, e)
+	pids, err := processes(id, anyServant)
+	if err != nil || len(pids) < 3 {
+		t.Fatalf("processes %v, %v; want shim, sentry and gofer", pids, err)
+	}
+	for _, p := range pids {
+		if err := syscall.Kill(p.pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Destroy(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	expectNothing(t, id)
+}
+
+func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	ctx := namespaces.WithNamespace(t.Context(), host.Namespace)
+	owned, live, orphan, leased := startSandbox(t, e), NewID(), NewID(), NewID()
+	ctx, release, err := e.lease(ctx, live)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	for _, id := range []string{live, orphan} { // a snapshot without a container, as between two steps of a start
+		if _, err := e.client.SnapshotService("overlayfs").Prepare(ctx, id, e.templates["default"].parent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := e.lease(ctx, leased); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Sweep(t.Context(), func(id string) bool { return id == live }); err != nil {
+		t.Fatal(err)
+	}
+	if got := statusOf(t, e, owned); got != Running {
+		t.Errorf("a sandbox with a container is %q", got)
+	}
+	if _, err := e.client.SnapshotService("overlayfs").Stat(ctx, live); err != nil {
+		t.Errorf("the snapshot of a start under way: %v", err)
+	}
+	expectNothing(t, orphan)
+	expectNothing(t, leased)
+	if err := e.Destroy(t.Context(), live); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestExecStreams(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	id := startSandbox(t, e)
+	var out, errs bytes.Buffer
+	in := bytes.Repeat([]byte("0123456789abcde\n"), 1<<16) // 1 MiB, more than any pipe holds
+	p, err := e.Exec(t.Context(), id, ExecSpec{
+		Args: []string{"sh", "-c", "cat; pwd >&2; echo $A >&2"}, Env: []string{"A=b"}, Cwd: "/tmp",
+		Stdin: bytes.NewReader(in), Stdout: &out, Stderr: &errs,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, err := p.Wait(t.Context()); code != 0 || err != nil {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+	if !bytes.Equal(out.Bytes(), in) || errs.String() != "/tmp\nb\n" {
+		t.Errorf("%d of %d bytes came back, stderr %q", out.Len(), len(in), errs.String())
+	}
+	if left, err := os.ReadDir(e.cfg.fifoDir()); err != nil || len(left) > 0 {
+		t.Errorf("pipes are left: %v, %v", left, err)
+	}
+}
+
+func TestExecTerminalAndSignals(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	id := startSandbox(t, e)
+	var out bytes.Buffer
+	input, typed := io.Pipe()
+	defer func() { _ = typed.Close() }()
+	p, err := e.Exec(t.Context(), id, ExecSpec{Args: []string{"sh", "-c", `until [ "$(stty size)" = "33 99" ]; do :; done; echo sized; read x; exit 3`}, TTY: true, Rows: 33, Cols: 99, Stdin: input, Stdout: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := typed.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := p.Wait(t.Context()); code != 3 || err != nil || !strings.Contains(out.String(), "sized") {
+		t.Errorf("exit code %d, %v, output %q", code, err, out.String())
+	}
+
+	p, err = e.Exec(t.Context(), id, ExecSpec{Args: []string{"sleep", "1000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Signal(t.Context(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := p.Wait(t.Context()); code != 128+int(syscall.SIGTERM) || err != nil {
+		t.Errorf("exit code %d, %v; want 143", code, err)
+	}
+
+	p, err = e.Exec(t.Context(), id, ExecSpec{Args: []string{"sleep", "1000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(io.ErrClosedPipe)
+	if _, err := p.Wait(ctx); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("wait: %v, want the cause", err)
+	}
+	if code, out := run(t, e, id, "", "sh", "-c", "cat /proc/[0-9]*/cmdline | grep 'sle[e]p'"); code == 0 {
+		t.Errorf("the process of a client that left still runs: %s", out)
+	}
+	if _, err := e.Exec(t.Context(), id, ExecSpec{Args: []string{"/no/such/program"}}); err == nil {
+		t.Error("a missing program was started")
+	}
+}

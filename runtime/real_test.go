@@ -1,0 +1,252 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+
+	"sandpool/scripts/testhost"
+)
+
+var host *testhost.Host
+
+func TestMain(m *testing.M) {
+	os.Exit(testhost.Main(m, testhost.Options{Namespace: "sandpool-runtime"}, &host))
+}
+
+// testConfig uses the test host's containerd and a state folder of the test's own.
+func testConfig(t *testing.T) Config {
+	dir, err := os.MkdirTemp(host.Dir, "e") //nolint:usetesting // short, and looked at by the host's Leftovers
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{
+		Address: host.Address, Namespace: host.Namespace, Snapshotter: "overlayfs", ConnectTimeout: 10 * time.Second,
+		Runsc: host.Runsc, Shim: host.Shim, Init: host.Init, StateDir: dir,
+		Platforms: []string{systrap}, Settings: map[string]Setting{"network": {Value: "none", Pos: "test:1"}},
+		CanaryTimeout: 30 * time.Second, StartTimeout: 60 * time.Second, PauseTimeout: 20 * time.Second, KillTimeout: 20 * time.Second,
+	}
+}
+
+func testLog(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// openEngine opens an engine with the default image's template prepared, as "default".
+func openEngine(t *testing.T, cfg Config) *Engine {
+	t.Helper()
+	e, err := Open(t.Context(), cfg, testLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := e.Prepare(t.Context(), "default", Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// startSandbox starts a sandbox that the test's end destroys.
+func startSandbox(t *testing.T, e *Engine) string {
+	t.Helper()
+	id := NewID()
+	t.Cleanup(func() {
+		if err := e.Destroy(context.WithoutCancel(t.Context()), id); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := e.Start(t.Context(), id, "default", map[string]string{"sandpool.state": "test"}); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// run executes a command and returns its exit code and output.
+func run(t *testing.T, e *Engine, id, stdin string, args ...string) (int, string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	p, err := e.Exec(t.Context(), id, ExecSpec{Args: args, Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := p.Wait(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code, out.String() + errs.String()
+}
+
+func statusOf(t *testing.T, e *Engine, id string) Status {
+	t.Helper()
+	listed, err := e.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range listed {
+		if l.ID == id {
+			return l.Status
+		}
+	}
+	return ""
+}
+
+func TestLifeOfASandbox(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	id := startSandbox(t, e)
+	if code, out := run(t, e, id, "", "cat", "/proc/version"); code != 0 || !strings.Contains(out, "gvisor") {
+		t.Errorf("/proc/version: exit code %d, %q; want gvisor in it", code, out)
+	}
+	if code, out := run(t, e, id, "in", "sh", "-c", "cat; echo $FROM; hostname; exit 7"); code != 7 || out != "intemplate\n"+id+"\n" {
+		t.Errorf("exit code %d, output %q", code, out)
+	}
+	if code, out := run(t, e, id, "", "/.sandpool/init", "ready"); code != 0 {
+		t.Errorf("init is not ready: %d %s", code, out)
+	}
+	if code, _ := run(t, e, id, "", "sh", "-c", "echo x > /.sandpool/init"); code == 0 {
+		t.Error("the init can be overwritten from inside")
+	}
+	for range 3 {
+		if err := e.Pause(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		if got := statusOf(t, e, id); got != Paused {
+			t.Errorf("status after a pause: %q", got)
+		}
+		if err := e.Resume(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		if got := statusOf(t, e, id); got != Running {
+			t.Errorf("status after a resume: %q", got)
+		}
+	}
+	if err := e.Label(t.Context(), id, map[string]string{"sandpool.claim": "c-1"}); err != nil {
+		t.Fatal(err)
+	}
+	listed, err := e.List(t.Context())
+	if err != nil || len(listed) != 1 || listed[0].Labels["sandpool.claim"] != "c-1" || listed[0].Labels["sandpool.state"] != "test" {
+		t.Errorf("list: %v, %v; want both labels", listed, err)
+	}
+}
+
+// expectNothing looks for what a destroyed sandbox may have left: containerd's objects, processes, cgroups.
+func expectNothing(t *testing.T, id string) {
+	t.Helper()
+	if left := servants(t, id); len(left) > 0 {
+		t.Errorf("processes are left: %q", left)
+	}
+	for _, args := range [][]string{{"containers", "ls", "-q"}, {"tasks", "ls", "-q"}, {"snapshots", "ls"}, {"leases", "ls", "-q"}} {
+		out, err := host.Command(t.Context(), args...).CombinedOutput()
+		if err != nil || strings.Contains(string(out), id) {
+			t.Errorf("ctr %q: %v, %s; want nothing of %s", args, err, out, id)
+		}
+	}
+	left, err := filepath.Glob("/sys/fs/cgroup/*/" + host.Namespace + "/" + id)
+	if err != nil || len(left) > 0 {
+		t.Errorf("cgroups are left: %v, %v", left, err)
+	}
+}
+
+// servants returns the command lines of processes that serve one of ids or, with no ids, anything of the test host.
+func servants(t *testing.T, ids ...string) []string {
+	t.Helper()
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(ids) == 0 {
+		ids = []string{host.Dir}
+	}
+	var left []string
+	for _, dir := range dirs {
+		line, err := os.ReadFile("/proc/" + dir.Name() + "/cmdline")
+		if err != nil || !bytes.Contains(line, []byte("runsc")) {
+			continue
+		}
+		for _, id := range ids {
+			if bytes.Contains(line, []byte(id)) {
+				left = append(left, string(bytes.ReplaceAll(line, []byte{0}, []byte{' '})))
+			}
+		}
+	}
+	return left
+}
+
+func TestDestroyLeavesNothing(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	for _, state := range []string{"running", "paused"} {
+		t.Run(state, func(t *testing.T) {
+			id := startSandbox(t, e)
+			if state == "paused" {
+				if err := e.Pause(t.Context(), id); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := e.Destroy(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			expectNothing(t, id)
+			if err := e.Destroy(t.Context(), id); err != nil {
+				t.Errorf("second destroy: %v", err)
+			}
+		})
+	}
+}
+
+func TestDestroyOfAHalfMadeSandbox(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	ctx := namespaces.WithNamespace(t.Context(), host.Namespace)
+	for _, step := range []string{"container", "task"} {
+		t.Run(step, func(t *testing.T) {
+			id := NewID()
+			container, err := e.create(ctx, id, e.templates["default"], systrap, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if step == "task" {
+				if _, err := container.NewTask(ctx, cio.NullIO); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := e.Destroy(ctx, id); err != nil {
+				t.Fatal(err)
+			}
+			expectNothing(t, id)
+		})
+	}
+}
+
+func TestPlatformThatHangsIsPassedOver(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Platforms, cfg.CanaryTimeout = []string{kvm, systrap}, 5*time.Second
+	e := openEngine(t, cfg)
+	info := e.Info()
+	if info.Platform != systrap || len(info.Canaries) != 2 || info.Canaries[0].OK || info.Canaries[0].Reason == "" || !info.Canaries[1].OK {
+		t.Errorf("platform %q, canaries %+v; want systrap after kvm failed", info.Platform, info.Canaries)
+	}
+	t.Logf("%+v", info)
+	if left := servants(t); len(left) > 0 {
+		t.Errorf("processes are left: %q", left)
+	}
+	cfg = testConfig(t)
+	cfg.Platforms, cfg.CanaryTimeout = []string{kvm}, 5*time.Second
+	if e, err := Open(t.Context(), cfg, testLog(t)); err == nil {
+		t.Errorf("a single platform that fails must be an error; got %q", e.Info().Platform)
+	} else {
+		t.Log(err)
+	}
+	if left := servants(t); len(left) > 0 {
+		t.Errorf("processes are left: %q", left)
+	}
+}

@@ -1,0 +1,173 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+
+	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
+	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
+	tasktypes "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+)
+
+// Status is what became of a sandbox's processes.
+type Status string
+
+// What may have become of it.
+const (
+	Running Status = "running"
+	Paused  Status = "paused"
+	Stopped Status = "stopped" // they ended, or were never started
+)
+
+// Listed is one container of the engine's namespace.
+type Listed struct {
+	ID     string
+	Labels map[string]string
+	Status Status
+}
+
+// Start makes the sandbox id from a prepared template and returns when it runs and answers. A sandbox whose start failed
+// must be destroyed.
+func (e *Engine) Start(ctx context.Context, id, name string, labels map[string]string) error {
+	e.mu.Lock()
+	t := e.templates[name]
+	e.mu.Unlock()
+	if t == nil {
+		return fmt.Errorf("start sandbox %s: template %q is not prepared: %w", id, name, errdefs.ErrNotFound)
+	}
+	return e.call(ctx, e.cfg.StartTimeout, "start sandbox "+id, func(ctx context.Context) error {
+		return e.start(ctx, id, t, e.info.Platform, labels)
+	})
+}
+
+func (e *Engine) start(ctx context.Context, id string, t *template, platform string, labels map[string]string) error {
+	container, err := e.create(ctx, id, t, platform, labels)
+	if err != nil {
+		return fmt.Errorf("create container: %w", err)
+	}
+	task, err := container.NewTask(ctx, cio.NullIO)
+	if err != nil {
+		return fmt.Errorf("create task: %w", err)
+	}
+	if err := task.Start(ctx); err != nil {
+		return fmt.Errorf("start task: %w", err)
+	}
+	if err := e.probe(ctx, id); err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	return nil
+}
+
+// create makes the snapshot and the container. Until the container exists only a lease holds the snapshot.
+func (e *Engine) create(ctx context.Context, id string, t *template, platform string, labels map[string]string) (client.Container, error) {
+	ctx, release, err := e.lease(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	spec, err := t.sandboxSpec(e.cfg.Namespace, id)
+	if err != nil {
+		return nil, err
+	}
+	options := &runtimeoptions.Options{TypeUrl: "io.containerd.runsc.v1.options", ConfigPath: e.cfg.platformFile(platform)}
+	return e.client.NewContainer(ctx, id,
+		client.WithSnapshotter(e.cfg.Snapshotter),
+		e.withSnapshot(t),
+		client.WithSpec(spec),
+		client.WithRuntime(e.cfg.Shim, options),
+		client.WithContainerLabels(labels),
+	)
+}
+
+func (e *Engine) withSnapshot(t *template) client.NewContainerOpts {
+	return func(ctx context.Context, _ *client.Client, c *containers.Container) error {
+		if _, err := e.client.SnapshotService(e.cfg.Snapshotter).Prepare(ctx, c.ID, t.parent); err != nil {
+			return fmt.Errorf("prepare snapshot: %w", err)
+		}
+		c.SnapshotKey, c.Image = c.ID, t.image
+		return nil
+	}
+}
+
+// probe runs the init's own readiness check: it shows that the sandbox schedules processes and that exec reaches it.
+func (e *Engine) probe(ctx context.Context, id string) error {
+	p, err := e.exec(ctx, id, ExecSpec{Args: []string{initPath, "ready"}})
+	if err != nil {
+		return err
+	}
+	code, err := p.Wait(ctx)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("init is not ready: exit code %d", code)
+	}
+	return err
+}
+
+// Pause freezes a running sandbox.
+func (e *Engine) Pause(ctx context.Context, id string) error {
+	return e.call(ctx, e.cfg.PauseTimeout, "pause sandbox "+id, func(ctx context.Context) error {
+		_, err := e.client.TaskService().Pause(ctx, &tasksapi.PauseTaskRequest{ContainerID: id})
+		return err
+	})
+}
+
+// Resume lets a paused sandbox go on.
+func (e *Engine) Resume(ctx context.Context, id string) error {
+	return e.call(ctx, e.cfg.PauseTimeout, "resume sandbox "+id, func(ctx context.Context) error {
+		_, err := e.client.TaskService().Resume(ctx, &tasksapi.ResumeTaskRequest{ContainerID: id})
+		return err
+	})
+}
+
+// Label writes labels of a sandbox's container; containerd syncs them to disk before it answers. Other labels stay.
+func (e *Engine) Label(ctx context.Context, id string, labels map[string]string) error {
+	return e.call(ctx, e.cfg.PauseTimeout, "label sandbox "+id, func(ctx context.Context) error {
+		paths := make([]string, 0, len(labels))
+		for key := range maps.Keys(labels) {
+			paths = append(paths, "labels."+key)
+		}
+		_, err := e.client.ContainerService().Update(ctx, containers.Container{ID: id, Labels: labels}, paths...)
+		return err
+	})
+}
+
+// List returns all containers of the namespace.
+func (e *Engine) List(ctx context.Context) ([]Listed, error) {
+	var listed []Listed
+	err := e.call(ctx, e.cfg.PauseTimeout, "list sandboxes", func(ctx context.Context) error {
+		found, err := e.client.ContainerService().List(ctx)
+		if err != nil {
+			return err
+		}
+		for _, c := range found {
+			status, err := e.status(ctx, c.ID)
+			if err != nil {
+				return err
+			}
+			listed = append(listed, Listed{ID: c.ID, Labels: c.Labels, Status: status})
+		}
+		return nil
+	})
+	return listed, err
+}
+
+func (e *Engine) status(ctx context.Context, id string) (Status, error) {
+	status, err := e.taskStatus(ctx, id)
+	switch {
+	case errdefs.IsUnavailable(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return "", fmt.Errorf("%s: %w", id, err)
+	case err != nil: // there is none, or its shim is broken: in both cases nothing that could be used
+		return Stopped, nil
+	case status == tasktypes.Status_RUNNING:
+		return Running, nil
+	case status == tasktypes.Status_PAUSED:
+		return Paused, nil
+	default:
+		return Stopped, nil
+	}
+}

@@ -1,0 +1,189 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Setting is the value of one runsc flag and where it was configured.
+type Setting struct {
+	Value string
+	Pos   string // FILE:LINE, for messages
+}
+
+// reserved are the flags that the daemon sets itself, and what to use instead.
+var reserved = map[string]string{
+	"platform": "set runsc.platform",
+	"root":     "it follows daemon.state_dir",
+}
+
+// renamed translates flags of old gVisor releases: the new flag and the value for each old one.
+// An empty value leaves the flag out, since that is today's meaning of the old default.
+var renamed = map[string]struct {
+	flag   string
+	values map[string]string
+}{
+	"overlay":          {"overlay2", map[string]string{"true": "all:memory", "false": "none"}},
+	"fsgofer-host-uds": {"host-uds", map[string]string{"true": "all", "false": "none"}},
+	"mount-cgroup-v2":  {"in-sandbox-cgroup", map[string]string{"true": "v2", "false": "v1"}},
+}
+
+// flagLine matches a flag's name in the output of `runsc flags`; its description follows, indented further.
+var flagLine = regexp.MustCompile(`^  -([A-Za-z0-9_-]+)`)
+
+const noEffect = "DEPRECATED: this flag has no effect"
+
+// parseFlags reads the output of `runsc flags`: each flag's name and description.
+func parseFlags(out []byte) map[string]string {
+	flags := map[string]string{}
+	name := ""
+	for line := range strings.Lines(string(out)) {
+		if m := flagLine.FindStringSubmatch(line); m != nil {
+			name = m[1]
+			flags[name] = ""
+		} else if name != "" {
+			flags[name] += strings.TrimSpace(line) + " "
+		}
+	}
+	return flags
+}
+
+// translate gives settings the names that the installed runsc knows. Old names become warnings, unknown ones errors, all
+// of them at once.
+func translate(settings map[string]Setting, flags map[string]string) (map[string]Setting, []string, error) {
+	out := map[string]Setting{}
+	var warnings []string
+	var faults []error
+	fault := func(s Setting, name, format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%s: runsc.flags.%s: %s", s.Pos, name, fmt.Sprintf(format, args...)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		s := settings[name]
+		about, known := flags[name]
+		next, old := renamed[name]
+		switch {
+		case reserved[name] != "":
+			fault(s, name, "the daemon sets this flag: %s", reserved[name])
+		case old:
+			value, ok := next.values[s.Value]
+			if _, twice := settings[next.flag]; twice {
+				fault(s, name, "%s is set too; leave this old name out", next.flag)
+			} else if !ok {
+				fault(s, name, "%q is neither true nor false; use %s", s.Value, next.flag)
+			} else {
+				warnings = append(warnings, fmt.Sprintf("%s: runsc.flags.%s is an old name: use %s = %q", s.Pos, name, next.flag, value))
+				out[next.flag] = Setting{Value: value, Pos: s.Pos}
+			}
+		case !known:
+			fault(s, name, "the installed runsc has no such flag; `runsc flags` lists them")
+		case strings.HasPrefix(about, noEffect):
+			warnings = append(warnings, fmt.Sprintf("%s: runsc.flags.%s has no effect any more: leave it out", s.Pos, name))
+		default:
+			out[name] = s
+		}
+	}
+	return out, warnings, errors.Join(faults...)
+}
+
+// checkValues lets the installed runsc parse every value.
+func checkValues(ctx context.Context, runsc string, settings map[string]Setting) error {
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		s := settings[name]
+		var stderr bytes.Buffer
+		cmd := exec.CommandContext(ctx, runsc, "--"+name+"="+s.Value, "flags")
+		cmd.Stderr = &stderr
+		if err := cmd.Run(); err != nil {
+			first, _, _ := strings.Cut(stderr.String(), "\n")
+			faults = append(faults, fmt.Errorf("%s: runsc.flags.%s: runsc refuses %q: %s", s.Pos, name, s.Value, first))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// shimFile is the TOML file that the shim reads through the runtime option ConfigPath.
+type shimFile struct {
+	BinaryName string            `toml:"binary_name"`
+	Root       string            `toml:"root"`
+	RunscFlags map[string]string `toml:"runsc_config"` // the shim wants strings, also for booleans
+}
+
+// platformFile is where the file for a platform is kept.
+func (c Config) platformFile(platform string) string {
+	return filepath.Join(c.StateDir, "runsc-"+platform+".toml")
+}
+
+// runscRoot is where runsc keeps its own state.
+func (c Config) runscRoot() string { return filepath.Join(c.StateDir, "runsc") }
+
+// writePlatformFiles writes one file for each platform that gVisor has.
+func (c Config) writePlatformFiles(runsc string, settings map[string]Setting) error {
+	for _, platform := range platforms {
+		file := shimFile{BinaryName: runsc, Root: c.runscRoot(), RunscFlags: map[string]string{"platform": platform}}
+		for name, s := range settings {
+			file.RunscFlags[name] = s.Value
+		}
+		data, err := toml.Marshal(file)
+		if err != nil {
+			return fmt.Errorf("encode %s: %w", c.platformFile(platform), err)
+		}
+		header := "# Written by sandpoold at every start from its [runsc] section; changes made here are lost.\n"
+		if err := writeFile(c.platformFile(platform), append([]byte(header), data...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeFile replaces path as a whole: readers see the old content or the new.
+func writeFile(path string, data []byte) (err error) {
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(tmp.Name())
+		}
+	}()
+	_, err = tmp.Write(data)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if closeErr := tmp.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// commandTimeout bounds a call of runsc that only prints something.
+const commandTimeout = 15 * time.Second
+
+// readFlags asks the installed runsc which flags it has.
+func readFlags(ctx context.Context, runsc string) (map[string]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, runsc, "flags").CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("run %s flags: %w", runsc, err)
+	}
+	return parseFlags(out), nil
+}

@@ -1,0 +1,200 @@
+package runtime
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/oci"
+	"github.com/containerd/errdefs"
+	"github.com/opencontainers/image-spec/identity"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// initPath is where a sandbox finds its init.
+const initPath = "/.sandpool/init"
+
+// Template says what a sandbox is made from.
+type Template struct {
+	Image        string   // a reference in containerd, or file:///absolute/path of an archive to import
+	Command      []string // run as the init's child; empty: the init waits
+	ImageCommand bool     // run the image's own command instead
+	Env          []string // KEY=VALUE, added to the image's
+}
+
+// template is a Template made ready: what the sandboxes of one kind have in common.
+type template struct {
+	image       string // empty for a sandbox that has nothing but the init
+	parent      string // snapshot of the image's layers
+	spec        []byte // OCI spec as JSON; the sandbox's own names are filled in later
+	fingerprint string
+}
+
+// Prepare makes a template ready to start sandboxes from: its image is imported if it is an archive, and unpacked.
+func (e *Engine) Prepare(ctx context.Context, name string, t Template) error {
+	return e.call(ctx, e.cfg.StartTimeout, fmt.Sprintf("prepare template %q", name), func(ctx context.Context) error {
+		image, err := e.image(ctx, t.Image)
+		if err != nil {
+			return err
+		}
+		ready, err := e.prepare(ctx, image, t)
+		if err != nil {
+			return err
+		}
+		if ready.fingerprint, err = e.fingerprint(image.Target().Digest.String(), ready.spec); err != nil {
+			return err
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.templates[name] = ready
+		return nil
+	})
+}
+
+// Fingerprint names all that sandboxes of a prepared template are started from: image, command, init, runsc and its flags.
+// It is empty for a template that was not prepared.
+func (e *Engine) Fingerprint(name string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.templates[name]; t != nil {
+		return t.fingerprint
+	}
+	return ""
+}
+
+// image returns an image of containerd's, imported first if it is named by its archive.
+func (e *Engine) image(ctx context.Context, ref string) (client.Image, error) {
+	if path, isFile := strings.CutPrefix(ref, "file://"); isFile {
+		imported, err := e.importArchive(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		ref = imported
+	}
+	image, err := e.client.GetImage(ctx, ref)
+	if errdefs.IsNotFound(err) {
+		return nil, fmt.Errorf("image %q is not in containerd: import it with `ctr -n %s images import ARCHIVE` or pull it: %w", ref, e.cfg.Namespace, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get image %q: %w", ref, err)
+	}
+	if err := image.Unpack(ctx, e.cfg.Snapshotter); err != nil {
+		return nil, fmt.Errorf("unpack image %q: %w", ref, err)
+	}
+	return image, nil
+}
+
+func (e *Engine) importArchive(ctx context.Context, path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("open image archive: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	images, err := e.client.Import(ctx, f)
+	if err != nil {
+		return "", fmt.Errorf("import image archive %s: %w", path, err)
+	}
+	if len(images) != 1 {
+		return "", fmt.Errorf("image archive %s holds %d named images, want 1", path, len(images))
+	}
+	return images[0].Name, nil
+}
+
+// prepare works out what sandboxes of t share. image may be nil: then they hold nothing but the init.
+func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*template, error) {
+	ready := &template{}
+	var opts []oci.SpecOpts
+	if image != nil {
+		diffIDs, err := image.RootFS(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read layers of image %q: %w", image.Name(), err)
+		}
+		ready.image, ready.parent = image.Name(), identity.ChainID(diffIDs).String()
+		opts = append(opts, oci.WithImageConfig(image))
+	}
+	spec, err := e.baseSpec(ctx, ready.parent, append(opts, oci.WithEnv(t.Env)))
+	if err != nil {
+		return nil, err
+	}
+	command := t.Command
+	if t.ImageCommand {
+		command = spec.Process.Args
+	}
+	spec.Process.Args = []string{initPath}
+	if len(command) > 0 {
+		spec.Process.Args = append(spec.Process.Args, append([]string{"--"}, command...)...)
+	}
+	if ready.spec, err = json.Marshal(spec); err != nil {
+		return nil, fmt.Errorf("encode spec: %w", err)
+	}
+	return ready, nil
+}
+
+// baseSpec makes the OCI spec that opts ask for. Users and groups are looked up in a view of the image's files.
+func (e *Engine) baseSpec(ctx context.Context, parent string, opts []oci.SpecOpts) (*specs.Spec, error) {
+	key := NewID()
+	ctx, release, err := e.lease(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	snapshots := e.client.SnapshotService(e.cfg.Snapshotter)
+	if _, err := snapshots.View(ctx, key, parent); err != nil {
+		return nil, fmt.Errorf("view image: %w", err)
+	}
+	defer func() { _ = snapshots.Remove(ctx, key) }() // the lease's end would remove it too
+	container := &containers.Container{ID: key, Snapshotter: e.cfg.Snapshotter, SnapshotKey: key}
+	opts = append(opts,
+		oci.WithMounts([]specs.Mount{{
+			Destination: initPath, Type: "bind", Source: e.cfg.Init, Options: []string{"rbind", "ro"},
+		}}),
+		// Without it the stock shim captures the output of `runsc create` through a pipe that the sentry keeps open,
+		// and the create never returns (gVisor #12198).
+		oci.WithAnnotations(map[string]string{"io.kubernetes.cri.container-type": "sandbox"}),
+	)
+	spec, err := oci.GenerateSpec(ctx, e.client, container, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("make spec: %w", err)
+	}
+	return spec, nil
+}
+
+// sandboxSpec is the template's spec with the sandbox's own names in it.
+func (t *template) sandboxSpec(namespace, id string) (*specs.Spec, error) {
+	spec := &specs.Spec{}
+	if err := json.Unmarshal(t.spec, spec); err != nil {
+		return nil, fmt.Errorf("decode spec: %w", err)
+	}
+	spec.Hostname = id
+	spec.Linux.CgroupsPath = filepath.Join("/", namespace, id)
+	return spec, nil
+}
+
+func (e *Engine) fingerprint(imageDigest string, spec []byte) (string, error) {
+	h := sha256.New()
+	for _, path := range []string{e.cfg.Init, e.cfg.platformFile(e.info.Platform)} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return "", fmt.Errorf("fingerprint: %w", err)
+		}
+		_, _ = fmt.Fprintf(h, "%d\n%s", len(data), data)
+	}
+	var shared specs.Spec
+	if err := json.Unmarshal(spec, &shared); err != nil {
+		return "", fmt.Errorf("fingerprint: %w", err)
+	}
+	shared.Hostname, shared.Linux.CgroupsPath = "", "" // they carry a fresh id
+	spec, err := json.Marshal(shared)
+	if err != nil {
+		return "", fmt.Errorf("fingerprint: %w", err)
+	}
+	_, _ = fmt.Fprintf(h, "%s\n%s\n%s", e.info.Runsc, imageDigest, spec)
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
+}
