@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) benchCommand() *cobra.Command {
+	b := bench{daemon: &a.daemon}
+	cmd := &cobra.Command{
+		Use:   "bench",
+		Short: "Time warm claims against cold starts",
+		Long: "Time warm claims against cold starts, interleaved, so that both meet the same state of the machine. Each is timed here, from call\n" +
+			"to reply, once the pool is full and quiet. A claim that was served in the other way is counted apart and not mixed in.",
+		Args: func(cmd *cobra.Command, args []string) error { return errors.Join(cobra.NoArgs(cmd, args), b.check()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd.Context(), b) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&b.template, "template", "default", "claim from this template")
+	flags.IntVar(&b.warm, "warm", 20, "claim this many from the pool")
+	flags.IntVar(&b.cold, "cold", 10, "start this many for their claim")
+	flags.IntVar(&b.concurrency, "concurrency", 1, "claim this many at once")
+	flags.BoolVar(&b.exec, "exec", false, "also time from the call to the end of a first command, which is true")
+	a.completeTemplates(cmd)
+	return cmd
+}
+
+func (b bench) check() error {
+	if b.warm < 0 || b.cold < 0 || b.warm+b.cold == 0 || b.concurrency < 1 {
+		return errors.New("want at least one claim, and at least one at once")
+	}
+	return nil
+}
+
+func (a *app) bench(ctx context.Context, b bench) error {
+	_, _ = fmt.Fprintf(a.errOut, "%d warm and %d cold claims from %s, %d at once\n", b.warm, b.cold, b.template, b.concurrency)
+	info, err := a.daemon.Info(ctx)
+	if err != nil {
+		return err
+	}
+	samples, err := b.run(ctx)
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	report := newReport(samples, b.concurrency, thisMachine(info))
+	return a.print(report, report.write)
+}

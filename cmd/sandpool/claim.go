@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sandpool/daemon/wire"
+	"sandpool/lifetime"
+)
+
+func (a *app) claimCommand() *cobra.Command {
+	var req wire.ClaimRequest
+	cold := false
+	cmd := &cobra.Command{
+		Use:   "claim",
+		Short: "Claim a sandbox and print the claim's id",
+		Long:  "Claim a sandbox. Standard output gets the claim's id alone, as in ID=$(sandpool claim); standard error gets the details.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cold {
+				req.Start = wire.StartCold
+			}
+			return a.claim(cmd.Context(), req)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&req.Template, "template", "", "claim from this template; empty means the daemon's default")
+	flags.StringVar(&req.RequestID, "request-id", "", "claim once only: the same id gets the same sandbox")
+	flags.BoolVar(&cold, "cold", false, "start a sandbox for this claim rather than take one from the pool")
+	flags.Func("wait", "wait at most this `duration` for a sandbox, 0 not at all (default: the daemon's)", func(text string) error {
+		wait, err := lifetime.ParseDuration(text)
+		req.Wait = &wait
+		return err
+	})
+	flags.Func("lifetime", "how long the sandbox may live, a `duration` such as 90s, 1h30m or 7d (default: the daemon's)", func(text string) (err error) {
+		req.Lifetime, err = lifetime.ParseDuration(text)
+		return err
+	})
+	a.completeTemplates(cmd)
+	return cmd
+}
+
+func (a *app) claim(ctx context.Context, req wire.ClaimRequest) error {
+	started := time.Now()
+	claim, err := a.daemon.Claim(ctx, req)
+	if err != nil {
+		return err
+	}
+	if !a.json {
+		_, _ = fmt.Fprintf(a.errOut, "%s: sandbox %s from %s (%s) in %.1f ms, ends in %s\n", claim.ID, claim.Sandbox, claim.Pool, claim.Tier,
+			milliseconds(time.Since(started)), until(claim.ExpiresAt))
+	}
+	return a.print(claim, func(w io.Writer) { line(w, claim.ID) })
+}
+
+func (a *app) releaseCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "release ID...",
+		Short:             "Release claims and destroy their sandboxes",
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.completeClaims,
+		RunE:              func(cmd *cobra.Command, ids []string) error { return a.release(cmd.Context(), ids) },
+	}
+}
+
+// release goes on after an error and reports them all.
+func (a *app) release(ctx context.Context, ids []string) error {
+	released := []string{}
+	var errs []error
+	for _, id := range ids {
+		if err := a.daemon.Release(ctx, id); err != nil {
+			errs = append(errs, fmt.Errorf("release %s: %w", id, err))
+			continue
+		}
+		released = append(released, id)
+	}
+	errs = append(errs, a.print(map[string][]string{"released": released}, func(w io.Writer) {
+		for _, id := range released {
+			line(w, id)
+		}
+	}))
+	return errors.Join(errs...)
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"sandpool/daemon/client"
+	"sandpool/daemon/wire"
+)
+
+func (a *app) execCommand() *cobra.Command {
+	var req wire.ExecRequest
+	cmd := &cobra.Command{
+		Use:   "exec ID -- COMMAND [ARG...]",
+		Short: "Run a command in a claimed sandbox",
+		Long: "Run a command in a claimed sandbox, with this command's input, output and errors. SIGINT and SIGTERM are passed on to it.\n\n" +
+			"The exit code is the command's, or 125 for any error of sandpool's own.",
+		Args: cobra.MinimumNArgs(2),
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp // the sandbox's files are not ours
+			}
+			return a.completeClaims(cmd, args, word)
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req.Args = args[1:]
+			return a.exec(cmd.Context(), args[0], req)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVarP(&req.TTY, "tty", "t", false, "give the command a terminal; needs one on standard input")
+	flags.StringArrayVarP(&req.Env, "env", "e", nil, "set `KEY=VALUE` in the command's environment; may be repeated")
+	flags.StringVarP(&req.Cwd, "workdir", "w", "", "the command's working folder")
+	return cmd
+}
+
+func (a *app) exec(ctx context.Context, id string, req wire.ExecRequest) error {
+	run := a.execPiped
+	if req.TTY {
+		run = a.execTTY
+	}
+	code, err := run(ctx, id, req)
+	if err == nil && code != 0 {
+		err = exitStatus(min(code, 255)) // what an exit code can hold
+	}
+	return err
+}
+
+// execPiped passes signals on to the command, so they do not end it through ctx. Only when they pile up, because nothing
+// takes them, does the next one end the call.
+func (a *app) execPiped(ctx context.Context, id string, req wire.ExecRequest) (int, error) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	control := make(chan wire.Frame, 1)
+	defer watch(func(sig os.Signal) {
+		select {
+		case control <- client.Signal(sig.(syscall.Signal)):
+		default:
+			cancel(errors.New("interrupted"))
+		}
+	}, os.Interrupt, syscall.SIGTERM)()
+	return a.daemon.Exec(ctx, id, req, client.Stdio{In: a.in, Out: a.out, Err: a.errOut, Control: control})
+}
+
+// watch calls handle for each of the signals until the returned function is called.
+func watch(handle func(os.Signal), signals ...os.Signal) (stop func()) {
+	arrived, stopped, ended := make(chan os.Signal, 1), make(chan struct{}), make(chan struct{})
+	signal.Notify(arrived, signals...)
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case sig := <-arrived:
+				handle(sig)
+			case <-stopped:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(arrived)
+		close(stopped)
+		<-ended
+	}
+}

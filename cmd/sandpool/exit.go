@@ -1,0 +1,66 @@
+package main
+
+import (
+	"errors"
+	"strconv"
+
+	"sandpool/daemon/client"
+	"sandpool/daemon/wire"
+)
+
+// Exit codes, as exitHelp promises them.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitPoolEmpty   = 4
+	exitUnreachable = 5
+	exitExec        = 125
+)
+
+const exitHelp = `Exit codes:
+  0  success
+  1  any other error
+  2  a command line that is not understood
+  3  no such claim or template
+  4  no sandbox available
+  5  the daemon cannot be reached
+exec exits with the code of its command, and with 125 for any error of its own.
+`
+
+// Codes of wire.Error that have an exit code of their own.
+const (
+	codeNotFound  = "not_found"
+	codePoolEmpty = "pool_empty"
+)
+
+// exitStatus is the exit code of a command in a sandbox. It is no error of ours, so nothing is printed.
+type exitStatus int
+
+func (s exitStatus) Error() string { return "exit status " + strconv.Itoa(int(s)) }
+
+// exitCode returns the exit code for an error of the named command.
+func (a *app) exitCode(command string, err error) int {
+	if status, ok := errors.AsType[exitStatus](err); ok {
+		return int(status)
+	}
+	if command == "exec" {
+		return exitExec
+	}
+	if !a.started {
+		return exitUsage
+	}
+	if _, ok := errors.AsType[*client.UnreachableError](err); ok {
+		return exitUnreachable
+	}
+	answer, _ := errors.AsType[*wire.Error](err)
+	switch {
+	case answer != nil && answer.Code == codeNotFound:
+		return exitNotFound
+	case answer != nil && answer.Code == codePoolEmpty:
+		return exitPoolEmpty
+	default:
+		return exitError
+	}
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sandpool/daemon/wire"
+)
+
+// fakeDaemon answers the API from memory, on a real unix socket.
+type fakeDaemon struct {
+	t      *testing.T
+	socket string
+
+	mu     sync.Mutex
+	last   wire.ClaimRequest
+	claims map[string]wire.Claim
+	pool   wire.Pool
+	made   int
+	served []wire.Tier
+	exec   func(conn net.Conn, stream io.Reader, req wire.ExecRequest) // nil: the command ends with 0
+}
+
+func newFake(t *testing.T) *fakeDaemon {
+	t.Helper()
+	f := &fakeDaemon{
+		t:      t,
+		socket: filepath.Join(t.TempDir(), "s"),
+		claims: map[string]wire.Claim{},
+		pool:   wire.Pool{Name: "local:default", Template: "default", Target: 2, Max: 4, Available: 2, Total: 2},
+	}
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", f.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /v1/claims", f.claim)
+	mux.HandleFunc("GET /v1/claims", f.list)
+	mux.HandleFunc("GET /v1/claims/{id}", f.one)
+	mux.HandleFunc("DELETE /v1/claims/{id}", f.one)
+	mux.HandleFunc("POST /v1/claims/{id}/exec", f.run)
+	mux.HandleFunc("GET /v1/pools", f.pools)
+	mux.HandleFunc("GET /v1/info", f.info)
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}}
+	server.Start()
+	t.Cleanup(server.Close)
+	return f
+}
+
+// sandpool runs a command line against the fake.
+func (f *fakeDaemon) sandpool(args ...string) (code int, out, errOut string) {
+	return f.sandpoolWith(strings.NewReader(""), args...)
+}
+
+func (f *fakeDaemon) sandpoolWith(in io.Reader, args ...string) (code int, out, errOut string) {
+	var stdout, stderr bytes.Buffer
+	code = run(f.t.Context(), append([]string{"--socket", f.socket}, args...), in, &stdout, &stderr)
+	return code, stdout.String(), stderr.String()
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+func refuse(w http.ResponseWriter, status int, code, message string) {
+	reply(w, status, wire.Error{Status: status, Code: code, Message: message})
+}
+
+func (f *fakeDaemon) claim(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = wire.ClaimRequest{}
+	if err := json.NewDecoder(r.Body).Decode(&f.last); err != nil {
+		refuse(w, http.StatusBadRequest, "invalid_argument", err.Error())
+		return
+	}
+	switch f.last.Template {
+	case "empty":
+		refuse(w, http.StatusServiceUnavailable, "pool_empty", "none left")
+		return
+	case "unknown":
+		refuse(w, http.StatusNotFound, "not_found", "no template unknown")
+		return
+	}
+	tier := wire.TierPaused
+	if f.last.Start == wire.StartCold || f.pool.Available == 0 {
+		tier = wire.TierCold
+	} else {
+		f.pool.Available--
+	}
+	f.made++
+	now := time.Now()
+	c := wire.Claim{
+		ID: fmt.Sprintf("c%d", f.made), Sandbox: "sp-1", Template: "default", Pool: "local:default", Owner: "0", State: wire.ClaimRunning,
+		Tier: tier, ClaimedAt: now.Add(-90 * time.Minute), ExpiresAt: now.Add(time.Hour + 30*time.Second),
+	}
+	f.claims[c.ID] = c
+	f.served = append(f.served, tier)
+	reply(w, http.StatusCreated, c)
+}
+
+func (f *fakeDaemon) list(w http.ResponseWriter, _ *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := wire.ClaimList{Claims: []wire.Claim{}}
+	for i := range f.made {
+		if c, ok := f.claims[fmt.Sprintf("c%d", i+1)]; ok {
+			list.Claims = append(list.Claims, c)
+		}
+	}
+	reply(w, http.StatusOK, list)
+}
+
+func (f *fakeDaemon) one(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, ok := f.claims[r.PathValue("id")]
+	switch {
+	case !ok:
+		refuse(w, http.StatusNotFound, "not_found", "no such claim")
+	case r.Method == http.MethodDelete:
+		delete(f.claims, c.ID)
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		reply(w, http.StatusOK, c)
+	}
+}
+
+// pools puts one sandbox back each time it is asked, as a refill would.
+func (f *fakeDaemon) pools(w http.ResponseWriter, _ *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	reply(w, http.StatusOK, wire.PoolList{Pools: []wire.Pool{f.pool}})
+	f.pool.Available = min(f.pool.Available+1, f.pool.Target)
+}
+
+func (f *fakeDaemon) info(w http.ResponseWriter, _ *http.Request) {
+	reply(w, http.StatusOK, wire.Info{
+		Version: "v1", PID: 7, StartedAt: time.Now().Add(-50 * time.Hour), Region: "local", Containerd: "v2.4.2", Namespace: "sandpool", Runsc: "release-1",
+		Platform: "systrap", Canaries: []wire.Canary{{Platform: "kvm", Reason: "too slow"}, {Platform: "systrap", OK: true}}, Warnings: []string{"old key"},
+	})
+}
+
+func (f *fakeDaemon) run(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	_, ok := f.claims[r.PathValue("id")]
+	session := f.exec
+	f.mu.Unlock()
+	if !ok {
+		refuse(w, http.StatusNotFound, "not_found", "no such claim")
+		return
+	}
+	var req wire.ExecRequest
+	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+		refuse(w, http.StatusBadRequest, "invalid_argument", err.Error())
+		return
+	}
+	conn, buf, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		f.t.Error(err)
+		return
+	}
+	defer conn.Close() //nolint:errcheck // the client sees the end either way
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "+wire.ExecProtocol+"\r\n\r\n")
+	if session == nil {
+		f.frame(conn, wire.FrameExit, 0, 0, 0, 0)
+	} else {
+		session(conn, buf, req)
+	}
+	_, _ = io.Copy(io.Discard, buf)
+}
+
+func (f *fakeDaemon) frame(w io.Writer, kind wire.Kind, payload ...byte) {
+	if err := wire.WriteFrame(w, wire.Frame{Kind: kind, Payload: payload}); err != nil {
+		f.t.Error(err)
+	}
+}
+
+// claimOne makes a claim and returns its id.
+func (f *fakeDaemon) claimOne() string {
+	f.t.Helper()
+	code, out, errOut := f.sandpool("claim")
+	if code != 0 {
+		f.t.Fatalf("claim: exit %d: %s", code, errOut)
+	}
+	return strings.TrimSpace(out)
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sandpool/daemon/wire"
+)
+
+func (a *app) lsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "ls [ID...]",
+		Short:             "List claims",
+		ValidArgsFunction: a.completeClaims,
+		RunE:              func(cmd *cobra.Command, ids []string) error { return a.ls(cmd.Context(), ids) },
+	}
+}
+
+func (a *app) ls(ctx context.Context, ids []string) error {
+	claims, err := a.claims(ctx, ids)
+	if err != nil {
+		return err
+	}
+	return a.print(wire.ClaimList{Claims: claims}, func(w io.Writer) {
+		line(w, "ID", "TEMPLATE", "STATE", "TIER", "AGE", "ENDS IN", "OWNER")
+		for _, c := range claims {
+			state := string(c.State)
+			if c.Reason != "" {
+				state += ": " + c.Reason
+			}
+			line(w, c.ID, c.Template, state, c.Tier, age(c.ClaimedAt), until(c.ExpiresAt), c.Owner)
+		}
+	})
+}
+
+// claims returns the named claims, or all when none is named.
+func (a *app) claims(ctx context.Context, ids []string) ([]wire.Claim, error) {
+	if len(ids) == 0 {
+		return a.daemon.List(ctx)
+	}
+	claims := make([]wire.Claim, 0, len(ids))
+	for _, id := range ids {
+		claim, err := a.daemon.Get(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("get %s: %w", id, err)
+		}
+		claims = append(claims, claim)
+	}
+	return claims, nil
+}
+
+func (a *app) poolsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "pools",
+		Short: "Show the pools",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.pools(cmd.Context()) },
+	}
+}
+
+func (a *app) pools(ctx context.Context) error {
+	pools, err := a.daemon.Pools(ctx)
+	if err != nil {
+		return err
+	}
+	return a.print(wire.PoolList{Pools: pools}, func(w io.Writer) {
+		line(w, "POOL", "TARGET", "MAX", "AVAILABLE", "IN USE", "WARMING", "TOTAL", "WAITING", "STATE")
+		for _, p := range pools {
+			state := "ok"
+			if p.Degraded != "" {
+				state = "degraded: " + p.Degraded
+			}
+			line(w, p.Name, p.Target, p.Max, p.Available, p.InUse, p.Warming, p.Total, p.Waiting, state)
+		}
+	})
+}
+
+func (a *app) infoCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "info",
+		Short: "Show the daemon, its versions and its platform",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return a.info(cmd.Context()) },
+	}
+}
+
+func (a *app) info(ctx context.Context) error {
+	info, err := a.daemon.Info(ctx)
+	if err != nil {
+		return err
+	}
+	return a.print(info, func(w io.Writer) {
+		line(w, "version", info.Version)
+		line(w, "pid", info.PID)
+		line(w, "up for", age(info.StartedAt))
+		line(w, "region", info.Region)
+		line(w, "containerd", info.Containerd)
+		line(w, "namespace", info.Namespace)
+		line(w, "runsc", info.Runsc)
+		line(w, "platform", info.Platform)
+		for _, c := range info.Canaries {
+			result := "ok"
+			if !c.OK {
+				result = "refused: " + cmp.Or(c.Reason, "no reason given")
+			}
+			line(w, "canary "+c.Platform, result)
+		}
+		for _, warning := range info.Warnings {
+			line(w, "warning", warning)
+		}
+	})
+}
+
+// age says how long ago t was, until how long it is to t.
+func age(t time.Time) string   { return short(time.Since(t)) }
+func until(t time.Time) string { return short(time.Until(t)) }
+
+// short writes a duration to two digits or so.
+func short(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch d = max(d, 0); {
+	case d < 10*time.Minute:
+		return d.Truncate(time.Second).String()
+	case d < 10*time.Hour:
+		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
+	case d < 2*day:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	default:
+		return fmt.Sprintf("%dd", d/day)
+	}
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,35 @@
+// Command sandpool claims, lists, enters and releases the sandboxes of a sandpoold.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// run runs one command line and returns the exit code.
+func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	a := &app{in: in, out: out, errOut: errOut}
+	defer a.daemon.Close()
+	root := a.rootCommand()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if _, silent := errors.AsType[exitStatus](err); !silent {
+		_, _ = fmt.Fprintf(errOut, "sandpool: %v\n", err)
+	}
+	return a.exitCode(cmd.Name(), err)
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"sandpool/daemon/wire"
+	"sandpool/lifetime"
+)
+
+func TestClaim(t *testing.T) {
+	f := newFake(t)
+	code, out, errOut := f.sandpool("claim")
+	if code != 0 || out != "c1\n" {
+		t.Errorf("exit %d, stdout %q", code, out)
+	}
+	if !strings.HasPrefix(errOut, "c1: sandbox sp-1 from local:default (paused) in ") || !strings.HasSuffix(errOut, " ms, ends in 1h0m\n") || strings.Count(errOut, "\n") != 1 {
+		t.Errorf("stderr %q", errOut)
+	}
+	if f.last != (wire.ClaimRequest{}) {
+		t.Errorf("asked for %+v, want nothing in particular", f.last)
+	}
+	code, out, errOut = f.sandpool("claim", "--json")
+	var claim wire.Claim
+	if err := json.Unmarshal([]byte(out), &claim); code != 0 || err != nil || claim.ID != "c2" || errOut != "" {
+		t.Errorf("--json: exit %d, %v, stdout %s, stderr %q", code, err, out, errOut)
+	}
+}
+
+func TestClaimFlags(t *testing.T) {
+	f := newFake(t)
+	if code, _, errOut := f.sandpool("claim", "--template", "go", "--request-id", "r", "--wait", "0", "--lifetime", "7d", "--cold"); code != 0 {
+		t.Fatal(errOut)
+	}
+	now := lifetime.Duration(0)
+	want := wire.ClaimRequest{Template: "go", RequestID: "r", Start: wire.StartCold, Wait: &now, Lifetime: lifetime.Duration(7 * 24 * time.Hour)}
+	if !reflect.DeepEqual(f.last, want) {
+		t.Errorf("asked for %+v, want %+v", f.last, want)
+	}
+}
+
+func TestRelease(t *testing.T) {
+	f := newFake(t)
+	a, b := f.claimOne(), f.claimOne()
+	code, out, errOut := f.sandpool("release", a, "x", b)
+	if code != exitNotFound || out != a+"\n"+b+"\n" || errOut != "sandpool: release x: no such claim\n" || len(f.claims) != 0 {
+		t.Errorf("exit %d, stdout %q, stderr %q, %d claims left", code, out, errOut, len(f.claims))
+	}
+	if code, out, _ := f.sandpool("--json", "release", f.claimOne()); code != 0 || strings.Join(strings.Fields(out), "") != `{"released":["c3"]}` {
+		t.Errorf("--json: exit %d, %s", code, out)
+	}
+}
+
+// fields is a table without its alignment.
+func fields(table string) string {
+	lines := strings.Split(strings.TrimSpace(table), "\n")
+	for i := range lines {
+		lines[i] = strings.Join(strings.Fields(lines[i]), " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestTables(t *testing.T) {
+	f := newFake(t)
+	f.claimOne()
+	dead := f.claims[f.claimOne()]
+	dead.State, dead.Reason = wire.ClaimDead, "exited"
+	f.claims[dead.ID] = dead
+	const (
+		head = "ID TEMPLATE STATE TIER AGE ENDS IN OWNER\n"
+		one  = "c1 default running paused 1h30m 1h0m 0"
+		two  = "c2 default dead: exited paused 1h30m 1h0m 0"
+	)
+	tests := map[string]string{
+		"ls":    head + one + "\n" + two,
+		"ls c2": head + two,
+		"pools": "POOL TARGET MAX AVAILABLE IN USE WARMING TOTAL WAITING STATE\nlocal:default 2 4 0 0 0 2 0 ok",
+		"info": "version v1\npid 7\nup for 2d\nregion local\ncontainerd v2.4.2\nnamespace sandpool\nrunsc release-1\nplatform systrap\n" +
+			"canary kvm refused: too slow\ncanary systrap ok\nwarning old key",
+	}
+	for command, want := range tests {
+		code, out, errOut := f.sandpool(strings.Fields(command)...)
+		if got := fields(out); code != 0 || got != want {
+			t.Errorf("%s: exit %d %s\n%s\nwant\n%s", command, code, errOut, got, want)
+		}
+	}
+}
+
+func TestListsInJSON(t *testing.T) {
+	f := newFake(t)
+	f.claimOne()
+	for command, keys := range map[string][]string{"ls": {"claims"}, "ls c1": {"claims"}, "pools": {"pools"}, "info": {"version", "canaries"}, "version": {"version", "go", "platform"}} {
+		code, out, errOut := f.sandpool(append([]string{"--json"}, strings.Fields(command)...)...)
+		var got map[string]any
+		if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil {
+			t.Errorf("%s: exit %d, %v, %s", command, code, err, errOut)
+		}
+		for _, key := range keys {
+			if got[key] == nil {
+				t.Errorf("%s: no %q in %s", command, key, out)
+			}
+		}
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	f := newFake(t)
+	id := f.claimOne()
+	missing := filepath.Join(t.TempDir(), "missing")
+	tests := []struct {
+		args string
+		code int
+		says string
+	}{
+		{"", exitOK, ""},
+		{"--help", exitOK, ""},
+		{"version", exitOK, ""},
+		{"nonsense", exitUsage, `unknown command "nonsense"`},
+		{"claim --nonsense", exitUsage, "unknown flag: --nonsense"},
+		{"claim extra", exitUsage, `unknown command "extra"`},
+		{"claim --wait soon", exitUsage, `duration "soon"`},
+		{"release", exitUsage, "at least 1 arg"},
+		{"bench --warm 0 --cold 0", exitUsage, "want at least one claim"},
+		{"claim --template unknown", exitNotFound, "no template unknown"},
+		{"ls x", exitNotFound, "get x: no such claim"},
+		{"claim --template empty", exitPoolEmpty, "none left"},
+		{"--socket " + missing + " ls", exitUnreachable, "no sandpoold at " + missing},
+		{"--socket " + missing + " bench", exitUnreachable, "no sandpoold at " + missing},
+		{"exec " + id + " -- true", exitOK, ""},
+		{"exec x -- true", exitExec, "no such claim"},
+		{"exec " + id, exitExec, "at least 2 arg"},
+		{"exec -t " + id + " -- sh", exitExec, "needs a terminal"},
+		{"--socket " + missing + " exec x -- true", exitExec, "no sandpoold at " + missing},
+	}
+	for _, test := range tests {
+		code, _, errOut := f.sandpool(strings.Fields(test.args)...)
+		if code != test.code || !strings.Contains(errOut, test.says) || (code == 0) != (test.says == "") {
+			t.Errorf("%s: exit %d, stderr %q; want %d, %q", test.args, code, errOut, test.code, test.says)
+		}
+	}
+}
+
+func TestSocketFromEnvironment(t *testing.T) {
+	f := newFake(t)
+	t.Setenv(socketEnv, f.socket)
+	var out, errOut strings.Builder
+	if code := run(t.Context(), []string{"pools"}, strings.NewReader(""), &out, &errOut); code != 0 {
+		t.Errorf("exit %d: %s", code, &errOut)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	f := newFake(t)
+	f.claimOne()
+	f.claimOne()
+	tests := map[string]string{
+		"release c1 ":       "c2\tdefault, running\n:4\n",
+		"exec ":             "c1\tdefault, running\nc2\tdefault, running\n:4\n",
+		"exec c1 ":          ":4\n",
+		"claim --template ": "default\n:4\n",
+	}
+	for typed, want := range tests {
+		args := append([]string{"__complete", "--socket", f.socket}, strings.Split(typed, " ")...)
+		if code, out, _ := f.sandpool(args...); code != 0 || out != want {
+			t.Errorf("%q: exit %d, %q, want %q", typed, code, out, want)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if code, out, _ := f.sandpool("completion", shell); code != 0 || !strings.Contains(out, "sandpool") {
+			t.Errorf("%s: exit %d", shell, code)
+		}
+	}
+}
+
+func TestShort(t *testing.T) {
+	tests := map[time.Duration]string{
+		-time.Second:                     "0s",
+		1500 * time.Millisecond:          "1s",
+		9*time.Minute + 59*time.Second:   "9m59s",
+		59*time.Minute + 59*time.Second:  "59m",
+		time.Hour:                        "1h0m",
+		9*time.Hour + 10*time.Minute:     "9h10m",
+		47*time.Hour + 59*time.Minute:    "47h",
+		100*24*time.Hour + 5*time.Minute: "100d",
+	}
+	for d, want := range tests {
+		if got := short(d); got != want {
+			t.Errorf("%v: %s, want %s", d, got, want)
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"sandpool/daemon/client"
+	"sandpool/daemon/wire"
+)
+
+// socketEnv names the environment variable with the socket's path.
+const socketEnv = "SANDPOOL_SOCKET"
+
+// app is what the commands share.
+type app struct {
+	in          io.Reader
+	out, errOut io.Writer
+	daemon      client.Client
+	json        bool
+	started     bool // the command line was understood
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sandpool",
+		Short: "Claim gVisor sandboxes from a sandpoold on this host",
+		Long: "Claim gVisor sandboxes from a sandpoold on this host.\n\n" + exitHelp + "\n" +
+			socketEnv + " in the environment is the default of --socket.",
+		SilenceErrors:    true,
+		SilenceUsage:     true,
+		PersistentPreRun: func(*cobra.Command, []string) { a.started = true },
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.errOut)
+	socket := os.Getenv(socketEnv)
+	if socket == "" {
+		socket = wire.DefaultSocket
+	}
+	root.PersistentFlags().StringVar(&a.daemon.Socket, "socket", socket, "the daemon's unix socket")
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON for programs")
+	root.AddCommand(a.claimCommand(), a.releaseCommand(), a.lsCommand(), a.execCommand(), a.poolsCommand(), a.infoCommand(), a.versionCommand(), a.benchCommand())
+	return root
+}
+
+// print writes value as JSON when that was asked for, and otherwise what text writes, aligned at its tabs.
+func (a *app) print(value any, text func(w io.Writer)) error {
+	if a.json {
+		encoder := json.NewEncoder(a.out)
+		encoder.SetIndent("", "  ")
+		return printed(encoder.Encode(value))
+	}
+	table := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	text(table)
+	return printed(table.Flush())
+}
+
+func printed(err error) error {
+	if err != nil {
+		return fmt.Errorf("print result: %w", err)
+	}
+	return nil
+}
+
+// line writes one line whose cells are separated by tabs. Its writer keeps an error for Flush.
+func line(w io.Writer, cells ...any) {
+	for i, cell := range cells {
+		if i > 0 {
+			_, _ = io.WriteString(w, "\t")
+		}
+		_, _ = fmt.Fprint(w, cell)
+	}
+	_, _ = io.WriteString(w, "\n")
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.org/x/term"
+
+	"sandpool/daemon/client"
+	"sandpool/daemon/wire"
+)
+
+// execTTY lends the terminal on standard input to the command. Its keys are the command's, Ctrl-C too; a signal to this
+// process ends the call, so that the terminal is given back in order.
+func (a *app) execTTY(ctx context.Context, id string, req wire.ExecRequest) (code int, err error) {
+	file, ok := a.in.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return 0, errors.New("-t needs a terminal on standard input")
+	}
+	fd := int(file.Fd())
+	req.Env = withTerm(req.Env)
+	req.Rows, req.Cols = size(fd)
+
+	saved, err := term.MakeRaw(fd)
+	if err != nil {
+		return 0, fmt.Errorf("set terminal to raw: %w", err)
+	}
+	defer func() {
+		if restored := term.Restore(fd, saved); restored != nil {
+			err = errors.Join(err, fmt.Errorf("restore terminal: %w", restored))
+		}
+	}()
+	control := make(chan wire.Frame, 1)
+	defer watch(func(os.Signal) {
+		select {
+		case <-control: // an older size that was not sent yet
+		default:
+		}
+		control <- client.Resize(size(fd))
+	}, syscall.SIGWINCH)()
+	return a.daemon.Exec(ctx, id, req, client.Stdio{In: a.in, Out: a.out, Err: a.errOut, Control: control})
+}
+
+// withTerm tells the command the kind of terminal unless env does.
+func withTerm(env []string) []string {
+	for _, entry := range env {
+		if strings.HasPrefix(entry, "TERM=") {
+			return env
+		}
+	}
+	if kind := os.Getenv("TERM"); kind != "" {
+		return append([]string{"TERM=" + kind}, env...)
+	}
+	return env
+}
+
+// size returns the terminal's rows and columns; an unknown size is that of the oldest terminals.
+func size(fd int) (rows, cols uint16) {
+	width, height, err := term.GetSize(fd)
+	if err != nil || width <= 0 || height <= 0 {
+		return 24, 80
+	}
+	return uint16(height), uint16(width) //nolint:gosec // the kernel keeps them in 16 bits
+}

@@ -1,0 +1,192 @@
+// Package client speaks sandpoold's API over its unix socket.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"sync"
+
+	"sandpool/daemon/wire"
+)
+
+// Client is a connection to one sandpoold. The zero value uses the default socket; all methods may be called at once.
+//
+// An answer that is not a success is a *wire.Error; a daemon that does not listen is an *UnreachableError.
+type Client struct {
+	// Socket is the path of the daemon's socket; empty means wire.DefaultSocket.
+	Socket string
+
+	once sync.Once
+	http *http.Client
+}
+
+// base stands for the daemon in URLs: only the path matters on a unix socket.
+const base = "http://sandpoold"
+
+// keepConns is how many connections are kept for reuse, enough for a benchmark's concurrent callers.
+const keepConns = 32
+
+// Claim claims a sandbox.
+func (c *Client) Claim(ctx context.Context, req wire.ClaimRequest) (wire.Claim, error) {
+	var claim wire.Claim
+	return claim, c.call(ctx, http.MethodPost, "/v1/claims", req, &claim)
+}
+
+// Get returns a claim.
+func (c *Client) Get(ctx context.Context, id string) (wire.Claim, error) {
+	var claim wire.Claim
+	return claim, c.call(ctx, http.MethodGet, claimPath(id), nil, &claim)
+}
+
+// List returns the caller's claims.
+func (c *Client) List(ctx context.Context) ([]wire.Claim, error) {
+	var list wire.ClaimList
+	return list.Claims, c.call(ctx, http.MethodGet, "/v1/claims", nil, &list)
+}
+
+// Release ends a claim and destroys its sandbox.
+func (c *Client) Release(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, claimPath(id), nil, nil)
+}
+
+// Pools returns the state of all pools.
+func (c *Client) Pools(ctx context.Context) ([]wire.Pool, error) {
+	var list wire.PoolList
+	return list.Pools, c.call(ctx, http.MethodGet, "/v1/pools", nil, &list)
+}
+
+// Info returns what the daemon says about itself and its host.
+func (c *Client) Info(ctx context.Context) (wire.Info, error) {
+	var info wire.Info
+	return info, c.call(ctx, http.MethodGet, "/v1/info", nil, &info)
+}
+
+// Ready returns nil when the daemon can serve claims.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.call(ctx, http.MethodGet, "/readyz", nil, nil)
+}
+
+// Close drops the connections that are kept for reuse. The client stays usable.
+func (c *Client) Close() { c.client().CloseIdleConnections() }
+
+func claimPath(id string) string { return "/v1/claims/" + url.PathEscape(id) }
+
+func (c *Client) client() *http.Client {
+	c.once.Do(func() {
+		c.http = &http.Client{Transport: &http.Transport{
+			DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
+			MaxIdleConnsPerHost: keepConns,
+			DisableCompression:  true,
+		}}
+	})
+	return c.http
+}
+
+func (c *Client) dial(ctx context.Context) (net.Conn, error) {
+	socket := c.Socket
+	if socket == "" {
+		socket = wire.DefaultSocket
+	}
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", socket)
+	if err != nil && context.Cause(ctx) == nil {
+		return nil, &UnreachableError{Socket: socket, Err: err}
+	}
+	return conn, err
+}
+
+// call sends in, unless it is nil, as JSON and reads the answer into out, unless that is nil.
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	req, err := newRequest(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	resp, err := c.client().Do(req)
+	if err != nil {
+		return callError(req, err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		return readError(resp)
+	}
+	body, err := io.ReadAll(resp.Body) // to its end, so that the connection is kept
+	if err == nil && out != nil {
+		err = json.Unmarshal(body, out)
+	}
+	if err != nil {
+		return fmt.Errorf("read reply to %s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+func newRequest(ctx context.Context, method, path string, in any) (*http.Request, error) {
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return nil, fmt.Errorf("encode request: %w", err)
+		}
+		body = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, base+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("make request: %w", err)
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, nil
+}
+
+// callError strips the made-up URL off the transport's error, and says why the context ended if it did.
+func callError(req *http.Request, err error) error {
+	if unreachable, ok := errors.AsType[*UnreachableError](err); ok {
+		return unreachable
+	}
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		err = outer.Err
+	}
+	if cause := context.Cause(req.Context()); cause != nil {
+		err = cause
+	}
+	return fmt.Errorf("%s %s: %w", req.Method, req.URL.Path, err)
+}
+
+// readError makes a *wire.Error of an answer, whatever its body.
+func readError(resp *http.Response) error {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, wire.MaxBody)) // half a body is better than none
+	answer := &wire.Error{}
+	if err := json.Unmarshal(body, answer); err != nil || answer.Code == "" {
+		answer.Code, answer.Message = "internal", fmt.Sprintf("sandpoold answered %s: %q", resp.Status, body)
+	}
+	answer.Status = resp.StatusCode
+	return answer
+}
+
+// UnreachableError says that nothing listens on the socket, or that the caller may not connect to it.
+type UnreachableError struct {
+	Socket string
+	Err    error
+}
+
+func (e *UnreachableError) Error() string {
+	advice := "is it running?"
+	if errors.Is(e.Err, fs.ErrPermission) {
+		advice = "only root and the socket's group may use it"
+	}
+	reason := e.Err
+	for inner := errors.Unwrap(reason); inner != nil; inner = errors.Unwrap(reason) {
+		reason = inner // the outer ones name the socket again
+	}
+	return fmt.Sprintf("no sandpoold at %s: %v: %s", e.Socket, reason, advice)
+}
+
+func (e *UnreachableError) Unwrap() error { return e.Err }
