@@ -1,0 +1,62 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// actor is the process on the other end of a connection, as the kernel knows it.
+type actor struct {
+	uid uint32
+	pid int32
+}
+
+// owner is the actor's name in the labels of what it claims.
+func (a actor) owner() string { return fmt.Sprintf("uid:%d", a.uid) }
+
+// sees tells whether the actor may see and touch what belongs to owner: root and the daemon's own user may do all.
+func (a actor) sees(owner string) bool {
+	return a.uid == 0 || int(a.uid) == os.Geteuid() || owner == a.owner()
+}
+
+type actorKey struct{}
+
+// withActor is http.Server's ConnContext: it asks the kernel once a connection who is calling.
+// A connection of which the kernel cannot tell has no actor, and its requests are refused.
+func withActor(ctx context.Context, conn net.Conn) context.Context {
+	if a, err := peer(conn); err == nil {
+		return context.WithValue(ctx, actorKey{}, a)
+	}
+	return ctx
+}
+
+func actorOf(ctx context.Context) (actor, bool) {
+	a, ok := ctx.Value(actorKey{}).(actor)
+	return a, ok
+}
+
+func peer(conn net.Conn) (actor, error) {
+	unixConn, ok := conn.(*net.UnixConn)
+	if !ok {
+		return actor{}, fmt.Errorf("peer of a %T is unknown", conn)
+	}
+	raw, err := unixConn.SyscallConn()
+	if err != nil {
+		return actor{}, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return actor{}, err
+	}
+	if credErr != nil {
+		return actor{}, fmt.Errorf("get peer credentials: %w", credErr)
+	}
+	return actor{uid: cred.Uid, pid: cred.Pid}, nil
+}

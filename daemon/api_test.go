@@ -1,0 +1,292 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+
+	"sandpool/daemon/wire"
+	"sandpool/pool"
+)
+
+const upgrade = "Connection: Upgrade"
+
+// TestBadRequests has one line for each way in which a request can be wrong.
+func TestBadRequests(t *testing.T) {
+	ts := startServer(t)
+	const claims = "/v1/claims"
+	exec := claims + "/" + runningID + "/exec"
+	for name, tc := range map[string]struct {
+		method, path, body string
+		header             []string
+		status             int
+		code, message      string // of the answer; message is a part of it
+	}{
+		"malformed JSON":     {"POST", claims, `{"template":`, nil, 400, "invalid_argument", "unexpected EOF"},
+		"not JSON":           {"POST", claims, `template=x`, nil, 400, "invalid_argument", "invalid character"},
+		"not an object":      {"POST", claims, `[1]`, nil, 400, "invalid_argument", "is a JSON array, want an object"},
+		"wrong type":         {"POST", claims, `{"template": 5}`, nil, 400, "invalid_argument", "template: is a JSON number, want a string"},
+		"unknown field":      {"POST", claims, `{"templat": "x"}`, nil, 400, "invalid_argument", `unknown field "templat"`},
+		"two values":         {"POST", claims, `{} {}`, nil, 400, "invalid_argument", "something follows"},
+		"trailing garbage":   {"POST", claims, `{} x`, nil, 400, "invalid_argument", "something follows"},
+		"body over limit":    {"POST", claims, `{"template": "` + strings.Repeat("x", wire.MaxBody) + `"}`, nil, 413, "too_large", "65536 bytes"},
+		"padding over limit": {"POST", claims, `{}` + strings.Repeat(" ", wire.MaxBody), nil, 413, "too_large", "65536 bytes"},
+		"negative wait":      {"POST", claims, `{"wait": "-1s"}`, nil, 400, "invalid_argument", "wait: -1s: want 0s to 10m0s"},
+		"wait over cap":      {"POST", claims, `{"wait": "11m"}`, nil, 400, "invalid_argument", "10m0s (limits.max_wait)"},
+		"wait as a number":   {"POST", claims, `{"wait": 5}`, nil, 400, "invalid_argument", "wait: is a JSON number, want a duration as text"},
+		"wait without unit":  {"POST", claims, `{"wait": "5"}`, nil, 400, "invalid_argument", "want a number and a unit"},
+		"negative lifetime":  {"POST", claims, `{"lifetime": "-1s"}`, nil, 400, "invalid_argument", "lifetime: -1s"},
+		"lifetime over cap":  {"POST", claims, `{"lifetime": "2d"}`, nil, 400, "invalid_argument", "1d (limits.max_lifetime)"},
+		"long request id":    {"POST", claims, `{"request_id": "` + strings.Repeat("x", 129) + `"}`, nil, 400, "invalid_argument", "request_id"},
+		"odd request id":     {"POST", claims, `{"request_id": "a\nb"}`, nil, 400, "invalid_argument", "request_id"},
+		"unknown start":      {"POST", claims, `{"start": "warm"}`, nil, 400, "invalid_argument", `want "any" or "cold"`},
+
+		"bad id":              {"GET", claims + "/x", "", nil, 400, "invalid_argument", `claim id "x"`},
+		"id of wrong letters": {"GET", claims + "/c-AAAAAAAAAAAAAAA1", "", nil, 400, "invalid_argument", "claim id"},
+		"id out of its path":  {"DELETE", claims + "/..%2F..", "", nil, 404, "not_found", "no such path"},
+		"missing claim":       {"GET", claims + "/" + missingID, "", nil, 404, "not_found", "does not exist or has ended"},
+		"release of missing":  {"DELETE", claims + "/" + missingID, "", nil, 404, "not_found", "does not exist or has ended"},
+
+		"exec in missing claim":  {"POST", claims + "/" + missingID + "/exec", "{}", nil, 404, "not_found", "does not exist"},
+		"exec without upgrade":   {"POST", exec, `{"args": ["true"]}`, nil, 426, "upgrade_required", "sandpool-exec/1"},
+		"exec of other protocol": {"POST", exec, `{"args": ["true"]}`, []string{upgrade, "Upgrade: websocket"}, 426, "upgrade_required", "sandpool-exec/1"},
+		"exec of nothing":        {"POST", exec, `{}`, upgradeLines(), 400, "invalid_argument", "args"},
+		"exec of empty word":     {"POST", exec, `{"args": [""]}`, upgradeLines(), 400, "invalid_argument", "args"},
+		"exec with NUL":          {"POST", exec, `{"args": ["a\u0000b"]}`, upgradeLines(), 400, "invalid_argument", "args[0]"},
+		"exec with bad env":      {"POST", exec, `{"args": ["true"], "env": ["A=1", "B"]}`, upgradeLines(), 400, "invalid_argument", `env[1]: "B"`},
+		"exec in relative cwd":   {"POST", exec, `{"args": ["true"], "cwd": "tmp"}`, upgradeLines(), 400, "invalid_argument", "absolute path"},
+		"exec in dead claim":     {"POST", claims + "/" + deadID + "/exec", `{"args": ["true"]}`, upgradeLines(), 409, "conflict", "its init was killed"},
+
+		"unknown path":        {"GET", "/v2/claims", "", nil, 404, "not_found", `"/v2/claims"`},
+		"root":                {"GET", "/", "", nil, 404, "not_found", `"/"`},
+		"path with two bars":  {"GET", "/v1//claims", "", nil, 404, "not_found", "no such path"},
+		"path with a bar":     {"GET", "/v1/claims/", "", nil, 404, "not_found", "no such path"},
+		"method of claims":    {"PUT", claims, "", nil, 405, "method_not_allowed", "want GET, POST"},
+		"method of one claim": {"PATCH", claims + "/" + runningID, "", nil, 405, "method_not_allowed", "want DELETE, GET"},
+		"method of exec":      {"GET", exec, "", nil, 405, "method_not_allowed", "want POST"},
+		"method of pools":     {"DELETE", "/v1/pools", "", nil, 405, "method_not_allowed", "want GET"},
+		"a browser":           {"GET", claims, "", []string{"Origin: http://example.com"}, 403, "permission_denied", "Origin"},
+		"a browser's link":    {"GET", "/metrics", "", []string{"Referer: http://example.com"}, 403, "permission_denied", "Referer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := ts.do(t, tc.method, tc.path, tc.body, tc.header...)
+			checkError(t, got, tc.status, tc.code, tc.message)
+			if tc.status == 405 && got.header.Get("Allow") == "" {
+				t.Error("no Allow header")
+			}
+		})
+	}
+}
+
+func upgradeLines() []string { return []string{upgrade, "Upgrade: " + wire.ExecProtocol} }
+
+// checkError checks that an answer is an error of the one shape.
+func checkError(t *testing.T, a answer, status int, code, message string) {
+	t.Helper()
+	var got wire.Error
+	if err := json.Unmarshal([]byte(a.body), &got); err != nil {
+		t.Fatalf("answer %d %q is no wire.Error: %v", a.status, a.body, err)
+	}
+	if a.status != status || got.Status != status || got.Code != code || !strings.Contains(got.Message, message) {
+		t.Errorf("status %d, body %s; want %d, %s, %q", a.status, a.body, status, code, message)
+	}
+	if got := a.header.Get("Content-Type"); got != "application/json" {
+		t.Errorf("Content-Type is %q", got)
+	}
+	if retry := a.header.Get("Retry-After"); (retry == "1") != (status == http.StatusServiceUnavailable) {
+		t.Errorf("Retry-After is %q with status %d", retry, status)
+	}
+}
+
+func TestErrorsOfTheParts(t *testing.T) {
+	ts := startServer(t)
+	for _, tc := range []struct {
+		err    error
+		status int
+		code   string
+	}{
+		{fmt.Errorf("template %q: %w", "x", errdefs.ErrNotFound), 404, "not_found"},
+		{fmt.Errorf("pool x has no sandbox ready: %w", errdefs.ErrResourceExhausted), 503, "pool_empty"},
+		{fmt.Errorf("containerd: %w", errdefs.ErrUnavailable), 503, "unavailable"},
+		{fmt.Errorf("request id: %w", errdefs.ErrAlreadyExists), 409, "conflict"},
+		{fmt.Errorf("state: %w", errdefs.ErrFailedPrecondition), 409, "conflict"},
+		{fmt.Errorf("resume: %w", context.DeadlineExceeded), 504, "timeout"},
+		{fmt.Errorf("not yours: %w", errdefs.ErrPermissionDenied), 403, "permission_denied"},
+		{errors.New("disk on fire"), 500, "internal"},
+	} {
+		t.Run(tc.code, func(t *testing.T) {
+			ts.claims.mu.Lock()
+			ts.claims.err = tc.err
+			ts.claims.mu.Unlock()
+			checkError(t, ts.do(t, "POST", "/v1/claims", `{}`), tc.status, tc.code, tc.err.Error())
+		})
+	}
+}
+
+func TestClaimRequests(t *testing.T) {
+	ts := startServer(t)
+	for name, tc := range map[string]struct {
+		body   string
+		status int
+		want   pool.Request
+	}{
+		"no body":   {``, 201, pool.Request{Template: "default", Wait: 30 * time.Second, Lifetime: time.Hour}},
+		"defaults":  {`{}`, 201, pool.Request{Template: "default", Wait: 30 * time.Second, Lifetime: time.Hour}},
+		"no wait":   {`{"wait": "0s"}`, 201, pool.Request{Template: "default", Lifetime: time.Hour}},
+		"all caps":  {`{"wait": "10m", "lifetime": "1d"}`, 201, pool.Request{Template: "default", Wait: 10 * time.Minute, Lifetime: 24 * time.Hour}},
+		"cold":      {`{"template": "t", "start": "cold"}`, 201, pool.Request{Template: "t", Cold: true, Wait: 30 * time.Second, Lifetime: time.Hour}},
+		"repeated":  {`{"request_id": "again", "start": "any"}`, 200, pool.Request{Template: "default", RequestID: "again", Wait: 30 * time.Second, Lifetime: time.Hour}},
+		"odd space": {" \n{} \n", 201, pool.Request{Template: "default", Wait: 30 * time.Second, Lifetime: time.Hour}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			answer := ts.do(t, "POST", "/v1/claims", tc.body)
+			var claim wire.Claim
+			if err := json.Unmarshal([]byte(answer.body), &claim); err != nil {
+				t.Fatal(err)
+			}
+			if answer.status != tc.status || claim.ID != runningID || claim.State != wire.ClaimRunning || claim.Tier != wire.TierPaused {
+				t.Errorf("status %d, claim %+v", answer.status, claim)
+			}
+			ts.claims.mu.Lock()
+			defer ts.claims.mu.Unlock()
+			got := ts.claims.last
+			got.Owner = ""
+			if got != tc.want {
+				t.Errorf("asked for %+v, want %+v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestClaimOfALostClientIsTakenBack(t *testing.T) {
+	ts := startServer(t)
+	under := make(chan struct{})
+	ts.claims.onClaim = func(ctx context.Context) error {
+		close(under)
+		<-ctx.Done() // the client has gone, but the pool was quicker
+		return nil
+	}
+	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", ts.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "POST /v1/claims HTTP/1.1\r\nHost: sandpool\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-under
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if id := <-ts.claims.released; id != runningID {
+		t.Errorf("%s was released", id)
+	}
+}
+
+func TestReleaseTwice(t *testing.T) {
+	ts := startServer(t)
+	if got := ts.do(t, "DELETE", "/v1/claims/"+runningID, ""); got.status != http.StatusNoContent || got.body != "" {
+		t.Errorf("first release: %+v", got)
+	}
+	checkError(t, ts.do(t, "DELETE", "/v1/claims/"+runningID, ""), 404, "not_found", "does not exist or has ended")
+}
+
+func TestReadBacks(t *testing.T) {
+	ts := startServer(t)
+	for path, want := range map[string]string{
+		"/v1/claims/" + runningID: `"state":"running"`,
+		"/v1/claims/" + deadID:    `"state":"dead","reason":"its init was killed"`,
+		"/v1/claims":              `{"claims":[{"id":"` + runningID,
+		"/v1/pools":               `{"pools":[{"name":"local:default","template":"default","target":8,"max":32,"available":5`,
+		"/v1/info":                `{"version":"test"`,
+		"/healthz":                "ok\n",
+		"/readyz":                 "ok\n",
+		"/metrics":                `sandbox_warm_pool_available{pool="local:default"} 5`,
+	} {
+		if got := ts.do(t, "GET", path, ""); got.status != http.StatusOK || !strings.Contains(got.body, want) {
+			t.Errorf("%s: %+v; want %q", path, got, want)
+		}
+	}
+}
+
+func TestNotReady(t *testing.T) {
+	ts := startServer(t)
+	ts.api.ready = func(context.Context) error { return fmt.Errorf("containerd is away: %w", errdefs.ErrUnavailable) }
+	checkError(t, ts.do(t, "GET", "/readyz", ""), 503, "unavailable", "containerd is away")
+	if got := ts.do(t, "GET", "/healthz", ""); got.status != http.StatusOK {
+		t.Errorf("/healthz: %+v", got)
+	}
+}
+
+func TestActorSees(t *testing.T) {
+	for _, tc := range []struct {
+		who   actor
+		owner string
+		want  bool
+	}{
+		{actor{uid: 0}, "uid:4242", true},
+		{actor{uid: 4242}, "uid:4242", true},
+		{actor{uid: 4242}, "uid:0", false},
+		{actor{uid: 4242}, "uid:42", false},
+		{actor{uid: 4242}, "", false},
+	} {
+		if got := tc.who.sees(tc.owner); got != tc.want {
+			t.Errorf("%+v sees %q: %t", tc.who, tc.owner, got)
+		}
+	}
+}
+
+// TestOthersClaims calls as another user: what belongs to the daemon's user must not seem to exist.
+func TestOthersClaims(t *testing.T) {
+	ts := startServer(t)
+	if err := errors.Join(os.Chmod(filepath.Dir(ts.socket), 0o755), os.Chmod(ts.socket, 0o666)); err != nil { // so that the other user gets in
+		t.Fatal(err)
+	}
+	ts.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return dialAs(ctx, 4242, ts.socket)
+	}}
+	checkError(t, ts.do(t, "GET", "/v1/claims/"+runningID, ""), 404, "not_found", "does not exist or has ended")
+	checkError(t, ts.do(t, "DELETE", "/v1/claims/"+runningID, ""), 404, "not_found", "does not exist or has ended")
+	checkError(t, ts.do(t, "POST", "/v1/claims/"+runningID+"/exec", `{"args": ["true"]}`, upgradeLines()...), 404, "not_found", "does not exist or has ended")
+	if got := ts.do(t, "GET", "/v1/claims/"+othersID, ""); got.status != http.StatusOK {
+		t.Errorf("own claim: %+v", got)
+	}
+	var list wire.ClaimList
+	if err := json.Unmarshal([]byte(ts.do(t, "GET", "/v1/claims", "").body), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Claims) != 1 || list.Claims[0].ID != othersID {
+		t.Errorf("list has %+v, want only the caller's own claim", list.Claims)
+	}
+	if got := ts.do(t, "POST", "/v1/claims", ""); got.status != http.StatusCreated || ts.claims.last.Owner != "uid:4242" {
+		t.Errorf("claim for %s: %+v", ts.claims.last.Owner, got)
+	}
+}
+
+// dialAs connects as another user. The thread that took the user's id ends with its goroutine.
+func dialAs(ctx context.Context, uid uintptr, socket string) (conn net.Conn, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		goruntime.LockOSThread()
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
+			err = errno
+			return
+		}
+		conn, err = new(net.Dialer).DialContext(ctx, "unix", socket)
+	}()
+	<-done
+	return conn, err
+}

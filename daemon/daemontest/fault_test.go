@@ -1,0 +1,158 @@
+package daemontest
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sandpool/configs"
+	"sandpool/daemon/wire"
+	"sandpool/lifetime"
+)
+
+func TestStartsThatMustFail(t *testing.T) {
+	for name, tc := range map[string]struct {
+		spoil func(cfg *configs.Config)
+		want  []string // parts of the error, what to do among them
+	}{
+		"containerd is down": {func(cfg *configs.Config) {
+			cfg.Containerd.Address = host.Dir + "/no.sock"
+			cfg.Containerd.ConnectTimeout = lifetime.Duration(time.Second)
+		}, []string{"no.sock", "start containerd", "containerd.address"}},
+		"runsc is missing": {func(cfg *configs.Config) { cfg.Runsc.Path = "no-such-runsc" },
+			[]string{`"no-such-runsc"`, "install", "runsc.path"}},
+		"init is missing": {func(cfg *configs.Config) { cfg.Runsc.Init = "/no/init" }, []string{"/no/init", "runsc.init"}},
+		"image is missing": {func(cfg *configs.Config) { cfg.Templates["default"] = configs.Template{Image: "sandpool.local/none:1"} },
+			[]string{"[templates.default]", "sandpool.local/none:1", "import"}},
+		"archive is missing": {func(cfg *configs.Config) { cfg.Templates["default"] = configs.Template{Image: "file:///no/image.tar"} },
+			[]string{"[templates.default]", "/no/image.tar"}},
+		"flag is unknown": {func(cfg *configs.Config) {
+			cfg.Runsc.Flags["no-such-flag"] = configs.Setting{Value: "1", Pos: "x.toml:7"}
+		},
+			[]string{"x.toml:7", "no-such-flag"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := testConfig(t, 1, 1)
+			tc.spoil(&cfg)
+			got := failToStart(t, cfg)
+			t.Log(got)
+			for _, part := range tc.want {
+				if !strings.Contains(got, part) {
+					t.Errorf("error %q does not tell %q", got, part)
+				}
+			}
+		})
+	}
+}
+
+func TestTwoDaemons(t *testing.T) {
+	cfg := testConfig(t, 1, 1)
+	start(t, cfg)
+	other := cfg
+	other.Daemon.Socket += "2"
+	if got := failToStart(t, other); !strings.Contains(got, "another sandpoold uses this state folder") {
+		t.Errorf("with one state folder: %s", got)
+	}
+}
+
+// TestContainerdGoesAway kills containerd under a daemon with claims and brings it back.
+func TestContainerdGoesAway(t *testing.T) {
+	d := start(t, testConfig(t, 2, 4))
+	awaitPool(t, d.Client)
+	c := claim(t, d.Client, wire.ClaimRequest{})
+	awaitPool(t, d.Client)
+
+	if err := host.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the outage is noticed", func() bool { return d.Ready(t.Context()) != nil })
+	wantError(t, d.Ready(t.Context()), "unavailable")
+	_, err := d.Claim(t.Context(), wire.ClaimRequest{})
+	wantError(t, err, "unavailable")
+	if err != nil && !strings.Contains(err.Error(), host.Address) {
+		t.Errorf("error %q does not name the socket", err)
+	}
+	if _, err := d.Get(t.Context(), c.ID); err != nil {
+		t.Errorf("the claim is not known any more: %v", err)
+	}
+
+	if err := host.StartContainerd(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the daemon is ready again", func() bool { return d.Ready(t.Context()) == nil })
+	checkAlive(t, d.Client, c)
+	if p := awaitPool(t, d.Client); p.InUse != 1 {
+		t.Errorf("pool is %+v, want 1 in use", p)
+	}
+	checkAlive(t, d.Client, claim(t, d.Client, wire.ClaimRequest{}))
+}
+
+// TestSandboxDiesWhileClaimed kills a claimed sandbox behind the daemon's back.
+func TestSandboxDiesWhileClaimed(t *testing.T) {
+	d := start(t, testConfig(t, 1, 2))
+	c := claim(t, d.Client, wire.ClaimRequest{})
+	ctr(t, "tasks", "kill", "--signal", "SIGKILL", c.Sandbox)
+	await(t, "the claim is dead", func() bool {
+		got, err := d.Get(t.Context(), c.ID)
+		return err == nil && got.State == wire.ClaimDead && got.Reason != ""
+	})
+	_, _, err := output(t.Context(), d.Client, c.ID, "", "true")
+	wantError(t, err, "conflict")
+	if err := d.Release(t.Context(), c.ID); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSandboxDiesInThePool kills a warm sandbox: it must never be handed out.
+func TestSandboxDiesInThePool(t *testing.T) {
+	d := start(t, testConfig(t, 1, 2))
+	awaitPool(t, d.Client)
+	victim := containers(t, "warm")[0]
+	killSentry(t, victim)
+	await(t, "the dead sandbox is gone", func() bool {
+		left := containers(t, "")
+		return len(left) == 0 || left[0] != victim
+	})
+	awaitPool(t, d.Client)
+	c := claim(t, d.Client, wire.ClaimRequest{})
+	if c.Sandbox == victim {
+		t.Error("the dead sandbox was handed out")
+	}
+	checkAlive(t, d.Client, c)
+}
+
+// killSentry ends the process that is the kernel of a sandbox, as the kernel of the host would for want of memory.
+func killSentry(t *testing.T, sandbox string) {
+	t.Helper()
+	commands, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := false
+	for _, path := range commands {
+		args, err := os.ReadFile(path)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		words := strings.Split(string(args), "\x00")
+		if !slices.Contains(words, "boot") || !slices.Contains(words, sandbox) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err == nil {
+			err = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		killed = true
+	}
+	if !killed {
+		t.Fatalf("sandbox %s has no sentry", sandbox)
+	}
+}

@@ -1,0 +1,115 @@
+package daemon
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/daemon/wire"
+)
+
+// writeTimeout is how long a client may take to receive an answer.
+const writeTimeout = 10 * time.Second
+
+// statusClientGone is for metrics and logs: it is never sent.
+const statusClientGone = 499
+
+// Errors that have no class in errdefs.
+var (
+	errMethod   = errors.New("method not allowed")
+	errUpgrade  = errors.New("exec needs a connection upgrade: send `Connection: Upgrade` and `Upgrade: " + wire.ExecProtocol + "`")
+	errStopping = errdefs.ErrUnavailable.WithMessage("the daemon is stopping")
+)
+
+// classes maps errors to answers; the first that fits counts, and none means an internal error.
+var classes = []struct {
+	is     func(error) bool
+	status int
+	code   string
+}{
+	{isTooLarge, http.StatusRequestEntityTooLarge, "too_large"},
+	{is(errMethod), http.StatusMethodNotAllowed, "method_not_allowed"},
+	{is(errUpgrade), http.StatusUpgradeRequired, "upgrade_required"},
+	{errdefs.IsInvalidArgument, http.StatusBadRequest, "invalid_argument"},
+	{errdefs.IsPermissionDenied, http.StatusForbidden, "permission_denied"},
+	{errdefs.IsNotFound, http.StatusNotFound, "not_found"},
+	{errdefs.IsAlreadyExists, http.StatusConflict, "conflict"},
+	{errdefs.IsConflict, http.StatusConflict, "conflict"},
+	{errdefs.IsFailedPrecondition, http.StatusConflict, "conflict"},
+	{errdefs.IsResourceExhausted, http.StatusServiceUnavailable, "pool_empty"},
+	{errdefs.IsUnavailable, http.StatusServiceUnavailable, "unavailable"},
+	{errdefs.IsDeadlineExceeded, http.StatusGatewayTimeout, "timeout"},
+	{errdefs.IsCanceled, statusClientGone, "canceled"},
+}
+
+func is(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+func isTooLarge(err error) bool {
+	_, ok := errors.AsType[*http.MaxBytesError](err)
+	return ok
+}
+
+// invalid is an error that the client can mend.
+func invalid(format string, args ...any) error {
+	return errdefs.ErrInvalidArgument.WithMessage(fmt.Sprintf(format, args...))
+}
+
+// describe is err as a client sees it.
+func describe(err error) *wire.Error {
+	for _, c := range classes {
+		if c.is(err) {
+			return &wire.Error{Status: c.status, Code: c.code, Message: err.Error()}
+		}
+	}
+	return &wire.Error{Status: http.StatusInternalServerError, Code: "internal", Message: err.Error()}
+}
+
+// report is describe for an error that was met while serving r. An internal one is logged, since it is the operator's matter.
+func (a *api) report(r *http.Request, err error) *wire.Error {
+	answer := describe(err)
+	if answer.Status == http.StatusInternalServerError {
+		a.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+	}
+	return answer
+}
+
+// fail answers with err. A client that went away gets no answer.
+func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
+	answer := a.report(r, err)
+	switch answer.Status {
+	case statusClientGone:
+		panic(http.ErrAbortHandler) // net/http's own way to close a connection without an answer
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "1")
+	case http.StatusUpgradeRequired:
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", wire.ExecProtocol)
+	}
+	if err := answerJSON(w, answer.Status, answer); err != nil {
+		a.log.Debug("answer could not be sent", "path", r.URL.Path, "err", err)
+	}
+}
+
+// answerJSON sends body and returns an error when the client cannot have received it.
+func answerJSON(w http.ResponseWriter, status int, body any) error {
+	data, err := json.Marshal(body)
+	if err != nil {
+		return fmt.Errorf("encode answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	rc := http.NewResponseController(w)
+	deadlineErr := rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.WriteHeader(status)
+	_, err = w.Write(append(data, '\n'))
+	if err = cmp.Or(deadlineErr, err, rc.Flush()); err != nil {
+		return fmt.Errorf("send answer: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package daemon
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/daemon/wire"
+	"sandpool/pool"
+	"sandpool/runtime"
+)
+
+const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + wire.ExecProtocol + "\r\n\r\n"
+
+// execInClaim runs a command in a claim's sandbox. From the answer 101 on, the connection carries frames.
+func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
+	began := time.Now()
+	claim, err := a.find(r)
+	if err != nil {
+		return err
+	}
+	if !wantsUpgrade(r.Header) {
+		return errUpgrade
+	}
+	var body wire.ExecRequest
+	if err := decode(w, r, &body); err != nil {
+		return err
+	}
+	if err := checkExec(body); err != nil {
+		return err
+	}
+	if err := a.lost(claim); err != nil {
+		return err
+	}
+	s, err := hijack(w, a.log.With("claim", claim.ID))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.conn.Close() }()
+	if _, err := io.WriteString(s.conn, switching); err != nil {
+		s.log.Debug("exec client is gone", "err", err)
+		return nil
+	}
+	code, err := s.run(r.Context(), func(spec runtime.ExecSpec) (process, error) {
+		spec.Args, spec.Env, spec.Cwd, spec.TTY, spec.Rows, spec.Cols = body.Args, body.Env, body.Cwd, body.TTY, body.Rows, body.Cols
+		return a.exec(r.Context(), claim.Sandbox, spec)
+	})
+	a.metrics.execSeconds.Observe(time.Since(began).Seconds())
+	if err == nil && code >= 128 { // ended by a signal: perhaps with all of its sandbox
+		err = a.lost(claim)
+	}
+	if err != nil {
+		s.sendError(a.report(r, err))
+	} else {
+		s.sendExit(code)
+	}
+	return nil
+}
+
+// lost returns why a claim has no running sandbox any more, or nil if it has.
+func (a *api) lost(claim pool.Claim) error {
+	now, err := a.claims.Get(claim.ID)
+	if err != nil {
+		return errdefs.ErrConflict.WithMessage(fmt.Sprintf("claim %s was released or expired, and its sandbox destroyed", claim.ID))
+	}
+	if now.State == pool.Dead {
+		return errdefs.ErrConflict.WithMessage(fmt.Sprintf("claim %s is dead: %s", now.ID, now.Reason))
+	}
+	return nil
+}
+
+// hijack takes the connection over from net/http.
+func hijack(w http.ResponseWriter, log *slog.Logger) (*execStream, error) {
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, fmt.Errorf("take over connection: %w", err)
+	}
+	unixConn, ok := conn.(*net.UnixConn)
+	if !ok {
+		_ = conn.Close()
+		return nil, fmt.Errorf("take over connection: it is a %T", conn)
+	}
+	// What net/http read ahead comes first. Reading on through its buffer would end the request's context with the input.
+	ahead, _ := buffered.Peek(buffered.Reader.Buffered())
+	in := bufio.NewReader(io.MultiReader(bytes.NewReader(ahead), conn))
+	return &execStream{conn: unixConn, in: in, log: log}, nil
+}
+
+func wantsUpgrade(h http.Header) bool {
+	for _, value := range h.Values("Connection") {
+		for token := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), "upgrade") {
+				return strings.EqualFold(h.Get("Upgrade"), wire.ExecProtocol)
+			}
+		}
+	}
+	return false
+}
+
+func checkExec(body wire.ExecRequest) error {
+	if len(body.Args) == 0 || body.Args[0] == "" {
+		return invalid("args: want a command")
+	}
+	for i, arg := range body.Args {
+		if strings.ContainsRune(arg, 0) {
+			return invalid("args[%d]: has a NUL character in it", i)
+		}
+	}
+	for i, entry := range body.Env {
+		if name, _, ok := strings.Cut(entry, "="); !ok || name == "" || strings.ContainsRune(entry, 0) {
+			return invalid("env[%d]: %q: want KEY=VALUE", i, entry)
+		}
+	}
+	if body.Cwd != "" && (!path.IsAbs(body.Cwd) || strings.ContainsRune(body.Cwd, 0)) {
+		return invalid("cwd: %q: want an absolute path", body.Cwd)
+	}
+	return nil
+}

@@ -1,0 +1,261 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/configs"
+	"sandpool/daemon/wire"
+	"sandpool/pool"
+	"sandpool/runtime"
+)
+
+// The claims that the fake knows.
+const (
+	runningID = "c-aaaaaaaaaaaaaaaa"
+	deadID    = "c-dddddddddddddddd"
+	othersID  = "c-oooooooooooooooo"
+	missingID = "c-zzzzzzzzzzzzzzzz"
+)
+
+// fakeClaims keeps claims without sandboxes.
+type fakeClaims struct {
+	mu       sync.Mutex
+	claims   map[string]pool.Claim
+	err      error                           // what Claim fails with
+	onClaim  func(ctx context.Context) error // called by Claim
+	last     pool.Request
+	released chan string
+}
+
+func newFakeClaims(owner string) *fakeClaims {
+	f := &fakeClaims{claims: map[string]pool.Claim{}, released: make(chan string, 8)}
+	f.claims[runningID] = fakeClaim(runningID, owner, pool.Claimed)
+	f.claims[deadID] = fakeClaim(deadID, owner, pool.Dead)
+	f.claims[othersID] = fakeClaim(othersID, "uid:4242", pool.Claimed)
+	return f
+}
+
+func fakeClaim(id, owner string, state pool.State) pool.Claim {
+	now := time.Unix(1e9, 0).UTC()
+	c := pool.Claim{
+		Grant:   pool.Grant{ID: id, Owner: owner, Tier: pool.TierPaused, ClaimedAt: now, ExpiresAt: now.Add(time.Hour)},
+		Sandbox: "sb-" + id[2:], Pool: "local:default", Template: "default", State: state, CreatedAt: now,
+	}
+	if state == pool.Dead {
+		c.Reason = "its init was killed"
+	}
+	return c
+}
+
+func (f *fakeClaims) Claim(ctx context.Context, req pool.Request) (pool.Claim, bool, error) {
+	if f.onClaim != nil {
+		if err := f.onClaim(ctx); err != nil {
+			return pool.Claim{}, false, err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.last = req
+	return f.claims[runningID], req.RequestID == "again", f.err
+}
+
+func (f *fakeClaims) Release(_ context.Context, id string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.claims[id]; !ok {
+		return errdefs.ErrNotFound
+	}
+	delete(f.claims, id)
+	f.released <- id
+	return nil
+}
+
+func (f *fakeClaims) Get(id string) (pool.Claim, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c, ok := f.claims[id]
+	if !ok {
+		return pool.Claim{}, errdefs.ErrNotFound
+	}
+	return c, nil
+}
+
+func (f *fakeClaims) Claims() []pool.Claim {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return []pool.Claim{f.claims[runningID], f.claims[othersID]}
+}
+
+// fakeProcess echoes its input and ends with it, with exit code 7, or with a signal.
+type fakeProcess struct {
+	spec    runtime.ExecSpec
+	ended   chan int
+	resized chan [2]uint16
+	killed  chan error // the cause, when the context of Wait ended
+}
+
+func startFakeProcess(spec runtime.ExecSpec) *fakeProcess {
+	p := &fakeProcess{spec: spec, ended: make(chan int, 2), resized: make(chan [2]uint16, 1), killed: make(chan error, 1)}
+	switch spec.Args[0] {
+	case "cat":
+		go func() {
+			_, _ = io.Copy(spec.Stdout, spec.Stdin)
+			_, _ = io.WriteString(spec.Stderr, "done")
+			p.ended <- 7
+		}()
+	case "flood":
+		go func() {
+			for chunk := bytes.Repeat([]byte("x"), 1<<20); ; {
+				if _, err := spec.Stdout.Write(chunk); err != nil {
+					return
+				}
+			}
+		}()
+	}
+	return p
+}
+
+func (p *fakeProcess) Resize(_ context.Context, rows, cols uint16) error {
+	p.resized <- [2]uint16{rows, cols}
+	return nil
+}
+
+func (p *fakeProcess) Signal(_ context.Context, signal syscall.Signal) error {
+	p.ended <- 128 + int(signal)
+	return nil
+}
+
+func (p *fakeProcess) Wait(ctx context.Context) (int, error) {
+	select {
+	case code := <-p.ended:
+		return code, nil
+	case <-ctx.Done():
+		p.killed <- context.Cause(ctx)
+		return 0, context.Cause(ctx)
+	}
+}
+
+// testServer is a server on a real socket, with the API over fakes.
+type testServer struct {
+	*server
+	api       *api
+	claims    *fakeClaims
+	processes chan *fakeProcess
+	socket    string
+	http      *http.Client
+}
+
+func startServer(t *testing.T) *testServer {
+	t.Helper()
+	me := actor{uid: uint32(os.Geteuid())}
+	ts := &testServer{claims: newFakeClaims(me.owner()), processes: make(chan *fakeProcess, 8)}
+	status := func() []pool.Overview {
+		return []pool.Overview{{Name: "local:default", Template: "default", Target: 8, Max: 32, Available: 5, InUse: 2, Warming: 1, Total: 8,
+			Counters: pool.Counters{Started: 9, StartsFailed: 1, Destroyed: 3, Died: 2}}}
+	}
+	ts.api = &api{
+		claims: ts.claims,
+		pools:  status,
+		exec: func(_ context.Context, _ string, spec runtime.ExecSpec) (process, error) {
+			if spec.Args[0] == "missing" {
+				return nil, errdefs.ErrNotFound.WithMessage("no such command")
+			}
+			p := startFakeProcess(spec)
+			ts.processes <- p
+			return p, nil
+		},
+		ready:   func(context.Context) error { return nil },
+		info:    wire.Info{Version: "test", Region: "local"},
+		limits:  configs.Default().Limits,
+		metrics: newMetrics("test", status),
+		log:     slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	ts.listen(t)
+	return ts
+}
+
+func (ts *testServer) listen(t *testing.T) {
+	t.Helper()
+	cfg := configs.Default().Daemon
+	cfg.Socket = filepath.Join(shortDir(t), "s")
+	ln, err := listen(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ts.server, ts.socket = newServer(ts.api), cfg.Socket
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := ts.serve(ln); err != nil {
+			t.Error(err)
+		}
+	})
+	ts.http = &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", ts.socket)
+		},
+	}}
+	t.Cleanup(func() {
+		ts.http.CloseIdleConnections()
+		ts.stop()
+		serving.Wait()
+	})
+}
+
+// shortDir is a temporary folder whose path leaves room for a socket's.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "spd") //nolint:usetesting // t.TempDir's path is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// answer is what came back for a request.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// do sends a request; header holds lines such as "Origin: x".
+func (ts *testServer) do(t *testing.T, method, path, body string, header ...string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://sandpool"+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range header {
+		name, value, _ := strings.Cut(line, ": ")
+		req.Header.Set(name, value)
+	}
+	resp, err := ts.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(resp.Body)
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header, string(data)}
+}

@@ -1,0 +1,132 @@
+package daemon
+
+import (
+	"net/http"
+	goruntime "runtime"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"sandpool/pool"
+)
+
+// resultRepeated is the result of a claim that found an earlier one with its request id.
+const resultRepeated = "repeated"
+
+// metrics is what GET /metrics shows.
+type metrics struct {
+	registry *prometheus.Registry
+	handler  http.Handler
+
+	claims       *prometheus.CounterVec
+	claimSeconds *prometheus.HistogramVec
+	execSeconds  prometheus.Histogram
+}
+
+func newMetrics(version string, pools func() []pool.Overview) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		claims: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sandbox_claims_total",
+			Help: "Claims by result: the tier of the sandbox, repeated, or the code of the error.",
+		}, []string{"pool", "result"}),
+		claimSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "sandbox_claim_duration_seconds",
+			Help:    "Time from a claim's request to its sandbox, by the tier of the sandbox.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"tier"}),
+		execSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "sandbox_exec_duration_seconds",
+			Help:    "Time from an exec's request to the end of its process.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 5, 10, 60, 300, 1800},
+		}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "sandbox_build_info",
+		Help:        "Always 1; its labels tell what runs.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": goruntime.Version()},
+	})
+	build.Set(1)
+	for _, tier := range []string{pool.TierPaused, pool.TierCold} {
+		m.claimSeconds.WithLabelValues(tier)
+	}
+	m.registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		build, m.claims, m.claimSeconds, m.execSeconds, poolCollector{pools},
+	)
+	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	return m
+}
+
+// claimed counts a claim on a pool.
+func (m *metrics) claimed(name string, claim pool.Claim, repeated bool, err error, took time.Duration) {
+	switch {
+	case errdefs.IsNotFound(err): // there is no such pool; names that clients make up are no labels
+		m.claims.WithLabelValues("", describe(err).Code).Inc()
+	case err != nil:
+		m.claims.WithLabelValues(name, describe(err).Code).Inc()
+	case repeated:
+		m.claims.WithLabelValues(name, resultRepeated).Inc()
+	default:
+		m.claims.WithLabelValues(name, claim.Tier).Inc()
+		m.claimSeconds.WithLabelValues(claim.Tier).Observe(took.Seconds())
+	}
+}
+
+// poolCollector reads the pools at each scrape.
+type poolCollector struct {
+	pools func() []pool.Overview
+}
+
+// poolMetric is a metric with one series a pool.
+type poolMetric struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(pool.Overview) float64
+}
+
+var poolMetrics = []poolMetric{
+	gauge("sandbox_warm_pool_available", "Sandboxes that are paused and ready to be claimed.", func(p pool.Overview) int { return p.Available }),
+	gauge("sandbox_warm_pool_in_use", "Sandboxes that are claimed.", func(p pool.Overview) int { return p.InUse }),
+	gauge("sandbox_warm_pool_warming", "Sandboxes that are being started.", func(p pool.Overview) int { return p.Warming }),
+	gauge("sandbox_warm_pool_size", "Sandboxes that are available, in use and warming.", func(p pool.Overview) int { return p.Total }),
+	gauge("sandbox_warm_pool_target", "Sandboxes that the pool keeps available.", func(p pool.Overview) int { return p.Target }),
+	gauge("sandbox_warm_pool_max", "The most sandboxes that the pool may have.", func(p pool.Overview) int { return p.Max }),
+	counter("sandbox_starts_total", "Sandboxes that became ready.", func(c pool.Counters) uint64 { return c.Started }),
+	counter("sandbox_start_failures_total", "Starts of sandboxes that failed.", func(c pool.Counters) uint64 { return c.StartsFailed }),
+	counter("sandbox_destroyed_total", "Sandboxes that were destroyed.", func(c pool.Counters) uint64 { return c.Destroyed }),
+	counter("sandbox_died_total", "Sandboxes that ended by themselves.", func(c pool.Counters) uint64 { return c.Died }),
+}
+
+func gauge(name, help string, value func(pool.Overview) int) poolMetric {
+	return poolMetric{
+		desc: prometheus.NewDesc(name, help, []string{"pool"}, nil), kind: prometheus.GaugeValue,
+		value: func(p pool.Overview) float64 { return float64(value(p)) },
+	}
+}
+
+func counter(name, help string, value func(pool.Counters) uint64) poolMetric {
+	return poolMetric{
+		desc: prometheus.NewDesc(name, help, []string{"pool"}, nil), kind: prometheus.CounterValue,
+		value: func(p pool.Overview) float64 { return float64(value(p.Counters)) },
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (poolCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range poolMetrics {
+		ch <- m.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c poolCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, p := range c.pools() {
+		for _, m := range poolMetrics {
+			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(p), p.Name)
+		}
+	}
+}

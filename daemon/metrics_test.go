@@ -1,0 +1,83 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+
+	"sandpool/pool"
+)
+
+func TestMetrics(t *testing.T) {
+	m := newMetrics("v1", func() []pool.Overview {
+		return []pool.Overview{
+			{Name: "local:a", Target: 8, Max: 32, Available: 5, InUse: 2, Warming: 1, Total: 8, Counters: pool.Counters{Started: 9, StartsFailed: 4, Destroyed: 3, Died: 6}},
+			{Name: "local:b"},
+		}
+	})
+	granted := pool.Claim{Grant: pool.Grant{Tier: pool.TierPaused}}
+	m.claimed("local:a", granted, false, nil, time.Millisecond)
+	m.claimed("local:a", granted, true, nil, time.Millisecond)
+	m.claimed("local:a", pool.Claim{}, false, fmt.Errorf("full: %w", errdefs.ErrResourceExhausted), time.Second)
+	m.claimed("local:a", pool.Claim{}, false, errors.New("broken"), time.Second)
+	m.claimed("local:made-up", pool.Claim{}, false, fmt.Errorf("template: %w", errdefs.ErrNotFound), time.Second)
+
+	got := gather(t, m)
+	for series, want := range map[string]float64{
+		"sandbox_warm_pool_available local:a":     5,
+		"sandbox_warm_pool_in_use local:a":        2,
+		"sandbox_warm_pool_warming local:a":       1,
+		"sandbox_warm_pool_size local:a":          8,
+		"sandbox_warm_pool_target local:a":        8,
+		"sandbox_warm_pool_max local:a":           32,
+		"sandbox_warm_pool_max local:b":           0,
+		"sandbox_starts_total local:a":            9,
+		"sandbox_start_failures_total local:a":    4,
+		"sandbox_destroyed_total local:a":         3,
+		"sandbox_died_total local:a":              6,
+		"sandbox_claims_total local:a paused":     1,
+		"sandbox_claims_total local:a repeated":   1,
+		"sandbox_claims_total local:a pool_empty": 1,
+		"sandbox_claims_total local:a internal":   1,
+		"sandbox_claims_total  not_found":         1,
+		"sandbox_claim_duration_seconds paused":   1,
+		"sandbox_claim_duration_seconds cold":     0,
+		"sandbox_exec_duration_seconds":           0,
+	} {
+		if value, ok := got[series]; !ok || value != want {
+			t.Errorf("%s is %v (present: %t), want %v", series, value, ok, want)
+		}
+	}
+}
+
+// gather returns every sample of the registry, histograms by their count, by its name and label values.
+func gather(t *testing.T, m *metrics) map[string]float64 {
+	t.Helper()
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("promlint: %v, %v", problems, err)
+	}
+	samples := map[string]float64{}
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			samples[series(family.GetName(), metric)] = metric.GetGauge().GetValue() + metric.GetCounter().GetValue() + float64(metric.GetHistogram().GetSampleCount())
+		}
+	}
+	return samples
+}
+
+func series(name string, metric *dto.Metric) string {
+	for _, label := range metric.GetLabel() {
+		name += " " + label.GetValue()
+	}
+	return name
+}

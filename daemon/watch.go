@@ -1,0 +1,168 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/pool"
+	"sandpool/runtime"
+)
+
+const (
+	// sweepEvery is how often the pools are compared with containerd, and left-overs removed, though no event asks for it.
+	sweepEvery = 30 * time.Second
+	// firstPing doubles up to lastPing while containerd does not answer.
+	firstPing = 200 * time.Millisecond
+	lastPing  = 5 * time.Second
+)
+
+var errStreamEnded = errdefs.ErrUnavailable.WithMessage("its event stream ended")
+
+// sandboxes is what the watcher needs of the runtime.
+type sandboxes interface {
+	List(ctx context.Context) ([]runtime.Listed, error)
+	Watch(ctx context.Context, died func(id, reason string)) error
+	Ping(ctx context.Context) error
+	Sweep(ctx context.Context, live func(id string) bool) error
+}
+
+// pools is what the watcher tells of the sandboxes' fate.
+type pools interface {
+	Reconcile(ctx context.Context, list func(context.Context) ([]pool.Found, error)) (pool.Report, error)
+	Died(id, reason string)
+	SetOutage(err error)
+	Knows(id string) bool
+}
+
+var (
+	_ sandboxes = (*runtime.Engine)(nil)
+	_ pools     = (*pool.Controller)(nil)
+)
+
+// watcher keeps the pools in step with containerd: by its events, by listings now and then, and through its outages.
+type watcher struct {
+	sandboxes sandboxes
+	pools     pools
+	address   string // containerd's socket, for messages
+	log       *slog.Logger
+
+	mu     sync.Mutex
+	outage error
+}
+
+// run watches until ctx ends.
+func (w *watcher) run(ctx context.Context) {
+	for {
+		err := w.session(ctx)
+		if context.Cause(ctx) != nil {
+			return
+		}
+		w.setOutage(fmt.Errorf("containerd at %s cannot be reached: start it (systemctl start containerd); sandboxes and claims are kept meanwhile: %w", w.address, unavailable(err)))
+		w.awaitContainerd(ctx)
+	}
+}
+
+// session follows containerd's events. They are asked for before the listing, so that little can fall between the two; the
+// next sweep finds what does. It returns why it could not begin, or why the events ended.
+func (w *watcher) session(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var events sync.WaitGroup
+	defer events.Wait()
+	defer cancel(nil)
+	events.Go(func() { cancel(cmp.Or(w.sandboxes.Watch(ctx, w.pools.Died), errStreamEnded)) })
+	if err := w.reconcile(ctx); err != nil {
+		return cmp.Or(context.Cause(ctx), err)
+	}
+	w.setOutage(nil)
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+			err := errors.Join(w.reconcile(ctx), w.sandboxes.Sweep(ctx, w.pools.Knows))
+			if err != nil && context.Cause(ctx) == nil {
+				w.log.Warn("sweep is not complete; the next one tries again", "err", err)
+			}
+		}
+	}
+}
+
+// awaitContainerd returns when containerd answers or ctx ends.
+func (w *watcher) awaitContainerd(ctx context.Context) {
+	for delay := firstPing; ; delay = min(lastPing, 2*delay) {
+		timer := time.NewTimer(delay)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		if err := w.sandboxes.Ping(ctx); err == nil {
+			return
+		}
+	}
+}
+
+// reconcile compares the pools with what containerd lists and says what it did.
+func (w *watcher) reconcile(ctx context.Context) error {
+	report, err := w.pools.Reconcile(ctx, w.list)
+	if err != nil {
+		return err
+	}
+	if report != (pool.Report{Foreign: report.Foreign}) {
+		w.log.Info("sandboxes reconciled", "adopted_warm", report.Warm, "adopted_claims", report.Claims, "dead_claims", report.Dead,
+			"destroyed", report.Doomed, "foreign", report.Foreign)
+	}
+	return nil
+}
+
+func (w *watcher) list(ctx context.Context) ([]pool.Found, error) {
+	listed, err := w.sandboxes.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]pool.Found, 0, len(listed))
+	for _, l := range listed {
+		found = append(found, pool.Found{ID: l.ID, Labels: l.Labels, Status: pool.Status(l.Status)})
+	}
+	return found, nil
+}
+
+// setOutage notes that containerd is away, or with nil that it is there, and tells the pools.
+func (w *watcher) setOutage(err error) {
+	w.mu.Lock()
+	before := w.outage
+	w.outage = err
+	w.mu.Unlock()
+	w.pools.SetOutage(err)
+	switch {
+	case err != nil && before == nil:
+		w.log.Error("containerd is away", "err", err)
+	case err == nil && before != nil:
+		w.log.Info("containerd is back")
+	}
+}
+
+// status returns why containerd is away, or nil.
+func (w *watcher) status() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.outage
+}
+
+// unavailable gives err the class of an outage.
+func unavailable(err error) error {
+	if errdefs.IsUnavailable(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, errdefs.ErrUnavailable)
+}
