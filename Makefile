@@ -1,0 +1,72 @@
+# Sandpool: `make help` lists the targets. What they make goes to .build; `make clean` removes it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN := .build/bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+TESTS := $(BIN)/runtests -timeout 20m
+
+# All our programs are static: the init must be, and the others then run on any host.
+export CGO_ENABLED := 0
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build stack image ## show it all: fill a pool, claim a sandbox, run in it, release it, measure
+	@$(BIN)/demo
+
+.PHONY: test
+test: build stack image ## run every test, those on the real containerd and runsc too
+	@$(TESTS) -count=1 ./...
+
+.PHONY: race
+race: build stack image ## run every test under the race detector
+	@scripts/stack.sh race
+	@CGO_ENABLED=1 $(TESTS) -count=1 -race ./...
+
+.PHONY: bench
+bench: build stack image ## measure warm claims and cold starts
+	@$(BIN)/demo -bench
+
+.PHONY: build
+build: ## build our programs into .build/bin
+	@mkdir -p $(BIN)
+	@go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/ ./cmd/... ./scripts/demo ./scripts/mkimage ./scripts/runtests
+
+.PHONY: stack
+stack: ## build containerd, runsc and the shim, or check those in SANDPOOL_STACK=/a/folder
+	@scripts/stack.sh
+
+.PHONY: image
+image: .build/images/busybox.tar ## make the default image
+
+.build/images/busybox.tar: .build/images/busybox $(wildcard images/*.go scripts/mkimage/*.go) | build
+	@$(BIN)/mkimage -busybox $< -o $@
+
+.build/images/busybox:
+	@scripts/stack.sh busybox
+
+.PHONY: vet
+vet: ## run go vet
+	@go vet ./...
+
+.PHONY: lint
+lint: ## run golangci-lint and shellcheck
+	@scripts/stack.sh lint
+	@.build/stack/golangci-lint run ./...
+	@shellcheck scripts/*.sh .ci/run
+
+.PHONY: fmt
+fmt: ## format the code
+	@gofmt -l -w $$(git ls-files --cached --others --exclude-standard '*.go')
+
+.PHONY: check
+check: vet lint test race ## all that CI asks for, without the demo
+
+.PHONY: clean
+clean: ## remove all that was built
+	@rm -rf .build

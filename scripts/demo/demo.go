@@ -1,0 +1,176 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sandpool/daemon/wire"
+	"sandpool/scripts/testhost"
+)
+
+const (
+	fillTimeout = 2 * time.Minute
+	stopTimeout = time.Minute
+)
+
+// config is all that the demo must say; the rest are defaults. The image is imported from its archive when the daemon starts.
+const config = `version = 1
+
+[daemon]
+socket = %[1]q
+state_dir = %[2]q
+on_stop = "remove"
+
+[containerd]
+address = %[3]q
+namespace = %[4]q
+
+[runsc]
+path = %[5]q
+init = %[6]q
+
+[templates.default]
+image = "file://%[7]s"
+
+[pools.default]
+target = 8
+max = 16
+`
+
+// demo is a user at a terminal.
+type demo struct {
+	host   *testhost.Host
+	out    io.Writer
+	bin    string // the folder of our programs
+	socket string
+	daemon *testhost.Process
+}
+
+func newDemo(host *testhost.Host, out io.Writer) (*demo, error) {
+	d := &demo{host: host, out: out, bin: filepath.Dir(host.Init), socket: filepath.Join(host.Dir, "sandpool.sock")}
+	for _, path := range []string{host.Init, host.Image, filepath.Join(d.bin, "sandpoold"), filepath.Join(d.bin, "sandpool")} {
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("%w (`make build image` makes it)", err)
+		}
+	}
+	return d, nil
+}
+
+// startDaemon writes a configuration, starts sandpoold on it and waits until its pool is full.
+func (d *demo) startDaemon(ctx context.Context) error {
+	h := d.host
+	file := filepath.Join(h.Dir, "sandpoold.toml")
+	text := fmt.Sprintf(config, d.socket, filepath.Join(h.Dir, "sandpool"), h.Address, h.Namespace, h.Runsc, h.Init, h.Image)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return err
+	}
+	d.say("A private containerd runs in %s.", h.Dir)
+	d.typed("export CONTAINERD_ADDRESS=" + h.Address + " SANDPOOL_SOCKET=" + d.socket)
+	d.typed("sandpoold --config " + file + " &")
+	daemon, err := h.Spawn("sandpoold", d.command(context.WithoutCancel(ctx), "sandpoold", "--config", file))
+	if err != nil {
+		return err
+	}
+	d.daemon = daemon
+	ctx, cancel := context.WithTimeoutCause(ctx, fillTimeout, fmt.Errorf("the pool is not full after %s", fillTimeout))
+	defer cancel()
+	if err := daemon.AwaitSocket(ctx, d.socket); err != nil {
+		return err
+	}
+	return d.fill(ctx)
+}
+
+// fill shows a progress line until the pool is full.
+func (d *demo) fill(ctx context.Context) error {
+	line := newProgress(d.out)
+	defer line.end()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		pool, err := d.pool(ctx)
+		if err != nil {
+			return err
+		}
+		line.show(pool)
+		if pool.Available >= pool.Target {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-d.daemon.Done():
+			return errors.New("sandpoold ended while its pool filled")
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// pool asks for the state of the only pool.
+func (d *demo) pool(ctx context.Context) (wire.Pool, error) {
+	out, _, err := d.run(ctx, "sandpool", "pools", "--json")
+	if err != nil {
+		return wire.Pool{}, err
+	}
+	var list wire.PoolList
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		return wire.Pool{}, fmt.Errorf("decode the answer of sandpool pools: %w", err)
+	}
+	if len(list.Pools) != 1 {
+		return wire.Pool{}, fmt.Errorf("sandpool pools lists %d pools, want 1: %s", len(list.Pools), out)
+	}
+	return list.Pools[0], nil
+}
+
+// stopDaemon stops sandpoold, which removes its sandboxes, and looks for anything that it forgot.
+func (d *demo) stopDaemon(ctx context.Context) error {
+	d.typed(fmt.Sprintf("kill %d   # sandpoold; on_stop = \"remove\"", d.daemon.Pid()))
+	if err := d.daemon.Stop(stopTimeout); err != nil {
+		return fmt.Errorf("stop sandpoold: %w", err)
+	}
+	for _, kind := range []string{"tasks", "containers"} {
+		out, _, err := d.run(ctx, "ctr", "-n", d.host.Namespace, kind, "ls", "-q")
+		if err != nil {
+			return err
+		}
+		if out != "" {
+			return fmt.Errorf("sandpoold left %s: %s", kind, strings.Fields(out))
+		}
+	}
+	if left := d.host.Leftovers(); len(left) > 0 {
+		return fmt.Errorf("sandpoold left behind:\n  %s", strings.Join(left, "\n  "))
+	}
+	return nil
+}
+
+// command returns a command in the environment of the demo's user.
+func (d *demo) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	for _, dir := range []string{d.bin, filepath.Dir(d.host.Ctr)} {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			name = path
+			break
+		}
+	}
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "CONTAINERD_ADDRESS="+d.host.Address, "SANDPOOL_SOCKET="+d.socket)
+	return cmd
+}
+
+// run runs a command and returns its output. Its error tells what the command said.
+func (d *demo) run(ctx context.Context, name string, args ...string) (stdout, stderr string, err error) {
+	cmd := d.command(ctx, name, args...)
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Run(); err != nil {
+		return "", "", fmt.Errorf("%s: %w: %s", quote(append([]string{name}, args...)), err, strings.TrimSpace(errOut.String()))
+	}
+	return out.String(), errOut.String(), nil
+}

@@ -1,0 +1,211 @@
+package repotest
+
+import (
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"sandpool/configs"
+)
+
+// read returns files below the repository's top folder, one after the other.
+func read(t *testing.T, patterns ...string) string {
+	t.Helper()
+	var all strings.Builder
+	for _, pattern := range patterns {
+		paths, err := filepath.Glob(filepath.Join("..", "..", pattern))
+		if err != nil || len(paths) == 0 {
+			t.Fatalf("find %s: nothing there (%v)", pattern, err)
+		}
+		for _, path := range paths {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Write(data)
+		}
+	}
+	return all.String()
+}
+
+// found returns what the groups of each match hold, joined by spaces; each once, in order.
+func found(t *testing.T, pattern, text string) []string {
+	t.Helper()
+	var all []string
+	for _, match := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+		all = append(all, strings.Join(match[1:], " "))
+	}
+	if len(all) == 0 {
+		t.Fatalf("nothing matches %s", pattern)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// sameSets reports what only one of both has.
+func sameSets(t *testing.T, what string, documented, real []string) {
+	t.Helper()
+	for _, item := range documented {
+		if !slices.Contains(real, item) {
+			t.Errorf("%s: %q is documented and does not exist", what, item)
+		}
+	}
+	for _, item := range real {
+		if !slices.Contains(documented, item) {
+			t.Errorf("%s: %q exists and is not documented", what, item)
+		}
+	}
+}
+
+func TestDocsNameMakeTargets(t *testing.T) {
+	targets := found(t, `(?m)^([a-z]+):.*## `, read(t, "Makefile"))
+	named := found(t, "(?m)(?:`|\\$ |^ +|STACK=\\S+ )make ([a-z ]+)(?:`|$)", read(t, "README.md", "docs/*.md"))
+	for name := range strings.FieldsSeq(strings.Join(named, " ")) {
+		if !slices.Contains(targets, name) {
+			t.Errorf("the docs name `make %s`; the Makefile has %v", name, targets)
+		}
+	}
+}
+
+// TestDocsNameConfiguration reads the tables of docs/configuration.md as a configuration file.
+func TestDocsNameConfiguration(t *testing.T) {
+	var file strings.Builder
+	rows := regexp.MustCompile("(?m)^## `(\\[.*\\])`|^\\| `([a-z_]+)` \\| `(.*?)` \\|")
+	for _, row := range rows.FindAllStringSubmatch(read(t, "docs/configuration.md"), -1) {
+		if table := row[1]; table != "" {
+			file.WriteString(table + "\n")
+		} else {
+			file.WriteString(row[2] + " = " + row[3] + "\n")
+		}
+	}
+	var documented, sample map[string]any
+	if err := toml.Unmarshal([]byte(file.String()), &documented); err != nil {
+		t.Fatalf("%v in\n%s", err, file.String())
+	}
+	if err := toml.Unmarshal([]byte(configs.Sample), &sample); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range slices.Sorted(maps.Keys(sample)) {
+		if !reflect.DeepEqual(documented[key], sample[key]) {
+			t.Errorf("%s:\n docs   %v\n sample %v", key, documented[key], sample[key])
+		}
+	}
+	if len(documented) != len(sample) {
+		t.Errorf("documented are %v, want %v", documented, sample)
+	}
+}
+
+func TestDocsNameRoutes(t *testing.T) {
+	documented := found(t, "(?m)^\\| `([A-Z]+ /\\S*)` \\|", read(t, "docs/api.md"))
+	var real []string
+	for _, route := range found(t, `\{http\.Method(\w+), "(/[^"]*)", a\.`, read(t, "daemon/api.go")) {
+		method, path, _ := strings.Cut(route, " ")
+		real = append(real, strings.ToUpper(method)+" "+path)
+	}
+	sameSets(t, "routes", documented, real)
+}
+
+func TestDocsNameErrorCodes(t *testing.T) {
+	documented := found(t, "(?m)^\\| (\\d{3}) \\| `([a-z_]+)` \\|", read(t, "docs/api.md"))
+	statuses := map[string]string{} // by the constant's name in net/http
+	for code := 400; code < 600; code++ {
+		statuses[strings.ReplaceAll(http.StatusText(code), " ", "")] = strconv.Itoa(code)
+	}
+	var real []string
+	for _, class := range found(t, `http\.Status(\w+),(?: Code:)? "([a-z_]+)"`, read(t, "daemon/errors.go")) {
+		name, code, _ := strings.Cut(class, " ")
+		real = append(real, statuses[name]+" "+code)
+	}
+	sameSets(t, "error codes", documented, real)
+}
+
+func TestDocsNameMetrics(t *testing.T) {
+	documented := found(t, "`(sandbox_[a-z_]+)`", read(t, "docs/*.md", "README.md"))
+	sameSets(t, "metrics", documented, found(t, `"(sandbox_[a-z_]+)"`, read(t, "daemon/metrics.go")))
+}
+
+func TestDocsNameLabels(t *testing.T) {
+	documented := found(t, "(?m)^\\| `sandpool\\.([a-z-]+)` \\|", read(t, "docs/architecture.md"))
+	sameSets(t, "labels", documented, found(t, `LabelPrefix \+ "([a-z-]+)"`, read(t, "pool/record.go")))
+}
+
+func TestDocsNameStates(t *testing.T) {
+	code := read(t, "pool/state.go")
+	values := map[string]string{"": ""} // by the constant's name
+	for _, state := range found(t, `(\w+) +State = "(\w+)"`, code) {
+		name, value, _ := strings.Cut(state, " ")
+		values[name] = value
+	}
+	var real []string
+	for _, row := range found(t, `(?m)^\t(\w+): +\{(.*)\},$`, code) {
+		var names []string
+		for _, name := range regexp.MustCompile(`\w+`).FindAllString(row, -1) {
+			names = append(names, values[name])
+		}
+		real = append(real, strings.Join(names, " "))
+	}
+	var documented []string
+	for _, row := range found(t, "(?m)^\\| `(\\w+)` \\| .* \\| (?:yes|never) \\| (.*) \\|$", read(t, "docs/architecture.md")) {
+		state, _, _ := strings.Cut(row, " ")
+		moves := regexp.MustCompile("`(\\w+)`").FindAllString(row, -1)
+		documented = append(documented, strings.ReplaceAll(strings.Join(append([]string{state}, moves...), " "), "`", ""))
+	}
+	sameSets(t, "moves", documented, real)
+}
+
+func TestReadmeNamesCommands(t *testing.T) {
+	documented := found(t, "(?m)^\\| `sandpool ([a-z]+)", read(t, "README.md"))
+	real := found(t, `Use: +"([a-z]+)[" ]`, read(t, "cmd/sandpool/*.go"))
+	real = slices.DeleteFunc(append(real, "completion"), func(name string) bool { return name == "sandpool" }) // cobra's own; the root
+	sameSets(t, "commands", documented, real)
+}
+
+func TestReadmeNamesExitCodes(t *testing.T) {
+	documented := found(t, `(?m)^\| (\d+) \| (.*) \|$`, read(t, "README.md"))
+	sameSets(t, "exit codes", documented, found(t, `(?m)^  (\d+)  (.*)$`, read(t, "cmd/sandpool/exit.go")))
+}
+
+func TestLinksInDocsResolve(t *testing.T) {
+	for _, folder := range []string{".", "docs"} {
+		for _, link := range found(t, `\]\(([^)]+)\)`, read(t, filepath.Join(folder, "*.md"))) {
+			target, anchor, _ := strings.Cut(link, "#")
+			if strings.Contains(link, "://") {
+				continue
+			}
+			path := filepath.Join(folder, target)
+			if _, err := os.Stat(filepath.Join("..", "..", path)); err != nil {
+				t.Errorf("%s: link %s: %v", folder, link, err)
+			} else if anchor != "" && !slices.Contains(anchors(t, path), anchor) {
+				t.Errorf("%s: link %s: no such heading", folder, link)
+			}
+		}
+	}
+}
+
+// anchors returns the names that a file's headings have in links.
+func anchors(t *testing.T, path string) []string {
+	t.Helper()
+	var names []string
+	for _, heading := range found(t, `(?m)^#+ (.*)$`, read(t, path)) {
+		plain := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(heading), "")
+		names = append(names, strings.ReplaceAll(plain, " ", "-"))
+	}
+	return names
+}
+
+func TestDocsNameNoMachine(t *testing.T) {
+	for line := range strings.Lines(read(t, "README.md", "docs/*.md")) {
+		if regexp.MustCompile(`/(work|tmp|root|home)/`).MatchString(line) {
+			t.Errorf("the docs name a folder of one machine: %s", line)
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package repotest
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "sandpool"
+
+// imports says which of our packages each of them may import. Only daemon joins the parts.
+var imports = map[string][]string{
+	"cmd/sandpool":      {"daemon/client", "daemon/wire", "lifetime"},
+	"cmd/sandpool-init": {},
+	"cmd/sandpoold":     {"configs", "daemon", "systemd"},
+	"configs":           {"lifetime"},
+	"daemon":            {"configs", "daemon/wire", "images", "lifetime", "pool", "runtime"},
+	"daemon/client":     {"daemon/wire"},
+	"daemon/daemontest": {},
+	"daemon/wire":       {"lifetime"},
+	"images":            {},
+	"lifetime":          {},
+	"pool":              {},
+	"runtime":           {},
+	"systemd":           {},
+}
+
+// pure are the packages that tests run in virtual time: they import the standard library and the classes of errors, no more.
+var pure = []string{"lifetime", "pool"}
+
+// topLevel is what may lie in the repository's top folder, besides what git ignores.
+var topLevel = []string{
+	".ci", ".gitattributes", ".gitignore", ".golangci.yml", "LICENSE", "Makefile", "README.md", "cmd", "configs", "daemon", "docs",
+	"go.mod", "go.sum", "images", "lifetime", "pool", "runtime", "scripts", "systemd",
+}
+
+// pkg is what go list tells about a package.
+type pkg struct {
+	ImportPath string
+	Doc        string
+	Imports    []string
+}
+
+func (p pkg) name() string { return strings.TrimPrefix(p.ImportPath, module+"/") }
+
+// run runs a command in the repository's top folder.
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir = filepath.Join("..", "..")
+	out, err := cmd.Output()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		t.Fatalf("%s: %v: %s", cmd, err, exit.Stderr)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	var all []pkg
+	for d := json.NewDecoder(strings.NewReader(run(t, "go", "list", "-json=ImportPath,Doc,Imports", "./..."))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestImports(t *testing.T) {
+	for _, p := range packages(t) {
+		if strings.HasPrefix(p.name(), "scripts/") {
+			continue // tools may use what they need
+		}
+		allowed, planned := imports[p.name()]
+		if !planned {
+			t.Errorf("package %s is not in the plan: say here what it may import", p.name())
+			continue
+		}
+		for _, i := range p.Imports {
+			ours, isOurs := strings.CutPrefix(i, module+"/")
+			if isOurs && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s; it may import %v", p.name(), ours, allowed)
+			}
+			host, _, _ := strings.Cut(i, "/")
+			if slices.Contains(pure, p.name()) && strings.Contains(host, ".") && i != "github.com/containerd/errdefs" {
+				t.Errorf("%s imports %s; it may import the standard library and errdefs", p.name(), i)
+			}
+		}
+	}
+}
+
+func TestPackageComments(t *testing.T) {
+	for _, p := range packages(t) {
+		want := "Package " + path.Base(p.ImportPath) + " "
+		if strings.HasPrefix(p.name(), "cmd/") || strings.HasPrefix(p.Doc, "Command ") {
+			want = "Command " + path.Base(p.ImportPath) + " "
+		}
+		if !strings.HasPrefix(p.Doc, want) {
+			t.Errorf("the comment of %s is %q; it must start with %q", p.name(), p.Doc, want)
+		}
+	}
+}
+
+func TestTopLevel(t *testing.T) {
+	for file := range strings.Lines(run(t, "git", "ls-files", "--cached", "--others", "--exclude-standard")) {
+		top, _, _ := strings.Cut(strings.TrimSpace(file), "/")
+		if !slices.Contains(topLevel, top) {
+			t.Errorf("%s lies in the top folder: it belongs elsewhere, or in the list here", top)
+		}
+	}
+}
+
+// TestFileLengths keeps files readable.
+func TestFileLengths(t *testing.T) {
+	const limit = 400
+	for file := range strings.Lines(run(t, "git", "ls-files", "--cached", "--others", "--exclude-standard", "*.go")) {
+		file = strings.TrimSpace(file)
+		data, err := os.ReadFile(filepath.Join("..", "..", file))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // deleted, but still in the index
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lines := strings.Count(string(data), "\n"); lines > limit {
+			t.Errorf("%s has %d lines; the limit is %d", file, lines, limit)
+		}
+	}
+}
