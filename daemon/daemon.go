@@ -187,8 +187,8 @@ func (d *Daemon) poolOptions() pool.Options {
 			size = configs.Pool{Max: coldMax}
 		}
 		list = append(list, pool.Config{
-			Name: poolName(d.Config.Region, name), Template: name, Target: size.Target, Max: size.Max,
-			Fingerprint: d.engine.Fingerprint(name),
+			Name: poolName(d.Config.Region, name), Template: name, Fingerprint: d.engine.Fingerprint(name), Recycle: pool.RecycleDestroy,
+			Size: pool.Size{Min: size.Target, Target: size.Target, Max: size.Max, ScaleUp: 70, ScaleDown: 30},
 		})
 	}
 	starts := d.Config.Limits.Starts
@@ -196,7 +196,8 @@ func (d *Daemon) poolOptions() pool.Options {
 		starts = goruntime.GOMAXPROCS(0)
 	}
 	return pool.Options{
-		Pools: list, Backend: d.engine, Deadlines: d.keeper, NewID: runtime.NewID, Starts: starts, Log: d.Log,
+		Pools: list, Backend: d.engine, Deadlines: d.keeper, NewID: runtime.NewID, Starts: starts,
+		Admit: func() string { return "" }, Step: func(string) {}, Log: d.Log,
 	}
 }
 
@@ -214,5 +215,6 @@ func engineConfig(c configs.Config) runtime.Config {
 		Platforms: c.Runsc.Platform, Settings: settings,
 		CanaryTimeout: c.Runsc.CanaryTimeout.Std(), StartTimeout: c.Limits.StartTimeout.Std(),
 		PauseTimeout: c.Limits.PauseTimeout.Std(), KillTimeout: c.Limits.KillTimeout.Std(),
+		Step: func(string) {},
 	}
 }

@@ -53,8 +53,8 @@ func newFakeClaims(owner string) *fakeClaims {
 func fakeClaim(id, owner string, state pool.State) pool.Claim {
 	now := time.Unix(1e9, 0).UTC()
 	c := pool.Claim{
-		Grant:   pool.Grant{ID: id, Owner: owner, Tier: pool.TierPaused, ClaimedAt: now, ExpiresAt: now.Add(time.Hour)},
-		Sandbox: "sb-" + id[2:], Pool: "local:default", Template: "default", State: state, CreatedAt: now,
+		Grant:   pool.Grant{ID: id, Owner: owner, Template: "default", Tier: pool.TierPaused, ClaimedAt: now, ExpiresAt: now.Add(time.Hour)},
+		Sandbox: "sb-" + id[2:], Pool: "local:default", State: state, CreatedAt: now,
 	}
 	if state == pool.Dead {
 		c.Reason = "its init was killed"
@@ -165,7 +165,7 @@ func startServer(t *testing.T) *testServer {
 	me := actor{uid: uint32(os.Geteuid())}
 	ts := &testServer{claims: newFakeClaims(me.owner()), processes: make(chan *fakeProcess, 8)}
 	status := func() []pool.Overview {
-		return []pool.Overview{{Name: "local:default", Template: "default", Target: 8, Max: 32, Available: 5, InUse: 2, Warming: 1, Total: 8,
+		return []pool.Overview{{Config: pool.Config{Name: "local:default", Template: "default", Size: pool.Size{Target: 8, Max: 32}}, Available: 5, InUse: 2, Warming: 1, Total: 8,
 			Counters: pool.Counters{Started: 9, StartsFailed: 1, Destroyed: 3, Died: 2}}}
 	}
 	ts.api = &api{

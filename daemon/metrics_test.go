@@ -16,8 +16,8 @@ import (
 func TestMetrics(t *testing.T) {
 	m := newMetrics("v1", func() []pool.Overview {
 		return []pool.Overview{
-			{Name: "local:a", Target: 8, Max: 32, Available: 5, InUse: 2, Warming: 1, Total: 8, Counters: pool.Counters{Started: 9, StartsFailed: 4, Destroyed: 3, Died: 6}},
-			{Name: "local:b"},
+			{Config: pool.Config{Name: "local:a", Size: pool.Size{Target: 8, Max: 32}}, Available: 5, InUse: 2, Warming: 1, Total: 8, Counters: pool.Counters{Started: 9, StartsFailed: 4, Destroyed: 3, Died: 6}},
+			{Config: pool.Config{Name: "local:b"}},
 		}
 	})
 	granted := pool.Claim{Grant: pool.Grant{Tier: pool.TierPaused}}

@@ -12,8 +12,10 @@ import (
 
 // The tiers of a claim: how its sandbox came to be running.
 const (
-	TierPaused = "paused" // it waited in the pool
-	TierCold   = "cold"   // the claim waited for its start
+	TierHot      = "hot"      // it waited in the pool and ran
+	TierPaused   = "paused"   // it waited in the pool, paused
+	TierCold     = "cold"     // the claim waited for its start
+	TierFallback = "fallback" // it waited in the pool of the template "generic"
 )
 
 // Request asks for a sandbox.
@@ -21,6 +23,7 @@ type Request struct {
 	Template  string
 	Owner     string
 	RequestID string        // may be empty; else claims of one owner with one id are one claim
+	Fallback  bool          // take one of the template "generic" rather than wait
 	Cold      bool          // take no sandbox of the pool, only one that is started for this claim
 	Wait      time.Duration // how long to wait for a sandbox; 0 takes an available one or none
 	Lifetime  time.Duration // from the hand-out to the end
@@ -30,12 +33,14 @@ type Request struct {
 type Claim struct {
 	Grant
 	Sandbox   string // container id
-	Pool      string // region:template
-	Template  string
-	State     State // Claimed or Dead
+	Pool      string // region:template of the sandbox
+	State     State  // Claimed or Dead
 	Reason    string
 	CreatedAt time.Time // of the sandbox
 }
+
+// Generic is the template whose pool serves claims that allow a fallback.
+const Generic = "generic"
 
 // errWaitOver is the cause of a claim's context when its wait is over.
 var errWaitOver = errors.New("wait is over")
@@ -67,6 +72,9 @@ type turn struct {
 func (c *Controller) Claim(ctx context.Context, req Request) (Claim, bool, error) {
 	c.mu.Lock()
 	p, ok := c.pools[req.Template]
+	if ok {
+		p.demand.claim(time.Now())
+	}
 	c.mu.Unlock()
 	if !ok {
 		return Claim{}, false, fmt.Errorf("template %q: %w", req.Template, errdefs.ErrNotFound)
@@ -154,8 +162,14 @@ func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbo
 		defer c.mu.Unlock()
 		return nil, c.outage
 	}
-	if s := p.oldest(); s != nil && !req.Cold {
+	if c.pools[p.Template] != p {
+		defer c.mu.Unlock()
+		return nil, removed(p.Template)
+	}
+	now := time.Now()
+	if s := c.readyLocked(p, req, now); s != nil {
 		err := c.moveLocked(s, Reserved)
+		s.pool.claimedLocked(now)
 		c.mu.Unlock()
 		c.poke()
 		return s, err
@@ -179,6 +193,20 @@ func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbo
 	case <-ctx.Done():
 		return nil, c.leave(ctx, p, w)
 	}
+}
+
+// readyLocked returns a sandbox of p that can be handed out at once, or one of the generic pool if req allows that.
+func (c *Controller) readyLocked(p *pool, req Request, now time.Time) *sandbox {
+	if req.Cold {
+		return nil
+	}
+	if s := p.next(now); s != nil || !req.Fallback {
+		return s
+	}
+	if generic := c.pools[Generic]; generic != nil {
+		return generic.next(now)
+	}
+	return nil
 }
 
 // leave takes w out of p's queues, gives back what it got at the last moment, and returns why it left.
@@ -218,16 +246,16 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 	record.State = Claimed
 	now := time.Now()
 	record.Grant = Grant{
-		ID: newClaimID(), Owner: req.Owner, RequestID: req.RequestID, Tier: TierCold,
+		ID: newClaimID(), Owner: req.Owner, RequestID: req.RequestID, Template: req.Template, Tier: s.tier(req),
 		ClaimedAt: now, ExpiresAt: now.Add(req.Lifetime),
 	}
-	if s.paused {
-		record.Grant.Tier = TierPaused
-	}
 	detached := context.WithoutCancel(ctx)
+	c.step("claim reserved")
 	err := c.backend.Label(detached, s.id, record.Labels())
+	c.step("claim labelled")
 	if err == nil && s.paused {
 		err = c.backend.Resume(detached, s.id)
+		c.step("claim resumed")
 	}
 
 	c.mu.Lock()
@@ -263,9 +291,23 @@ func (c *Controller) enterLocked(s *sandbox) {
 	c.deadlines.Set(g.ID, g.ExpiresAt)
 }
 
+// tier says how s came to be running, for a claim that got it.
+func (s *sandbox) tier(req Request) string {
+	switch {
+	case s.pool.Template != req.Template:
+		return TierFallback
+	case !s.settled:
+		return TierCold
+	case s.paused:
+		return TierPaused
+	default:
+		return TierHot
+	}
+}
+
 func (s *sandbox) claim() Claim {
 	return Claim{
-		Grant: s.record.Grant, Sandbox: s.id, Pool: s.pool.Name, Template: s.pool.Template,
+		Grant: s.record.Grant, Sandbox: s.id, Pool: s.pool.Name,
 		State: s.state, Reason: s.record.Reason, CreatedAt: s.record.CreatedAt,
 	}
 }

@@ -35,13 +35,25 @@ type Deadlines interface {
 	Remove(claim string)
 }
 
+// Recycle says what a release makes of a sandbox's slot. The sandbox itself is destroyed in any case: nothing of it is
+// ever given to another user.
+type Recycle string
+
+const (
+	// RecycleDestroy gives the slot up if the pool is larger than its target.
+	RecycleDestroy Recycle = "destroy"
+	// RecycleReset fills the slot with a new sandbox.
+	RecycleReset Recycle = "reset"
+)
+
 // Config is one pool of sandboxes that are all alike.
 type Config struct {
 	Name        string // region:template
 	Template    string
-	Target      int    // sandboxes kept available
-	Max         int    // the most that may be available, claimed and warming together
-	Fingerprint string // names all that a sandbox is started from; sandboxes with another one are not adopted into the pool
+	Fingerprint string        // names all that a sandbox is started from; ready ones with another are replaced
+	MaxAge      time.Duration // of a sandbox that is handed out; 0: any
+	Recycle     Recycle
+	Size
 }
 
 // Options are the parts a Controller is made of. All fields are required.
@@ -51,6 +63,8 @@ type Options struct {
 	Deadlines Deadlines
 	NewID     func() string // a fresh sandbox id, all of one length
 	Starts    int           // the most sandboxes that are started at once
+	Admit     func() string // why nothing may be started now, or ""; it must not block
+	Step      func(string)  // told at every step after which a crash must lose nothing
 	Log       *slog.Logger
 }
 
@@ -60,6 +74,8 @@ type Controller struct {
 	deadlines Deadlines
 	newID     func() string
 	starts    int
+	admit     func() string
+	step      func(string)
 	log       *slog.Logger
 
 	wake    chan struct{}  // one slot: the loop has something to look at
@@ -79,11 +95,15 @@ type Controller struct {
 type pool struct {
 	Config
 	sandboxes map[string]*sandbox
+	size      int       // how many sandboxes there should be, in use and warming ones included
+	sweepAt   time.Time // when it is looked at for draining
+	demand    demand
 	waiters   []*waiter // claims for the next sandbox that is ready, oldest first
 	cold      []*waiter // claims for a sandbox that is yet to be started for them, oldest first
 	failures  int       // starts that failed in a row
 	retryAt   time.Time // no start before it
 	degraded  string    // why the last start failed
+	blocked   string    // why nothing may be started
 	counters  Counters
 }
 
@@ -103,6 +123,9 @@ type sandbox struct {
 	changed  uint64 // epoch of the last move
 	record   Record
 	paused   bool
+	ready    bool      // it was started
+	settled  bool      // it has been available
+	heating  bool      // it is on its way to Hot
 	died     string    // why it ended while its owner had it; the owner dooms it
 	booked   *waiter   // the claim that it is started for
 	unsaved  bool      // the labels do not say yet that it is Dead
@@ -115,7 +138,7 @@ type sandbox struct {
 // New makes a Controller that knows no sandboxes.
 func New(o Options) *Controller {
 	c := &Controller{
-		backend: o.Backend, deadlines: o.Deadlines, newID: o.NewID, starts: o.Starts, log: o.Log,
+		backend: o.Backend, deadlines: o.Deadlines, newID: o.NewID, starts: o.Starts, admit: o.Admit, step: o.Step, log: o.Log,
 		wake:      make(chan struct{}, 1),
 		pools:     map[string]*pool{},
 		sandboxes: map[string]*sandbox{},
@@ -129,7 +152,9 @@ func New(o Options) *Controller {
 	return c
 }
 
-func newPool(cfg Config) *pool { return &pool{Config: cfg, sandboxes: map[string]*sandbox{}} }
+func newPool(cfg Config) *pool {
+	return &pool{Config: cfg, sandboxes: map[string]*sandbox{}, size: cfg.Target, sweepAt: time.Now().Add(sweepEvery)}
+}
 
 // poke makes the loop look at the pools again.
 func (c *Controller) poke() {
@@ -212,14 +237,25 @@ func (p *pool) count(states ...State) int {
 	return n
 }
 
-// total is what counts against Max.
-func (p *pool) total() int { return p.count(Available, Reserved, Claimed, Warming) }
+// room is how many more sandboxes p may have. Those that wait to be replaced do not count: their successors come first.
+func (p *pool) room(now time.Time) int {
+	c := p.counts(now)
+	return p.Max - c.total() - c.warming
+}
 
-// oldest returns the available sandbox that has waited longest, or nil.
-func (p *pool) oldest() *sandbox {
+// next returns the sandbox to hand out: one that runs before one that is paused, the oldest first; nil if none is ready.
+func (p *pool) next(now time.Time) *sandbox {
+	if s := p.oldest(Hot, now); s != nil {
+		return s
+	}
+	return p.oldest(Available, now)
+}
+
+// oldest returns the sandbox in a state that has waited longest and is not too old, or nil.
+func (p *pool) oldest(state State, now time.Time) *sandbox {
 	var first *sandbox
 	for _, s := range p.sandboxes {
-		if s.state == Available && (first == nil || s.record.CreatedAt.Before(first.record.CreatedAt)) {
+		if s.state == state && !s.expired(now) && (first == nil || s.record.CreatedAt.Before(first.record.CreatedAt)) {
 			first = s
 		}
 	}
@@ -231,6 +267,9 @@ func (p *pool) empty() error {
 	detail := fmt.Sprintf("pool %s has no sandbox ready (%d of at most %d in use)", p.Name, p.count(Reserved, Claimed), p.Max)
 	if p.degraded != "" {
 		detail += "; the last start failed: " + p.degraded
+	}
+	if p.blocked != "" {
+		detail += "; nothing is started: " + p.blocked
 	}
 	return fmt.Errorf("%s: %w", detail, errdefs.ErrResourceExhausted)
 }

@@ -79,6 +79,9 @@ func (f *fakeBackend) Start(ctx context.Context, id, _ string, labels map[string
 
 func (f *fakeBackend) Pause(ctx context.Context, id string) error {
 	return f.step(ctx, "pause", id, f.pauseTime, func(s *fakeSandbox) error {
+		if s.status == Stopped {
+			return errBroken
+		}
 		if s.status != Running {
 			f.t.Errorf("pause %s: it is %s", id, s.status)
 		}
@@ -89,10 +92,13 @@ func (f *fakeBackend) Pause(ctx context.Context, id string) error {
 
 func (f *fakeBackend) Resume(ctx context.Context, id string) error {
 	return f.step(ctx, "resume", id, f.pauseTime, func(s *fakeSandbox) error {
+		if s.status == Stopped {
+			return errBroken
+		}
 		if s.status != Paused {
 			f.t.Errorf("resume %s: it is %s", id, s.status)
 		}
-		if s.labels[LabelState] != string(Claimed) {
+		if state := State(s.labels[LabelState]); state != Claimed && state != Hot {
 			f.t.Errorf("resume %s: labelled %q", id, s.labels[LabelState])
 		}
 		s.status = Running
@@ -132,6 +138,26 @@ func (f *fakeBackend) locked(do func()) {
 	do()
 }
 
+// ids returns which sandboxes exist.
+func (f *fakeBackend) ids() map[string]bool {
+	ids := map[string]bool{}
+	for id := range f.labels() {
+		ids[id] = true
+	}
+	return ids
+}
+
+// labels returns the labels of each sandbox.
+func (f *fakeBackend) labels() map[string]map[string]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := map[string]map[string]string{}
+	for id, s := range f.sandboxes {
+		all[id] = maps.Clone(s.labels)
+	}
+	return all
+}
+
 // end makes a sandbox's processes end by themselves.
 func (f *fakeBackend) end(id string) {
 	f.mu.Lock()
@@ -164,6 +190,7 @@ type rig struct {
 	*Controller
 	backend   *fakeBackend
 	deadlines *fakeDeadlines
+	blocked   string // why nothing is admitted
 	stop      func() // ends Run and waits for it
 }
 
@@ -174,7 +201,13 @@ func newRig(t *testing.T, backend *fakeBackend, pools ...Config) *rig {
 	ids := 0
 	r.Controller = New(Options{
 		Pools: pools, Backend: backend, Deadlines: r.deadlines, Starts: 2,
+		Admit: func() string {
+			backend.mu.Lock()
+			defer backend.mu.Unlock()
+			return r.blocked
+		},
 		NewID: func() string { ids++; return fmt.Sprintf("sb-%d-%d", time.Now().UnixNano(), ids) },
+		Step:  func(string) {},
 		Log:   slog.New(slog.DiscardHandler),
 	})
 	if _, err := r.Reconcile(t.Context(), backend.list); err != nil {
@@ -196,7 +229,10 @@ func (r *rig) run(t *testing.T) {
 }
 
 func onePool(target, most int) Config {
-	return Config{Name: "local:default", Template: "default", Target: target, Max: most, Fingerprint: "f1"}
+	return Config{
+		Name: "local:default", Template: "default", Fingerprint: "f1", Recycle: RecycleDestroy,
+		Size: Size{Min: target, Target: target, Max: most, ScaleUp: 70, ScaleDown: 30},
+	}
 }
 
 func request() Request {

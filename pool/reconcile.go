@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Status is what containerd says of a sandbox's task.
@@ -74,9 +75,9 @@ func (c *Controller) Reconcile(ctx context.Context, list func(context.Context) (
 // compareLocked notices that a sandbox at rest is not in the state it should be in.
 func (c *Controller) compareLocked(s *sandbox, status Status, report *Report) {
 	switch {
-	case s.state == Available && status != Paused:
+	case s.state == Available && status != Paused, s.state == Hot && status != Running:
 		report.Doomed++
-		c.diedLocked(s, fmt.Sprintf("found %s instead of paused", status))
+		c.diedLocked(s, fmt.Sprintf("it is %s, labelled %q", status, s.state))
 	case s.state == Claimed && status == Stopped:
 		report.Dead++
 		c.diedLocked(s, "its processes ended")
@@ -97,9 +98,10 @@ func (c *Controller) adoptLocked(f Found, report *Report) {
 	switch {
 	case err != nil:
 		c.dismissLocked(p, f.ID, r, err.Error(), report)
-	case r.State == Available && f.Status == Paused && r.Pool == p.Name && r.Fingerprint == p.Fingerprint && p.total() < p.Max:
+	case isReady(r.State, f.Status) && r.Pool == p.Name && r.Fingerprint == p.Fingerprint && p.room(time.Now()) > 0:
 		report.Warm++
-		c.addLocked(p, f.ID, r).paused = true
+		s := c.addLocked(p, f.ID, r)
+		s.ready, s.settled, s.paused = true, true, r.State == Available
 	case r.State == Claimed && f.Status == Running:
 		report.Claims++
 		c.enterLocked(c.addLocked(p, f.ID, r))
@@ -112,6 +114,11 @@ func (c *Controller) adoptLocked(f Found, report *Report) {
 		// A claimed one that is paused was never handed out: the reply comes after the resume.
 		c.dismissLocked(p, f.ID, r, fmt.Sprintf("it is %s, labelled %q", f.Status, r.State), report)
 	}
+}
+
+// isReady tells whether a container is as its label says, ready to be handed out.
+func isReady(state State, status Status) bool {
+	return state == Available && status == Paused || state == Hot && status == Running
 }
 
 // dismissLocked takes note of a sandbox only to destroy it.

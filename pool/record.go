@@ -18,6 +18,7 @@ const (
 	LabelOwner       = LabelPrefix + "owner"
 	LabelRequest     = LabelPrefix + "request-id"
 	LabelTier        = LabelPrefix + "tier"
+	LabelTemplate    = LabelPrefix + "template"
 	LabelClaimed     = LabelPrefix + "claimed-at"
 	LabelExpires     = LabelPrefix + "expires-at"
 	LabelReason      = LabelPrefix + "reason"
@@ -44,6 +45,7 @@ type Grant struct {
 	ID        string
 	Owner     string
 	RequestID string // may be empty
+	Template  string // asked for; after a fallback not that of the sandbox's pool
 	Tier      string
 	ClaimedAt time.Time
 	ExpiresAt time.Time
@@ -63,6 +65,7 @@ func (r Record) Labels() map[string]string {
 		labels[LabelOwner] = r.Grant.Owner
 		labels[LabelRequest] = r.Grant.RequestID
 		labels[LabelTier] = r.Grant.Tier
+		labels[LabelTemplate] = r.Grant.Template
 		labels[LabelClaimed] = formatTime(r.Grant.ClaimedAt)
 		labels[LabelExpires] = formatTime(r.Grant.ExpiresAt)
 	}
@@ -101,7 +104,7 @@ func ParseRecord(labels map[string]string) (Record, error) {
 }
 
 func parseGrant(labels map[string]string) (Grant, error) {
-	g := Grant{ID: labels[LabelClaim], Owner: labels[LabelOwner], RequestID: labels[LabelRequest], Tier: labels[LabelTier]}
+	g := Grant{ID: labels[LabelClaim], Owner: labels[LabelOwner], RequestID: labels[LabelRequest], Template: labels[LabelTemplate], Tier: labels[LabelTier]}
 	var err error
 	if g.ClaimedAt, err = parseTime(labels, LabelClaimed); err != nil {
 		return Grant{}, err

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/containerd/errdefs"
 )
@@ -22,7 +23,9 @@ func (c *Controller) Release(ctx context.Context, claim string) error {
 		return c.outage // the end of the claim could not be written down
 	}
 	c.doomLocked(s, "released")
+	s.pool.releasedLocked(time.Now())
 	c.mu.Unlock()
+	c.step("release begun")
 	select {
 	case <-s.tried:
 		return nil
@@ -38,6 +41,7 @@ func (c *Controller) Expire(claim string) {
 	if s, ok := c.claims[claim]; ok {
 		c.log.Info("claim expired", "claim", claim, "sandbox", s.id, "pool", s.pool.Name)
 		c.doomLocked(s, "expired")
+		s.pool.releasedLocked(time.Now())
 	}
 }
 
@@ -56,7 +60,7 @@ func (c *Controller) diedLocked(s *sandbox, reason string) {
 		return
 	case Warming, Reserved:
 		s.died = reason // its owner sees it at its next step
-	case Available:
+	case Available, Hot:
 		c.doomLocked(s, reason)
 	case Claimed:
 		if err := c.moveLocked(s, Dead); err != nil {

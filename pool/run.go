@@ -14,6 +14,8 @@ const (
 	lastRetry  = 30 * time.Second
 	// idle is how long the loop sleeps when nothing is due.
 	idle = time.Minute
+	// admitEvery is how often a pool that may start nothing looks again whether it may.
+	admitEvery = time.Second
 )
 
 // Run starts and destroys sandboxes until ctx ends. Starts that are under way then are broken off and cleaned up;
@@ -34,37 +36,6 @@ func (c *Controller) Run(ctx context.Context) {
 	}
 }
 
-// RemoveAll destroys every sandbox, claimed ones too. It is for a daemon that stops, after Run has returned.
-func (c *Controller) RemoveAll(ctx context.Context) {
-	c.mu.Lock()
-	for _, s := range c.sandboxes {
-		c.doomLocked(s, "the daemon removes all")
-	}
-	c.mu.Unlock()
-	c.finish(ctx)
-}
-
-// finish makes one last attempt at every doomed sandbox, those included whose start was broken off.
-func (c *Controller) finish(ctx context.Context) {
-	c.mu.Lock()
-	defer c.workers.Wait()
-	defer c.mu.Unlock()
-	slots := make(chan struct{}, c.destroys())
-	for _, s := range c.sandboxes {
-		if s.state == Doomed {
-			s.busy = true
-			c.workers.Go(func() {
-				slots <- struct{}{}
-				c.destroy(ctx, s)
-				<-slots
-			})
-		}
-	}
-}
-
-// destroys is the most sandboxes that are destroyed at once.
-func (c *Controller) destroys() int { return 2 * c.starts }
-
 // schedule sets workers to all that is due and returns how long until something else may be.
 func (c *Controller) schedule(ctx context.Context) time.Duration {
 	now := time.Now()
@@ -73,6 +44,120 @@ func (c *Controller) schedule(ctx context.Context) time.Duration {
 	if context.Cause(ctx) != nil {
 		return idle
 	}
+	detached := context.WithoutCancel(ctx)
+	next := c.clearLocked(detached, now)
+	if c.outage != nil {
+		return next.Sub(now) // nothing else is done; SetOutage wakes the loop
+	}
+	for _, p := range c.pools {
+		c.shrinkLocked(p, now)
+		c.heatLocked(detached, p, now)
+		next = earlier(next, earlier(p.sweepAt, p.nextStale(now)))
+	}
+	blocked := c.admit()
+	for _, p := range c.byNeedLocked() {
+		p.blocked = blocked
+		next = earlier(next, c.refillLocked(ctx, p, now))
+	}
+	return next.Sub(now)
+}
+
+// shrinkLocked dooms what p has too much: what a sweep drains, what is too old, and what a successor is ready for.
+func (c *Controller) shrinkLocked(p *pool, now time.Time) {
+	if !p.sweepAt.After(now) {
+		p.sweepAt = now.Add(sweepEvery)
+		c.dropLocked(p, p.sweepLocked(now), now)
+	}
+	excess := p.count(Available, Hot, Reserved, Claimed) - p.size
+	for _, s := range p.readyOnes() {
+		switch {
+		case s.expired(now):
+			c.doomLocked(s, "it reached its maximum age")
+		case s.stale(now) && excess > 0:
+			c.doomLocked(s, "it was replaced")
+		default:
+			continue
+		}
+		excess--
+	}
+}
+
+// dropLocked dooms n ready sandboxes, those first that are to be replaced anyway, then the oldest.
+func (c *Controller) dropLocked(p *pool, n int, now time.Time) {
+	ready := p.readyOnes()
+	slices.SortStableFunc(ready, func(a, b *sandbox) int {
+		switch {
+		case a.stale(now) == b.stale(now):
+			return 0
+		case a.stale(now):
+			return -1
+		default:
+			return 1
+		}
+	})
+	for _, s := range ready[:max(0, min(n, len(ready)))] {
+		c.doomLocked(s, "the pool is larger than it need be")
+	}
+}
+
+// readyOnes returns what could be handed out, the oldest first.
+func (p *pool) readyOnes() []*sandbox {
+	var ready []*sandbox
+	for _, s := range p.sandboxes {
+		if s.state == Available || s.state == Hot {
+			ready = append(ready, s)
+		}
+	}
+	slices.SortFunc(ready, func(a, b *sandbox) int { return a.record.CreatedAt.Compare(b.record.CreatedAt) })
+	return ready
+}
+
+// nextStale is when a ready sandbox of p will have to be replaced or dropped.
+func (p *pool) nextStale(now time.Time) time.Time {
+	next := now.Add(idle)
+	for _, s := range p.sandboxes {
+		if p.MaxAge == 0 || s.state != Available && s.state != Hot {
+			continue
+		}
+		for _, age := range []time.Duration{p.MaxAge * refreshAt / 100, p.MaxAge} {
+			if at := s.record.CreatedAt.Add(age); at.After(now) {
+				next = earlier(next, at)
+			}
+		}
+	}
+	return next
+}
+
+// heatLocked resumes or pauses ready sandboxes until as many run as the pool wants hot.
+func (c *Controller) heatLocked(ctx context.Context, p *pool, now time.Time) {
+	for lack := p.hotLack(); lack != 0; {
+		state, step := Available, -1
+		if lack < 0 {
+			state, step = Hot, 1
+		}
+		s := p.oldest(state, now)
+		if s == nil || c.moveLocked(s, Warming) != nil {
+			return
+		}
+		lack += step
+		s.heating = state == Available
+		c.workers.Go(func() { c.settle(ctx, s) })
+	}
+}
+
+// hotLack is how many sandboxes should run but do not.
+func (p *pool) hotLack() int {
+	lack := p.Hot
+	for _, s := range p.sandboxes {
+		if s.state == Hot || s.state == Warming && s.heating {
+			lack--
+		}
+	}
+	return lack
+}
+
+// clearLocked sets workers to destroy what is doomed and to write down what died. It returns when to try again.
+func (c *Controller) clearLocked(ctx context.Context, now time.Time) time.Time {
 	next := now.Add(idle)
 	destroying := 0
 	for _, s := range c.sandboxes {
@@ -88,19 +173,13 @@ func (c *Controller) schedule(ctx context.Context) time.Duration {
 		case s.state == Doomed && destroying < c.destroys():
 			destroying++
 			s.busy = true
-			c.workers.Go(func() { c.destroy(context.WithoutCancel(ctx), s) })
+			c.workers.Go(func() { c.destroy(ctx, s) })
 		case s.unsaved:
 			s.busy = true
-			c.workers.Go(func() { c.save(context.WithoutCancel(ctx), s) })
+			c.workers.Go(func() { c.save(ctx, s) })
 		}
 	}
-	if c.outage != nil {
-		return next.Sub(now) // nothing is started; SetOutage wakes the loop
-	}
-	for _, p := range c.byNeedLocked() {
-		next = earlier(next, c.refillLocked(ctx, p, now))
-	}
-	return next.Sub(now)
+	return next
 }
 
 // byNeedLocked orders the pools: those that claims wait for first, then the emptiest.
@@ -113,32 +192,25 @@ func (c *Controller) byNeedLocked() []*pool {
 		if d := len(b.waiters) + len(b.cold) - len(a.waiters) - len(a.cold); d != 0 {
 			return d
 		}
-		return a.count(Available) - b.count(Available)
+		return a.count(Available, Hot) - b.count(Available, Hot)
 	})
 	return pools
 }
 
-// refillLocked starts what p lacks, as far as Max and the number of starts at once allow. It returns when to try again.
+// refillLocked starts what p lacks, as far as its Max, the host and the number of starts at once allow. It returns when
+// to try again.
 func (c *Controller) refillLocked(ctx context.Context, p *pool, now time.Time) time.Time {
-	if p.retryAt.After(now) {
+	demanded, lack := p.lack(now)
+	n := min(demanded+lack, p.room(now), c.slotsLocked(demanded > 0))
+	switch {
+	case n <= 0:
+		return now.Add(idle)
+	case p.blocked != "":
+		return now.Add(admitEvery)
+	case p.retryAt.After(now):
 		return p.retryAt
-	}
-	starting := 0
-	for _, s := range c.sandboxes {
-		if s.state == Warming {
-			starting++
-		}
-	}
-	booked := 0
-	for _, s := range p.sandboxes {
-		if s.state == Warming && s.booked != nil {
-			booked++
-		}
-	}
-	lack := len(p.cold) + max(0, p.Target+len(p.waiters)-p.count(Available)-(p.count(Warming)-booked))
-	n := min(lack, p.Max-p.total(), c.starts-starting)
-	if p.failures > 0 {
-		n = min(n, 1) // one trial at a time until one succeeds
+	case p.failures > 0:
+		n = 1 // one trial at a time until one succeeds
 	}
 	for range n {
 		s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, Fingerprint: p.Fingerprint, CreatedAt: now})
@@ -150,139 +222,37 @@ func (c *Controller) refillLocked(ctx context.Context, p *pool, now time.Time) t
 	return now.Add(idle)
 }
 
-// warm starts a sandbox and gives it to a claim or to the pool.
-func (c *Controller) warm(ctx context.Context, s *sandbox) {
-	if err := c.backend.Start(ctx, s.id, s.pool.Template, s.record.Labels()); err != nil {
-		c.startFailed(ctx, s, err)
-		return
-	}
-	c.mu.Lock()
-	s.pool.failures, s.pool.degraded = 0, ""
-	s.pool.counters.Started++
-	c.mu.Unlock()
-	c.settle(context.WithoutCancel(ctx), s)
-}
-
-// settle gives a running sandbox in state Warming to a claim that waits, or pauses it and makes it available.
-func (c *Controller) settle(ctx context.Context, s *sandbox) {
-	defer c.poke()
-	if !s.paused && c.deliver(s) {
-		return
-	}
-	record := s.record
-	record.State = Available
-	err := error(nil)
-	if !s.paused {
-		err = c.backend.Pause(ctx, s.id)
-	}
-	if err == nil {
-		err = c.backend.Label(ctx, s.id, record.Labels())
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case err != nil:
-		c.log.Warn("sandbox could not be paused", "sandbox", s.id, "pool", s.pool.Name, "err", err)
-		c.doomLocked(s, err.Error())
-		return
-	case s.died != "":
-		c.doomLocked(s, s.died)
-		return
-	}
-	s.paused, s.record = true, record
-	if c.deliverLocked(s) {
-		return
-	}
-	if err := c.moveLocked(s, Available); err != nil {
-		c.log.Error("settle sandbox", "sandbox", s.id, "err", err)
-	}
-}
-
-func (c *Controller) deliver(s *sandbox) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.deliverLocked(s)
-}
-
-// deliverLocked gives s to the claim it was started for or to the first in the queue; false if there is none.
-func (c *Controller) deliverLocked(s *sandbox) bool {
-	p, w := s.pool, s.booked
-	s.booked = nil
-	if w == nil || w.left {
-		if len(p.waiters) == 0 {
-			return false
+// lack returns how many sandboxes p must start for claims that wait, and how many more to reach its size.
+func (p *pool) lack(now time.Time) (demanded, refill int) {
+	c := p.counts(now)
+	unbooked := c.warming
+	for _, s := range p.sandboxes {
+		if s.state == Warming && s.booked != nil {
+			unbooked--
 		}
-		w, p.waiters = p.waiters[0], p.waiters[1:]
 	}
-	if err := c.moveLocked(s, Reserved); err != nil {
-		w.result <- result{err: err}
-		return false
+	demanded = len(p.cold) + max(0, len(p.waiters)-unbooked)
+	if !p.Hold {
+		refill = max(0, p.size-c.total()-c.warming-demanded)
 	}
-	w.result <- result{sandbox: s}
-	return true
+	return demanded, refill
 }
 
-// startFailed dooms s, delays the next start, and tells claims that wait when there is little hope.
-func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	defer c.poke()
-	p, w := s.pool, s.booked
-	s.booked = nil
-	c.doomLocked(s, err.Error())
-	if context.Cause(ctx) != nil {
-		return // broken off by the daemon's own stop
+// slotsLocked is how many more sandboxes may be started at once. Claims go first: while one is handed out, refilling
+// keeps to one processor.
+func (c *Controller) slotsLocked(demanded bool) int {
+	slots := c.starts
+	for _, s := range c.sandboxes {
+		if s.state == Reserved && !demanded {
+			slots = 1
+		}
 	}
-	p.counters.StartsFailed++
-	p.failures++
-	p.degraded = err.Error()
-	p.retryAt = time.Now().Add(backoff(p.failures))
-	c.log.Warn("sandbox could not be started", "sandbox", s.id, "pool", p.Name, "failures", p.failures, "err", err)
-	if w != nil && !w.left {
-		w.result <- result{err: p.empty()}
+	for _, s := range c.sandboxes {
+		if s.state == Warming && !s.ready {
+			slots--
+		}
 	}
-	if p.failures < failFast {
-		return
-	}
-	for _, w := range slices.Concat(p.waiters, p.cold) {
-		w.result <- result{err: p.empty()}
-	}
-	p.waiters, p.cold = nil, nil
-}
-
-// destroy makes one attempt to remove a doomed sandbox.
-func (c *Controller) destroy(ctx context.Context, s *sandbox) {
-	// The label comes first: a daemon that is killed between the two finishes the work at its next start.
-	// A failure is no reason to let the sandbox live.
-	labelErr := c.backend.Label(ctx, s.id, map[string]string{LabelState: string(Doomed)})
-	err := c.backend.Destroy(ctx, s.id)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	defer c.poke()
-	s.busy = false
-	s.attempts++
-	if s.attempts == 1 {
-		close(s.tried)
-	}
-	if err != nil {
-		s.retryAt = time.Now().Add(backoff(s.attempts))
-		c.log.Error("sandbox could not be destroyed; it will be tried again", "sandbox", s.id, "attempts", s.attempts, "err", err, "label_err", labelErr)
-		return
-	}
-	s.pool.counters.Destroyed++
-	c.forgetLocked(s)
-}
-
-// save writes down that a claimed sandbox died.
-func (c *Controller) save(ctx context.Context, s *sandbox) {
-	err := c.backend.Label(ctx, s.id, s.record.Labels())
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s.busy = false
-	if err != nil {
-		c.log.Warn("dead sandbox could not be labelled; the next reconciliation tries again", "sandbox", s.id, "err", err)
-	}
-	s.unsaved = false
+	return slots
 }
 
 func backoff(failures int) time.Duration {

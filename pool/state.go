@@ -9,10 +9,12 @@ import (
 type State string
 
 const (
-	// Warming is a sandbox that is being started, probed and paused.
+	// Warming is a sandbox that is being made ready: started, paused or resumed.
 	Warming State = "warming"
 	// Available is a sandbox that is ready and paused.
 	Available State = "warm"
+	// Hot is a sandbox that is ready and runs.
+	Hot State = "hot"
 	// Reserved is a sandbox that is promised to a claim and not handed out yet. It is never written down.
 	Reserved State = "reserved"
 	// Claimed is a sandbox that belongs to a claim.
@@ -25,9 +27,10 @@ const (
 
 // moves is the life of a sandbox: which states may follow each.
 var moves = map[State][]State{
-	Warming:   {Available, Reserved, Doomed},
-	Available: {Reserved, Doomed},
-	Reserved:  {Warming, Available, Claimed, Doomed},
+	Warming:   {Available, Hot, Reserved, Doomed},
+	Available: {Warming, Reserved, Doomed},
+	Hot:       {Warming, Reserved, Doomed},
+	Reserved:  {Warming, Claimed, Doomed},
 	Claimed:   {Dead, Doomed},
 	Dead:      {Doomed},
 	Doomed:    {},

@@ -5,37 +5,45 @@ import (
 	"crypto/rand"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Overview is one pool at a moment.
 type Overview struct {
-	Name      string // region:template
-	Template  string
-	Target    int
-	Max       int
-	Available int
-	InUse     int
-	Warming   int
-	Total     int
-	Waiting   int
+	Config
+	Wanted    int    // how many sandboxes it should have now; the rules move it between Min and Max
+	Available int    // ready to be claimed
+	Running   int    // of those, how many are hot
+	InUse     int    // claimed, or being handed out
+	Warming   int    // being started or made ready
+	Total     int    // available and in use
+	Waiting   int    // claims that wait for a sandbox
 	Degraded  string // why the last start failed; empty when it did not
+	Blocked   string // why nothing may be started; empty when it may
 	Counters  Counters
 }
 
 // Status returns all pools, ordered by name.
 func (c *Controller) Status() []Overview {
+	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	status := make([]Overview, 0, len(c.pools))
+	all := make([]Overview, 0, len(c.pools))
 	for _, p := range c.pools {
-		status = append(status, Overview{
-			Name: p.Name, Template: p.Template, Target: p.Target, Max: p.Max,
-			Available: p.count(Available), InUse: p.count(Claimed, Reserved), Warming: p.count(Warming), Total: p.total(),
-			Waiting: len(p.waiters) + len(p.cold), Degraded: p.degraded, Counters: p.counters,
-		})
+		o := Overview{
+			Config: p.Config, Wanted: p.size, Running: p.count(Hot), InUse: p.count(Claimed, Reserved), Warming: p.count(Warming),
+			Waiting: len(p.waiters) + len(p.cold), Degraded: p.degraded, Blocked: p.blocked, Counters: p.counters,
+		}
+		for _, s := range p.readyOnes() {
+			if !s.expired(now) {
+				o.Available++
+			}
+		}
+		o.Total = o.Available + o.InUse
+		all = append(all, o)
 	}
-	slices.SortFunc(status, func(a, b Overview) int { return strings.Compare(a.Name, b.Name) })
-	return status
+	slices.SortFunc(all, func(a, b Overview) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 // Knows tells whether the controller has the sandbox, or had it until a moment ago. It knows one from before its first

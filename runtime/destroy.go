@@ -39,12 +39,14 @@ func (e *Engine) destroy(ctx context.Context, id string) error {
 	if err := e.destroyTask(ctx, id); err != nil {
 		return err
 	}
+	e.cfg.Step("task deleted")
 	if err := e.awaitProcesses(ctx, id); err != nil {
 		return err
 	}
 	if err := e.client.ContainerService().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("delete container: %w", err)
 	}
+	e.cfg.Step("container deleted")
 	if err := e.client.SnapshotService(e.cfg.Snapshotter).Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("remove snapshot: %w", err)
 	}
@@ -68,6 +70,7 @@ func (e *Engine) destroyTask(ctx context.Context, id string) error {
 	if err := killProcesses(ctx, id, isSentry); err != nil {
 		return err
 	}
+	e.cfg.Step("sentry killed")
 	if err := e.awaitStop(ctx, id, status); err != nil {
 		return fmt.Errorf("wait for task: %w", err)
 	}

@@ -41,6 +41,8 @@ type Config struct {
 	StartTimeout  time.Duration // create, start and readiness of one sandbox
 	PauseTimeout  time.Duration // one pause, resume, label or listing
 	KillTimeout   time.Duration // one destroy, before force is used and again after
+
+	Step func(string) // told at every step after which a crash must leave nothing behind
 }
 
 // Info says what the engine runs on.
@@ -63,6 +65,7 @@ type Engine struct {
 
 	mu        sync.Mutex
 	templates map[string]*template
+	snapshots string // folder of the snapshotter
 }
 
 // Open connects to containerd, checks versions and settings, writes the shim's files and tries the platforms.

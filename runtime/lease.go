@@ -28,6 +28,7 @@ func (e *Engine) lease(ctx context.Context, id string) (_ context.Context, relea
 	if err != nil {
 		return nil, nil, fmt.Errorf("create lease: %w", err)
 	}
+	e.cfg.Step("lease created")
 	return leases.WithLease(ctx, l.ID), func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 		defer cancel()

@@ -32,8 +32,8 @@ type Listed struct {
 	Status Status
 }
 
-// Start makes the sandbox id from a prepared template and returns when it runs and answers. A sandbox whose start failed
-// must be destroyed.
+// Start makes the sandbox id from a prepared template and returns when it runs, its prewarm commands have succeeded and
+// its readiness checks pass. A sandbox whose start failed must be destroyed.
 func (e *Engine) Start(ctx context.Context, id, name string, labels map[string]string) error {
 	e.mu.Lock()
 	t := e.templates[name]
@@ -41,9 +41,16 @@ func (e *Engine) Start(ctx context.Context, id, name string, labels map[string]s
 	if t == nil {
 		return fmt.Errorf("start sandbox %s: template %q is not prepared: %w", id, name, errdefs.ErrNotFound)
 	}
-	return e.call(ctx, e.cfg.StartTimeout, "start sandbox "+id, func(ctx context.Context) error {
+	err := e.call(ctx, e.cfg.StartTimeout, "start sandbox "+id, func(ctx context.Context) error {
 		return e.start(ctx, id, t, e.info.Platform, labels)
 	})
+	if err != nil {
+		return err
+	}
+	if err := e.prewarm(ctx, id, t); err != nil {
+		return err
+	}
+	return e.awaitReady(ctx, id, t)
 }
 
 func (e *Engine) start(ctx context.Context, id string, t *template, platform string, labels map[string]string) error {
@@ -51,14 +58,18 @@ func (e *Engine) start(ctx context.Context, id string, t *template, platform str
 	if err != nil {
 		return fmt.Errorf("create container: %w", err)
 	}
+	e.cfg.Step("container created")
 	task, err := container.NewTask(ctx, cio.NullIO)
 	if err != nil {
 		return fmt.Errorf("create task: %w", err)
 	}
+	e.cfg.Step("task created")
 	if err := task.Start(ctx); err != nil {
 		return fmt.Errorf("start task: %w", err)
 	}
-	if err := e.probe(ctx, id); err != nil {
+	e.cfg.Step("task started")
+	// It shows that the sandbox schedules processes and that exec reaches it.
+	if err := e.runInit(ctx, id, "ready"); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
 	return nil
@@ -90,22 +101,10 @@ func (e *Engine) withSnapshot(t *template) client.NewContainerOpts {
 		if _, err := e.client.SnapshotService(e.cfg.Snapshotter).Prepare(ctx, c.ID, t.parent); err != nil {
 			return fmt.Errorf("prepare snapshot: %w", err)
 		}
+		e.cfg.Step("snapshot prepared")
 		c.SnapshotKey, c.Image = c.ID, t.image
 		return nil
 	}
-}
-
-// probe runs the init's own readiness check: it shows that the sandbox schedules processes and that exec reaches it.
-func (e *Engine) probe(ctx context.Context, id string) error {
-	p, err := e.exec(ctx, id, ExecSpec{Args: []string{initPath, "ready"}})
-	if err != nil {
-		return err
-	}
-	code, err := p.Wait(ctx)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("init is not ready: exit code %d", code)
-	}
-	return err
 }
 
 // Pause freezes a running sandbox.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
@@ -27,10 +28,18 @@ type Template struct {
 	Command      []string // run as the init's child; empty: the init waits
 	ImageCommand bool     // run the image's own command instead
 	Env          []string // KEY=VALUE, added to the image's
+
+	Prewarm        []string // command lines for /bin/sh, run in each sandbox before it counts as ready
+	PrewarmTimeout time.Duration
+	ReadyCommand   string // command line that must succeed, if not empty
+	ReadyPort      int    // TCP port that must accept a connection inside the sandbox, if not 0
+	ReadyTimeout   time.Duration
 }
 
 // template is a Template made ready: what the sandboxes of one kind have in common.
 type template struct {
+	Template
+	name        string
 	image       string // empty for a sandbox that has nothing but the init
 	parent      string // snapshot of the image's layers
 	spec        []byte // OCI spec as JSON; the sandbox's own names are filled in later
@@ -48,7 +57,8 @@ func (e *Engine) Prepare(ctx context.Context, name string, t Template) error {
 		if err != nil {
 			return err
 		}
-		if ready.fingerprint, err = e.fingerprint(image.Target().Digest.String(), ready.spec); err != nil {
+		ready.name = name
+		if ready.fingerprint, err = e.fingerprint(image.Target().Digest.String(), ready); err != nil {
 			return err
 		}
 		e.mu.Lock()
@@ -109,7 +119,7 @@ func (e *Engine) importArchive(ctx context.Context, path string) (string, error)
 
 // prepare works out what sandboxes of t share. image may be nil: then they hold nothing but the init.
 func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*template, error) {
-	ready := &template{}
+	ready := &template{Template: t}
 	var opts []oci.SpecOpts
 	if image != nil {
 		diffIDs, err := image.RootFS(ctx)
@@ -177,7 +187,7 @@ func (t *template) sandboxSpec(namespace, id string) (*specs.Spec, error) {
 	return spec, nil
 }
 
-func (e *Engine) fingerprint(imageDigest string, spec []byte) (string, error) {
+func (e *Engine) fingerprint(imageDigest string, t *template) (string, error) {
 	h := sha256.New()
 	for _, path := range []string{e.cfg.Init, e.cfg.platformFile(e.info.Platform)} {
 		data, err := os.ReadFile(path)
@@ -187,7 +197,7 @@ func (e *Engine) fingerprint(imageDigest string, spec []byte) (string, error) {
 		_, _ = fmt.Fprintf(h, "%d\n%s", len(data), data)
 	}
 	var shared specs.Spec
-	if err := json.Unmarshal(spec, &shared); err != nil {
+	if err := json.Unmarshal(t.spec, &shared); err != nil {
 		return "", fmt.Errorf("fingerprint: %w", err)
 	}
 	shared.Hostname, shared.Linux.CgroupsPath = "", "" // they carry a fresh id
@@ -195,6 +205,6 @@ func (e *Engine) fingerprint(imageDigest string, spec []byte) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("fingerprint: %w", err)
 	}
-	_, _ = fmt.Fprintf(h, "%s\n%s\n%s", e.info.Runsc, imageDigest, spec)
+	_, _ = fmt.Fprintf(h, "%s\n%s\n%s\n%q", e.info.Runsc, imageDigest, spec, t.Prewarm)
 	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }

@@ -1,0 +1,213 @@
+package pool
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// warm starts a sandbox and gives it to a claim or to the pool.
+func (c *Controller) warm(ctx context.Context, s *sandbox) {
+	began := time.Now()
+	if err := c.backend.Start(ctx, s.id, s.pool.Template, s.record.Labels()); err != nil {
+		c.startFailed(ctx, s, err)
+		return
+	}
+	c.mu.Lock()
+	p := s.pool
+	p.failures, p.degraded = 0, ""
+	p.counters.Started++
+	p.demand.started(time.Since(began))
+	s.ready = true
+	c.mu.Unlock()
+	c.step("refill started")
+	c.settle(context.WithoutCancel(ctx), s)
+}
+
+// settle gives a started sandbox in state Warming to a claim that waits, or makes it available: hot if the pool wants
+// one more that runs, else paused.
+func (c *Controller) settle(ctx context.Context, s *sandbox) {
+	defer c.poke()
+	c.mu.Lock()
+	if c.deliverLocked(s) {
+		c.mu.Unlock()
+		return
+	}
+	s.heating = s.heating || s.pool.hotLack() > 0
+	record := s.record
+	c.mu.Unlock()
+
+	var err error
+	if s.heating {
+		record.State = Hot
+		err = c.heat(ctx, s, record)
+	} else {
+		record.State = Available
+		err = c.park(ctx, s, record)
+	}
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.heating = false
+	switch p := s.pool; {
+	case err != nil:
+		c.log.Warn("sandbox could not be made available", "sandbox", s.id, "pool", p.Name, "err", err)
+		c.doomLocked(s, err.Error())
+	case s.died != "":
+		c.doomLocked(s, s.died)
+	case p.Hold && p.size == 0 && len(p.waiters) == 0:
+		c.doomLocked(s, "the pool is drained")
+	default:
+		s.paused, s.record = record.State == Available, record
+		if !c.deliverLocked(s) {
+			s.settled = true
+			if err := c.moveLocked(s, record.State); err != nil {
+				c.log.Error("settle sandbox", "sandbox", s.id, "err", err)
+			}
+		}
+	}
+}
+
+// park freezes a sandbox; the label follows, so that one labelled as warm is paused.
+func (c *Controller) park(ctx context.Context, s *sandbox, r Record) error {
+	if !s.paused {
+		if err := c.backend.Pause(ctx, s.id); err != nil {
+			return err
+		}
+		c.step("refill paused")
+	}
+	defer c.step("refill labelled")
+	return c.backend.Label(ctx, s.id, r.Labels())
+}
+
+// heat lets a sandbox run; the label comes first, so that one labelled as warm never runs.
+func (c *Controller) heat(ctx context.Context, s *sandbox, r Record) error {
+	if err := c.backend.Label(ctx, s.id, r.Labels()); err != nil {
+		return err
+	}
+	c.step("heat labelled")
+	if !s.paused {
+		return nil
+	}
+	defer c.step("heat resumed")
+	return c.backend.Resume(ctx, s.id)
+}
+
+// deliverLocked gives s to the claim it was started for or to the first in the queue; false if there is none.
+func (c *Controller) deliverLocked(s *sandbox) bool {
+	p, w := s.pool, s.booked
+	s.booked = nil
+	if w == nil || w.left {
+		if len(p.waiters) == 0 {
+			return false
+		}
+		w, p.waiters = p.waiters[0], p.waiters[1:]
+	}
+	err := c.moveLocked(s, Reserved)
+	if err != nil {
+		w.result <- result{err: err}
+		return false
+	}
+	p.claimedLocked(time.Now())
+	w.result <- result{sandbox: s}
+	return true
+}
+
+// startFailed dooms s, delays the next start, and tells claims that wait when there is little hope.
+func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.poke()
+	p, w := s.pool, s.booked
+	s.booked = nil
+	c.doomLocked(s, err.Error())
+	if context.Cause(ctx) != nil {
+		return // broken off by the daemon's own stop
+	}
+	p.counters.StartsFailed++
+	p.failures++
+	p.degraded = err.Error()
+	p.retryAt = time.Now().Add(backoff(p.failures))
+	c.log.Warn("sandbox could not be started", "sandbox", s.id, "pool", p.Name, "failures", p.failures, "err", err)
+	if w != nil && !w.left {
+		w.result <- result{err: p.empty()}
+	}
+	if p.failures < failFast {
+		return
+	}
+	for _, w := range slices.Concat(p.waiters, p.cold) {
+		w.result <- result{err: p.empty()}
+	}
+	p.waiters, p.cold = nil, nil
+}
+
+// destroy makes one attempt to remove a doomed sandbox.
+func (c *Controller) destroy(ctx context.Context, s *sandbox) {
+	// The label comes first: a daemon that is killed between the two finishes the work at its next start.
+	// A failure is no reason to let the sandbox live.
+	labelErr := c.backend.Label(ctx, s.id, map[string]string{LabelState: string(Doomed)})
+	c.step("release labelled")
+	err := c.backend.Destroy(ctx, s.id)
+	c.step("release destroyed")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	defer c.poke()
+	s.busy = false
+	s.attempts++
+	if s.attempts == 1 {
+		close(s.tried)
+	}
+	if err != nil {
+		s.retryAt = time.Now().Add(backoff(s.attempts))
+		c.log.Error("sandbox could not be destroyed; it will be tried again", "sandbox", s.id, "attempts", s.attempts, "err", err, "label_err", labelErr)
+		return
+	}
+	s.pool.counters.Destroyed++
+	c.forgetLocked(s)
+}
+
+// save writes down that a claimed sandbox died.
+func (c *Controller) save(ctx context.Context, s *sandbox) {
+	c.mu.Lock()
+	labels := s.record.Labels()
+	c.mu.Unlock()
+	err := c.backend.Label(ctx, s.id, labels)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.busy = false
+	if err != nil {
+		c.log.Warn("dead sandbox could not be labelled; the next reconciliation tries again", "sandbox", s.id, "err", err)
+	}
+	s.unsaved = false
+}
+
+// RemoveAll destroys every sandbox, claimed ones too. It is for a daemon that stops, after Run has returned.
+func (c *Controller) RemoveAll(ctx context.Context) {
+	c.mu.Lock()
+	for _, s := range c.sandboxes {
+		c.doomLocked(s, "the daemon removes all")
+	}
+	c.mu.Unlock()
+	c.finish(ctx)
+}
+
+// finish makes one last attempt at every doomed sandbox, those included whose start was broken off.
+func (c *Controller) finish(ctx context.Context) {
+	c.mu.Lock()
+	defer c.workers.Wait()
+	defer c.mu.Unlock()
+	slots := make(chan struct{}, c.destroys())
+	for _, s := range c.sandboxes {
+		if s.state == Doomed {
+			s.busy = true
+			c.workers.Go(func() {
+				slots <- struct{}{}
+				c.destroy(ctx, s)
+				<-slots
+			})
+		}
+	}
+}
+
+// destroys is the most sandboxes that are destroyed at once.
+func (c *Controller) destroys() int { return 2 * c.starts }

@@ -1,0 +1,131 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// keptOutput is how much of a command's output is kept, in bytes: its end.
+	keptOutput = 64 << 10
+	// shownOutput is how much of it goes into an error.
+	shownOutput = 300
+	// readyInterval is the time between two runs of a readiness command.
+	readyInterval = 200 * time.Millisecond
+)
+
+// prewarm runs a template's prewarm commands in a started sandbox, one after the other, and keeps their output.
+func (e *Engine) prewarm(ctx context.Context, id string, t *template) error {
+	if len(t.Prewarm) == 0 {
+		return nil
+	}
+	var kept tail
+	defer func() {
+		if err := writeFile(e.cfg.prewarmLog(t.name), kept.bytes()); err != nil {
+			e.log.Warn("output of prewarm commands is lost", "template", t.name, "err", err)
+		}
+	}()
+	return e.call(ctx, t.PrewarmTimeout, "prewarm sandbox "+id, func(ctx context.Context) error {
+		for _, command := range t.Prewarm {
+			_, _ = fmt.Fprintf(&kept, "$ %s\n", command)
+			code, err := e.shell(ctx, id, command, &kept)
+			if err != nil {
+				return fmt.Errorf("%q: %w", command, err)
+			}
+			if code != 0 {
+				return fmt.Errorf("%q: exit code %d: %s (all of it in %s)", command, code, kept.end(), e.cfg.prewarmLog(t.name))
+			}
+		}
+		return nil
+	})
+}
+
+// awaitReady waits until a template's own readiness checks pass.
+func (e *Engine) awaitReady(ctx context.Context, id string, t *template) error {
+	if t.ReadyPort == 0 && t.ReadyCommand == "" {
+		return nil
+	}
+	return e.call(ctx, t.ReadyTimeout, "await readiness of sandbox "+id, func(ctx context.Context) error {
+		if t.ReadyPort != 0 {
+			if err := e.runInit(ctx, id, "ready", strconv.Itoa(t.ReadyPort)); err != nil {
+				return fmt.Errorf("port %d: %w", t.ReadyPort, err)
+			}
+		}
+		if t.ReadyCommand == "" {
+			return nil
+		}
+		for {
+			var out tail
+			code, err := e.shell(ctx, id, t.ReadyCommand, &out)
+			if err == nil && code == 0 {
+				return nil
+			}
+			if sleep(ctx, readyInterval) != nil {
+				return fmt.Errorf("%q: exit code %d: %s: %w", t.ReadyCommand, code, out.end(), errors.Join(err, context.Cause(ctx)))
+			}
+		}
+	})
+}
+
+// shell runs a command line in a sandbox and returns its exit code.
+func (e *Engine) shell(ctx context.Context, id, command string, out *tail) (int, error) {
+	p, err := e.exec(ctx, id, ExecSpec{Args: []string{"/bin/sh", "-c", command}, Stdout: out, Stderr: out})
+	if err != nil {
+		return 0, err
+	}
+	return p.Wait(ctx)
+}
+
+// runInit runs the sandbox's own init as a command; one that fails is an error.
+func (e *Engine) runInit(ctx context.Context, id string, args ...string) error {
+	p, err := e.exec(ctx, id, ExecSpec{Args: append([]string{initPath}, args...)})
+	if err != nil {
+		return err
+	}
+	code, err := p.Wait(ctx)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("the init answers with exit code %d", code)
+	}
+	return err
+}
+
+// prewarmLog is where the output of a template's last prewarm commands is kept.
+func (c Config) prewarmLog(template string) string {
+	return filepath.Join(c.StateDir, "prewarm-"+template+".log")
+}
+
+// tail keeps the end of what is written to it. Its zero value is ready.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, b...)
+	if over := len(t.buf) - keptOutput; over > 0 {
+		t.buf = append(t.buf[:0], t.buf[over:]...)
+	}
+	return len(b), nil
+}
+
+func (t *tail) bytes() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return bytes.Clone(t.buf)
+}
+
+// end is the last of it on one line, for a message.
+func (t *tail) end() string {
+	all := bytes.TrimSpace(t.bytes())
+	text := string(all[max(0, len(all)-shownOutput):])
+	return strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+}
