@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -47,6 +48,10 @@ func (c *Controller) Reconcile(ctx context.Context, list func(context.Context) (
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.poke()
+	// Claims first: they are kept in any case, and ready sandboxes only as far as there is room beside them.
+	slices.SortStableFunc(found, func(a, b Found) int {
+		return strings.Compare(b.Labels[LabelClaim], a.Labels[LabelClaim])
+	})
 	var report Report
 	listed := map[string]bool{}
 	for _, f := range found {

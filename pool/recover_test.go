@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"testing"
 	"testing/synctest"
@@ -218,4 +219,21 @@ func TestMovesAreChecked(t *testing.T) {
 	if legal != 12 {
 		t.Errorf("%d legal moves, want 12", legal)
 	}
+}
+
+func TestAdoptionKeepsClaimsBeforeReadyOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := newFakeBackend(t)
+		r := newRig(t, backend, onePool(2, 3))
+		for i := range 3 {
+			claimed := record(Claimed)
+			claimed.Grant.ID, claimed.Grant.RequestID = fmt.Sprintf("c-%d", i), ""
+			backend.sandboxes[fmt.Sprintf("sb-claimed-%d", i)] = &fakeSandbox{labels: claimed.Labels(), status: Running}
+			backend.sandboxes[fmt.Sprintf("sb-warm-%d", i)] = &fakeSandbox{labels: record(Available).Labels(), status: Paused}
+		}
+		report, err := r.Reconcile(t.Context(), backend.list)
+		if want := (Report{Claims: 3, Doomed: 3}); err != nil || report != want {
+			t.Errorf("report %+v, %v; want %+v", report, err, want)
+		}
+	})
 }
