@@ -15,9 +15,14 @@ const (
 	maxTimeout  = time.Hour
 	maxWait     = 24 * time.Hour
 	maxLifetime = 365 * 24 * time.Hour
+	maxAge      = 365 * 24 * time.Hour
 	maxStarts   = 1024
-	maxPool     = 10000
+	maxReserve  = 1 << 30
+	maxPort     = 65535
 )
+
+// MaxPool is the largest pool that may be configured.
+const MaxPool = 10000
 
 var (
 	namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62})$`)
@@ -51,6 +56,7 @@ func (c Config) check(found *faults) {
 	c.Containerd.check(found)
 	c.Runsc.check(found)
 	c.Limits.check(found)
+	c.Reserves.check(found)
 	c.checkTemplates(found)
 	c.checkPools(found)
 }
@@ -115,6 +121,13 @@ func (l Limits) check(found *faults) {
 	}
 }
 
+func (r Reserves) check(found *faults) {
+	found.number("reserves.memory_mib", r.MemoryMiB, 0, maxReserve)
+	found.number("reserves.disk_mib", r.DiskMiB, 0, maxReserve)
+	found.number("reserves.pids", r.PIDs, 0, maxReserve)
+	found.number("reserves.files", r.Files, 0, maxReserve)
+}
+
 func (c Config) checkTemplates(found *faults) {
 	if len(c.Templates) == 0 {
 		found.add("templates", "none: want at least one")
@@ -140,6 +153,19 @@ func (t Template) check(key string, found *faults) {
 	}
 	t.checkCommand(join(key, "command"), found)
 	t.checkEnv(join(key, "env"), found)
+	t.checkReady(key, found)
+}
+
+func (t Template) checkReady(key string, found *faults) {
+	for i, command := range t.Prewarm {
+		found.line(fmt.Sprintf("%s[%d]", join(key, "prewarm"), i), command)
+	}
+	if t.ReadyCommand != "" {
+		found.line(join(key, "ready_command"), t.ReadyCommand)
+	}
+	found.duration(join(key, "prewarm_timeout"), t.PrewarmTimeout, 1, maxTimeout)
+	found.duration(join(key, "ready_timeout"), t.ReadyTimeout, 1, maxTimeout)
+	found.number(join(key, "ready_port"), t.ReadyPort, 0, maxPort)
 }
 
 func (t Template) checkCommand(key string, found *faults) {
@@ -178,8 +204,21 @@ func (c Config) checkPools(found *faults) {
 		if _, ok := c.Templates[name]; !ok {
 			found.add(key, "no template %q: a pool is named after its template", name)
 		}
-		if found.number(join(key, "max"), pool.Max, 1, maxPool) {
-			found.number(join(key, "target"), pool.Target, 0, pool.Max)
+		pool.check(key, found)
+	}
+}
+
+// check refuses every size that pool.Size.Validate refuses.
+func (p Pool) check(key string, found *faults) {
+	if found.number(join(key, "max"), p.Max, 1, MaxPool) {
+		found.number(join(key, "hot"), p.Hot, 0, p.Max)
+		if found.number(join(key, "target"), p.Target, 0, p.Max) {
+			found.number(join(key, "min"), p.Min, 0, p.Target)
 		}
 	}
+	if found.number(join(key, "scale_up_threshold"), p.ScaleUp, 1, 100) {
+		found.number(join(key, "scale_down_threshold"), p.ScaleDown, 0, p.ScaleUp-1)
+	}
+	found.duration(join(key, "max_age"), p.MaxAge, 0, maxAge)
+	found.oneOf(join(key, "recycle"), p.Recycle, RecycleDestroy, RecycleReset)
 }

@@ -27,6 +27,7 @@ type Config struct {
 	Containerd Containerd          `toml:"containerd"`
 	Runsc      Runsc               `toml:"runsc"`
 	Limits     Limits              `toml:"limits"`
+	Reserves   Reserves            `toml:"reserves"`
 	Templates  map[string]Template `toml:"templates"`
 	Pools      map[string]Pool     `toml:"pools"` // by their template's name
 
@@ -105,25 +106,64 @@ type Limits struct {
 	MaxLifetime  lifetime.Duration `toml:"max_lifetime"`
 }
 
+// Reserves are what the host keeps for others: below any of them no sandbox is started, and claims get those that are there.
+type Reserves struct {
+	MemoryMiB int `toml:"memory_mib"`
+	DiskMiB   int `toml:"disk_mib"` // of the file system that holds the snapshots
+	PIDs      int `toml:"pids"`     // processes and threads
+	Files     int `toml:"files"`    // open files
+}
+
 // Template is what runs in a sandbox.
 type Template struct {
 	Image        string   `toml:"image"`         // a reference in containerd's namespace, or FileScheme and an absolute path
 	Command      []string `toml:"command"`       // empty: the sandbox waits
 	ImageCommand bool     `toml:"image_command"` // run the image's own command
 	Env          []string `toml:"env"`           // KEY=VALUE, added to the image's
+
+	Prewarm        []string          `toml:"prewarm"` // command lines for /bin/sh, run in each sandbox before it is ready
+	PrewarmTimeout lifetime.Duration `toml:"prewarm_timeout"`
+	ReadyCommand   string            `toml:"ready_command"` // command line that must succeed, if not empty
+	ReadyPort      int               `toml:"ready_port"`    // TCP port that must answer in the sandbox, if not 0
+	ReadyTimeout   lifetime.Duration `toml:"ready_timeout"`
 }
 
 // FileScheme starts an image that is an archive on the host.
 const FileScheme = "file://"
 
-// Pool is how many sandboxes of the template of its name are kept.
+// Pool is how many sandboxes of the template of its name there are, and for how long. Claimed ones count.
 type Pool struct {
-	Target int `toml:"target"` // sandboxes kept ready
-	Max    int `toml:"max"`    // ready, claimed and starting together
+	Min       int               `toml:"min"`                  // draining stops here; Target in a file that leaves it out
+	Target    int               `toml:"target"`               // what the pool starts with and returns to
+	Max       int               `toml:"max"`                  // ready, claimed and starting together
+	ScaleUp   int               `toml:"scale_up_threshold"`   // per cent in use
+	ScaleDown int               `toml:"scale_down_threshold"` // per cent in use
+	Hot       int               `toml:"hot"`                  // of those ready, how many run instead of being paused
+	Adaptive  bool              `toml:"adaptive"`             // the target follows the claims
+	MaxAge    lifetime.Duration `toml:"max_age"`              // of a sandbox that is handed out; 0: any
+	Recycle   string            `toml:"recycle"`              // RecycleDestroy or RecycleReset
+}
+
+// What a release makes of a sandbox's slot; the sandbox is destroyed in any case.
+const (
+	RecycleDestroy = "destroy"
+	RecycleReset   = "reset"
+)
+
+// PoolOf returns the pool of a template. One that has none configured keeps nothing ready.
+func (c Config) PoolOf(template string) Pool {
+	if p, ok := c.Pools[template]; ok {
+		return p
+	}
+	p := defaultPool
+	p.Min, p.Target = 0, 0
+	return p
 }
 
 // Default returns the configuration of an empty file.
 func Default() Config {
+	sample := defaultTemplate
+	sample.Image = "sandpool.local/busybox:1"
 	return Config{
 		Version: Version,
 		Region:  "local",
@@ -158,14 +198,20 @@ func Default() Config {
 			Lifetime:     lifetime.Duration(time.Hour),
 			MaxLifetime:  lifetime.Duration(24 * time.Hour),
 		},
-		Templates: map[string]Template{defaultName: {Image: "sandpool.local/busybox:1"}},
+		Reserves:  Reserves{MemoryMiB: 512, DiskMiB: 1024, PIDs: 512, Files: 1024},
+		Templates: map[string]Template{defaultName: sample},
 		Pools:     map[string]Pool{defaultName: defaultPool},
 	}
 }
 
 const defaultName = "default"
 
-// defaultPool also fills the keys that a file's own pools leave out.
-var defaultPool = Pool{Target: 8, Max: 32}
+// These also fill the keys that a file's own templates and pools leave out.
+var (
+	defaultTemplate = Template{PrewarmTimeout: lifetime.Duration(5 * time.Minute), ReadyTimeout: seconds(30)}
+	defaultPool     = Pool{
+		Min: 8, Target: 8, Max: 32, ScaleUp: 70, ScaleDown: 30, MaxAge: lifetime.Duration(time.Hour), Recycle: RecycleDestroy,
+	}
+)
 
 func seconds(n int) lifetime.Duration { return lifetime.Duration(n) * lifetime.Duration(time.Second) }

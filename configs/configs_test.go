@@ -69,18 +69,27 @@ func TestSampleNamesEveryKey(t *testing.T) {
 	walk(reflect.TypeFor[Config](), "")
 }
 
+// sized is a pool of defaults but for its size.
+func sized(least, target, most int) Pool {
+	p := defaultPool
+	p.Min, p.Target, p.Max = least, target, most
+	return p
+}
+
 func TestTemplatesAndPools(t *testing.T) {
 	tests := map[string]struct {
 		text      string
 		templates []string
 		pools     map[string]Pool
 	}{
-		"none":           {"", []string{"default"}, map[string]Pool{"default": {8, 32}}},
-		"pool resized":   {"[pools.default]\nmax = 9", []string{"default"}, map[string]Pool{"default": {8, 9}}},
+		"none":           {"", []string{"default"}, map[string]Pool{"default": sized(8, 8, 32)}},
+		"pool resized":   {"[pools.default]\nmax = 9", []string{"default"}, map[string]Pool{"default": sized(8, 8, 9)}},
+		"min follows":    {"[pools.default]\ntarget = 5", []string{"default"}, map[string]Pool{"default": sized(5, 5, 32)}},
+		"own min":        {"[pools.default]\nmin = 0", []string{"default"}, map[string]Pool{"default": sized(0, 8, 32)}},
 		"own template":   {"[templates.go]\nimage = \"x\"", []string{"go"}, map[string]Pool{}},
-		"own default":    {"[templates.default]\nimage = \"x\"", []string{"default"}, map[string]Pool{"default": {8, 32}}},
-		"own pool too":   {"[templates.go]\nimage = \"x\"\n[pools.go]\ntarget = 0", []string{"go"}, map[string]Pool{"go": {0, 32}}},
-		"inline, dotted": {"templates.go = {image = 'x'}\npools.go.max = 8", []string{"go"}, map[string]Pool{"go": {8, 8}}},
+		"own default":    {"[templates.default]\nimage = \"x\"", []string{"default"}, map[string]Pool{"default": sized(8, 8, 32)}},
+		"own pool too":   {"[templates.go]\nimage = \"x\"\n[pools.go]\ntarget = 0", []string{"go"}, map[string]Pool{"go": sized(0, 0, 32)}},
+		"inline, dotted": {"templates.go = {image = 'x'}\npools.go.max = 8", []string{"go"}, map[string]Pool{"go": sized(8, 8, 8)}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

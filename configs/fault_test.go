@@ -52,6 +52,19 @@ func TestFaults(t *testing.T) {
 		"pool alone":         {"[pools.go]\nmax = 8", `f:1: pools.go: no template "go"`},
 		"target over max":    {"[pools.default]\ntarget = 40", "f:2: pools.default.target: 40: want 0 to 32"},
 		"empty pool":         {"[pools.default]\nmax = 0", "f:2: pools.default.max: 0: want 1 to 10000"},
+		"min over target":    {"[pools.default]\nmin = 9", "f:2: pools.default.min: 9: want 0 to 8"},
+		"hot over max":       {"[pools.default]\nhot = 33", "f:2: pools.default.hot: 33: want 0 to 32"},
+		"up over 100":        {"[pools.default]\nscale_up_threshold = 101", "f:2: pools.default.scale_up_threshold: 101: want 1 to 100"},
+		"down over up":       {"[pools.default]\nscale_down_threshold = 70", "f:2: pools.default.scale_down_threshold: 70: want 0 to 69"},
+		"adaptive":           {"[pools.default]\nadaptive = 'yes'", "f:2: pools.default.adaptive: is a text, want true or false"},
+		"age":                {"[pools.default]\nmax_age = '-1s'", "f:2: pools.default.max_age: -1s: want no less than 0"},
+		"recycle":            {"[pools.default]\nrecycle = 'wash'", `f:2: pools.default.recycle: "wash": want one of destroy, reset`},
+		"prewarm":            {"[templates.go]\nimage = 'x'\nprewarm = ['a', ' ']", `f:3: templates.go.prewarm[1]: " ": want a command line`},
+		"prewarm timeout":    {"[templates.go]\nimage = 'x'\nprewarm_timeout = '0s'", "f:3: templates.go.prewarm_timeout: 0s: want more than 0"},
+		"ready command":      {"[templates.go]\nimage = 'x'\nready_command = \"a\\u0000b\"", `f:3: templates.go.ready_command: "a\x00b": want a command line`},
+		"ready port":         {"[templates.go]\nimage = 'x'\nready_port = 65536", "f:3: templates.go.ready_port: 65536: want 0 to 65535"},
+		"ready timeout":      {"[templates.go]\nimage = 'x'\nready_timeout = '2h'", "f:3: templates.go.ready_timeout: 2h0m0s: want at most 1h0m0s"},
+		"reserve":            {"[reserves]\nmemory_mib = -1", "f:2: reserves.memory_mib: -1: want 0 to 1073741824"},
 		"syntax":             {"region = 'a'\nversion = = 1", "f:2:11:"},
 		"key twice":          {"region = 'a'\nregion = 'b'", "f:2:1:"},
 		"unknown key":        {"[limits]\nstart = 1", "f:2: limits.start: unknown key: want one of claim_wait, kill_timeout, lifetime, max_lifetime, max_wait, pause_timeout, start_timeout, starts\n2| start = 1\n | ~~~~~"},
@@ -101,7 +114,7 @@ image = ""
 func TestFaultsOfAConfigMadeInCode(t *testing.T) {
 	c := Default()
 	c.Region = ""
-	c.Pools["default"] = Pool{}
+	c.Pools["default"] = sized(0, 0, 0)
 	want := `pools.default.max: 0: want 1 to 10000` + "\n" + `region: "": ` + nameRule
 	if err := c.Validate(); err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)

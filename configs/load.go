@@ -96,10 +96,21 @@ func fillMap(dst reflect.Value, table map[string]any, key string, found *faults)
 	}
 	for name, value := range table {
 		entry := reflect.New(elem).Elem()
-		if pool, ok := reflect.TypeAssert[*Pool](entry.Addr()); ok {
-			*pool = defaultPool
-		}
+		presets(entry.Addr().Interface())
 		fill(entry, value, join(key, name), found)
+		if pool, ok := reflect.TypeAssert[*Pool](entry.Addr()); ok && !found.places.has(join(join(key, name), "min")) {
+			pool.Min = pool.Target
+		}
 		dst.SetMapIndex(reflect.ValueOf(name), entry)
+	}
+}
+
+// presets gives a table of the file's own the defaults that its keys have.
+func presets(entry any) {
+	switch entry := entry.(type) {
+	case *Template:
+		*entry = defaultTemplate
+	case *Pool:
+		*entry = defaultPool
 	}
 }

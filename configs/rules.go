@@ -41,6 +41,13 @@ func (f *faults) oneOf(key, value string, allowed ...string) {
 	}
 }
 
+// line checks a command line for a shell.
+func (f *faults) line(key, command string) {
+	if strings.TrimSpace(command) == "" || strings.Contains(command, "\x00") {
+		f.add(key, "%q: want a command line", command)
+	}
+}
+
 func (f *faults) number(key string, n, least, most int) (ok bool) {
 	if ok = n >= least && n <= most; !ok {
 		f.add(key, "%d: want %d to %d", n, least, most)

@@ -18,10 +18,11 @@ type actor struct {
 // owner is the actor's name in the labels of what it claims.
 func (a actor) owner() string { return fmt.Sprintf("uid:%d", a.uid) }
 
-// sees tells whether the actor may see and touch what belongs to owner: root and the daemon's own user may do all.
-func (a actor) sees(owner string) bool {
-	return a.uid == 0 || int(a.uid) == os.Geteuid() || owner == a.owner()
-}
+// operates tells whether the actor may do all: root and the daemon's own user may.
+func (a actor) operates() bool { return a.uid == 0 || int(a.uid) == os.Geteuid() }
+
+// sees tells whether the actor may see and touch what belongs to owner.
+func (a actor) sees(owner string) bool { return a.operates() || owner == a.owner() }
 
 type actorKey struct{}
 

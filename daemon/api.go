@@ -26,7 +26,16 @@ type claims interface {
 	Claims() []pool.Claim
 }
 
-var _ claims = (*pool.Controller)(nil)
+// sizes is what the API needs to change pools; see pool.Controller for what its methods promise.
+type sizes interface {
+	Resize(template string, change func(*pool.Size)) error
+	Drain(template string) error
+}
+
+var (
+	_ claims = (*pool.Controller)(nil)
+	_ sizes  = (*pool.Controller)(nil)
+)
 
 // process is a command that runs in a sandbox; see runtime.Process.
 type process interface {
@@ -41,10 +50,11 @@ var _ process = (*runtime.Process)(nil)
 type api struct {
 	claims  claims
 	pools   func() []pool.Overview
+	sizes   sizes
 	exec    func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error)
 	ready   func(ctx context.Context) error // why the daemon cannot do its work, or nil
 	info    wire.Info
-	limits  configs.Limits
+	limits  func() configs.Limits
 	metrics *metrics
 	log     *slog.Logger
 }
@@ -66,6 +76,8 @@ func (a *api) routes() http.Handler {
 		{http.MethodDelete, "/v1/claims/{id}", a.releaseClaim},
 		{http.MethodPost, "/v1/claims/{id}/exec", a.execInClaim},
 		{http.MethodGet, "/v1/pools", a.listPools},
+		{http.MethodPut, "/v1/pools/{name}", a.changePool},
+		{http.MethodPost, "/v1/pools/{name}/drain", a.drainPool},
 		{http.MethodGet, "/v1/info", a.getInfo},
 		{http.MethodGet, "/healthz", a.getHealth},
 		{http.MethodGet, "/readyz", a.getReady},

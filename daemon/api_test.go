@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	goruntime "runtime"
@@ -27,7 +28,7 @@ const upgrade = "Connection: Upgrade"
 // TestBadRequests has one line for each way in which a request can be wrong.
 func TestBadRequests(t *testing.T) {
 	ts := startServer(t)
-	const claims = "/v1/claims"
+	const claims, pools = "/v1/claims", "/v1/pools/default"
 	exec := claims + "/" + runningID + "/exec"
 	for name, tc := range map[string]struct {
 		method, path, body string
@@ -53,6 +54,19 @@ func TestBadRequests(t *testing.T) {
 		"long request id":    {"POST", claims, `{"request_id": "` + strings.Repeat("x", 129) + `"}`, nil, 400, "invalid_argument", "request_id"},
 		"odd request id":     {"POST", claims, `{"request_id": "a\nb"}`, nil, 400, "invalid_argument", "request_id"},
 		"unknown start":      {"POST", claims, `{"start": "warm"}`, nil, 400, "invalid_argument", `want "any" or "cold"`},
+
+		"cold fallback": {"POST", claims, `{"start": "cold", "fallback": true}`, nil, 400, "invalid_argument", "fallback"},
+
+		"pool that is not":     {"PUT", "/v1/pools/other", `{}`, nil, 404, "not_found", "no such pool"},
+		"pool of other region": {"PUT", "/v1/pools/eu:default", `{}`, nil, 404, "not_found", `no such pool: "eu:default"`},
+		"pool, unknown field":  {"PUT", pools, `{"size": 3}`, nil, 400, "invalid_argument", `unknown field "size"`},
+		"pool, wrong type":     {"PUT", pools, `{"target": "3"}`, nil, 400, "invalid_argument", "target: is a JSON string, want a int"},
+		"pool, every fault":    {"PUT", pools, `{"target": 40, "scale_up_threshold": 0}`, nil, 400, "invalid_argument", "target must not be over max\nscale_up_threshold must be between 1 and 100 per cent"},
+		"pool too large":       {"PUT", pools, `{"max": 10001}`, nil, 400, "invalid_argument", "max: 10001: want at most 10000"},
+		"drain of nothing":     {"POST", "/v1/pools/other/drain", "", nil, 404, "not_found", "no such pool"},
+		"drain with a field":   {"POST", pools + "/drain", `{"now": true}`, nil, 400, "invalid_argument", `unknown field "now"`},
+		"method of one pool":   {"DELETE", pools, "", nil, 405, "method_not_allowed", "want PUT"},
+		"method of a drain":    {"PUT", pools + "/drain", "", nil, 405, "method_not_allowed", "want POST"},
 
 		"bad id":              {"GET", claims + "/x", "", nil, 400, "invalid_argument", `claim id "x"`},
 		"id of wrong letters": {"GET", claims + "/c-AAAAAAAAAAAAAAA1", "", nil, 400, "invalid_argument", "claim id"},
@@ -148,6 +162,7 @@ func TestClaimRequests(t *testing.T) {
 		"no wait":   {`{"wait": "0s"}`, 201, pool.Request{Template: "default", Lifetime: time.Hour}},
 		"all caps":  {`{"wait": "10m", "lifetime": "1d"}`, 201, pool.Request{Template: "default", Wait: 10 * time.Minute, Lifetime: 24 * time.Hour}},
 		"cold":      {`{"template": "t", "start": "cold"}`, 201, pool.Request{Template: "t", Cold: true, Wait: 30 * time.Second, Lifetime: time.Hour}},
+		"fallback":  {`{"template": "t", "fallback": true}`, 201, pool.Request{Template: "t", Fallback: true, Wait: 30 * time.Second, Lifetime: time.Hour}},
 		"repeated":  {`{"request_id": "again", "start": "any"}`, 200, pool.Request{Template: "default", RequestID: "again", Wait: 30 * time.Second, Lifetime: time.Hour}},
 		"odd space": {" \n{} \n", 201, pool.Request{Template: "default", Wait: 30 * time.Second, Lifetime: time.Hour}},
 	} {
@@ -209,7 +224,7 @@ func TestReadBacks(t *testing.T) {
 		"/v1/claims/" + runningID: `"state":"running"`,
 		"/v1/claims/" + deadID:    `"state":"dead","reason":"its init was killed"`,
 		"/v1/claims":              `{"claims":[{"id":"` + runningID,
-		"/v1/pools":               `{"pools":[{"name":"local:default","template":"default","target":8,"max":32,"available":5`,
+		"/v1/pools":               `{"pools":[{"name":"local:default","template":"default","min":2,"target":8,"max":32,"wanted":0,"scale_up_threshold":70,"scale_down_threshold":30,"hot":0,"adaptive":false,"hold":false,"available":5,"running":0,"in_use":2,"warming":1,"total":7`,
 		"/v1/info":                `{"version":"test"`,
 		"/healthz":                "ok\n",
 		"/readyz":                 "ok\n",
@@ -272,6 +287,46 @@ func TestOthersClaims(t *testing.T) {
 	}
 	if got := ts.do(t, "POST", "/v1/claims", ""); got.status != http.StatusCreated || ts.claims.last.Owner != "uid:4242" {
 		t.Errorf("claim for %s: %+v", ts.claims.last.Owner, got)
+	}
+}
+
+// TestOthersMayNotChangePools is about those who are neither root nor the daemon's user.
+func TestOthersMayNotChangePools(t *testing.T) {
+	ts := startServer(t)
+	for _, path := range []string{"PUT /v1/pools/default", "POST /v1/pools/default/drain"} {
+		method, path, _ := strings.Cut(path, " ")
+		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), actorKey{}, actor{uid: 4242}), method, path, strings.NewReader(`{"hold": true}`))
+		w := httptest.NewRecorder()
+		ts.api.routes().ServeHTTP(w, r)
+		checkError(t, answer{w.Code, w.Header(), w.Body.String()}, 403, "permission_denied", "only root and the daemon's own user")
+	}
+	if size := ts.sizes.get(); size.Hold {
+		t.Errorf("the pool was changed: %+v", size)
+	}
+}
+
+func TestPoolChanges(t *testing.T) {
+	ts := startServer(t)
+	for _, tc := range []struct {
+		request, body string
+		want          pool.Size
+	}{
+		{"PUT /v1/pools/default", ``, pool.Size{Min: 2, Target: 8, Max: 32, ScaleUp: 70, ScaleDown: 30}},
+		{"PUT /v1/pools/local:default", `{"target": 9}`, pool.Size{Min: 2, Target: 9, Max: 32, ScaleUp: 70, ScaleDown: 30}},
+		{"PUT /v1/pools/default", `{"min": 0, "max": 10, "scale_up_threshold": 90, "scale_down_threshold": 0, "hot": 1, "adaptive": true}`,
+			pool.Size{Min: 0, Target: 9, Max: 10, ScaleUp: 90, ScaleDown: 0, Hot: 1, Adaptive: true}},
+		{"POST /v1/pools/default/drain", ``, pool.Size{Min: 0, Target: 9, Max: 10, ScaleUp: 90, Hot: 1, Adaptive: true, Hold: true}},
+		{"PUT /v1/pools/default", `{"hold": false, "adaptive": false}`, pool.Size{Min: 0, Target: 9, Max: 10, ScaleUp: 90, Hot: 1}},
+	} {
+		method, path, _ := strings.Cut(tc.request, " ")
+		got := ts.do(t, method, path, tc.body)
+		var p wire.Pool
+		if err := json.Unmarshal([]byte(got.body), &p); err != nil || got.status != http.StatusOK || p.Target != tc.want.Target || p.Hold != tc.want.Hold {
+			t.Errorf("%s %s: %+v, %v", tc.request, tc.body, got, err)
+		}
+		if size := ts.sizes.get(); size != tc.want {
+			t.Errorf("%s %s makes it %+v, want %+v", tc.request, tc.body, size, tc.want)
+		}
 	}
 }
 

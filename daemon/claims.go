@@ -53,28 +53,32 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 
 // poolRequest checks a claim's body and fills in the defaults.
 func (a *api) poolRequest(who actor, body wire.ClaimRequest) (pool.Request, error) {
-	req := pool.Request{Template: body.Template, Owner: who.owner(), RequestID: body.RequestID, Cold: body.Start == wire.StartCold}
+	req := pool.Request{Template: body.Template, Owner: who.owner(), RequestID: body.RequestID, Fallback: body.Fallback, Cold: body.Start == wire.StartCold}
 	if req.Template == "" {
 		req.Template = defaultTemplate
 	}
 	if body.RequestID != "" && !requestID.MatchString(body.RequestID) {
 		return pool.Request{}, invalid("request_id: want 1 to 128 printable ASCII characters")
 	}
+	if body.Fallback && req.Cold {
+		return pool.Request{}, invalid("fallback: a claim with start %q takes from no pool", wire.StartCold)
+	}
 	if body.Start != "" && body.Start != wire.StartAny && body.Start != wire.StartCold {
 		return pool.Request{}, invalid("start: %q: want %q or %q", body.Start, wire.StartAny, wire.StartCold)
 	}
-	req.Wait = a.limits.ClaimWait.Std()
+	limits := a.limits()
+	req.Wait = limits.ClaimWait.Std()
 	if body.Wait != nil {
 		req.Wait = body.Wait.Std()
 	}
-	if most := a.limits.MaxWait; req.Wait < 0 || req.Wait > most.Std() {
+	if most := limits.MaxWait; req.Wait < 0 || req.Wait > most.Std() {
 		return pool.Request{}, invalid("wait: %s: want 0s to %s (limits.max_wait)", req.Wait, most)
 	}
 	req.Lifetime = body.Lifetime.Std()
 	if req.Lifetime == 0 {
-		req.Lifetime = a.limits.Lifetime.Std()
+		req.Lifetime = limits.Lifetime.Std()
 	}
-	if most := a.limits.MaxLifetime; req.Lifetime < 0 || req.Lifetime > most.Std() {
+	if most := limits.MaxLifetime; req.Lifetime < 0 || req.Lifetime > most.Std() {
 		return pool.Request{}, invalid("lifetime: %s: want more than 0s, at most %s (limits.max_lifetime)", req.Lifetime, most)
 	}
 	return req, nil

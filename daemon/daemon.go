@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"os"
-	goruntime "runtime"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -23,19 +21,18 @@ import (
 	"sandpool/runtime"
 )
 
-const (
-	// coldMax is the most sandboxes that a template without a pool may have at once. None is kept ready.
-	coldMax = 32
-	// removeTimeout bounds the removal of all sandboxes at a stop, with on_stop = "remove".
-	removeTimeout = 2 * time.Minute
-)
+// removeTimeout bounds the removal of all sandboxes at a stop, with on_stop = "remove".
+const removeTimeout = 2 * time.Minute
 
-// Options are the parts a Daemon is made of. All fields but Listener are required.
+// Options are the parts a Daemon is made of. All fields but Listener, Reload and Load are required.
 type Options struct {
 	Config   configs.Config
+	Reload   <-chan os.Signal               // asks for the configuration to be read again
+	Load     func() (configs.Config, error) // reads it again; required with Reload
 	Version  string
 	Listener *net.UnixListener  // given by systemd; nil: the daemon makes the socket that Config names
 	Notify   func(state string) // reports to the service manager; see sd_notify(3)
+	Step     func(string)       // told at every step after which a crash must lose nothing
 	Log      *slog.Logger
 }
 
@@ -43,33 +40,37 @@ type Options struct {
 type Daemon struct {
 	Options
 
-	engine  *runtime.Engine
-	keeper  *lifetime.Keeper
-	pools   *pool.Controller
-	watcher *watcher
+	live      atomic.Pointer[configs.Config] // Config with what was reloaded since
+	engine    *runtime.Engine
+	keeper    *lifetime.Keeper
+	pools     *pool.Controller
+	admission *admission
+	metrics   *metrics
+	watcher   *watcher
 }
 
 // New makes a Daemon. It touches nothing.
-func New(o Options) *Daemon { return &Daemon{Options: o} }
+func New(o Options) *Daemon {
+	d := &Daemon{Options: o}
+	d.live.Store(&o.Config)
+	return d
+}
 
 // Run starts the daemon, serves until ctx ends and stops. Its error is why the daemon could not start, serve or clean up,
 // and says what to do about it; a ctx that ends is no error.
 func (d *Daemon) Run(ctx context.Context) (err error) {
 	started := time.Now()
 	d.Notify("STATUS=Trying containerd and runsc")
-	d.engine, err = runtime.Open(ctx, engineConfig(d.Config), d.Log)
+	d.engine, err = runtime.Open(ctx, engineConfig(d.Config, d.Step), d.Log)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, d.engine.Close()) }()
 	d.Notify("STATUS=Preparing templates")
-	if err := d.prepare(ctx); err != nil {
+	if err := d.engine.PrepareAll(ctx, templates(d.Config)); err != nil {
 		return unlessStopped(ctx, err)
 	}
-	d.keeper = lifetime.NewKeeper()
-	d.pools = pool.New(d.poolOptions())
-	d.watcher = &watcher{sandboxes: d.engine, pools: d.pools, address: d.Config.Containerd.Address, log: d.Log}
-	if err := d.watcher.reconcile(ctx); err != nil {
+	if err := d.join(ctx); err != nil {
 		return unlessStopped(ctx, err)
 	}
 	ln := d.Listener
@@ -89,16 +90,31 @@ func unlessStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// prepare makes every template ready.
-func (d *Daemon) prepare(ctx context.Context) error {
-	for _, name := range slices.Sorted(maps.Keys(d.Config.Templates)) {
-		t := d.Config.Templates[name]
-		err := d.engine.Prepare(ctx, name, runtime.Template{Image: t.Image, Command: t.Command, ImageCommand: t.ImageCommand, Env: t.Env})
-		if err != nil {
-			return fmt.Errorf("mend or remove [templates.%s]: %w", name, err)
-		}
+// join makes the parts that work on the engine, and takes over what an earlier daemon left.
+func (d *Daemon) join(ctx context.Context) error {
+	d.keeper = lifetime.NewKeeper()
+	d.admission = &admission{
+		headroom: d.engine.Headroom, reserves: func() configs.Reserves { return d.live.Load().Reserves }, log: d.Log,
 	}
-	return nil
+	d.admission.measure(ctx)
+	d.pools = pool.New(pool.Options{
+		Pools: poolConfigs(d.Config, d.engine.Fingerprint), Backend: d.engine, Deadlines: d.keeper, NewID: runtime.NewID,
+		Starts: startsAtOnce(d.Config.Limits), Admit: d.admission.reason, Step: d.Step, Log: d.Log,
+	})
+	d.metrics = newMetrics(d.Version, d.status, d.admission.blocks)
+	d.watcher = &watcher{
+		sandboxes: d.engine, pools: d.pools, address: d.Config.Containerd.Address, reconciled: d.metrics.reconciled, log: d.Log,
+	}
+	return d.watcher.reconcile(ctx, triggerStart)
+}
+
+// status is how the pools are. A pool notes why it may start nothing only when it looks whether it should.
+func (d *Daemon) status() []pool.Overview {
+	all := d.pools.Status()
+	for i := range all {
+		all[i].Blocked = d.admission.reason()
+	}
+	return all
 }
 
 // serve runs all loops and the server until ctx ends, then stops them: first what asks, then what works.
@@ -109,6 +125,8 @@ func (d *Daemon) serve(ctx context.Context, ln net.Listener, s *server) error {
 	loops.Go(func() { d.pools.Run(working) })
 	loops.Go(func() { d.keeper.Run(working, d.pools.Expire) })
 	loops.Go(func() { d.watcher.run(working) })
+	loops.Go(func() { d.admission.run(working) })
+	loops.Go(func() { d.reloads(working) })
 	served := make(chan error, 1)
 	loops.Go(func() { served <- s.serve(ln) })
 	d.Log.Info("sandpoold serves", "version", d.Version, "socket", ln.Addr().String(), "pid", os.Getpid())
@@ -153,14 +171,15 @@ func (d *Daemon) ready(ctx context.Context) error {
 func (d *Daemon) api(started time.Time) *api {
 	return &api{
 		claims: d.pools,
-		pools:  d.pools.Status,
+		pools:  d.status,
+		sizes:  d.pools,
 		exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error) {
 			return d.engine.Exec(ctx, sandbox, spec)
 		},
 		ready:   d.ready,
 		info:    d.info(started),
-		limits:  d.Config.Limits,
-		metrics: newMetrics(d.Version, d.pools.Status),
+		limits:  func() configs.Limits { return d.live.Load().Limits },
+		metrics: d.metrics,
 		log:     d.Log,
 	}
 }
@@ -176,45 +195,4 @@ func (d *Daemon) info(started time.Time) wire.Info {
 		info.Canaries = append(info.Canaries, wire.Canary{Platform: c.Platform, OK: c.OK, Reason: c.Reason})
 	}
 	return info
-}
-
-// poolOptions makes a pool for every template. One that has none configured keeps nothing ready.
-func (d *Daemon) poolOptions() pool.Options {
-	var list []pool.Config
-	for _, name := range slices.Sorted(maps.Keys(d.Config.Templates)) {
-		size, ok := d.Config.Pools[name]
-		if !ok {
-			size = configs.Pool{Max: coldMax}
-		}
-		list = append(list, pool.Config{
-			Name: poolName(d.Config.Region, name), Template: name, Fingerprint: d.engine.Fingerprint(name), Recycle: pool.RecycleDestroy,
-			Size: pool.Size{Min: size.Target, Target: size.Target, Max: size.Max, ScaleUp: 70, ScaleDown: 30},
-		})
-	}
-	starts := d.Config.Limits.Starts
-	if starts == 0 {
-		starts = goruntime.GOMAXPROCS(0)
-	}
-	return pool.Options{
-		Pools: list, Backend: d.engine, Deadlines: d.keeper, NewID: runtime.NewID, Starts: starts,
-		Admit: func() string { return "" }, Step: func(string) {}, Log: d.Log,
-	}
-}
-
-func poolName(region, template string) string { return region + ":" + template }
-
-func engineConfig(c configs.Config) runtime.Config {
-	settings := map[string]runtime.Setting{}
-	for name, s := range c.Runsc.Flags {
-		settings[name] = runtime.Setting{Value: s.Value, Pos: s.Pos}
-	}
-	return runtime.Config{
-		Address: c.Containerd.Address, Namespace: c.Containerd.Namespace, Snapshotter: c.Containerd.Snapshotter,
-		ConnectTimeout: c.Containerd.ConnectTimeout.Std(),
-		Runsc:          c.Runsc.Path, Shim: c.Runsc.Shim, Init: c.Runsc.Init, StateDir: c.Daemon.StateDir,
-		Platforms: c.Runsc.Platform, Settings: settings,
-		CanaryTimeout: c.Runsc.CanaryTimeout.Std(), StartTimeout: c.Limits.StartTimeout.Std(),
-		PauseTimeout: c.Limits.PauseTimeout.Std(), KillTimeout: c.Limits.KillTimeout.Std(),
-		Step: func(string) {},
-	}
 }

@@ -101,6 +101,41 @@ func (f *fakeClaims) Claims() []pool.Claim {
 	return []pool.Claim{f.claims[runningID], f.claims[othersID]}
 }
 
+// fakeSizes is the size of the only pool, default.
+type fakeSizes struct {
+	mu   sync.Mutex
+	size pool.Size
+}
+
+func newFakeSizes() *fakeSizes {
+	return &fakeSizes{size: pool.Size{Min: 2, Target: 8, Max: 32, ScaleUp: 70, ScaleDown: 30}}
+}
+
+func (f *fakeSizes) get() pool.Size {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.size
+}
+
+func (f *fakeSizes) Resize(template string, change func(*pool.Size)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if template != "default" {
+		return errdefs.ErrNotFound.WithMessage("no such pool")
+	}
+	size := f.size
+	change(&size)
+	if err := size.Validate(); err != nil {
+		return err
+	}
+	f.size = size
+	return nil
+}
+
+func (f *fakeSizes) Drain(template string) error {
+	return f.Resize(template, func(s *pool.Size) { s.Hold = true })
+}
+
 // fakeProcess echoes its input and ends with it, with exit code 7, or with a signal.
 type fakeProcess struct {
 	spec    runtime.ExecSpec
@@ -155,6 +190,7 @@ type testServer struct {
 	*server
 	api       *api
 	claims    *fakeClaims
+	sizes     *fakeSizes
 	processes chan *fakeProcess
 	socket    string
 	http      *http.Client
@@ -162,15 +198,24 @@ type testServer struct {
 
 func startServer(t *testing.T) *testServer {
 	t.Helper()
+	ts := newTestAPI(t)
+	ts.listen(t)
+	return ts
+}
+
+// newTestAPI is a testServer that does not listen.
+func newTestAPI(t *testing.T) *testServer {
+	t.Helper()
 	me := actor{uid: uint32(os.Geteuid())}
-	ts := &testServer{claims: newFakeClaims(me.owner()), processes: make(chan *fakeProcess, 8)}
+	ts := &testServer{claims: newFakeClaims(me.owner()), sizes: newFakeSizes(), processes: make(chan *fakeProcess, 8)}
 	status := func() []pool.Overview {
-		return []pool.Overview{{Config: pool.Config{Name: "local:default", Template: "default", Size: pool.Size{Target: 8, Max: 32}}, Available: 5, InUse: 2, Warming: 1, Total: 8,
+		return []pool.Overview{{Config: pool.Config{Name: "local:default", Template: "default", Size: ts.sizes.get()}, Available: 5, InUse: 2, Warming: 1, Total: 7,
 			Counters: pool.Counters{Started: 9, StartsFailed: 1, Destroyed: 3, Died: 2}}}
 	}
 	ts.api = &api{
 		claims: ts.claims,
 		pools:  status,
+		sizes:  ts.sizes,
 		exec: func(_ context.Context, _ string, spec runtime.ExecSpec) (process, error) {
 			if spec.Args[0] == "missing" {
 				return nil, errdefs.ErrNotFound.WithMessage("no such command")
@@ -181,11 +226,10 @@ func startServer(t *testing.T) *testServer {
 		},
 		ready:   func(context.Context) error { return nil },
 		info:    wire.Info{Version: "test", Region: "local"},
-		limits:  configs.Default().Limits,
-		metrics: newMetrics("test", status),
+		limits:  func() configs.Limits { return configs.Default().Limits },
+		metrics: newMetrics("test", status, func(string) bool { return false }),
 		log:     slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
-	ts.listen(t)
 	return ts
 }
 

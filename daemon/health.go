@@ -3,20 +3,7 @@ package daemon
 import (
 	"io"
 	"net/http"
-
-	"sandpool/daemon/wire"
 )
-
-func (a *api) listPools(w http.ResponseWriter, _ *http.Request) error {
-	list := wire.PoolList{Pools: []wire.Pool{}}
-	for _, p := range a.pools() {
-		list.Pools = append(list.Pools, wire.Pool{
-			Name: p.Name, Template: p.Template, Target: p.Target, Max: p.Max, Available: p.Available, InUse: p.InUse,
-			Warming: p.Warming, Total: p.Total, Waiting: p.Waiting, Degraded: p.Degraded,
-		})
-	}
-	return answerJSON(w, http.StatusOK, list)
-}
 
 func (a *api) getInfo(w http.ResponseWriter, _ *http.Request) error {
 	return answerJSON(w, http.StatusOK, a.info)

@@ -13,8 +13,11 @@ import (
 	"sandpool/pool"
 )
 
-// resultRepeated is the result of a claim that found an earlier one with its request id.
-const resultRepeated = "repeated"
+// The results of claims that did not fail.
+const (
+	resultGranted  = "granted"
+	resultRepeated = "repeated" // an earlier claim had its request id
+)
 
 // metrics is what GET /metrics shows.
 type metrics struct {
@@ -22,17 +25,22 @@ type metrics struct {
 	handler  http.Handler
 
 	claims       *prometheus.CounterVec
+	reconciles   *prometheus.CounterVec
 	claimSeconds *prometheus.HistogramVec
 	execSeconds  prometheus.Histogram
 }
 
-func newMetrics(version string, pools func() []pool.Overview) *metrics {
+func newMetrics(version string, pools func() []pool.Overview, blocks func(resource string) bool) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		claims: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sandbox_claims_total",
-			Help: "Claims by result: the tier of the sandbox, repeated, or the code of the error.",
-		}, []string{"pool", "result"}),
+			Help: "Claims by the tier of the sandbox and by result: granted, repeated, or the code of the error.",
+		}, []string{"pool", "tier", "result"}),
+		reconciles: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sandbox_reconcile_total",
+			Help: "Comparisons of the pools with containerd, by what asked for them and by result: ok or failed.",
+		}, []string{"trigger", "result"}),
 		claimSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "sandbox_claim_duration_seconds",
 			Help:    "Time from a claim's request to its sandbox, by the tier of the sandbox.",
@@ -50,13 +58,16 @@ func newMetrics(version string, pools func() []pool.Overview) *metrics {
 		ConstLabels: prometheus.Labels{"version": version, "goversion": goruntime.Version()},
 	})
 	build.Set(1)
-	for _, tier := range []string{pool.TierPaused, pool.TierCold} {
+	for _, tier := range []string{pool.TierHot, pool.TierPaused, pool.TierCold, pool.TierFallback} {
 		m.claimSeconds.WithLabelValues(tier)
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		build, m.claims, m.claimSeconds, m.execSeconds, poolCollector{pools},
+		build, m.claims, m.reconciles, m.claimSeconds, m.execSeconds, poolCollector{pools},
 	)
+	for _, resource := range resources {
+		m.registry.MustRegister(admissionGauge(resource, blocks))
+	}
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	return m
 }
@@ -65,15 +76,37 @@ func newMetrics(version string, pools func() []pool.Overview) *metrics {
 func (m *metrics) claimed(name string, claim pool.Claim, repeated bool, err error, took time.Duration) {
 	switch {
 	case errdefs.IsNotFound(err): // there is no such pool; names that clients make up are no labels
-		m.claims.WithLabelValues("", describe(err).Code).Inc()
+		m.claims.WithLabelValues("", "", describe(err).Code).Inc()
 	case err != nil:
-		m.claims.WithLabelValues(name, describe(err).Code).Inc()
+		m.claims.WithLabelValues(name, "", describe(err).Code).Inc()
 	case repeated:
-		m.claims.WithLabelValues(name, resultRepeated).Inc()
+		m.claims.WithLabelValues(name, claim.Tier, resultRepeated).Inc()
 	default:
-		m.claims.WithLabelValues(name, claim.Tier).Inc()
+		m.claims.WithLabelValues(name, claim.Tier, resultGranted).Inc()
 		m.claimSeconds.WithLabelValues(claim.Tier).Observe(took.Seconds())
 	}
+}
+
+// reconciled counts a comparison of the pools with containerd.
+func (m *metrics) reconciled(trigger string, err error) {
+	result := "ok"
+	if err != nil {
+		result = "failed"
+	}
+	m.reconciles.WithLabelValues(trigger, result).Inc()
+}
+
+func admissionGauge(resource string, blocks func(resource string) bool) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name:        "sandbox_admission_blocked",
+		Help:        "1 while nothing is started because the host has too little of the resource left.",
+		ConstLabels: prometheus.Labels{"resource": resource},
+	}, func() float64 {
+		if blocks(resource) {
+			return 1
+		}
+		return 0
+	})
 }
 
 // poolCollector reads the pools at each scrape.
@@ -89,11 +122,13 @@ type poolMetric struct {
 }
 
 var poolMetrics = []poolMetric{
-	gauge("sandbox_warm_pool_available", "Sandboxes that are paused and ready to be claimed.", func(p pool.Overview) int { return p.Available }),
+	gauge("sandbox_warm_pool_available", "Sandboxes that are ready to be claimed.", func(p pool.Overview) int { return p.Available }),
+	gauge("sandbox_warm_pool_running", "Of those available, how many run.", func(p pool.Overview) int { return p.Running }),
 	gauge("sandbox_warm_pool_in_use", "Sandboxes that are claimed.", func(p pool.Overview) int { return p.InUse }),
 	gauge("sandbox_warm_pool_warming", "Sandboxes that are being started.", func(p pool.Overview) int { return p.Warming }),
-	gauge("sandbox_warm_pool_size", "Sandboxes that are available, in use and warming.", func(p pool.Overview) int { return p.Total }),
-	gauge("sandbox_warm_pool_target", "Sandboxes that the pool keeps available.", func(p pool.Overview) int { return p.Target }),
+	gauge("sandbox_warm_pool_size", "Sandboxes that are available and in use.", func(p pool.Overview) int { return p.Total }),
+	gauge("sandbox_warm_pool_wanted", "Sandboxes that the pool should have now.", func(p pool.Overview) int { return p.Wanted }),
+	gauge("sandbox_warm_pool_target", "Sandboxes that the pool starts with and returns to.", func(p pool.Overview) int { return p.Target }),
 	gauge("sandbox_warm_pool_max", "The most sandboxes that the pool may have.", func(p pool.Overview) int { return p.Max }),
 	counter("sandbox_starts_total", "Sandboxes that became ready.", func(c pool.Counters) uint64 { return c.Started }),
 	counter("sandbox_start_failures_total", "Starts of sandboxes that failed.", func(c pool.Counters) uint64 { return c.StartsFailed }),

@@ -16,10 +16,12 @@ import (
 func TestMetrics(t *testing.T) {
 	m := newMetrics("v1", func() []pool.Overview {
 		return []pool.Overview{
-			{Config: pool.Config{Name: "local:a", Size: pool.Size{Target: 8, Max: 32}}, Available: 5, InUse: 2, Warming: 1, Total: 8, Counters: pool.Counters{Started: 9, StartsFailed: 4, Destroyed: 3, Died: 6}},
+			{Config: pool.Config{Name: "local:a", Size: pool.Size{Target: 8, Max: 32}}, Available: 5, Running: 2, Wanted: 9, InUse: 2, Warming: 1, Total: 7, Counters: pool.Counters{Started: 9, StartsFailed: 4, Destroyed: 3, Died: 6}},
 			{Config: pool.Config{Name: "local:b"}},
 		}
-	})
+	}, func(resource string) bool { return resource == "disk" })
+	m.reconciled(triggerStart, nil)
+	m.reconciled(triggerSweep, errors.New("broken"))
 	granted := pool.Claim{Grant: pool.Grant{Tier: pool.TierPaused}}
 	m.claimed("local:a", granted, false, nil, time.Millisecond)
 	m.claimed("local:a", granted, true, nil, time.Millisecond)
@@ -29,25 +31,31 @@ func TestMetrics(t *testing.T) {
 
 	got := gather(t, m)
 	for series, want := range map[string]float64{
-		"sandbox_warm_pool_available local:a":     5,
-		"sandbox_warm_pool_in_use local:a":        2,
-		"sandbox_warm_pool_warming local:a":       1,
-		"sandbox_warm_pool_size local:a":          8,
-		"sandbox_warm_pool_target local:a":        8,
-		"sandbox_warm_pool_max local:a":           32,
-		"sandbox_warm_pool_max local:b":           0,
-		"sandbox_starts_total local:a":            9,
-		"sandbox_start_failures_total local:a":    4,
-		"sandbox_destroyed_total local:a":         3,
-		"sandbox_died_total local:a":              6,
-		"sandbox_claims_total local:a paused":     1,
-		"sandbox_claims_total local:a repeated":   1,
-		"sandbox_claims_total local:a pool_empty": 1,
-		"sandbox_claims_total local:a internal":   1,
-		"sandbox_claims_total  not_found":         1,
-		"sandbox_claim_duration_seconds paused":   1,
-		"sandbox_claim_duration_seconds cold":     0,
-		"sandbox_exec_duration_seconds":           0,
+		"sandbox_warm_pool_available local:a":          5,
+		"sandbox_warm_pool_in_use local:a":             2,
+		"sandbox_warm_pool_warming local:a":            1,
+		"sandbox_warm_pool_running local:a":            2,
+		"sandbox_warm_pool_wanted local:a":             9,
+		"sandbox_admission_blocked disk":               1,
+		"sandbox_admission_blocked memory":             0,
+		"sandbox_reconcile_total ok start":             1,
+		"sandbox_reconcile_total failed sweep":         1,
+		"sandbox_warm_pool_size local:a":               7,
+		"sandbox_warm_pool_target local:a":             8,
+		"sandbox_warm_pool_max local:a":                32,
+		"sandbox_warm_pool_max local:b":                0,
+		"sandbox_starts_total local:a":                 9,
+		"sandbox_start_failures_total local:a":         4,
+		"sandbox_destroyed_total local:a":              3,
+		"sandbox_died_total local:a":                   6,
+		"sandbox_claims_total local:a granted paused":  1,
+		"sandbox_claims_total local:a repeated paused": 1,
+		"sandbox_claims_total local:a pool_empty ":     1,
+		"sandbox_claims_total local:a internal ":       1,
+		"sandbox_claims_total  not_found ":             1,
+		"sandbox_claim_duration_seconds paused":        1,
+		"sandbox_claim_duration_seconds cold":          0,
+		"sandbox_exec_duration_seconds":                0,
 	} {
 		if value, ok := got[series]; !ok || value != want {
 			t.Errorf("%s is %v (present: %t), want %v", series, value, ok, want)

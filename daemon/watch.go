@@ -25,6 +25,13 @@ const (
 
 var errStreamEnded = errdefs.ErrUnavailable.WithMessage("its event stream ended")
 
+// The triggers of a reconciliation.
+const (
+	triggerStart  = "start"  // of the daemon
+	triggerEvents = "events" // containerd's events begin to come
+	triggerSweep  = "sweep"
+)
+
 // sandboxes is what the watcher needs of the runtime.
 type sandboxes interface {
 	List(ctx context.Context) ([]runtime.Listed, error)
@@ -52,6 +59,8 @@ type watcher struct {
 	pools     pools
 	address   string // containerd's socket, for messages
 	log       *slog.Logger
+	// reconciled is told how each reconciliation went.
+	reconciled func(trigger string, err error)
 
 	mu     sync.Mutex
 	outage error
@@ -77,7 +86,7 @@ func (w *watcher) session(ctx context.Context) error {
 	defer events.Wait()
 	defer cancel(nil)
 	events.Go(func() { cancel(cmp.Or(w.sandboxes.Watch(ctx, w.pools.Died), errStreamEnded)) })
-	if err := w.reconcile(ctx); err != nil {
+	if err := w.reconcile(ctx, triggerEvents); err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}
 	w.setOutage(nil)
@@ -88,7 +97,7 @@ func (w *watcher) session(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
-			err := errors.Join(w.reconcile(ctx), w.sandboxes.Sweep(ctx, w.pools.Knows))
+			err := errors.Join(w.reconcile(ctx, triggerSweep), w.sandboxes.Sweep(ctx, w.pools.Knows))
 			if err != nil && context.Cause(ctx) == nil {
 				w.log.Warn("sweep is not complete; the next one tries again", "err", err)
 			}
@@ -113,13 +122,14 @@ func (w *watcher) awaitContainerd(ctx context.Context) {
 }
 
 // reconcile compares the pools with what containerd lists and says what it did.
-func (w *watcher) reconcile(ctx context.Context) error {
+func (w *watcher) reconcile(ctx context.Context, trigger string) error {
 	report, err := w.pools.Reconcile(ctx, w.list)
+	w.reconciled(trigger, err)
 	if err != nil {
 		return err
 	}
 	if report != (pool.Report{Foreign: report.Foreign}) {
-		w.log.Info("sandboxes reconciled", "adopted_warm", report.Warm, "adopted_claims", report.Claims, "dead_claims", report.Dead,
+		w.log.Info("sandboxes reconciled", "trigger", trigger, "adopted_warm", report.Warm, "adopted_claims", report.Claims, "dead_claims", report.Dead,
 			"destroyed", report.Doomed, "foreign", report.Foreign)
 	}
 	return nil

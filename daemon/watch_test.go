@@ -109,7 +109,7 @@ func (f *fakePools) log(what string) {
 func startWatcher(t *testing.T) (*watcher, *fakeSandboxes, *fakePools, func()) {
 	s := &fakeSandboxes{broken: make(chan struct{})}
 	p := &fakePools{sandboxes: s}
-	w := &watcher{sandboxes: s, pools: p, address: "/c.sock", log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	w := &watcher{sandboxes: s, pools: p, address: "/c.sock", reconciled: func(string, error) {}, log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { w.run(ctx) })

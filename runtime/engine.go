@@ -110,7 +110,7 @@ func (e *Engine) Info() Info { return e.info }
 
 // lockState makes the state folder and takes it for this process.
 func (e *Engine) lockState() error {
-	for _, dir := range []string{e.cfg.StateDir, e.cfg.runscRoot(), e.cfg.fifoDir()} {
+	for _, dir := range []string{e.cfg.StateDir, e.cfg.runscRoot()} {
 		if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // the API socket may be in it, for users of its group
 			return fmt.Errorf("make state folder: %w", err)
 		}
@@ -123,6 +123,17 @@ func (e *Engine) lockState() error {
 	e.lock = f
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("lock %s: another sandpoold uses this state folder: stop it or set daemon.state_dir", path)
+	}
+	return e.clearFIFOs()
+}
+
+// clearFIFOs removes the pipes of a daemon that was killed: nobody is left at their other end.
+func (e *Engine) clearFIFOs() error {
+	if err := os.RemoveAll(e.cfg.fifoDir()); err != nil {
+		return fmt.Errorf("remove old pipes: %w", err)
+	}
+	if err := os.Mkdir(e.cfg.fifoDir(), 0o711); err != nil { //nolint:gosec // as its parent
+		return fmt.Errorf("make folder for pipes: %w", err)
 	}
 	return nil
 }

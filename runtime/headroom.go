@@ -109,12 +109,12 @@ func availableFiles() (uint64, error) {
 
 // numbers reads a file of numbers.
 func numbers(path string) ([]uint64, error) {
-	data, err := os.ReadFile(path) //nolint:gosec // a path of the kernel's
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
 	var all []uint64
-	for _, field := range strings.Fields(string(data)) {
+	for field := range strings.FieldsSeq(string(data)) {
 		n, err := strconv.ParseUint(field, 10, 64)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)

@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -48,24 +50,46 @@ type template struct {
 
 // Prepare makes a template ready to start sandboxes from: its image is imported if it is an archive, and unpacked.
 func (e *Engine) Prepare(ctx context.Context, name string, t Template) error {
-	return e.call(ctx, e.cfg.StartTimeout, fmt.Sprintf("prepare template %q", name), func(ctx context.Context) error {
+	ready, err := e.makeReady(ctx, name, t)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.templates[name] = ready
+	return nil
+}
+
+// PrepareAll prepares templates and forgets all others. After an error the engine has the templates that it had before.
+func (e *Engine) PrepareAll(ctx context.Context, templates map[string]Template) error {
+	prepared := map[string]*template{}
+	for _, name := range slices.Sorted(maps.Keys(templates)) {
+		ready, err := e.makeReady(ctx, name, templates[name])
+		if err != nil {
+			return fmt.Errorf("mend or remove [templates.%s]: %w", name, err)
+		}
+		prepared[name] = ready
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.templates = prepared
+	return nil
+}
+
+func (e *Engine) makeReady(ctx context.Context, name string, t Template) (ready *template, err error) {
+	err = e.call(ctx, e.cfg.StartTimeout, fmt.Sprintf("prepare template %q", name), func(ctx context.Context) error {
 		image, err := e.image(ctx, t.Image)
 		if err != nil {
 			return err
 		}
-		ready, err := e.prepare(ctx, image, t)
-		if err != nil {
+		if ready, err = e.prepare(ctx, image, t); err != nil {
 			return err
 		}
 		ready.name = name
-		if ready.fingerprint, err = e.fingerprint(image.Target().Digest.String(), ready); err != nil {
-			return err
-		}
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.templates[name] = ready
-		return nil
+		ready.fingerprint, err = e.fingerprint(image.Target().Digest.String(), ready)
+		return err
 	})
+	return ready, err
 }
 
 // Fingerprint names all that sandboxes of a prepared template are started from: image, command, init, runsc and its flags.

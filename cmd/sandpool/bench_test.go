@@ -82,13 +82,14 @@ func TestSettled(t *testing.T) {
 		pool wire.Pool
 		want bool
 	}{
-		"full":               {wire.Pool{Target: 8, Max: 32, Available: 8}, true},
-		"one short":          {wire.Pool{Target: 8, Max: 32, Available: 7, InUse: 1}, false},
-		"refilling":          {wire.Pool{Target: 8, Max: 32, Available: 8, Warming: 1}, false},
-		"others wait":        {wire.Pool{Target: 8, Max: 32, Available: 8, Waiting: 1}, false},
-		"full up to its max": {wire.Pool{Target: 8, Max: 10, Available: 4, InUse: 6}, true},
-		"all in use":         {wire.Pool{Target: 8, Max: 8, InUse: 8}, false},
-		"no target":          {wire.Pool{Max: 8}, false},
+		"full":                  {wire.Pool{Wanted: 8, Available: 8, Total: 8}, true},
+		"full, some in use":     {wire.Pool{Wanted: 8, Available: 2, InUse: 6, Total: 8}, true},
+		"larger than need be":   {wire.Pool{Wanted: 8, Available: 9, Total: 9}, true},
+		"one short":             {wire.Pool{Wanted: 8, Available: 6, InUse: 1, Total: 7}, false},
+		"refilling":             {wire.Pool{Wanted: 8, Available: 8, Total: 8, Warming: 1}, false},
+		"others wait":           {wire.Pool{Wanted: 8, Available: 8, Total: 8, Waiting: 1}, false},
+		"all in use":            {wire.Pool{Wanted: 8, InUse: 8, Total: 8}, false},
+		"nothing is kept ready": {wire.Pool{Max: 8}, false},
 	}
 	for name, test := range tests {
 		if got := settled(test.pool); got != test.want {

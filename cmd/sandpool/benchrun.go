@@ -105,13 +105,13 @@ func (b bench) settle(ctx context.Context) error {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %d of %d available, %d warming", context.Cause(ctx), pools[i].Available, pools[i].Target, pools[i].Warming)
+			return fmt.Errorf("%w: %d of %d sandboxes, %d warming", context.Cause(ctx), pools[i].Total, pools[i].Wanted, pools[i].Warming)
 		}
 	}
 }
 
 func settled(p wire.Pool) bool {
-	return p.Warming == 0 && p.Waiting == 0 && p.Available >= max(1, min(p.Target, p.Max-p.InUse))
+	return p.Warming == 0 && p.Waiting == 0 && p.Available > 0 && p.Total >= p.Wanted
 }
 
 // round makes its claims at once.

@@ -32,6 +32,7 @@ func (a *app) claimCommand() *cobra.Command {
 	flags.StringVar(&req.Template, "template", "", "claim from this template; empty means the daemon's default")
 	flags.StringVar(&req.RequestID, "request-id", "", "claim once only: the same id gets the same sandbox")
 	flags.BoolVar(&cold, "cold", false, "start a sandbox for this claim rather than take one from the pool")
+	flags.BoolVar(&req.Fallback, "fallback", false, "take a sandbox of the template generic rather than wait for one")
 	flags.Func("wait", "wait at most this `duration` for a sandbox, 0 not at all (default: the daemon's)", func(text string) error {
 		wait, err := lifetime.ParseDuration(text)
 		req.Wait = &wait

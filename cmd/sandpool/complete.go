@@ -23,15 +23,24 @@ func (a *app) completeClaims(cmd *cobra.Command, args []string, _ string) ([]cob
 
 // completeTemplates offers the templates that have a pool as values of --template.
 func (a *app) completeTemplates(cmd *cobra.Command) {
-	complete := func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		pools, _ := a.daemon.Pools(cmd.Context()) // without a daemon there is nothing to offer
-		var names []cobra.Completion
-		for _, p := range pools {
-			names = append(names, p.Template)
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
-	if err := cmd.RegisterFlagCompletionFunc("template", complete); err != nil {
+	if err := cmd.RegisterFlagCompletionFunc("template", a.templates); err != nil {
 		panic(err) // the flag is missing: a slip in this program
 	}
+}
+
+// completePools offers the pools as the one argument.
+func (a *app) completePools(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.templates(cmd, args, typed)
+}
+
+func (a *app) templates(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	pools, _ := a.daemon.Pools(cmd.Context()) // without a daemon there is nothing to offer
+	var names []cobra.Completion
+	for _, p := range pools {
+		names = append(names, p.Template)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -22,13 +22,14 @@ type fakeDaemon struct {
 	t      *testing.T
 	socket string
 
-	mu     sync.Mutex
-	last   wire.ClaimRequest
-	claims map[string]wire.Claim
-	pool   wire.Pool
-	made   int
-	served []wire.Tier
-	exec   func(conn net.Conn, stream io.Reader, req wire.ExecRequest) // nil: the command ends with 0
+	mu      sync.Mutex
+	last    wire.ClaimRequest
+	claims  map[string]wire.Claim
+	pool    wire.Pool
+	changed string // the last request that changed a pool
+	made    int
+	served  []wire.Tier
+	exec    func(conn net.Conn, stream io.Reader, req wire.ExecRequest) // nil: the command ends with 0
 }
 
 func newFake(t *testing.T) *fakeDaemon {
@@ -37,7 +38,7 @@ func newFake(t *testing.T) *fakeDaemon {
 		t:      t,
 		socket: filepath.Join(t.TempDir(), "s"),
 		claims: map[string]wire.Claim{},
-		pool:   wire.Pool{Name: "local:default", Template: "default", Target: 2, Max: 4, Available: 2, Total: 2},
+		pool:   wire.Pool{Name: "local:default", Template: "default", Min: 1, Target: 2, Max: 4, Wanted: 2, Available: 2, Total: 2},
 	}
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", f.socket)
 	if err != nil {
@@ -50,6 +51,8 @@ func newFake(t *testing.T) *fakeDaemon {
 	mux.HandleFunc("DELETE /v1/claims/{id}", f.one)
 	mux.HandleFunc("POST /v1/claims/{id}/exec", f.run)
 	mux.HandleFunc("GET /v1/pools", f.pools)
+	mux.HandleFunc("PUT /v1/pools/{name}", f.change)
+	mux.HandleFunc("POST /v1/pools/{name}/drain", f.change)
 	mux.HandleFunc("GET /v1/info", f.info)
 	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}}
 	server.Start()
@@ -143,6 +146,21 @@ func (f *fakeDaemon) pools(w http.ResponseWriter, _ *http.Request) {
 	defer f.mu.Unlock()
 	reply(w, http.StatusOK, wire.PoolList{Pools: []wire.Pool{f.pool}})
 	f.pool.Available = min(f.pool.Available+1, f.pool.Target)
+}
+
+// change notes the request and answers with the pool, on hold.
+func (f *fakeDaemon) change(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if r.PathValue("name") == "unknown" {
+		refuse(w, http.StatusNotFound, "not_found", "no such pool")
+		return
+	}
+	body, _ := io.ReadAll(r.Body)
+	f.changed = r.Method + " " + r.URL.Path + " " + string(body)
+	pool := f.pool
+	pool.Hold, pool.Blocked = true, "memory: little left"
+	reply(w, http.StatusOK, pool)
 }
 
 func (f *fakeDaemon) info(w http.ResponseWriter, _ *http.Request) {

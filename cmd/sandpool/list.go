@@ -55,32 +55,6 @@ func (a *app) claims(ctx context.Context, ids []string) ([]wire.Claim, error) {
 	return claims, nil
 }
 
-func (a *app) poolsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "pools",
-		Short: "Show the pools",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.pools(cmd.Context()) },
-	}
-}
-
-func (a *app) pools(ctx context.Context) error {
-	pools, err := a.daemon.Pools(ctx)
-	if err != nil {
-		return err
-	}
-	return a.print(wire.PoolList{Pools: pools}, func(w io.Writer) {
-		line(w, "POOL", "TARGET", "MAX", "AVAILABLE", "IN USE", "WARMING", "TOTAL", "WAITING", "STATE")
-		for _, p := range pools {
-			state := "ok"
-			if p.Degraded != "" {
-				state = "degraded: " + p.Degraded
-			}
-			line(w, p.Name, p.Target, p.Max, p.Available, p.InUse, p.Warming, p.Total, p.Waiting, state)
-		}
-	})
-}
-
 func (a *app) infoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "info",

@@ -33,11 +33,11 @@ func TestClaim(t *testing.T) {
 
 func TestClaimFlags(t *testing.T) {
 	f := newFake(t)
-	if code, _, errOut := f.sandpool("claim", "--template", "go", "--request-id", "r", "--wait", "0", "--lifetime", "7d", "--cold"); code != 0 {
+	if code, _, errOut := f.sandpool("claim", "--template", "go", "--request-id", "r", "--wait", "0", "--lifetime", "7d", "--cold", "--fallback"); code != 0 {
 		t.Fatal(errOut)
 	}
 	now := lifetime.Duration(0)
-	want := wire.ClaimRequest{Template: "go", RequestID: "r", Start: wire.StartCold, Wait: &now, Lifetime: lifetime.Duration(7 * 24 * time.Hour)}
+	want := wire.ClaimRequest{Template: "go", RequestID: "r", Start: wire.StartCold, Fallback: true, Wait: &now, Lifetime: lifetime.Duration(7 * 24 * time.Hour)}
 	if !reflect.DeepEqual(f.last, want) {
 		t.Errorf("asked for %+v, want %+v", f.last, want)
 	}
@@ -64,6 +64,8 @@ func fields(table string) string {
 	return strings.Join(lines, "\n")
 }
 
+const poolsHead = "POOL MIN TARGET MAX WANTED AVAILABLE IN USE WARMING TOTAL WAITING STATE"
+
 func TestTables(t *testing.T) {
 	f := newFake(t)
 	f.claimOne()
@@ -78,7 +80,7 @@ func TestTables(t *testing.T) {
 	tests := map[string]string{
 		"ls":    head + one + "\n" + two,
 		"ls c2": head + two,
-		"pools": "POOL TARGET MAX AVAILABLE IN USE WARMING TOTAL WAITING STATE\nlocal:default 2 4 0 0 0 2 0 ok",
+		"pools": poolsHead + "\nlocal:default 1 2 4 2 0 0 0 2 0 ok",
 		"info": "version v1\npid 7\nup for 2d\nregion local\ncontainerd v2.4.2\nnamespace sandpool\nrunsc release-1\nplatform systrap\n" +
 			"canary kvm refused: too slow\ncanary systrap ok\nwarning old key",
 	}
@@ -86,6 +88,25 @@ func TestTables(t *testing.T) {
 		code, out, errOut := f.sandpool(strings.Fields(command)...)
 		if got := fields(out); code != 0 || got != want {
 			t.Errorf("%s: exit %d %s\n%s\nwant\n%s", command, code, errOut, got, want)
+		}
+	}
+}
+
+func TestPoolChanges(t *testing.T) {
+	f := newFake(t)
+	for command, want := range map[string]string{
+		"pools set default --target 3":                                       `PUT /v1/pools/default {"target":3}`,
+		"pools set local:default --min 0 --hold --hot=1":                     `PUT /v1/pools/local:default {"min":0,"hot":1,"hold":true}`,
+		"pools set default --max 9 --adaptive --hold=false":                  `PUT /v1/pools/default {"max":9,"adaptive":true,"hold":false}`,
+		"pools set default --scale-up-threshold 80 --scale-down-threshold 0": `PUT /v1/pools/default {"scale_up_threshold":80,"scale_down_threshold":0}`,
+		"pools drain default":                                                `POST /v1/pools/default/drain `,
+	} {
+		code, out, errOut := f.sandpool(strings.Fields(command)...)
+		if f.changed != want || code != 0 {
+			t.Errorf("%s: exit %d %s, asked for %s, want %s", command, code, errOut, f.changed, want)
+		}
+		if got := fields(out); got != poolsHead+"\nlocal:default 1 2 4 2 2 0 0 2 0 blocked: memory: little left; on hold" {
+			t.Errorf("%s: %s", command, got)
 		}
 	}
 }
@@ -128,6 +149,10 @@ func TestExitCodes(t *testing.T) {
 		{"claim --template unknown", exitNotFound, "no template unknown"},
 		{"ls x", exitNotFound, "get x: no such claim"},
 		{"claim --template empty", exitPoolEmpty, "none left"},
+		{"pools set unknown --max 3", exitNotFound, "no such pool"},
+		{"pools set default --max many", exitUsage, "many"},
+		{"pools set", exitUsage, "accepts 1 arg"},
+		{"pools drain unknown", exitNotFound, "no such pool"},
 		{"--socket " + missing + " ls", exitUnreachable, "no sandpoold at " + missing},
 		{"--socket " + missing + " bench", exitUnreachable, "no sandpoold at " + missing},
 		{"exec " + id + " -- true", exitOK, ""},
@@ -162,6 +187,8 @@ func TestCompletion(t *testing.T) {
 		"exec ":             "c1\tdefault, running\nc2\tdefault, running\n:4\n",
 		"exec c1 ":          ":4\n",
 		"claim --template ": "default\n:4\n",
+		"pools set ":        "default\n:4\n",
+		"pools drain x ":    ":4\n",
 	}
 	for typed, want := range tests {
 		args := append([]string{"__complete", "--socket", f.socket}, strings.Split(typed, " ")...)

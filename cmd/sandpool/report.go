@@ -58,7 +58,7 @@ func newReport(samples []sample, concurrency int, m machine) report {
 // kind is empty for a claim that was not served the way it was meant.
 func (s sample) kind() string {
 	switch {
-	case s.start == wire.StartAny && s.tier == wire.TierPaused:
+	case s.start == wire.StartAny && (s.tier == wire.TierPaused || s.tier == wire.TierHot):
 		return "warm"
 	case s.start == wire.StartCold && s.tier == wire.TierCold:
 		return "cold"

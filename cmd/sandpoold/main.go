@@ -55,20 +55,23 @@ func run(args []string, stdout, stderr io.Writer) error {
 	if missing {
 		log.Warn("there is no configuration file; the defaults are used", "file", o.config)
 	}
-	return serve(cfg, log)
+	return serve(o, cfg, log)
 }
 
-// serve runs the daemon until SIGTERM or SIGINT. The second of them ends the process at once.
-func serve(cfg configs.Config, log *slog.Logger) error {
+// serve runs the daemon until SIGTERM or SIGINT. The second of them ends the process at once. SIGHUP reloads.
+func serve(o options, cfg configs.Config, log *slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	listener, err := systemd.Listener()
 	if err != nil {
 		return err
 	}
 	return daemon.New(daemon.Options{
-		Config: cfg, Version: version, Listener: listener, Notify: systemd.Notifier(log), Log: log,
+		Config: cfg, Reload: hangup, Load: o.reload, Version: version, Listener: listener, Notify: systemd.Notifier(log), Step: step, Log: log,
 	}).Run(ctx)
 }
 
@@ -110,6 +113,9 @@ func (o options) load() (cfg configs.Config, missing bool, err error) {
 	}
 	return cfg, false, err
 }
+
+// reload is load for a daemon that runs: a file that is missing is a fault of the moment.
+func (o options) reload() (configs.Config, error) { return configs.Load(o.config) }
 
 // newLogger makes the logger that is asked for, and lets containerd's client and the standard library log through it.
 func newLogger(cfg configs.Daemon, out io.Writer) *slog.Logger {

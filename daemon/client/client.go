@@ -63,6 +63,18 @@ func (c *Client) Pools(ctx context.Context) ([]wire.Pool, error) {
 	return list.Pools, c.call(ctx, http.MethodGet, "/v1/pools", nil, &list)
 }
 
+// ChangePool changes a pool until the daemon's next reload or start, and returns it. name is its template or region:template.
+func (c *Client) ChangePool(ctx context.Context, name string, change wire.PoolChange) (wire.Pool, error) {
+	var pool wire.Pool
+	return pool, c.call(ctx, http.MethodPut, poolPath(name), change, &pool)
+}
+
+// DrainPool empties a pool, holds its refilling and returns it. name is its template or region:template.
+func (c *Client) DrainPool(ctx context.Context, name string) (wire.Pool, error) {
+	var pool wire.Pool
+	return pool, c.call(ctx, http.MethodPost, poolPath(name)+"/drain", nil, &pool)
+}
+
 // Info returns what the daemon says about itself and its host.
 func (c *Client) Info(ctx context.Context) (wire.Info, error) {
 	var info wire.Info
@@ -78,6 +90,8 @@ func (c *Client) Ready(ctx context.Context) error {
 func (c *Client) Close() { c.client().CloseIdleConnections() }
 
 func claimPath(id string) string { return "/v1/claims/" + url.PathEscape(id) }
+
+func poolPath(name string) string { return "/v1/pools/" + url.PathEscape(name) }
 
 func (c *Client) client() *http.Client {
 	c.once.Do(func() {

@@ -44,6 +44,12 @@ func realDaemon(t *testing.T) string {
 func writeConfig(t *testing.T, cfg configs.Config) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "sandpoold.toml")
+	rewriteConfig(t, file, cfg)
+	return file
+}
+
+func rewriteConfig(t *testing.T, file string, cfg configs.Config) {
+	t.Helper()
 	text := fmt.Sprintf(`version = 1
 [daemon]
 socket = %q
@@ -60,6 +66,11 @@ canary_timeout = "1m"
 [limits]
 pause_timeout = "1m"
 kill_timeout = "1m"
+[reserves]
+memory_mib = 0
+disk_mib = 0
+pids = 0
+files = 0
 [templates.default]
 image = %q
 [pools.default]
@@ -70,7 +81,6 @@ max = %d
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return file
 }
 
 func spawn(t *testing.T, program, config, socket string) *testhost.Process {

@@ -262,8 +262,8 @@ func TestKeepOnStop(t *testing.T) {
 
 	cfg.Daemon.OnStop = configs.OnStopRemove
 	d = start(t, cfg)
-	if p := onlyPool(t, d.Client); p.Available != 2 || p.InUse != 1 {
-		t.Errorf("pool after the restart: %+v, want 2 available and 1 in use", p)
+	if p := onlyPool(t, d.Client); p.Available != 1 || p.InUse != 1 {
+		t.Errorf("pool after the restart: %+v, want 1 available and 1 in use", p)
 	}
 	if after := containers(t, ""); !slices.Equal(before, after) {
 		t.Errorf("containers were %v and are %v", before, after)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,7 +50,10 @@ func testConfig(t *testing.T, target, most int) configs.Config {
 	cfg.Runsc.CanaryTimeout, cfg.Limits.StartTimeout, cfg.Limits.ClaimWait = slow, slow, slow
 	cfg.Limits.PauseTimeout, cfg.Limits.KillTimeout = slow, slow
 	cfg.Templates["default"] = configs.Template{Image: configs.FileScheme + host.Image}
-	cfg.Pools["default"] = configs.Pool{Target: target, Max: most}
+	cfg.Reserves = configs.Reserves{} // the machine may be short for reasons of its own
+	p := cfg.Pools["default"]
+	p.Min, p.Target, p.Max = target, target, most
+	cfg.Pools["default"] = p
 	return cfg
 }
 
@@ -61,9 +65,9 @@ type running struct {
 }
 
 // start runs a daemon and returns when it is ready. The test's end stops it and checks that nothing is left.
-func start(t *testing.T, cfg configs.Config) *running {
+func start(t *testing.T, cfg configs.Config, change ...func(*daemon.Options)) *running {
 	t.Helper()
-	r, ready := launch(t, cfg)
+	r, ready := launch(t, cfg, change...)
 	select {
 	case <-ready:
 	case err := <-r.ended:
@@ -73,21 +77,26 @@ func start(t *testing.T, cfg configs.Config) *running {
 	return r
 }
 
-func launch(t *testing.T, cfg configs.Config) (r *running, ready <-chan struct{}) {
+func launch(t *testing.T, cfg configs.Config, change ...func(*daemon.Options)) (r *running, ready <-chan struct{}) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	r = &running{Client: &client.Client{Socket: cfg.Daemon.Socket}, stop: stop, ended: make(chan error, 1)}
 	isReady := make(chan struct{})
-	d := daemon.New(daemon.Options{
+	once := sync.OnceFunc(func() { close(isReady) }) // a reload ends with it too
+	options := daemon.Options{
 		Config: cfg, Version: "test",
 		Notify: func(state string) {
 			if strings.HasPrefix(state, "READY=1") {
-				close(isReady)
+				once()
 			}
 		},
-		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
-	go func() { r.ended <- d.Run(ctx) }()
+		Step: func(string) {},
+		Log:  slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	for _, f := range change {
+		f(&options)
+	}
+	go func() { r.ended <- daemon.New(options).Run(ctx) }()
 	t.Cleanup(func() {
 		r.finish(t)
 		if cfg.Daemon.OnStop == configs.OnStopRemove {
@@ -173,13 +182,13 @@ func await(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// awaitPool waits until the pool is full and nothing is under way in it.
+// awaitPool waits until the pool is full, claimed sandboxes included, and nothing is under way in it.
 func awaitPool(t *testing.T, c *client.Client) wire.Pool {
 	t.Helper()
 	var p wire.Pool
 	await(t, "the pool is full", func() bool {
 		p = onlyPool(t, c)
-		return p.Available == p.Target && p.Warming == 0 && p.Waiting == 0
+		return p.Total >= p.Wanted && p.Warming == 0 && p.Waiting == 0
 	})
 	return p
 }

@@ -27,10 +27,14 @@ const (
 type Tier string
 
 const (
+	// TierHot is a sandbox that waited running in the pool.
+	TierHot Tier = "hot"
 	// TierPaused is a sandbox that waited paused in the pool and was resumed.
 	TierPaused Tier = "paused"
 	// TierCold is a sandbox whose start the claim waited for.
 	TierCold Tier = "cold"
+	// TierFallback is a sandbox from the pool of the template "generic", which stands in for the one asked for.
+	TierFallback Tier = "fallback"
 )
 
 // ClaimState is the state of a claim as a client sees it.
@@ -51,6 +55,8 @@ type ClaimRequest struct {
 	RequestID string `json:"request_id,omitempty"`
 	// Start says where the sandbox may come from; empty means StartAny.
 	Start Start `json:"start,omitempty"`
+	// Fallback takes a sandbox of the template "generic" rather than wait for one of Template.
+	Fallback bool `json:"fallback,omitempty"`
 	// Wait is how long the claim may wait for a sandbox; nil means the daemon's default, 0 means not at all.
 	Wait *lifetime.Duration `json:"wait,omitempty"`
 	// Lifetime is how long the sandbox may live from now on; 0 means the daemon's default.
@@ -82,14 +88,35 @@ type ClaimList struct {
 type Pool struct {
 	Name      string `json:"name"` // region:template
 	Template  string `json:"template"`
+	Min       int    `json:"min"`
 	Target    int    `json:"target"`
 	Max       int    `json:"max"`
-	Available int    `json:"available"` // paused, ready to be claimed
-	InUse     int    `json:"in_use"`    // claimed
-	Warming   int    `json:"warming"`   // being started
-	Total     int    `json:"total"`     // available + in use + warming
-	Waiting   int    `json:"waiting"`   // claims that wait for a sandbox
-	Degraded  string `json:"degraded,omitempty"`
+	Wanted    int    `json:"wanted"`               // how many sandboxes it should have now
+	ScaleUp   int    `json:"scale_up_threshold"`   // per cent
+	ScaleDown int    `json:"scale_down_threshold"` // per cent
+	Hot       int    `json:"hot"`                  // of those available, how many should run
+	Adaptive  bool   `json:"adaptive"`
+	Hold      bool   `json:"hold"`               // nothing is refilled
+	Available int    `json:"available"`          // ready to be claimed
+	Running   int    `json:"running"`            // of those, how many run
+	InUse     int    `json:"in_use"`             // claimed
+	Warming   int    `json:"warming"`            // being started
+	Total     int    `json:"total"`              // available + in use
+	Waiting   int    `json:"waiting"`            // claims that wait for a sandbox
+	Degraded  string `json:"degraded,omitempty"` // why the last start failed
+	Blocked   string `json:"blocked,omitempty"`  // why nothing may be started
+}
+
+// PoolChange is the body of PUT /v1/pools/{name}. What is nil stays as it is.
+type PoolChange struct {
+	Min       *int  `json:"min,omitempty"`
+	Target    *int  `json:"target,omitempty"`
+	Max       *int  `json:"max,omitempty"`
+	ScaleUp   *int  `json:"scale_up_threshold,omitempty"`
+	ScaleDown *int  `json:"scale_down_threshold,omitempty"`
+	Hot       *int  `json:"hot,omitempty"`
+	Adaptive  *bool `json:"adaptive,omitempty"`
+	Hold      *bool `json:"hold,omitempty"`
 }
 
 // PoolList is the body of GET /v1/pools.

@@ -1,0 +1,34 @@
+//go:build faults
+
+package main
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+)
+
+// crashAt is from SANDPOOL_CRASH="step name:N": the daemon kills itself the Nth time that this step is told.
+var crashAt, crashCount = parseCrash(os.Getenv("SANDPOOL_CRASH"))
+
+var stepsTold atomic.Int64
+
+// parseCrash takes a missing or malformed count for the first time.
+func parseCrash(text string) (name string, count int64) {
+	name, number, _ := strings.Cut(text, ":")
+	count, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		count = 1
+	}
+	return name, count
+}
+
+// step dies without any clean-up when it is time to, as a daemon that was killed.
+func step(name string) {
+	if name == crashAt && stepsTold.Add(1) == crashCount {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {} // nothing more may be done here
+	}
+}

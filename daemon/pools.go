@@ -1,0 +1,113 @@
+package daemon
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/configs"
+	"sandpool/daemon/wire"
+	"sandpool/pool"
+)
+
+func (a *api) listPools(w http.ResponseWriter, _ *http.Request) error {
+	list := wire.PoolList{Pools: []wire.Pool{}}
+	for _, p := range a.pools() {
+		list.Pools = append(list.Pools, wirePool(p))
+	}
+	return answerJSON(w, http.StatusOK, list)
+}
+
+// changePool changes a pool until the next reload or start.
+func (a *api) changePool(w http.ResponseWriter, r *http.Request) error {
+	name, err := a.operated(r)
+	if err != nil {
+		return err
+	}
+	var body wire.PoolChange
+	if err := decode(w, r, &body); err != nil {
+		return err
+	}
+	if body.Max != nil && *body.Max > configs.MaxPool {
+		return invalid("max: %d: want at most %d", *body.Max, configs.MaxPool)
+	}
+	if err := a.sizes.Resize(name, func(s *pool.Size) { apply(body, s) }); err != nil {
+		return err
+	}
+	return a.answerChanged(w, r, name)
+}
+
+// drainPool empties a pool and keeps it empty until hold is taken back.
+func (a *api) drainPool(w http.ResponseWriter, r *http.Request) error {
+	name, err := a.operated(r)
+	if err != nil {
+		return err
+	}
+	if err := decode(w, r, &struct{}{}); err != nil {
+		return err
+	}
+	if err := a.sizes.Drain(name); err != nil {
+		return err
+	}
+	return a.answerChanged(w, r, name)
+}
+
+// operated returns the template of the pool that the path names, to a caller who may change pools.
+func (a *api) operated(r *http.Request) (string, error) {
+	if who, _ := actorOf(r.Context()); !who.operates() {
+		return "", errdefs.ErrPermissionDenied.WithMessage("only root and the daemon's own user may change pools")
+	}
+	name := r.PathValue("name")
+	region, template, both := strings.Cut(name, ":")
+	if !both {
+		return name, nil
+	}
+	if region != a.info.Region {
+		return "", noPool(name)
+	}
+	return template, nil
+}
+
+func (a *api) answerChanged(w http.ResponseWriter, r *http.Request, template string) error {
+	for _, p := range a.pools() {
+		if p.Template == template {
+			who, _ := actorOf(r.Context())
+			a.log.Info("pool changed", "pool", p.Name, "size", p.Size, "by", who.owner())
+			return answerJSON(w, http.StatusOK, wirePool(p))
+		}
+	}
+	return noPool(template) // a reload removed it meanwhile
+}
+
+func noPool(name string) error {
+	return errdefs.ErrNotFound.WithMessage(fmt.Sprintf("no such pool: %q", name))
+}
+
+// apply puts what a change names into s.
+func apply(change wire.PoolChange, s *pool.Size) {
+	set(&s.Min, change.Min)
+	set(&s.Target, change.Target)
+	set(&s.Max, change.Max)
+	set(&s.ScaleUp, change.ScaleUp)
+	set(&s.ScaleDown, change.ScaleDown)
+	set(&s.Hot, change.Hot)
+	set(&s.Adaptive, change.Adaptive)
+	set(&s.Hold, change.Hold)
+}
+
+func set[T any](field, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+func wirePool(p pool.Overview) wire.Pool {
+	return wire.Pool{
+		Name: p.Name, Template: p.Template, Min: p.Min, Target: p.Target, Max: p.Max, Wanted: p.Wanted,
+		ScaleUp: p.ScaleUp, ScaleDown: p.ScaleDown, Hot: p.Hot, Adaptive: p.Adaptive, Hold: p.Hold,
+		Available: p.Available, Running: p.Running, InUse: p.InUse, Warming: p.Warming, Total: p.Total,
+		Waiting: p.Waiting, Degraded: p.Degraded, Blocked: p.Blocked,
+	}
+}

@@ -1,0 +1,92 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"sandpool/configs"
+)
+
+// reloads reads the configuration again whenever that is asked for.
+func (d *Daemon) reloads(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.Reload:
+			d.Notify(reloading())
+			if err := d.reload(ctx); err != nil && context.Cause(ctx) == nil {
+				d.Log.Error("configuration is not reloaded; the old one stays", "err", err)
+			}
+			d.Notify("READY=1")
+		}
+	}
+}
+
+// reloading is what the service manager is told; it compares the time with that of its own request.
+func reloading() string {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // cannot fail with this clock
+	return fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", now.Nano()/1000)
+}
+
+// reload takes over what a running daemon can of the configuration as it is now. On an error nothing changes.
+func (d *Daemon) reload(ctx context.Context) error {
+	next, err := d.Load()
+	if err != nil {
+		return err
+	}
+	now := *d.live.Load()
+	if fixed := fixedChanges(now, next); len(fixed) > 0 {
+		d.Log.Warn("some changes wait for a restart", "keys", strings.Join(fixed, ", "))
+	}
+	if err := d.engine.PrepareAll(ctx, templates(next)); err != nil {
+		return err
+	}
+	now.Templates, now.Pools, now.Reserves = next.Templates, next.Pools, next.Reserves
+	now.Limits.ClaimWait, now.Limits.MaxWait = next.Limits.ClaimWait, next.Limits.MaxWait
+	now.Limits.Lifetime, now.Limits.MaxLifetime = next.Limits.Lifetime, next.Limits.MaxLifetime
+	d.live.Store(&now)
+	d.pools.Configure(poolConfigs(now, d.engine.Fingerprint))
+	d.Log.Info("configuration reloaded", "templates", len(now.Templates), "pools", len(now.Pools))
+	return nil
+}
+
+// fixedChanges names what differs between two configurations and cannot change in a running daemon.
+func fixedChanges(now, next configs.Config) []string {
+	// Where a flag was set is for messages only.
+	for _, c := range []*configs.Config{&now, &next} {
+		c.Runsc.Flags = withoutPlaces(c.Runsc.Flags)
+	}
+	var changed []string
+	for _, part := range []struct {
+		key       string
+		now, next any
+	}{
+		{"region", now.Region, next.Region},
+		{"[daemon]", now.Daemon, next.Daemon},
+		{"[containerd]", now.Containerd, next.Containerd},
+		{"[runsc]", now.Runsc, next.Runsc},
+		{"limits.start_timeout", now.Limits.StartTimeout, next.Limits.StartTimeout},
+		{"limits.pause_timeout", now.Limits.PauseTimeout, next.Limits.PauseTimeout},
+		{"limits.kill_timeout", now.Limits.KillTimeout, next.Limits.KillTimeout},
+		{"limits.starts", now.Limits.Starts, next.Limits.Starts},
+	} {
+		if !reflect.DeepEqual(part.now, part.next) {
+			changed = append(changed, part.key)
+		}
+	}
+	return changed
+}
+
+func withoutPlaces(flags map[string]configs.Setting) map[string]configs.Setting {
+	plain := map[string]configs.Setting{}
+	for name, s := range flags {
+		plain[name] = configs.Setting{Value: s.Value}
+	}
+	return plain
+}

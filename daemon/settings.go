@@ -1,0 +1,68 @@
+package daemon
+
+import (
+	"maps"
+	goruntime "runtime"
+	"slices"
+
+	"sandpool/configs"
+	"sandpool/pool"
+	"sandpool/runtime"
+)
+
+func poolName(region, template string) string { return region + ":" + template }
+
+// poolConfigs makes a pool for every template.
+func poolConfigs(c configs.Config, fingerprint func(template string) string) []pool.Config {
+	var list []pool.Config
+	for _, name := range slices.Sorted(maps.Keys(c.Templates)) {
+		p := c.PoolOf(name)
+		list = append(list, pool.Config{
+			Name: poolName(c.Region, name), Template: name, Fingerprint: fingerprint(name),
+			MaxAge: p.MaxAge.Std(), Recycle: pool.Recycle(p.Recycle), Size: poolSize(p),
+		})
+	}
+	return list
+}
+
+func poolSize(p configs.Pool) pool.Size {
+	return pool.Size{
+		Min: p.Min, Target: p.Target, Max: p.Max, ScaleUp: p.ScaleUp, ScaleDown: p.ScaleDown, Hot: p.Hot, Adaptive: p.Adaptive,
+	}
+}
+
+// startsAtOnce is the most sandboxes that are started at once.
+func startsAtOnce(l configs.Limits) int {
+	if l.Starts == 0 {
+		return goruntime.GOMAXPROCS(0)
+	}
+	return l.Starts
+}
+
+func templates(c configs.Config) map[string]runtime.Template {
+	all := map[string]runtime.Template{}
+	for name, t := range c.Templates {
+		all[name] = runtime.Template{
+			Image: t.Image, Command: t.Command, ImageCommand: t.ImageCommand, Env: t.Env,
+			Prewarm: t.Prewarm, PrewarmTimeout: t.PrewarmTimeout.Std(),
+			ReadyCommand: t.ReadyCommand, ReadyPort: t.ReadyPort, ReadyTimeout: t.ReadyTimeout.Std(),
+		}
+	}
+	return all
+}
+
+func engineConfig(c configs.Config, step func(string)) runtime.Config {
+	settings := map[string]runtime.Setting{}
+	for name, s := range c.Runsc.Flags {
+		settings[name] = runtime.Setting{Value: s.Value, Pos: s.Pos}
+	}
+	return runtime.Config{
+		Address: c.Containerd.Address, Namespace: c.Containerd.Namespace, Snapshotter: c.Containerd.Snapshotter,
+		ConnectTimeout: c.Containerd.ConnectTimeout.Std(),
+		Runsc:          c.Runsc.Path, Shim: c.Runsc.Shim, Init: c.Runsc.Init, StateDir: c.Daemon.StateDir,
+		Platforms: c.Runsc.Platform, Settings: settings,
+		CanaryTimeout: c.Runsc.CanaryTimeout.Std(), StartTimeout: c.Limits.StartTimeout.Std(),
+		PauseTimeout: c.Limits.PauseTimeout.Std(), KillTimeout: c.Limits.KillTimeout.Std(),
+		Step: step,
+	}
+}

@@ -1,0 +1,79 @@
+package daemon
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"sandpool/configs"
+	"sandpool/lifetime"
+	"sandpool/pool"
+)
+
+// TestSizesAreJudgedAlike goes through sizes at and over every bound: the file and the API must refuse the same ones.
+func TestSizesAreJudgedAlike(t *testing.T) {
+	refused := 0
+	edges := []int{-1, 0, 1, 3, 4}
+	for _, least := range edges {
+		for _, target := range edges {
+			for _, most := range edges {
+				for _, hot := range edges {
+					for _, percent := range [][2]int{{0, 0}, {1, 0}, {70, 30}, {100, 99}, {101, 0}, {30, 30}, {30, -1}} {
+						c := configs.Default()
+						p := c.Pools["default"]
+						p.Min, p.Target, p.Max, p.Hot, p.ScaleUp, p.ScaleDown = least, target, most, hot, percent[0], percent[1]
+						c.Pools["default"] = p
+						inFile, inPool := c.Validate(), poolSize(p).Validate()
+						if (inFile == nil) != (inPool == nil) {
+							t.Errorf("%+v: the file's check says %v, the pool's %v", p, inFile, inPool)
+						}
+						if inPool != nil {
+							refused++
+						}
+					}
+				}
+			}
+		}
+	}
+	if all := len(edges) * len(edges) * len(edges) * len(edges) * 7; refused == 0 || refused == all {
+		t.Errorf("%d of %d sizes are refused", refused, all)
+	}
+}
+
+func TestPoolConfigs(t *testing.T) {
+	c := configs.Default()
+	p := c.Pools["default"]
+	p.Min, p.Hot, p.Adaptive, p.MaxAge, p.Recycle = 3, 2, true, lifetime.Duration(time.Minute), configs.RecycleReset
+	c.Pools["default"] = p
+	c.Templates["rare"] = configs.Template{Image: "x"}
+	want := []pool.Config{
+		{Name: "local:default", Template: "default", Fingerprint: "f-default", MaxAge: time.Minute, Recycle: pool.RecycleReset,
+			Size: pool.Size{Min: 3, Target: 8, Max: 32, ScaleUp: 70, ScaleDown: 30, Hot: 2, Adaptive: true}},
+		{Name: "local:rare", Template: "rare", Fingerprint: "f-rare", MaxAge: time.Hour, Recycle: pool.RecycleDestroy,
+			Size: pool.Size{Max: 32, ScaleUp: 70, ScaleDown: 30}},
+	}
+	if got := poolConfigs(c, func(template string) string { return "f-" + template }); !slices.Equal(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestFixedChanges(t *testing.T) {
+	parse := func(text string) configs.Config {
+		c, err := configs.Parse("f.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	for text, want := range map[string][]string{
+		"":                                    nil,
+		"\n\n[runsc.flags]\nnetwork = 'none'": nil, // said elsewhere in the file
+		"[limits]\nclaim_wait = '1s'\nlifetime = '2h'\n[reserves]\npids = 0\n[pools.default]\ntarget = 1": nil,
+		"region = 'eu'\n[daemon]\nlog_level = 'debug'\n[limits]\nstarts = 3\nkill_timeout = '1s'":         {"region", "[daemon]", "limits.kill_timeout", "limits.starts"},
+		"[runsc.flags]\ndebug = true": {"[runsc]"},
+	} {
+		if got := fixedChanges(configs.Default(), parse(text)); !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+}
