@@ -96,6 +96,10 @@ func (c *Controller) adoptLocked(f Found, report *Report) {
 		return
 	}
 	r, err := ParseRecord(f.Labels)
+	now := time.Now()
+	if r.CreatedAt.After(now) {
+		r.CreatedAt = now // the clock was set back since; else it would not age until then
+	}
 	p := c.pools[templateOf(r.Pool)]
 	if p == nil { // of a template that the configuration has no longer
 		p = newPool(Config{Name: r.Pool, Template: templateOf(r.Pool)})
@@ -103,7 +107,7 @@ func (c *Controller) adoptLocked(f Found, report *Report) {
 	switch {
 	case err != nil:
 		c.dismissLocked(p, f.ID, r, err.Error(), report)
-	case isReady(r.State, f.Status) && r.Pool == p.Name && r.Fingerprint == p.Fingerprint && p.room(time.Now()) > 0:
+	case isReady(r.State, f.Status) && r.Pool == p.Name && r.Fingerprint == p.Fingerprint && p.room(now) > 0:
 		report.Warm++
 		s := c.addLocked(p, f.ID, r)
 		s.ready, s.settled, s.paused = true, true, r.State == Available

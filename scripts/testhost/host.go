@@ -34,6 +34,9 @@ type Options struct {
 	// Namespace is the containerd namespace, and so the name of the host's cgroups.
 	// Hosts that run at the same time need different ones. Empty means DefaultNamespace.
 	Namespace string
+	// Disk is the size in bytes of a file system of its own that containerd's root then lies on; only containerd sees it.
+	// 0 puts the root on the file system of the host's folder.
+	Disk uint64
 }
 
 // Host is a running containerd with a folder of its own.
@@ -73,7 +76,7 @@ func Start(ctx context.Context, opts Options) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start test host: %w", err)
 	}
-	if err := h.open(ctx); err != nil {
+	if err := h.open(ctx, opts.Disk); err != nil {
 		return nil, errors.Join(fmt.Errorf("start test host: %w", err), h.Close())
 	}
 	return h, nil
@@ -104,7 +107,7 @@ func newHost(opts Options) (*Host, error) {
 	return h, nil
 }
 
-func (h *Host) open(ctx context.Context) error {
+func (h *Host) open(ctx context.Context, disk uint64) error {
 	if err := h.makeDir(ctx); err != nil {
 		return err
 	}
@@ -112,7 +115,7 @@ func (h *Host) open(ctx context.Context) error {
 	if h.run, err = holdRunFolder(); err != nil {
 		return err
 	}
-	if h.ns, err = newNamespaces(h.Dir); err != nil {
+	if h.ns, err = newNamespaces(h.Dir, disk); err != nil {
 		return err
 	}
 	return h.StartContainerd(ctx)

@@ -24,8 +24,8 @@ type namespaces struct {
 	user, mnt *os.File // user is nil where none is needed
 }
 
-// newNamespaces makes them with a short-lived child.
-func newNamespaces(dir string) (_ *namespaces, err error) {
+// newNamespaces makes them with a short-lived child. With disk over 0, containerd's root is a file system of that size.
+func newNamespaces(dir string, disk uint64) (_ *namespaces, err error) {
 	var script strings.Builder
 	script.WriteString("set -e; ")
 	for _, name := range privateRun {
@@ -34,6 +34,13 @@ func newNamespaces(dir string) (_ *namespaces, err error) {
 			return nil, err
 		}
 		fmt.Fprintf(&script, "mount --bind %s %s; ", own, filepath.Join(runFolder, name))
+	}
+	if disk > 0 {
+		root := filepath.Join(dir, "root")
+		if err := os.Mkdir(root, 0o711); err != nil { //nolint:gosec // as above
+			return nil, err
+		}
+		fmt.Fprintf(&script, "mount -t tmpfs -o size=%d,mode=711 tmpfs %s; ", disk, root)
 	}
 	script.WriteString("echo ready; read -r _ || true")
 	child := exec.Command("/bin/sh", "-c", script.String()) //nolint:noctx // ends when its stdin closes
