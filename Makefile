@@ -13,7 +13,7 @@ export CGO_ENABLED := 0
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: build stack image ## show it all: fill a pool, claim a sandbox, run in it, release it, measure
@@ -27,6 +27,12 @@ test: build stack image ## run every test, those on the real containerd and runs
 race: build stack image ## run every test under the race detector
 	@scripts/stack.sh race
 	@CGO_ENABLED=1 $(TESTS) -count=1 -race ./...
+
+.PHONY: test-faults
+test-faults: build stack image ## inject faults into the real stack and count what they break (FAULTS=-short: fewer)
+	@go build -trimpath -tags faults -o $(BIN)/sandpoold-faults ./cmd/sandpoold
+	@go build -trimpath -o $(BIN)/faults ./scripts/faults
+	@$(BIN)/faults $(FAULTS)
 
 .PHONY: bench
 bench: build stack image ## measure warm claims and cold starts

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// killContainerd kills containerd under load and starts it again a moment later.
+func killContainerd(ctx context.Context, r *rig, _ int) error {
+	stop := r.load(ctx)
+	defer stop()
+	pause(ctx, r.chance(500*time.Millisecond, 3*time.Second))
+	if err := r.host.Kill(); err != nil {
+		return err
+	}
+	pause(ctx, r.chance(0, 2*time.Second))
+	if err := r.host.StartContainerd(ctx); err != nil {
+		return err
+	}
+	r.mended = time.Now()
+	pause(ctx, time.Second)
+	return nil
+}
+
+// stopContainerd freezes containerd for longer than the daemon's deadlines.
+func stopContainerd(ctx context.Context, r *rig, _ int) error {
+	stop := r.load(ctx)
+	defer stop()
+	pause(ctx, r.chance(500*time.Millisecond, 3*time.Second))
+	pid := r.host.Pid()
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		return fmt.Errorf("stop containerd: %w", err)
+	}
+	pause(ctx, r.chance(8*time.Second, 15*time.Second))
+	if err := unix.Kill(pid, unix.SIGCONT); err != nil {
+		return fmt.Errorf("continue containerd: %w", err)
+	}
+	r.mended = time.Now()
+	pause(ctx, time.Second)
+	return nil
+}
+
+// removeImage removes the daemon's image from containerd while sandboxes are started from it.
+func removeImage(ctx context.Context, r *rig, _ int) error {
+	stop := r.load(ctx)
+	defer stop()
+	pause(ctx, r.chance(0, 2*time.Second))
+	names, err := r.ctr(ctx, "images", "ls", "-q")
+	if err != nil {
+		return err
+	}
+	for name := range strings.FieldsSeq(names) {
+		if _, err := r.ctr(ctx, "images", "rm", "--sync", name); err != nil {
+			return err
+		}
+	}
+	pause(ctx, 3*time.Second)
+	if err := r.host.Import(ctx, r.host.Image); err != nil {
+		return err
+	}
+	r.mended = time.Now()
+	return nil
+}

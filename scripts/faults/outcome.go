@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"text/tabwriter"
+	"time"
+)
+
+// outcome is what a scenario found. Clients add to it at once.
+type outcome struct {
+	fault    string
+	injected int
+	recovery []time.Duration
+	remark   string // goes under the table
+
+	mu                   sync.Mutex
+	double, leaked, lost int
+	faults               int // what fits in no column: the suite itself or a request that had to succeed failed
+}
+
+// good tells whether nothing broke.
+func (o *outcome) good() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.double+o.leaked+o.lost+o.faults == 0
+}
+
+func (o *outcome) gaveTwice(format string, args ...any) {
+	o.add(&o.double, "double claim", format, args...)
+}
+func (o *outcome) leak(format string, args ...any) { o.add(&o.leaked, "leak", format, args...) }
+func (o *outcome) lose(format string, args ...any) { o.add(&o.lost, "lost claim", format, args...) }
+func (o *outcome) note(format string, args ...any) { o.add(&o.faults, "fault", format, args...) }
+
+func (o *outcome) add(counter *int, what, format string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	*counter++
+	fmt.Fprintf(os.Stderr, "%s: %s: %s\n", o.fault, what, fmt.Sprintf(format, args...))
+}
+
+// printTable writes the outcomes as a table in Markdown.
+func printTable(w io.Writer, outcomes []*outcome) error {
+	t := tabwriter.NewWriter(w, 0, 0, 1, ' ', 0)
+	fmt.Fprintln(t, "| fault\t| injected\t| double claims\t| leaks\t| lost claims\t| recovery p50\t| max\t|")
+	fmt.Fprintln(t, "|---\t|---\t|---\t|---\t|---\t|---\t|---\t|")
+	for _, o := range outcomes {
+		p50, most := summary(o.recovery)
+		fmt.Fprintf(t, "| %s\t| %d\t| %d\t| %d\t| %d\t| %.1f s\t| %.1f s\t|\n", o.fault, o.injected, o.double, o.leaked, o.lost, p50, most)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	for _, o := range outcomes {
+		if o.remark != "" {
+			fmt.Fprintf(w, "\n%s: %s\n", o.fault, o.remark)
+		}
+		if o.faults > 0 {
+			fmt.Fprintf(w, "\n%s: FAILED, see above\n", o.fault)
+		}
+	}
+	return nil
+}
+
+// summary returns the median and the maximum in seconds.
+func summary(times []time.Duration) (p50, most float64) {
+	if len(times) == 0 {
+		return 0, 0
+	}
+	return percentile(times, 50).Seconds(), slices.Max(times).Seconds()
+}
+
+// percentile returns the smallest of times that at least p per cent of them do not exceed.
+func percentile(times []time.Duration, p int) time.Duration {
+	if len(times) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(times))
+	return sorted[max(0, (len(sorted)*p+99)/100-1)]
+}

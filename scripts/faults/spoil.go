@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// spoilers are what a bad runsc does, and at which of its commands.
+var spoilers = []struct{ mode, command string }{
+	{"hang", "create"}, {"fail", "create"}, {"hang", "start"}, {"fail", "start"}, {"hang", "pause"}, {"fail", "pause"},
+	{"hang", "resume"}, {"fail", "resume"}, {"hang", "delete"}, {"fail", "delete"},
+}
+
+// spoilRunsc makes a command of runsc hang or fail for longer than the deadlines.
+func spoilRunsc(ctx context.Context, r *rig, round int) error {
+	stop := r.load(ctx)
+	defer stop()
+	bad := spoilers[round]
+	if err := r.spoil(bad.mode, bad.command); err != nil {
+		return err
+	}
+	pause(ctx, 7*time.Second)
+	if bad.mode == "hang" {
+		pause(ctx, 7*time.Second) // past the deadline of a start
+	}
+	if err := r.spoil("work", "none"); err != nil {
+		return err
+	}
+	r.mended = time.Now()
+	return nil
+}
+
+// diskSize is enough for the image and a few sandboxes.
+const diskSize = 64 << 20
+
+// fillDisk fills the file system that containerd's root lies on.
+func fillDisk(ctx context.Context, r *rig, _ int) error {
+	stop := r.load(ctx)
+	defer stop()
+	pause(ctx, time.Second)
+	// The file system is mounted where only containerd sees it.
+	path := fmt.Sprintf("/proc/%d/root%s", r.host.Pid(), filepath.Join(r.host.Dir, "root", "ballast"))
+	if err := writeUntilFull(path); err != nil {
+		return err
+	}
+	pause(ctx, 6*time.Second)
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	r.mended = time.Now()
+	return nil
+}
+
+// writeUntilFull writes zeros into a new file until there is no space left, which is no error.
+func writeUntilFull(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	block := make([]byte, unix.Getpagesize())
+	for {
+		if _, err := f.Write(block); err != nil {
+			return ignore(err, unix.ENOSPC)
+		}
+	}
+}
+
+// protectState makes the daemon's state folder read-only for it.
+func protectState(ctx context.Context, r *rig, _ int) error {
+	stop := r.load(ctx)
+	defer stop()
+	pause(ctx, time.Second)
+	// What the daemon has open for writing forbids a remount, but not a read-only mount on top.
+	if err := r.inDaemon(ctx, `mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"`); err != nil {
+		return err
+	}
+	pause(ctx, 5*time.Second)
+	if err := r.inDaemon(ctx, `umount --lazy "$0"`); err != nil {
+		return err
+	}
+	r.mended = time.Now()
+	return nil
+}
+
+// inDaemon runs a script on the state folder in the daemon's mount namespace.
+func (r *rig) inDaemon(ctx context.Context, script string) error {
+	out, err := exec.CommandContext(ctx, "nsenter", "--mount", "--target", strconv.Itoa(r.daemon.Pid()), "--",
+		"/bin/sh", "-c", script, r.state).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("mount state folder: %w: %s", err, out)
+	}
+	return nil
+}
+
+func ignore(err, harmless error) error {
+	if errors.Is(err, harmless) {
+		return nil
+	}
+	return err
+}
