@@ -8,26 +8,33 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-const cgroupRoot = "/sys/fs/cgroup"
+const (
+	cgroupRoot = "/sys/fs/cgroup"
+	settleTime = 3 * time.Second
+)
 
-// removeCgroups removes the namespace's dead cgroups. One where something lives is another's, as our processes are killed.
+// removeCgroups removes the namespace's cgroups. One where something still lives after settleTime is another's: our own
+// processes are killed, and their last helpers, which nothing tells apart from others', end by themselves.
 func removeCgroups(ctx context.Context, namespace string) error {
 	if namespace == "" {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
 	// A cgroup stays busy until its processes are not only dead but reaped.
 	err := poll(ctx, func() bool {
 		for _, dir := range cgroups(namespace) {
 			_ = unix.Rmdir(dir)
 		}
-		return !slices.ContainsFunc(cgroups(namespace), isDeadCgroup)
+		return len(cgroups(namespace)) == 0
 	})
-	if err != nil {
-		return fmt.Errorf("remove cgroups %v: %w", cgroups(namespace), err)
+	if left := slices.DeleteFunc(cgroups(namespace), func(dir string) bool { return !isDeadCgroup(dir) }); len(left) > 0 {
+		return fmt.Errorf("remove cgroups %v: %w", left, err)
 	}
 	return nil
 }
