@@ -229,6 +229,14 @@ func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
 	if _, _, err := e.lease(ctx, leased); err != nil {
 		t.Fatal(err)
 	}
+	grouped := NewID() // a cgroup without anything else, as a runsc leaves it that was killed
+	used, err := e.cgroups(owned)
+	if err != nil || len(used) == 0 {
+		t.Fatalf("the running sandbox has no cgroup: %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(filepath.Dir(used[0]), grouped), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := e.Sweep(t.Context(), func(id string) bool { return id == live }); err != nil {
 		t.Fatal(err)
 	}
@@ -240,6 +248,7 @@ func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
 	}
 	expectNothing(t, orphan)
 	expectNothing(t, leased)
+	expectNothing(t, grouped)
 	if err := e.Destroy(t.Context(), live); err != nil {
 		t.Error(err)
 	}
