@@ -49,6 +49,7 @@ stack: ## build containerd, runsc and the shim, or check those in SANDPOOL_STACK
 
 .PHONY: image
 image: .build/images/busybox.tar ## make the default image
+	@:
 
 .build/images/busybox.tar: .build/images/busybox $(wildcard images/*.go scripts/mkimage/*.go) | build
 	@$(BIN)/mkimage -busybox $< -o $@

@@ -43,6 +43,9 @@ func (e *Engine) destroy(ctx context.Context, id string) error {
 	if err := e.awaitProcesses(ctx, id); err != nil {
 		return err
 	}
+	if err := e.removeCgroups(id); err != nil {
+		return err
+	}
 	if err := e.client.ContainerService().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("delete container: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -38,8 +39,8 @@ func (e *Engine) lease(ctx context.Context, id string) (_ context.Context, relea
 	}, nil
 }
 
-// Sweep removes what belongs to no container and to no sandbox that live tells of: leases, tasks and snapshots that an
-// interrupted start or destroy left. live must know a sandbox from before its start until after its end.
+// Sweep removes what belongs to no container and to no sandbox that live tells of: leases, tasks, snapshots and cgroups
+// that an interrupted start or destroy left. live must know a sandbox from before its start until after its end.
 func (e *Engine) Sweep(ctx context.Context, live func(id string) bool) error {
 	return e.call(ctx, e.cfg.StartTimeout, "sweep", func(ctx context.Context) error {
 		// First what may be left over, then what is in use: what was made in between is in both.
@@ -64,7 +65,7 @@ func (e *Engine) Sweep(ctx context.Context, live func(id string) bool) error {
 	})
 }
 
-// candidates returns the ids of all leases, tasks and snapshots that are named as a sandbox's, and the lease of each.
+// candidates returns the ids of all leases, tasks, snapshots and cgroups that are named as a sandbox's, and the lease of each.
 func (e *Engine) candidates(ctx context.Context) (map[string]string, error) {
 	found := map[string]string{}
 	tasks, err := e.client.TaskService().List(ctx, &tasksapi.ListTasksRequest{})
@@ -92,6 +93,15 @@ func (e *Engine) candidates(ctx context.Context) (map[string]string, error) {
 	for _, l := range all {
 		if id, ok := strings.CutPrefix(l.ID, leasePrefix); ok && idPattern.MatchString(id) {
 			found[id] = l.ID
+		}
+	}
+	dirs, err := e.cgroups("sb-*")
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range dirs {
+		if id := filepath.Base(dir); idPattern.MatchString(id) && found[id] == "" {
+			found[id] = ""
 		}
 	}
 	return found, nil

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -81,18 +80,30 @@ func sweep(ctx context.Context, base string) error {
 	}
 	var errs []error
 	for _, dir := range dirs {
-		lock, err := lockPath(filepath.Join(dir, lockFile), unix.LOCK_EX|unix.LOCK_NB)
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			continue // its owner lives
+		if !isRoots(dir) {
+			continue // anyone may make folders here
 		}
-		namespace, readErr := os.ReadFile(filepath.Join(dir, namespaceFile))
-		if readErr != nil {
-			namespace = nil // it died before it started anything
-		}
-		errs = append(errs, remove(ctx, dir, string(namespace), containersIn(dir)))
-		closeFile(lock)
+		errs = append(errs, sweepOne(ctx, dir))
 	}
 	return errors.Join(errs...)
+}
+
+func sweepOne(ctx context.Context, dir string) error {
+	lock, err := lockPath(filepath.Join(dir, lockFile), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil // its owner lives
+	}
+	defer closeFile(lock) // none if its owner died before it made the file
+	namespace, err := os.ReadFile(filepath.Join(dir, namespaceFile))
+	if err != nil || !validNamespace.Match(namespace) {
+		namespace = nil // its owner died before it started anything
+	}
+	return remove(ctx, dir, string(namespace), containersIn(dir))
+}
+
+func isRoots(path string) bool {
+	var stat unix.Stat_t
+	return unix.Lstat(path, &stat) == nil && stat.Uid == 0 && stat.Mode&unix.S_IFMT == unix.S_IFDIR
 }
 
 // remove kills and deletes all that belongs to the host in dir. The lock on it must be held.
@@ -106,69 +117,6 @@ func remove(ctx context.Context, dir, namespace string, ids []string) error {
 		errs = append(errs, os.RemoveAll(path))
 	}
 	return errors.Join(append(errs, os.RemoveAll(dir))...)
-}
-
-// removeCgroups removes the namespace's dead cgroups. One where something lives is another's, as our processes are killed.
-func removeCgroups(ctx context.Context, namespace string) error {
-	if namespace == "" {
-		return nil
-	}
-	// A cgroup stays busy until its processes are not only dead but reaped.
-	err := poll(ctx, func() bool {
-		for _, dir := range cgroups(namespace) {
-			_ = unix.Rmdir(dir)
-		}
-		return !slices.ContainsFunc(cgroups(namespace), isDeadCgroup)
-	})
-	if err != nil {
-		return fmt.Errorf("remove cgroups %v: %w", cgroups(namespace), err)
-	}
-	return nil
-}
-
-// cgroups returns the namespace's folders in every hierarchy, the deepest first.
-func cgroups(namespace string) []string {
-	var dirs []string
-	roots, _ := filepath.Glob(filepath.Join("/sys/fs/cgroup", "*", namespace))
-	for _, root := range append(roots, filepath.Join("/sys/fs/cgroup", namespace)) {
-		_ = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				dirs = append(dirs, path)
-			}
-			return nil
-		})
-	}
-	slices.Sort(dirs)
-	slices.Reverse(dirs)
-	return dirs
-}
-
-// isDeadCgroup reports whether dir exists, and neither it nor a cgroup below it holds a process that still runs.
-func isDeadCgroup(dir string) bool {
-	dead := true
-	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.Name() == "cgroup.procs" {
-			dead = dead && !holdsLiving(path)
-		}
-		return nil
-	})
-	_, err := os.Stat(dir)
-	return dead && err == nil
-}
-
-// holdsLiving reports whether a process of the list has arguments; those that end have lost them.
-func holdsLiving(list string) bool {
-	data, _ := os.ReadFile(list)
-	for word := range strings.FieldsSeq(string(data)) {
-		pid, err := strconv.Atoi(word)
-		if err != nil {
-			continue
-		}
-		if p, ok := readProc(pid); ok && p.argv != "" {
-			return true
-		}
-	}
-	return false
 }
 
 // containersIn returns the ids of the containers that containerd keeps a bundle for.

@@ -141,7 +141,7 @@ func (h *Host) Close() error {
 	h.ns.close()
 	closeFile(h.lock)
 	if h.run != nil {
-		err = errors.Join(err, releaseRunFolder(h.run))
+		releaseRunFolder(h.run)
 	}
 	h.ns, h.lock, h.run = nil, nil, nil
 	if left := h.Leftovers(); len(left) > 0 {

@@ -151,16 +151,15 @@ func holdRunFolder() (*os.File, error) {
 }
 
 // releaseRunFolder lets go of the run folder, and removes it when this was the last host and nothing is in it.
-func releaseRunFolder(f *os.File) error {
+func releaseRunFolder(f *os.File) {
 	defer closeFile(f)
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil //nolint:nilerr // another host lives: its last one removes the folder
+		return // another host lives; the last one removes the folder
 	}
 	for _, name := range append(privateRun, "fifo", ".") {
 		// A folder that is in use by others is not empty, and stays.
 		_ = unix.Rmdir(filepath.Join(runFolder, name))
 	}
-	return nil
 }
 
 func isStill(f *os.File, path string) bool {
