@@ -64,7 +64,7 @@ func walkOnce(t *testing.T, seed uint64, steps int) {
 	}
 	w.clients.Wait()
 	backend.locked(func() { backend.fail = nil })
-	for _, c := range w.Controller.Claims() {
+	for _, c := range w.Claims() {
 		if err := w.Release(w.ctx, c.ID); err != nil {
 			t.Error(err)
 		}
@@ -163,7 +163,7 @@ func (w *walk) check() {
 
 // checkRest looks at what must hold when nothing has moved for a while.
 func (w *walk) checkRest() {
-	if n := len(w.Controller.Claims()); n != 0 {
+	if n := len(w.Claims()); n != 0 {
 		w.t.Errorf("%d claims are left", n)
 	}
 	if n := len(w.deadlines.at); n != 0 {

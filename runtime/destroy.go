@@ -43,7 +43,7 @@ func (e *Engine) destroy(ctx context.Context, id string) error {
 	if err := e.awaitProcesses(ctx, id); err != nil {
 		return err
 	}
-	if err := e.removeCgroups(id); err != nil {
+	if err := e.removeTraces(id); err != nil {
 		return err
 	}
 	if err := e.client.ContainerService().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {

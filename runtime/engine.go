@@ -87,6 +87,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err err
 		return nil, err
 	}
 	// Nothing can be starting yet, so every half-made thing is left over from an earlier life.
+	if err := e.sweepPipes(0); err != nil {
+		return nil, err
+	}
 	if err := e.Sweep(ctx, func(string) bool { return false }); err != nil {
 		return nil, err
 	}
@@ -252,6 +255,9 @@ func native(err error) error {
 
 // idPattern is what a sandbox's id looks like. All have one length, since runsc takes a prefix of an id for the id.
 var idPattern = regexp.MustCompile(`^sb-[a-z2-7]{16}$`)
+
+// anyID finds an id in a longer name.
+var anyID = regexp.MustCompile(`sb-[a-z2-7]{16}`)
 
 // NewID returns a fresh sandbox id, "sb-" and 80 random bits.
 func NewID() string { return "sb-" + strings.ToLower(rand.Text()[:16]) }

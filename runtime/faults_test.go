@@ -229,13 +229,15 @@ func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
 	if _, _, err := e.lease(ctx, leased); err != nil {
 		t.Fatal(err)
 	}
-	grouped := NewID() // a cgroup without anything else, as a runsc leaves it that was killed
-	used, err := e.cgroups(owned)
-	if err != nil || len(used) == 0 {
-		t.Fatalf("the running sandbox has no cgroup: %v", err)
+	traced := NewID() // what a runsc leaves that was killed: a copy of the names that the running sandbox has
+	used, err := e.traces(owned)
+	if err != nil || len(used) < 4 {
+		t.Fatalf("the running sandbox has the traces %q, %v; want cgroups, two files and a socket", used, err)
 	}
-	if err := os.Mkdir(filepath.Join(filepath.Dir(used[0]), grouped), 0o755); err != nil {
-		t.Fatal(err)
+	for _, path := range used {
+		if err := os.Mkdir(strings.ReplaceAll(path, owned, traced), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := e.Sweep(t.Context(), func(id string) bool { return id == live }); err != nil {
 		t.Fatal(err)
@@ -248,7 +250,10 @@ func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
 	}
 	expectNothing(t, orphan)
 	expectNothing(t, leased)
-	expectNothing(t, grouped)
+	expectNothing(t, traced)
+	if left, err := e.traces(traced); err != nil || len(left) > 0 {
+		t.Errorf("traces are left: %q, %v", left, err)
+	}
 	if err := e.Destroy(t.Context(), live); err != nil {
 		t.Error(err)
 	}

@@ -39,9 +39,12 @@ func (e *Engine) lease(ctx context.Context, id string) (_ context.Context, relea
 	}, nil
 }
 
-// Sweep removes what belongs to no container and to no sandbox that live tells of: leases, tasks, snapshots and cgroups
-// that an interrupted start or destroy left. live must know a sandbox from before its start until after its end.
+// Sweep removes what belongs to no container and to no sandbox that live tells of: leases, tasks, snapshots, cgroups and
+// files that an interrupted start or destroy left. live must know a sandbox from before its start until after its end.
 func (e *Engine) Sweep(ctx context.Context, live func(id string) bool) error {
+	if err := e.sweepPipes(e.cfg.StartTimeout); err != nil {
+		return err
+	}
 	return e.call(ctx, e.cfg.StartTimeout, "sweep", func(ctx context.Context) error {
 		// First what may be left over, then what is in use: what was made in between is in both.
 		orphans, err := e.candidates(ctx)
@@ -65,7 +68,7 @@ func (e *Engine) Sweep(ctx context.Context, live func(id string) bool) error {
 	})
 }
 
-// candidates returns the ids of all leases, tasks, snapshots and cgroups that are named as a sandbox's, and the lease of each.
+// candidates returns the ids of all leases, tasks, snapshots and other traces that are named as a sandbox's, and the lease of each.
 func (e *Engine) candidates(ctx context.Context) (map[string]string, error) {
 	found := map[string]string{}
 	tasks, err := e.client.TaskService().List(ctx, &tasksapi.ListTasksRequest{})
@@ -95,12 +98,12 @@ func (e *Engine) candidates(ctx context.Context) (map[string]string, error) {
 			found[id] = l.ID
 		}
 	}
-	dirs, err := e.cgroups("sb-*")
+	traces, err := e.traces("sb-*")
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range dirs {
-		if id := filepath.Base(dir); idPattern.MatchString(id) && found[id] == "" {
+	for _, path := range traces {
+		if id := anyID.FindString(filepath.Base(path)); id != "" && found[id] == "" {
 			found[id] = ""
 		}
 	}

@@ -30,6 +30,9 @@ pause_timeout = %q
 kill_timeout = %q
 max_wait = "10m"
 
+[reserves] # the disk is to be full indeed, not nearly
+disk_mib = 0
+
 [templates.default]
 image = "file://%s"
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -83,8 +84,11 @@ func (r *rig) begin(ctx context.Context) error {
 // spawn starts the daemon with additions to its environment.
 func (r *rig) spawn(env ...string) error {
 	args := []string{r.program, "--config", r.config}
-	if r.private {
+	switch {
+	case r.private:
 		args = append([]string{"unshare", "--mount", "--propagation", "private", "--"}, args...)
+	case r.disk > 0: // which is mounted where only containerd sees it
+		args = append([]string{"nsenter", "--mount", "--target", strconv.Itoa(r.host.Pid()), "--"}, args...)
 	}
 	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // the host ends it
 	cmd.Env = append(os.Environ(), env...)

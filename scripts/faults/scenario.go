@@ -32,7 +32,7 @@ var scenarios = []scenario{
 	{name: "runsc", fault: "runsc hangs or fails", rounds: len(spoilers), short: 1, setup: setup{brief: true, wrapped: true}, inject: spoilRunsc},
 	{name: "image", fault: "image removed while refilling", rounds: 2, short: 1, inject: removeImage},
 	{name: "disk", fault: "disk full", rounds: 2, short: 1, setup: setup{brief: true, disk: diskSize}, inject: fillDisk},
-	{name: "state", fault: "state folder read-only", rounds: 2, short: 1, setup: setup{private: true}, inject: protectState},
+	{name: "state", fault: "state folder read-only", rounds: 2, short: 1, setup: setup{brief: true, private: true}, inject: protectState},
 }
 
 // choose returns the scenario of that name, or all.

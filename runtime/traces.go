@@ -1,0 +1,64 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// cgroupRoot is where the host's cgroups are mounted: one hierarchy, or a folder for each.
+const cgroupRoot = "/sys/fs/cgroup"
+
+// traces returns what a runsc leaves of the sandboxes that pattern matches, when it or its shim is killed before it could
+// note down or undo what it made: cgroups, and files in its own root folder. See filepath.Match.
+func (e *Engine) traces(pattern string) ([]string, error) {
+	var all []string
+	for _, path := range []string{
+		filepath.Join(cgroupRoot, e.cfg.Namespace, pattern),
+		filepath.Join(cgroupRoot, "*", e.cfg.Namespace, pattern),
+		filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace, pattern+"_sandbox:*"),
+		filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace, "runsc-"+pattern+".sock"),
+	} {
+		found, err := filepath.Glob(path)
+		if err != nil {
+			return nil, fmt.Errorf("list traces of sandboxes: %w", err)
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// removeTraces removes what is left of a sandbox whose processes have all ended.
+func (e *Engine) removeTraces(id string) error {
+	found, err := e.traces(id)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, path := range found {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("remove trace: %w", err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sweepPipes removes the pipes of exec'd processes that nobody removed and that are older than age. Once a process has
+// started, both of their ends are open and the files are not needed any more.
+func (e *Engine) sweepPipes(age time.Duration) error {
+	entries, err := os.ReadDir(e.cfg.fifoDir())
+	if err != nil {
+		return fmt.Errorf("list pipes: %w", err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err == nil && time.Since(info.ModTime()) >= age {
+			errs = append(errs, os.RemoveAll(filepath.Join(e.cfg.fifoDir(), entry.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
