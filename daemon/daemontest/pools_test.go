@@ -134,15 +134,20 @@ func TestPoolsOfManyKinds(t *testing.T) {
 func TestReload(t *testing.T) {
 	cfg := testConfig(t, 1, 4)
 	cfg.Reserves.PIDs = 1 << 30
-	var next configs.Config
-	var fault error
-	hangup := make(chan os.Signal)
+	type loaded struct {
+		cfg configs.Config
+		err error
+	}
+	hangup, loads := make(chan os.Signal), make(chan loaded)
 	d := start(t, cfg, func(o *daemon.Options) {
-		o.Reload, o.Load = hangup, func() (configs.Config, error) { return next, fault }
+		o.Reload, o.Load = hangup, func() (configs.Config, error) {
+			l := <-loads
+			return l.cfg, l.err
+		}
 	})
 	reload := func(c configs.Config, err error) {
-		next, fault = c, err
 		hangup <- syscall.SIGHUP
+		loads <- loaded{c, err}
 	}
 	p := onlyPool(t, d.Client)
 	if p.Total != 0 || p.Warming != 0 || !strings.HasPrefix(p.Blocked, "pids: ") {
