@@ -63,7 +63,7 @@ func (r *rig) whole(ctx context.Context) error {
 		return err
 	}
 	for _, p := range pools {
-		if p.Warming > 0 || p.Waiting > 0 || p.Total < p.Target {
+		if p.Warming > 0 || p.Waiting > 0 || p.Total < max(p.Target, p.Wanted) {
 			return fmt.Errorf("pool %+v", p)
 		}
 	}

@@ -67,8 +67,8 @@ func sameSets(t *testing.T, what string, documented, real []string) {
 }
 
 func TestDocsNameMakeTargets(t *testing.T) {
-	targets := found(t, `(?m)^([a-z]+):.*## `, read(t, "Makefile"))
-	named := found(t, "(?m)(?:`|\\$ |^ +|STACK=\\S+ )make ([a-z ]+)(?:`|$)", read(t, "README.md", "docs/*.md"))
+	targets := found(t, `(?m)^([a-z-]+):.*## `, read(t, "Makefile"))
+	named := found(t, "(?m)(?:`|\\$ |^ +|STACK=\\S+ )make ([a-z -]+)(?:`|$)", read(t, "README.md", "docs/*.md"))
 	for name := range strings.FieldsSeq(strings.Join(named, " ")) {
 		if !slices.Contains(targets, name) {
 			t.Errorf("the docs name `make %s`; the Makefile has %v", name, targets)
