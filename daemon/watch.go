@@ -78,8 +78,9 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// session follows containerd's events. They are asked for before the listing, so that little can fall between the two; the
-// next sweep finds what does. It returns why it could not begin, or why the events ended.
+// session follows containerd's events. The subscription is asked for before the listing, but containerd does not say when it
+// is there: what ends in between may be seen by the next sweep only. It returns why it could not begin, or why the events
+// ended.
 func (w *watcher) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var events sync.WaitGroup

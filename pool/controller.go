@@ -123,16 +123,17 @@ type sandbox struct {
 	changed  uint64 // epoch of the last move
 	record   Record
 	paused   bool
-	ready    bool      // it was started
-	settled  bool      // it has been available
-	heating  bool      // it is on its way to Hot
-	died     string    // why it ended while its owner had it; the owner dooms it
-	booked   *waiter   // the claim that it is started for
-	unsaved  bool      // the labels do not say yet that it is Dead
-	busy     bool      // a worker destroys or labels it
-	attempts int       // destroys that failed
-	retryAt  time.Time // no destroy before it
-	tried    chan struct{}
+	ready    bool          // it was started
+	settled  bool          // it has been available
+	heating  bool          // it is on its way to Hot
+	died     string        // why it ended while its owner had it; the owner dooms it
+	booked   *waiter       // the claim that it is started for
+	unsaved  bool          // the labels do not say yet that it is Dead
+	busy     bool          // a worker destroys or labels it
+	attempts int           // destroys that failed
+	retryAt  time.Time     // no attempt at either before it
+	tried    chan struct{} // closed after the first attempt to destroy it
+	undone   error         // why that attempt left no trace of the claim's end; set before tried is closed
 }
 
 // New makes a Controller that knows no sandboxes.
@@ -220,6 +221,7 @@ func (c *Controller) doomLocked(s *sandbox, why string) {
 		c.log.Error("doom sandbox", "sandbox", s.id, "err", err)
 		return
 	}
+	s.retryAt = time.Time{}
 	c.log.Debug("sandbox is to be destroyed", "sandbox", s.id, "pool", s.pool.Name, "reason", why)
 	c.poke()
 }

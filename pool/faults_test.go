@@ -140,3 +140,58 @@ func TestOutageStopsClaimsAndStarts(t *testing.T) {
 		r.stop()
 	})
 }
+
+func TestDeathIsWrittenDownInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), onePool(1, 4))
+		r.run(t)
+		settled()
+		claim, _, err := r.Claim(t.Context(), request())
+		if err != nil {
+			t.Fatal(err)
+		}
+		failures := 3
+		r.backend.locked(func() {
+			r.backend.fail = func(call, id string) error {
+				if call == "label" && id == claim.Sandbox && failures > 0 {
+					failures--
+					return errBroken
+				}
+				return nil
+			}
+		})
+		r.backend.end(claim.Sandbox)
+		r.Died(claim.Sandbox, "killed")
+		settled()
+		if got := r.backend.labels()[claim.Sandbox]; got[LabelState] != string(Dead) || got[LabelReason] != "killed" {
+			t.Errorf("labels %v, want the death written down after three failures", got)
+		}
+		r.stop()
+	})
+}
+
+func TestReleaseThatLeftNoTraceIsAnError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), onePool(1, 4))
+		r.run(t)
+		settled()
+		claim, _, err := r.Claim(t.Context(), request())
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone := fmt.Errorf("containerd is gone: %w", errdefs.ErrUnavailable)
+		fail := func(err error) {
+			r.backend.locked(func() { r.backend.fail = func(string, string) error { return err } })
+		}
+		fail(gone)
+		if err := r.Release(t.Context(), claim.ID); !errdefs.IsUnavailable(err) {
+			t.Errorf("release: %v, want the error", err)
+		}
+		fail(nil)
+		settled()
+		if r.backend.ids()[claim.Sandbox] {
+			t.Error("the sandbox was not destroyed in the end")
+		}
+		r.stop()
+	})
+}

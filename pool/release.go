@@ -9,7 +9,8 @@ import (
 )
 
 // Release ends a claim and destroys its sandbox. It returns when the first attempt at that is over; the loop goes on
-// until the sandbox is gone. An unknown claim, or one that ended before, is an error of class NotFound; while containerd
+// until the sandbox is gone. When that attempt could neither destroy it nor write down that the claim has ended, its error is
+// returned: a daemon that is restarted now would find the claim again. An unknown claim, or one that ended before, is an error of class NotFound; while containerd
 // cannot be reached, nothing is released and the error is of class Unavailable.
 func (c *Controller) Release(ctx context.Context, claim string) error {
 	c.mu.Lock()
@@ -28,7 +29,7 @@ func (c *Controller) Release(ctx context.Context, claim string) error {
 	c.step("release begun")
 	select {
 	case <-s.tried:
-		return nil
+		return s.undone
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

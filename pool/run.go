@@ -168,13 +168,13 @@ func (c *Controller) clearLocked(ctx context.Context, now time.Time) time.Time {
 	for _, s := range c.sandboxes {
 		switch {
 		case s.busy:
-		case s.state == Doomed && s.retryAt.After(now):
+		case s.retryAt.After(now):
 			next = earlier(next, s.retryAt)
 		case s.state == Doomed && destroying < c.destroys():
 			destroying++
 			s.busy = true
 			c.workers.Go(func() { c.destroy(ctx, s) })
-		case s.unsaved:
+		case s.state == Dead && s.unsaved:
 			s.busy = true
 			c.workers.Go(func() { c.save(ctx, s) })
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/containerd/errdefs"
 )
 
 // warm starts a sandbox and gives it to a claim or to the pool.
@@ -155,6 +157,9 @@ func (c *Controller) destroy(ctx context.Context, s *sandbox) {
 	s.busy = false
 	s.attempts++
 	if s.attempts == 1 {
+		if err != nil {
+			s.undone = labelErr
+		}
 		close(s.tried)
 	}
 	if err != nil {
@@ -175,8 +180,11 @@ func (c *Controller) save(ctx context.Context, s *sandbox) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.busy = false
-	if err != nil {
-		c.log.Warn("dead sandbox could not be labelled; the next reconciliation tries again", "sandbox", s.id, "err", err)
+	if err != nil && !errdefs.IsNotFound(err) {
+		c.log.Warn("dead sandbox could not be labelled; it will be tried again", "sandbox", s.id, "err", err)
+		s.retryAt = time.Now().Add(lastRetry)
+		c.poke()
+		return
 	}
 	s.unsaved = false
 }

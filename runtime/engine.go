@@ -87,9 +87,6 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err err
 		return nil, err
 	}
 	// Nothing can be starting yet, so every half-made thing is left over from an earlier life.
-	if err := e.sweepPipes(0); err != nil {
-		return nil, err
-	}
 	if err := e.Sweep(ctx, func(string) bool { return false }); err != nil {
 		return nil, err
 	}
@@ -113,7 +110,7 @@ func (e *Engine) Info() Info { return e.info }
 
 // lockState makes the state folder and takes it for this process.
 func (e *Engine) lockState() error {
-	for _, dir := range []string{e.cfg.StateDir, e.cfg.runscRoot()} {
+	for _, dir := range []string{e.cfg.StateDir, e.cfg.runscRoot(), e.cfg.fifoDir()} {
 		if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // the API socket may be in it, for users of its group
 			return fmt.Errorf("make state folder: %w", err)
 		}
@@ -127,18 +124,7 @@ func (e *Engine) lockState() error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("lock %s: another sandpoold uses this state folder: stop it or set daemon.state_dir", path)
 	}
-	return e.clearFIFOs()
-}
-
-// clearFIFOs removes the pipes of a daemon that was killed: nobody is left at their other end.
-func (e *Engine) clearFIFOs() error {
-	if err := os.RemoveAll(e.cfg.fifoDir()); err != nil {
-		return fmt.Errorf("remove old pipes: %w", err)
-	}
-	if err := os.Mkdir(e.cfg.fifoDir(), 0o711); err != nil { //nolint:gosec // as its parent
-		return fmt.Errorf("make folder for pipes: %w", err)
-	}
-	return nil
+	return e.sweepPipes(0) // nobody is left at the other end of those of a daemon that was killed
 }
 
 // fifoDir is where the pipes of exec'd processes are made.
