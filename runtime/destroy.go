@@ -46,6 +46,9 @@ func (e *Engine) destroy(ctx context.Context, id string) error {
 	if err := e.removeTraces(id); err != nil {
 		return err
 	}
+	if err := e.removeBundle(ctx, id); err != nil {
+		return err
+	}
 	if err := e.client.ContainerService().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("delete container: %w", err)
 	}
@@ -141,12 +144,12 @@ func (e *Engine) destroyByForce(ctx context.Context, id string) error {
 // removeShimSocket removes what only a shim that was killed leaves: containerd does not look for it. The path is that
 // of SocketAddress in containerd's pkg/shim, as containerd sees it, which may have a mount namespace of its own.
 func (e *Engine) removeShimSocket(ctx context.Context, id string) error {
-	pid, err := peerPID(ctx, e.cfg.Address)
+	pid, err := e.containerdPID(ctx)
 	if err != nil {
-		return fmt.Errorf("find containerd's process: %w", err)
+		return err
 	}
 	name := sha256.Sum256([]byte(filepath.Join(e.cfg.Address, e.cfg.Namespace, id)))
-	path := fmt.Sprintf("/proc/%d/root/run/containerd/s/%x", pid, name)
+	path := fmt.Sprintf("%s/run/containerd/s/%x", rootOf(pid), name)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the shim's socket: %w", err)
 	}

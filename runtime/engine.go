@@ -63,6 +63,8 @@ type Engine struct {
 	runsc  string   // absolute path
 	info   Info
 
+	bundles bundles // of containerd; known once a canary ran
+
 	mu        sync.Mutex
 	templates map[string]*template
 	snapshots string // folder of the snapshotter
@@ -86,11 +88,11 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err err
 	if err := e.connect(ctx); err != nil {
 		return nil, err
 	}
-	// Nothing can be starting yet, so every half-made thing is left over from an earlier life.
-	if err := e.Sweep(ctx, func(string) bool { return false }); err != nil {
+	if err := e.choosePlatform(ctx); err != nil {
 		return nil, err
 	}
-	return e, e.choosePlatform(ctx)
+	// Nothing can be starting yet, so every half-made thing is left over from an earlier life.
+	return e, e.Sweep(ctx, func(string) bool { return false })
 }
 
 // Close lets go of containerd and of the state folder. Sandboxes stay.

@@ -162,11 +162,48 @@ func TestWatchTellsOfDeaths(t *testing.T) {
 	}
 }
 
+// The sentry of a paused sandbox lives on without its gofer, and containerd goes on calling it paused.
+func TestWatchTellsOfKilledGofers(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	pausedSandbox := func() string {
+		id := startSandbox(t, e)
+		if err := e.Pause(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	before, found := pausedSandbox(), pausedSandbox()
+	killGofer := func(id string) {
+		if err := killProcesses(t.Context(), id, isGofer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	killGofer(before)
+	deaths := make(chan string, 8)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- e.Watch(ctx, func(id, reason string) { deaths <- id + " " + reason }) }()
+	expectDeath := func(id string) {
+		t.Helper()
+		if got := <-deaths; !strings.HasPrefix(got, id) || !strings.Contains(got, "gofer") {
+			t.Errorf("got %q, want the gofer of %s", got, id)
+		}
+	}
+	expectDeath(before)
+	killGofer(found)
+	expectDeath(found)
+	later := pausedSandbox()
+	killGofer(later)
+	expectDeath(later)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // Each kind of process that serves a sandbox is killed, running and paused; what is left must go.
 func TestDestroyAfterAProcessWasKilled(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	isGofer := func(args []string) bool { return strings.HasSuffix(args[0], "runsc-gofer") }
-	isShim := func(args []string) bool { return strings.Contains(args[0], "containerd-shim") }
 	for name, kind := range map[string]servant{"sentry": isSentry, "gofer": isGofer, "shim": isShim} {
 		for _, paused := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s paused %v", name, paused), func(t *testing.T) {

@@ -34,6 +34,12 @@ func anyServant(args []string) bool { return !slices.Contains(args, "delete") }
 // isSentry is the process in which the sandbox's kernel runs.
 func isSentry(args []string) bool { return filepath.Base(args[0]) == "runsc-sandbox" }
 
+// isShim is containerd's servant for one sandbox.
+func isShim(args []string) bool { return strings.Contains(filepath.Base(args[0]), "shim") }
+
+// isGofer is the process through which the sandbox reaches files of the host.
+func isGofer(args []string) bool { return filepath.Base(args[0]) == "runsc-gofer" }
+
 // processes returns the processes of the kind that serve the sandbox id, and their descendants: a sentry's stubs, and
 // what a wrapper of runsc started.
 func processes(id string, kind servant) ([]process, error) {
@@ -124,18 +130,12 @@ func killProcesses(ctx context.Context, id string, kind servant) error {
 
 // kill goes through a pidfd, so that a process that got the pid meanwhile is never hit.
 func (p process) kill() error {
-	fd, err := unix.PidfdOpen(p.pid, 0)
-	if errors.Is(err, unix.ESRCH) {
-		return nil
+	file, err := p.open()
+	if err != nil || file == nil {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("open process %d: %w", p.pid, err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if !p.alive() {
-		return nil
-	}
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+	defer func() { _ = file.Close() }()
+	if err := unix.PidfdSendSignal(int(file.Fd()), unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("kill process %d: %w", p.pid, err)
 	}
 	return nil
@@ -144,14 +144,4 @@ func (p process) kill() error {
 func (p process) alive() bool {
 	now, ok := readProcess(p.pid)
 	return ok && now.started == p.started
-}
-
-// await waits until the process has ended; a zombie has.
-func (p process) await(ctx context.Context) error {
-	for p.alive() {
-		if err := sleep(ctx, pollInterval); err != nil {
-			return fmt.Errorf("process %d does not end: %w", p.pid, err)
-		}
-	}
-	return nil
 }

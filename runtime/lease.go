@@ -102,7 +102,15 @@ func (e *Engine) candidates(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, path := range traces {
+	pid, err := e.containerdPID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	forgotten, err := e.bundleTraces(rootOf(pid), "sb-*")
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range append(traces, forgotten...) {
 		if id := anyID.FindString(filepath.Base(path)); id != "" && found[id] == "" {
 			found[id] = ""
 		}

@@ -81,7 +81,10 @@ func (e *Engine) tryPlatform(ctx context.Context, platform string) Canary {
 		if err != nil {
 			return err
 		}
-		return e.start(ctx, id, t, platform, map[string]string{"sandpool.state": "canary"})
+		if err := e.start(ctx, id, t, platform, map[string]string{"sandpool.state": "canary"}); err != nil {
+			return err
+		}
+		return e.learnBundles(id)
 	})
 	// Once the canary missed its deadline nothing can be learnt from asking it politely to end.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*e.cfg.KillTimeout)

@@ -5,15 +5,23 @@ import (
 	"fmt"
 
 	eventsapi "github.com/containerd/containerd/api/events"
+	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
 )
 
-// Watch calls died for every sandbox whose init ends, until ctx ends. It returns an error when containerd's event
-// stream breaks: what ended since must then be found by a listing.
+// Watch calls died for every sandbox whose init or gofer ends, until ctx ends. It returns an error when containerd's
+// event stream breaks: what ended since must then be found by a listing.
 func (e *Engine) Watch(ctx context.Context, died func(id, reason string)) error {
-	filter := fmt.Sprintf(`namespace==%q,topic==%q`, e.cfg.Namespace, "/tasks/exit")
+	ctx, cancel := context.WithCancel(ctx)
+	g := &gofers{died: died}
+	defer g.watches.Wait()
+	defer cancel()
+	filter := fmt.Sprintf(`namespace==%q,topic~="^/tasks/(start|exit)$"`, e.cfg.Namespace)
 	events, errs := e.client.EventService().Subscribe(ctx, filter)
+	if err := e.watchStarted(ctx, g); err != nil {
+		return err
+	}
 	for {
 		select {
 		case envelope := <-events:
@@ -24,9 +32,8 @@ func (e *Engine) Watch(ctx context.Context, died func(id, reason string)) error 
 			if err != nil {
 				return fmt.Errorf("decode event: %w", err)
 			}
-			// Processes that were exec'd end under the same topic, with an id of their own.
-			if exit, ok := event.(*eventsapi.TaskExit); ok && exit.GetID() == exit.GetContainerID() && idPattern.MatchString(exit.GetContainerID()) {
-				died(exit.GetContainerID(), exitReason(exit.GetExitStatus()))
+			if err := g.see(ctx, event); err != nil {
+				return err
 			}
 		case err := <-errs:
 			if context.Cause(ctx) != nil {
@@ -38,6 +45,39 @@ func (e *Engine) Watch(ctx context.Context, died func(id, reason string)) error 
 			return fmt.Errorf("watch containerd's events: %w", err)
 		}
 	}
+}
+
+// watchStarted watches the gofers of the sandboxes that there are.
+func (e *Engine) watchStarted(ctx context.Context, g *gofers) error {
+	return e.call(ctx, e.cfg.PauseTimeout, "list tasks", func(listing context.Context) error {
+		tasks, err := e.client.TaskService().List(listing, &tasksapi.ListTasksRequest{})
+		if err != nil {
+			return err
+		}
+		var ids []string
+		for _, t := range tasks.GetTasks() {
+			if idPattern.MatchString(t.GetID()) {
+				ids = append(ids, t.GetID())
+			}
+		}
+		return g.watch(ctx, ids...)
+	})
+}
+
+// see acts on one of containerd's events.
+func (g *gofers) see(ctx context.Context, event any) error {
+	switch event := event.(type) {
+	case *eventsapi.TaskStart:
+		if idPattern.MatchString(event.GetContainerID()) {
+			return g.watch(ctx, event.GetContainerID())
+		}
+	case *eventsapi.TaskExit:
+		// Processes that were exec'd end under the same topic, with an id of their own.
+		if id := event.GetContainerID(); event.GetID() == id && idPattern.MatchString(id) {
+			g.died(id, exitReason(event.GetExitStatus()))
+		}
+	}
+	return nil
 }
 
 // exitReason explains the exit status of an init, which is 128 and a signal's number when a signal ended it.

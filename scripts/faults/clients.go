@@ -32,12 +32,14 @@ func (r *rig) load(ctx context.Context) (stop func()) {
 	var all sync.WaitGroup
 	for range workers {
 		all.Go(func() {
+			request := newRequest()
 			for kept := false; context.Cause(ctx) == nil; {
-				e, err := r.claim(ctx, claimWait)
-				if err != nil {
-					pause(ctx, 20*time.Millisecond) // the fault is at work
+				e, err := r.claimAs(ctx, request, claimWait)
+				if err != nil { // the fault is at work; what was granted without an answer is asked for again
+					pause(ctx, 20*time.Millisecond)
 					continue
 				}
+				request = newRequest()
 				r.mark(ctx, e)
 				if kept {
 					_ = r.release(ctx, e) // what became of it is looked for later
@@ -54,9 +56,15 @@ func (r *rig) load(ctx context.Context) (stop func()) {
 	}
 }
 
+func newRequest() string { return fmt.Sprintf("r-%d", requests.Add(1)) }
+
 // claim claims a sandbox and enters it in the book.
 func (r *rig) claim(ctx context.Context, wait time.Duration) (*entry, error) {
-	request := fmt.Sprintf("r-%d", requests.Add(1))
+	return r.claimAs(ctx, newRequest(), wait)
+}
+
+// claimAs claims with a request id that may have been used before.
+func (r *rig) claimAs(ctx context.Context, request string, wait time.Duration) (*entry, error) {
 	r.book.ask(request)
 	limit := lifetime.Duration(wait)
 	claim, err := r.client.Claim(ctx, wire.ClaimRequest{RequestID: request, Wait: &limit})

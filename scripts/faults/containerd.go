@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -44,11 +46,17 @@ func stopContainerd(ctx context.Context, r *rig, _ int) error {
 	return nil
 }
 
-// removeImage removes the daemon's image from containerd while sandboxes are started from it.
+// removeImage removes the daemon's image from containerd before sandboxes are started from it. As long as there is one, its
+// layers stay, and nothing breaks.
 func removeImage(ctx context.Context, r *rig, _ int) error {
-	stop := r.load(ctx)
-	defer stop()
-	pause(ctx, r.chance(0, 2*time.Second))
+	const pool = "/v1/pools/default"
+	r.tell(ctx, http.MethodPost, pool+"/drain", "")
+	if !await(ctx, patience, func(ctx context.Context) bool {
+		out, err := r.ctr(ctx, "containers", "ls", "-q")
+		return err == nil && strings.TrimSpace(out) == ""
+	}) {
+		return errors.New("the pool is not drained")
+	}
 	names, err := r.ctr(ctx, "images", "ls", "-q")
 	if err != nil {
 		return err
@@ -58,6 +66,9 @@ func removeImage(ctx context.Context, r *rig, _ int) error {
 			return err
 		}
 	}
+	r.tell(ctx, http.MethodPut, pool, fmt.Sprintf(`{"hold": false, "target": %d}`, r.target))
+	stop := r.load(ctx)
+	defer stop()
 	pause(ctx, 3*time.Second)
 	if err := r.host.Import(ctx, r.host.Image); err != nil {
 		return err

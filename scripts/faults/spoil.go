@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,15 @@ func spoilRunsc(ctx context.Context, r *rig, round int) error {
 	return nil
 }
 
+// alarms counts what the daemon has warned of so far.
+func (r *rig) alarms() int {
+	text, err := os.ReadFile(r.daemon.Log)
+	if err != nil {
+		return 0
+	}
+	return bytes.Count(text, []byte("level=WARN")) + bytes.Count(text, []byte("level=ERROR"))
+}
+
 // diskSize is enough for the image and a few sandboxes.
 const diskSize = 64 << 20
 
@@ -48,10 +58,9 @@ func fillDisk(ctx context.Context, r *rig, _ int) error {
 	pause(ctx, time.Second)
 	// The file system is mounted where only containerd sees it.
 	path := fmt.Sprintf("/proc/%d/root%s", r.host.Pid(), filepath.Join(r.host.Dir, "root", "ballast"))
-	if err := writeUntilFull(path); err != nil {
+	if err := keepFull(ctx, path, 6*time.Second); err != nil {
 		return err
 	}
-	pause(ctx, 6*time.Second)
 	if err := os.Remove(path); err != nil {
 		return err
 	}
@@ -59,19 +68,26 @@ func fillDisk(ctx context.Context, r *rig, _ int) error {
 	return nil
 }
 
-// writeUntilFull writes zeros into a new file until there is no space left, which is no error.
-func writeUntilFull(path string) error {
+// keepFull writes zeros into a new file whenever there is space left, for a while.
+func keepFull(ctx context.Context, path string, d time.Duration) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
 	block := make([]byte, unix.Getpagesize())
-	for {
-		if _, err := f.Write(block); err != nil {
-			return ignore(err, unix.ENOSPC)
+	for context.Cause(ctx) == nil {
+		_, err := f.Write(block)
+		if ignore(err, unix.ENOSPC) != nil {
+			return err
+		}
+		if err != nil {
+			pause(ctx, 10*time.Millisecond) // until a sandbox that ended gives space back
 		}
 	}
+	return nil
 }
 
 // protectState makes the daemon's state folder read-only for it.

@@ -115,7 +115,12 @@ func (r *rig) clear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	first := map[string]string{} // claim ids by request id
 	for _, c := range claims {
+		if other := first[c.RequestID]; other != "" {
+			r.out.gaveTwice("request %s was granted as %s and as %s", c.RequestID, other, c.ID)
+		}
+		first[c.RequestID] = c.ID
 		e, answered, asked := r.book.find(c)
 		switch {
 		case !asked:

@@ -1,0 +1,51 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// open returns a pidfd of the process, or nil if it has ended. It never stands for a process that got the pid meanwhile.
+func (p process) open() (*os.File, error) {
+	fd, err := unix.PidfdOpen(p.pid, unix.PIDFD_NONBLOCK)
+	if errors.Is(err, unix.ESRCH) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open process %d: %w", p.pid, err)
+	}
+	file := os.NewFile(uintptr(fd), "pidfd")
+	if !p.alive() {
+		return nil, file.Close()
+	}
+	return file, nil
+}
+
+// await waits until the process has ended; a zombie has.
+func (p process) await(ctx context.Context) error {
+	file, err := p.open()
+	if err != nil || file == nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Now()) })
+	defer stop()
+	conn, err := file.SyscallConn()
+	if err == nil {
+		err = conn.Read(isReadable) // a pidfd is readable when its process has ended
+	}
+	if err != nil {
+		return fmt.Errorf("process %d does not end: %w", p.pid, errors.Join(context.Cause(ctx), err))
+	}
+	return nil
+}
+
+func isReadable(fd uintptr) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) //nolint:gosec // the kernel's own number
+	return err == nil && n > 0
+}
