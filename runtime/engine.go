@@ -218,6 +218,7 @@ func (e *Engine) call(ctx context.Context, deadline time.Duration, what string, 
 	missed := fmt.Errorf("not done within %s: %w", deadline, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(namespaces.WithNamespace(ctx, e.cfg.Namespace), deadline, missed)
 	defer cancel()
+	began := time.Now()
 	err := fn(ctx)
 	if err == nil {
 		return nil
@@ -227,8 +228,10 @@ func (e *Engine) call(ctx context.Context, deadline time.Duration, what string, 
 	case errors.Is(err, missed):
 	case cause != nil:
 		err = cause
-	case errdefs.IsDeadlineExceeded(err): // containerd knows the deadline, and may notice it a moment earlier
+	case errdefs.IsDeadlineExceeded(err) && time.Since(began) > deadline-time.Second: // containerd noticed it a moment earlier
 		err = missed
+	case errdefs.IsDeadlineExceeded(err):
+		err = fmt.Errorf("containerd missed a deadline of its own: %w", err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }

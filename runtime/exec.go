@@ -140,6 +140,10 @@ func startError(err error) error {
 	if _, reason, ok := strings.Cut(err.Error(), " in sandbox: "); ok {
 		return errdefs.ErrInvalidArgument.WithMessage(reason)
 	}
+	if strings.HasSuffix(err.Error(), "did not terminate successfully") {
+		// runsc waits ten seconds for its child to begin, and takes one that ends before it has looked for one that never began.
+		return errdefs.ErrUnavailable.WithMessage("runsc lost sight of the command, which may have run: the host has too little processor time")
+	}
 	return err
 }
 

@@ -40,7 +40,7 @@ func (r *rig) load(ctx context.Context) (stop func()) {
 					continue
 				}
 				request = newRequest()
-				r.mark(ctx, e)
+				_ = r.mark(ctx, e) // one that could not be marked is not looked for by its mark
 				if kept {
 					_ = r.release(ctx, e) // what became of it is looked for later
 				}
@@ -78,15 +78,20 @@ func (r *rig) claimAs(ctx context.Context, request string, wait time.Duration) (
 	return e, nil
 }
 
-// mark writes the claim's id into its sandbox, where nobody may have been before.
-func (r *rig) mark(ctx context.Context, e *entry) {
+// mark writes the claim's id into its sandbox, where nobody may have been before. Its error says why that failed.
+func (r *rig) mark(ctx context.Context, e *entry) error {
 	code, out, err := r.exec(ctx, e.claim.ID, "sh", "-c", `if cat "$1" 2>/dev/null; then exit 9; fi; echo "$2" >"$1"`, "mark", markFile, e.claim.ID)
-	switch {
-	case err == nil && code == usedCode:
-		r.out.gaveTwice("sandbox %s of %s was marked by %s", e.claim.Sandbox, e.claim.ID, strings.TrimSpace(out))
-	case err == nil && code == 0:
-		r.book.set(func() { e.marked = true })
+	if err != nil {
+		return err
 	}
+	if code == usedCode {
+		r.out.gaveTwice("sandbox %s of %s was marked by %s", e.claim.Sandbox, e.claim.ID, strings.TrimSpace(out))
+	}
+	if code != 0 {
+		return fmt.Errorf("exit code %d: %s", code, out)
+	}
+	r.book.set(func() { e.marked = true })
+	return nil
 }
 
 // exec runs a command in a claim's sandbox and returns its exit code and output.

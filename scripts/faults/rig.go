@@ -44,6 +44,8 @@ type rig struct {
 	short   bool
 	mended  time.Time // when the last fault was taken away
 	level   level     // of the daemon at rest
+	// failures counts what the daemon need not notice, but shows that a fault bit.
+	failures int
 }
 
 // openRig starts a host and a daemon and returns when its pool is whole.

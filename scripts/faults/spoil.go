@@ -39,26 +39,41 @@ func spoilRunsc(ctx context.Context, r *rig, round int) error {
 	return nil
 }
 
-// alarms counts what the daemon has warned of so far.
+// alarms counts what the daemon has warned of so far, and what failed in sandboxes.
 func (r *rig) alarms() int {
 	text, err := os.ReadFile(r.daemon.Log)
 	if err != nil {
 		return 0
 	}
-	return bytes.Count(text, []byte("level=WARN")) + bytes.Count(text, []byte("level=ERROR"))
+	return bytes.Count(text, []byte("level=WARN")) + bytes.Count(text, []byte("level=ERROR")) + r.failures
 }
 
 // diskSize is enough for the image and a few sandboxes.
 const diskSize = 64 << 20
 
-// fillDisk fills the file system that containerd's root lies on.
+// fillDisk fills the file system that containerd's root lies on, and keeps it full while a sandbox writes.
 func fillDisk(ctx context.Context, r *rig, _ int) error {
+	writer, err := r.claim(ctx, patience)
+	if err != nil {
+		return err
+	}
+	if err := r.mark(ctx, writer); err != nil {
+		return err
+	}
 	stop := r.load(ctx)
 	defer stop()
-	pause(ctx, time.Second)
 	// The file system is mounted where only containerd sees it.
 	path := fmt.Sprintf("/proc/%d/root%s", r.host.Pid(), filepath.Join(r.host.Dir, "root", "ballast"))
-	if err := keepFull(ctx, path, 6*time.Second); err != nil {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	if err := fill(f); err != nil {
+		return err
+	}
+	r.writeInside(ctx, writer)
+	if err := keepFull(ctx, f, 6*time.Second); err != nil {
 		return err
 	}
 	if err := os.Remove(path); err != nil {
@@ -68,26 +83,37 @@ func fillDisk(ctx context.Context, r *rig, _ int) error {
 	return nil
 }
 
-// keepFull writes zeros into a new file whenever there is space left, for a while.
-func keepFull(ctx context.Context, path string, d time.Duration) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
+// writeInside writes more into a sandbox than its disk could ever take, so that this must fail.
+func (r *rig) writeInside(ctx context.Context, e *entry) {
+	ctx, cancel := context.WithTimeout(ctx, claimWait)
+	defer cancel()
+	code, _, err := r.exec(ctx, e.claim.ID, "dd", "if=/dev/zero", "of=/ballast", "bs=1048576", fmt.Sprintf("count=%d", 2*diskSize>>20))
+	if err != nil || code != 0 {
+		r.failures++
 	}
-	defer func() { _ = f.Close() }()
+}
+
+// keepFull writes whenever a sandbox that ended gives space back, for a while.
+func keepFull(ctx context.Context, f *os.File, d time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	block := make([]byte, unix.Getpagesize())
 	for context.Cause(ctx) == nil {
-		_, err := f.Write(block)
-		if ignore(err, unix.ENOSPC) != nil {
+		if err := fill(f); err != nil {
 			return err
 		}
-		if err != nil {
-			pause(ctx, 10*time.Millisecond) // until a sandbox that ended gives space back
-		}
+		pause(ctx, 10*time.Millisecond)
 	}
 	return nil
+}
+
+// fill appends zeros until there is no space left.
+func fill(f *os.File) error {
+	block := make([]byte, unix.Getpagesize())
+	for {
+		if _, err := f.Write(block); err != nil {
+			return ignore(err, unix.ENOSPC)
+		}
+	}
 }
 
 // protectState makes the daemon's state folder read-only for it.

@@ -78,9 +78,8 @@ func (r *rig) useSandbox(ctx context.Context, log *stormLog) {
 		return
 	}
 	log.claimed(took)
-	r.mark(ctx, e)
-	if !e.marked {
-		r.failed(log, "exec in %s", e.claim.ID)
+	if err := r.mark(ctx, e); err != nil {
+		r.failed(log, "exec in %s, sandbox %s: %v", e.claim.ID, e.claim.Sandbox, err)
 	}
 	if err := r.release(ctx, e); err != nil {
 		r.failed(log, "release %s: %v", e.claim.ID, err)

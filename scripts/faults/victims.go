@@ -33,7 +33,9 @@ func killServant(ctx context.Context, r *rig, round int) error {
 	if err != nil {
 		return err
 	}
-	r.mark(ctx, e)
+	if err := r.mark(ctx, e); err != nil {
+		return err
+	}
 	victim, warm := e.claim.Sandbox, round >= len(servants)
 	if warm {
 		if victim, err = r.warmSandbox(ctx, victim); err != nil {
@@ -63,7 +65,9 @@ func (r *rig) checkNeverGiven(ctx context.Context, victim, killed string) error 
 		if err != nil {
 			return err
 		}
-		r.mark(ctx, e)
+		if err := r.mark(ctx, e); err != nil {
+			return err
+		}
 		if e.claim.Sandbox == victim {
 			r.out.lose("%s got sandbox %s, of which the %s had been killed in the pool", e.claim.ID, victim, killed)
 		}
