@@ -1,6 +1,7 @@
 package daemontest
 
 import (
+	"bufio"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/wire"
+	"sandpool/images"
 	"sandpool/lifetime"
 )
 
@@ -64,7 +66,13 @@ func TestTwoDaemons(t *testing.T) {
 func TestContainerdGoesAway(t *testing.T) {
 	d := start(t, testConfig(t, 2, 4))
 	awaitPool(t, d.Client)
+	told := events(t)
 	c := claim(t, d.Client, wire.ClaimRequest{})
+	// A shim that cannot tell containerd of the resume, since it went away at that moment, panics.
+	await(t, "containerd has heard of the resume", func() bool {
+		line := <-told
+		return strings.Contains(line, "/tasks/resumed") && strings.Contains(line, c.Sandbox)
+	})
 	awaitPool(t, d.Client)
 
 	if err := host.Kill(); err != nil {
@@ -90,6 +98,32 @@ func TestContainerdGoesAway(t *testing.T) {
 		t.Errorf("pool is %+v, want 1 in use", p)
 	}
 	checkAlive(t, d.Client, claim(t, d.Client, wire.ClaimRequest{}))
+}
+
+// events returns the lines that containerd's own client prints of every event from now on.
+func events(t *testing.T) <-chan string {
+	t.Helper()
+	cmd := host.Command(t.Context(), "events")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string, 1000) // more than one test makes
+	go func() {
+		defer close(lines)
+		for r := bufio.NewScanner(stdout); r.Scan(); {
+			lines <- r.Text()
+		}
+		_ = cmd.Wait() // containerd went away, or the test has ended
+	}()
+	await(t, "containerd tells of events", func() bool {
+		ctr(t, "images", "label", images.BusyboxName, "test=events")
+		return len(lines) > 0
+	})
+	return lines
 }
 
 // TestSandboxDiesWhileClaimed kills a claimed sandbox behind the daemon's back.
