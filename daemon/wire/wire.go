@@ -35,6 +35,8 @@ const (
 	TierCold Tier = "cold"
 	// TierFallback is a sandbox from the pool of the template "generic", which stands in for the one asked for.
 	TierFallback Tier = "fallback"
+	// TierRestored is a sandbox that goes on from a checkpoint.
+	TierRestored Tier = "restored"
 )
 
 // ClaimState is the state of a claim as a client sees it.
@@ -43,6 +45,10 @@ type ClaimState string
 const (
 	// ClaimRunning is a claim whose sandbox runs.
 	ClaimRunning ClaimState = "running"
+	// ClaimPaused is a claim whose sandbox was paused because it was idle. The next command resumes it.
+	ClaimPaused ClaimState = "paused"
+	// ClaimSuspended is a claim whose sandbox was written to disk because it was idle. The next command restores it.
+	ClaimSuspended ClaimState = "suspended"
 	// ClaimDead is a claim whose sandbox died; Reason says why. It is kept until it is released or expires.
 	ClaimDead ClaimState = "dead"
 )
@@ -59,8 +65,12 @@ type ClaimRequest struct {
 	Fallback bool `json:"fallback,omitempty"`
 	// Wait is how long the claim may wait for a sandbox; nil means the daemon's default, 0 means not at all.
 	Wait *lifetime.Duration `json:"wait,omitempty"`
-	// Lifetime is how long the sandbox may live from now on; 0 means the daemon's default.
+	// Type names the lifetime type; empty means the template's.
+	Type string `json:"type,omitempty"`
+	// Lifetime is how long the sandbox may live from now on; 0 means as long as its type says.
 	Lifetime lifetime.Duration `json:"lifetime,omitempty"`
+	// Checkpoint names a checkpoint to go on from. The template is then the checkpoint's.
+	Checkpoint string `json:"checkpoint,omitempty"`
 }
 
 // Claim is a sandbox that was handed out.
@@ -77,11 +87,78 @@ type Claim struct {
 	CreatedAt time.Time  `json:"created_at"` // when the sandbox was created
 	ClaimedAt time.Time  `json:"claimed_at"`
 	ExpiresAt time.Time  `json:"expires_at"` // when the daemon kills it
+
+	Type       string            `json:"type"`                 // lifetime type
+	Lifetime   lifetime.Duration `json:"lifetime"`             // from claimed_at to the first expires_at
+	Warning    lifetime.Duration `json:"warning,omitempty"`    // before expires_at
+	Grace      lifetime.Duration `json:"grace,omitempty"`      // before expires_at
+	Stage      string            `json:"stage"`                // steady, warned or grace
+	Extended   int               `json:"extended"`             // extensions used
+	Extensions int               `json:"extensions"`           // extensions allowed
+	Checkpoint string            `json:"checkpoint,omitempty"` // what the sandbox was restored from
 }
 
 // ClaimList is the body of GET /v1/claims.
 type ClaimList struct {
 	Claims []Claim `json:"claims"`
+}
+
+// CheckpointRequest is the body of POST /v1/claims/{id}/checkpoint.
+type CheckpointRequest struct {
+	// Stop ends the claim once the checkpoint is on disk. Nothing of the sandbox runs after the moment that was saved.
+	Stop bool `json:"stop,omitempty"`
+	// Comment is the caller's own note, at most 256 bytes.
+	Comment string `json:"comment,omitempty"`
+}
+
+// Checkpoint is a saved moment of a sandbox.
+type Checkpoint struct {
+	ID          string    `json:"id"`
+	CreatedAt   time.Time `json:"created_at"`
+	Claim       string    `json:"claim"`    // that it was taken of
+	Sandbox     string    `json:"sandbox"`  // that it was taken of
+	Template    string    `json:"template"` // of the sandbox's pool
+	Owner       string    `json:"owner"`    // uid:N
+	Trigger     string    `json:"trigger"`  // request, expiry, idle, fork or template
+	Comment     string    `json:"comment,omitempty"`
+	Parent      string    `json:"parent,omitempty"` // checkpoint that the sandbox itself was restored from
+	Bytes       int64     `json:"bytes"`
+	Runsc       string    `json:"runsc"` // what it can be restored with
+	Platform    string    `json:"platform"`
+	Image       string    `json:"image"`
+	ImageDigest string    `json:"image_digest"`
+}
+
+// CheckpointList is the body of GET /v1/checkpoints.
+type CheckpointList struct {
+	Checkpoints []Checkpoint `json:"checkpoints"`
+}
+
+// ForkRequest is the body of POST /v1/claims/{id}/fork.
+type ForkRequest struct {
+	// Count is how many claims are to go on from this moment, 1 to MaxForks; 0 means 1.
+	Count int `json:"count,omitempty"`
+	// Type and Lifetime are as in a ClaimRequest.
+	Type     string            `json:"type,omitempty"`
+	Lifetime lifetime.Duration `json:"lifetime,omitempty"`
+	// Wait is how long the forks may take to start; nil means the daemon's default.
+	Wait *lifetime.Duration `json:"wait,omitempty"`
+}
+
+// MaxForks is how many forks one request may ask for.
+const MaxForks = 64
+
+// Event is one thing that happened to a claim. GET /v1/events answers with one JSON value a line.
+type Event struct {
+	Cursor  string            `json:"cursor"` // of this event; ?after=CURSOR goes on behind it
+	Time    time.Time         `json:"time"`
+	Kind    string            `json:"kind"`
+	Claim   string            `json:"claim,omitempty"`
+	Sandbox string            `json:"sandbox,omitempty"`
+	Pool    string            `json:"pool,omitempty"`
+	Owner   string            `json:"owner,omitempty"`
+	Message string            `json:"message,omitempty"` // for people
+	Detail  map[string]string `json:"detail,omitempty"`  // for programs: time_left, actions, checkpoint, reason, …
 }
 
 // Pool is one pool's size and health.
