@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -34,6 +35,10 @@ type ExecSpec struct {
 	Stdout, Stderr io.Writer
 }
 
+// errNotBegun is that runsc gave up on a process within the ten seconds that it gives each to appear, as happens on a busy host.
+// No command has begun before runsc has seen it, so there is no harm in another attempt.
+var errNotBegun = errors.New("runsc lost patience with the command before it began")
+
 // Process is a command that runs in a sandbox. Wait must be called.
 type Process struct {
 	engine  *Engine
@@ -57,7 +62,7 @@ func (e *Engine) exec(ctx context.Context, id string, spec ExecSpec) (*Process, 
 	if err != nil {
 		return nil, fmt.Errorf("load container: %w", err)
 	}
-	task, err := container.Task(ctx, nil)
+	task, err := loadTask(ctx, container)
 	if err != nil {
 		return nil, fmt.Errorf("load task: %w", err)
 	}
@@ -65,16 +70,28 @@ func (e *Engine) exec(ctx context.Context, id string, spec ExecSpec) (*Process, 
 	if err != nil {
 		return nil, fmt.Errorf("read spec: %w", err)
 	}
+	for {
+		p, err := e.attempt(ctx, id, task, own.Process, spec)
+		if !errors.Is(err, errNotBegun) || context.Cause(ctx) != nil {
+			return p, err
+		}
+		e.log.Debug("a command did not begin; it is tried again", "sandbox", id, "err", err)
+	}
+}
+
+// attempt starts a command. After errNotBegun it may be tried again.
+func (e *Engine) attempt(ctx context.Context, id string, task client.Task, own *specs.Process, spec ExecSpec) (*Process, error) {
 	p := &Process{engine: e, id: id}
 	spec = spec.withStreams()
-	stdin := &inputEnd{reader: spec.Stdin, started: make(chan struct{}), atEnd: p.closeStdin}
+	stdin := &input{reader: spec.Stdin, leave: leaveByte(spec.TTY), started: make(chan bool, 1), atEnd: p.closeStdin}
 	execID := "e-" + strings.ToLower(rand.Text()[:16])
 	streams := []cio.Opt{cio.WithFIFODir(e.cfg.fifoDir()), cio.WithStreams(stdin, meteredWriter{spec.Stdout, &p.output}, meteredWriter{spec.Stderr, &p.output})}
 	if spec.TTY {
 		streams = append(streams, cio.WithTerminal)
 	}
-	process, err := task.Exec(ctx, execID, processSpec(own.Process, spec), cio.NewCreator(streams...))
+	process, err := task.Exec(ctx, execID, processSpec(own, spec), cio.NewCreator(streams...))
 	if err != nil {
+		stdin.started <- false
 		return nil, fmt.Errorf("create process: %w", err)
 	}
 	p.process = process
@@ -85,10 +102,21 @@ func (e *Engine) exec(ctx context.Context, id string, spec ExecSpec) (*Process, 
 	return p, nil
 }
 
-// processSpec is the sandbox's own process with another command.
+// loadTask finds the task of a container. On a busy host containerd may give a shim too little time to answer: that it says so
+// is no answer.
+func loadTask(ctx context.Context, container client.Container) (client.Task, error) {
+	for {
+		task, err := container.Task(ctx, nil)
+		if err == nil || !errdefs.IsDeadlineExceeded(native(err)) || sleep(ctx, pollInterval) != nil {
+			return task, err
+		}
+	}
+}
+
+// processSpec is the sandbox's own process with another command, which waits for its input's first byte: see input.
 func processSpec(own *specs.Process, spec ExecSpec) *specs.Process {
 	process := *own
-	process.Args = spec.Args
+	process.Args = append([]string{initPath, "exec", "--"}, spec.Args...)
 	process.Env = slices.Concat(own.Env, spec.Env)
 	process.Terminal = spec.TTY
 	if spec.Cwd != "" {
@@ -114,8 +142,8 @@ func (s ExecSpec) withStreams() ExecSpec {
 	return s
 }
 
-func (p *Process) start(ctx context.Context, spec ExecSpec, stdin *inputEnd) error {
-	defer close(stdin.started)
+func (p *Process) start(ctx context.Context, spec ExecSpec, stdin *input) (err error) {
+	defer func() { stdin.started <- err == nil }()
 	// The wait outlives the start.
 	exited, err := p.process.Wait(context.WithoutCancel(ctx))
 	if err != nil {
@@ -134,15 +162,14 @@ func (p *Process) start(ctx context.Context, spec ExecSpec, stdin *inputEnd) err
 	return nil
 }
 
-// startError makes an invalid argument of what the sentry says about a command that cannot be run: that there is no such
-// program, that it is not executable, that there is no such folder.
+// startError makes an invalid argument of what the sentry says about a command that cannot be started: that there is no such
+// folder. That there is no such program is found out by the init.
 func startError(err error) error {
 	if _, reason, ok := strings.Cut(err.Error(), " in sandbox: "); ok {
 		return errdefs.ErrInvalidArgument.WithMessage(reason)
 	}
 	if strings.HasSuffix(err.Error(), "did not terminate successfully") {
-		// runsc waits ten seconds for its child to begin, and takes one that ends before it has looked for one that never began.
-		return errdefs.ErrUnavailable.WithMessage("runsc lost sight of the command, which may have run: the host has too little processor time")
+		return fmt.Errorf("%w: %w", errNotBegun, err)
 	}
 	return err
 }
@@ -231,18 +258,36 @@ func (p *Process) closeStdin() {
 	}
 }
 
-// inputEnd passes input on and calls atEnd once when it ends, but not before the process was started.
-type inputEnd struct {
+// input is what a command reads: first the byte that lets it begin, once it was started, then the reader's. It calls atEnd
+// once, when that ends.
+type input struct {
 	reader  io.Reader
-	started chan struct{}
+	leave   byte
+	started chan bool // gets one value: whether the command was started
+	begun   bool
 	once    sync.Once
 	atEnd   func()
 }
 
-func (r *inputEnd) Read(b []byte) (int, error) {
+// leaveByte is what the init waits for before it becomes the command. A terminal does not echo the end of input.
+func leaveByte(tty bool) byte {
+	if tty {
+		return 0x04
+	}
+	return '\n'
+}
+
+func (r *input) Read(b []byte) (int, error) {
+	if !r.begun {
+		if !<-r.started {
+			return 0, io.EOF
+		}
+		r.begun = true
+		b[0] = r.leave
+		return 1, nil
+	}
 	n, err := r.reader.Read(b)
 	if err != nil {
-		<-r.started
 		r.once.Do(r.atEnd)
 	}
 	return n, err

@@ -1,11 +1,8 @@
 package runtime
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -293,73 +290,5 @@ func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
 	}
 	if err := e.Destroy(t.Context(), live); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestExecStreams(t *testing.T) {
-	e := openEngine(t, testConfig(t))
-	id := startSandbox(t, e)
-	var out, errs bytes.Buffer
-	in := bytes.Repeat([]byte("0123456789abcde\n"), 1<<16) // 1 MiB, more than any pipe holds
-	p, err := e.Exec(t.Context(), id, ExecSpec{
-		Args: []string{"sh", "-c", "cat; pwd >&2; echo $A >&2"}, Env: []string{"A=b"}, Cwd: "/tmp",
-		Stdin: bytes.NewReader(in), Stdout: &out, Stderr: &errs,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if code, err := p.Wait(t.Context()); code != 0 || err != nil {
-		t.Errorf("exit code %d, %v", code, err)
-	}
-	if !bytes.Equal(out.Bytes(), in) || errs.String() != "/tmp\nb\n" {
-		t.Errorf("%d of %d bytes came back, stderr %q", out.Len(), len(in), errs.String())
-	}
-	if left, err := os.ReadDir(e.cfg.fifoDir()); err != nil || len(left) > 0 {
-		t.Errorf("pipes are left: %v, %v", left, err)
-	}
-}
-
-func TestExecTerminalAndSignals(t *testing.T) {
-	e := openEngine(t, testConfig(t))
-	id := startSandbox(t, e)
-	var out bytes.Buffer
-	input, typed := io.Pipe()
-	defer func() { _ = typed.Close() }()
-	p, err := e.Exec(t.Context(), id, ExecSpec{Args: []string{"sh", "-c", `until [ "$(stty size)" = "33 99" ]; do :; done; echo sized; read x; exit 3`}, TTY: true, Rows: 33, Cols: 99, Stdin: input, Stdout: &out})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := typed.Write([]byte("\n")); err != nil {
-		t.Fatal(err)
-	}
-	if code, err := p.Wait(t.Context()); code != 3 || err != nil || !strings.Contains(out.String(), "sized") {
-		t.Errorf("exit code %d, %v, output %q", code, err, out.String())
-	}
-
-	p, err = e.Exec(t.Context(), id, ExecSpec{Args: []string{"sleep", "1000"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Signal(t.Context(), syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if code, err := p.Wait(t.Context()); code != 128+int(syscall.SIGTERM) || err != nil {
-		t.Errorf("exit code %d, %v; want 143", code, err)
-	}
-
-	p, err = e.Exec(t.Context(), id, ExecSpec{Args: []string{"sleep", "1000"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(io.ErrClosedPipe)
-	if _, err := p.Wait(ctx); !errors.Is(err, io.ErrClosedPipe) {
-		t.Errorf("wait: %v, want the cause", err)
-	}
-	if code, out := run(t, e, id, "", "sh", "-c", "cat /proc/[0-9]*/cmdline | grep 'sle[e]p'"); code == 0 {
-		t.Errorf("the process of a client that left still runs: %s", out)
-	}
-	if _, err := e.Exec(t.Context(), id, ExecSpec{Args: []string{"/no/such/program"}}); err == nil {
-		t.Error("a missing program was started")
 	}
 }

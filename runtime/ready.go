@@ -32,19 +32,24 @@ func (e *Engine) prewarm(ctx context.Context, id string, t *template) error {
 			e.log.Warn("output of prewarm commands is lost", "template", t.name, "err", err)
 		}
 	}()
-	return e.call(ctx, t.PrewarmTimeout, "prewarm sandbox "+id, func(ctx context.Context) error {
-		for _, command := range t.Prewarm {
-			_, _ = fmt.Fprintf(&kept, "$ %s\n", command)
-			code, err := e.shell(ctx, id, command, &kept)
+	doing := "" // what a missed deadline interrupted
+	err := e.call(ctx, t.PrewarmTimeout, "prewarm sandbox "+id, func(ctx context.Context) error {
+		for _, doing = range t.Prewarm {
+			_, _ = fmt.Fprintf(&kept, "$ %s\n", doing)
+			code, err := e.shell(ctx, id, doing, &kept)
 			if err != nil {
-				return fmt.Errorf("%q: %w", command, err)
+				return err
 			}
 			if code != 0 {
-				return fmt.Errorf("%q: exit code %d: %s (all of it in %s)", command, code, kept.end(), e.cfg.prewarmLog(t.name))
+				return fmt.Errorf("exit code %d: %s (all of it in %s)", code, kept.end(), e.cfg.prewarmLog(t.name))
 			}
 		}
 		return nil
 	})
+	if err != nil {
+		return fmt.Errorf("%q: %w", doing, err)
+	}
+	return nil
 }
 
 // awaitReady waits until a template's own readiness checks pass.
@@ -52,26 +57,34 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *template) error {
 	if t.ReadyPort == 0 && t.ReadyCommand == "" {
 		return nil
 	}
-	return e.call(ctx, t.ReadyTimeout, "await readiness of sandbox "+id, func(ctx context.Context) error {
+	doing := fmt.Sprintf("port %d", t.ReadyPort) // what a missed deadline interrupted
+	err := e.call(ctx, t.ReadyTimeout, "await readiness of sandbox "+id, func(ctx context.Context) error {
 		if t.ReadyPort != 0 {
 			if err := e.runInit(ctx, id, "ready", strconv.Itoa(t.ReadyPort)); err != nil {
-				return fmt.Errorf("port %d: %w", t.ReadyPort, err)
+				return err
 			}
 		}
 		if t.ReadyCommand == "" {
 			return nil
 		}
-		for {
+		for doing = strconv.Quote(t.ReadyCommand); ; {
 			var out tail
 			code, err := e.shell(ctx, id, t.ReadyCommand, &out)
 			if err == nil && code == 0 {
 				return nil
 			}
-			if sleep(ctx, readyInterval) != nil {
-				return fmt.Errorf("%q: exit code %d: %s: %w", t.ReadyCommand, code, out.end(), errors.Join(err, context.Cause(ctx)))
+			if context.Cause(ctx) == nil {
+				doing = fmt.Sprintf("%q: exit code %d: %s", t.ReadyCommand, code, out.end())
+			}
+			if sleepErr := sleep(ctx, readyInterval); sleepErr != nil {
+				return errors.Join(err, sleepErr)
 			}
 		}
 	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return nil
 }
 
 // shell runs a command line in a sandbox and returns its exit code.

@@ -100,13 +100,19 @@ func start(args []string) (pid, code int) {
 		}
 		pid, err = syscall.ForkExec(path, args, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: attr})
 	}
-	switch {
-	case err == nil:
-		return pid, 0
-	case errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist):
-		return 0, fail(exitNotFound, "sandpool-init: run %s: %v", args[0], err)
+	if err != nil {
+		return 0, cannotRun(args[0], err)
 	}
-	return 0, fail(exitNotRunnable, "sandpool-init: run %s: %v", args[0], err)
+	return pid, 0
+}
+
+// cannotRun says why a command does not run and returns the exit code for that.
+func cannotRun(command string, err error) int {
+	code := exitNotRunnable
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		code = exitNotFound
+	}
+	return fail(code, "sandpool-init: run %s: %v", command, err)
 }
 
 // reap takes the status of every child that ended, and returns that of child if it is among them.

@@ -46,6 +46,8 @@ func TestRefusals(t *testing.T) {
 		"unknown word":       {"steady"},
 		"no command":         {"--"},
 		"no dashes":          {"ready", "now"},
+		"nothing to exec":    {"exec", "--"},
+		"exec no dashes":     {"exec", "true"},
 		"idle not process 1": {},
 		"not process 1":      {"--", "true"},
 	} {

@@ -19,7 +19,7 @@ func (a *app) execCommand() *cobra.Command {
 		Use:   "exec ID -- COMMAND [ARG...]",
 		Short: "Run a command in a claimed sandbox",
 		Long: "Run a command in a claimed sandbox, with this command's input, output and errors. SIGINT and SIGTERM are passed on to it.\n\n" +
-			"The exit code is the command's, or 125 for any error of sandpool's own.",
+			"The exit code is the command's, 127 when there is no such command, 126 when it cannot be run, or 125 for any error of sandpool's own.",
 		Args: cobra.MinimumNArgs(2),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) > 0 {

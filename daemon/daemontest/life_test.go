@@ -138,10 +138,11 @@ func TestExec(t *testing.T) {
 			return err == nil && !strings.Contains(out, "4321")
 		})
 	})
-	for _, command := range []string{"no-such-command", "/no/such/command", "/etc/passwd", "/tmp"} {
+	for command, want := range map[string]int{"no-such-command": 127, "/no/such/command": 127, "/etc/passwd": 126, "/tmp": 126} {
 		t.Run("command "+command, func(t *testing.T) {
-			_, _, err := output(t.Context(), d.Client, c.ID, "", command)
-			wantError(t, err, "invalid_argument")
+			if code, out, err := output(t.Context(), d.Client, c.ID, "", command); err != nil || code != want || !strings.Contains(out, command) {
+				t.Errorf("exit code %d, %q, %v; want %d and its name", code, out, err, want)
+			}
 		})
 	}
 	t.Run("released meanwhile", func(t *testing.T) {

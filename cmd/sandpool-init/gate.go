@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// gate waits for leave and then becomes the command. runsc takes a command that ends before runsc has looked at it for one that
+// never began, and loses its exit code: so no command begins before runsc has said that it did.
+func gate(args []string) int {
+	if len(args) < 2 || args[0] != "--" {
+		return fail(exitUsage, "usage: sandpool-init exec -- CMD ARG...")
+	}
+	if !leave() {
+		return exitRefused
+	}
+	command := args[1:]
+	path, err := exec.LookPath(command[0])
+	if err == nil {
+		err = syscall.Exec(path, command, os.Environ())
+	}
+	return cannotRun(command[0], err)
+}
+
+// leave waits for one byte of input, and takes no more than that. A terminal gives leave with its end-of-file character, which
+// it does not echo; any other input that ends gives none.
+func leave() bool {
+	var b [1]byte
+	for {
+		n, err := unix.Read(0, b[:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return false
+		case n > 0:
+			return true
+		}
+		_, err = unix.IoctlGetTermios(0, unix.TCGETS) // fails also on a terminal that was hung up
+		return err == nil
+	}
+}

@@ -1,0 +1,138 @@
+package runtime
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"github.com/containerd/errdefs"
+)
+
+func TestExecStreams(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	id := startSandbox(t, e)
+	var out, errs bytes.Buffer
+	in := bytes.Repeat([]byte("0123456789abcde\n"), 1<<16) // 1 MiB, more than any pipe holds
+	p, err := e.Exec(t.Context(), id, ExecSpec{
+		Args: []string{"sh", "-c", "cat; pwd >&2; echo $A >&2"}, Env: []string{"A=b"}, Cwd: "/tmp",
+		Stdin: bytes.NewReader(in), Stdout: &out, Stderr: &errs,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, err := p.Wait(t.Context()); code != 0 || err != nil {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+	if !bytes.Equal(out.Bytes(), in) || errs.String() != "/tmp\nb\n" {
+		t.Errorf("%d of %d bytes came back, stderr %q", out.Len(), len(in), errs.String())
+	}
+	if left, err := os.ReadDir(e.cfg.fifoDir()); err != nil || len(left) > 0 {
+		t.Errorf("pipes are left: %v, %v", left, err)
+	}
+}
+
+func TestExecTerminalAndSignals(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	id := startSandbox(t, e)
+	var out bytes.Buffer
+	input, typed := io.Pipe()
+	defer func() { _ = typed.Close() }()
+	p, err := e.Exec(t.Context(), id, ExecSpec{Args: []string{"sh", "-c", `until [ "$(stty size)" = "33 99" ]; do :; done; echo sized; read x; exit 3`}, TTY: true, Rows: 33, Cols: 99, Stdin: input, Stdout: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := typed.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := p.Wait(t.Context()); code != 3 || err != nil || !strings.Contains(out.String(), "sized") {
+		t.Errorf("exit code %d, %v, output %q", code, err, out.String())
+	}
+
+	p, err = e.Exec(t.Context(), id, ExecSpec{Args: []string{"sleep", "1000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Signal(t.Context(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := p.Wait(t.Context()); code != 128+int(syscall.SIGTERM) || err != nil {
+		t.Errorf("exit code %d, %v; want 143", code, err)
+	}
+
+	p, err = e.Exec(t.Context(), id, ExecSpec{Args: []string{"sleep", "1000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(io.ErrClosedPipe)
+	if _, err := p.Wait(ctx); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("wait: %v, want the cause", err)
+	}
+	if code, out := run(t, e, id, "", "sh", "-c", "cat /proc/[0-9]*/cmdline | grep 'sle[e]p'"); code == 0 {
+		t.Errorf("the process of a client that left still runs: %s", out)
+	}
+}
+
+func TestExecOfWhatCannotRun(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	id := startSandbox(t, e)
+	for program, want := range map[string]int{"/no/such/program": 127, "no-such-program": 127, "/etc": 126} {
+		if code, out := run(t, e, id, "", program); code != want || !strings.Contains(out, program) {
+			t.Errorf("%s: exit code %d, %q; want %d and its name", program, code, out, want)
+		}
+	}
+	if _, err := e.Exec(t.Context(), id, ExecSpec{Args: []string{"true"}, Cwd: "/no/such/folder"}); !errdefs.IsInvalidArgument(err) {
+		t.Errorf("a folder that is not there: %v, want an invalid argument", err)
+	}
+}
+
+func TestCommandBeginsOnlyWhenItWasStarted(t *testing.T) {
+	for started, want := range map[bool]string{true: "\nrest", false: ""} {
+		t.Run(strconv.FormatBool(started), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ends := 0
+				in := &input{reader: strings.NewReader("rest"), leave: leaveByte(false), started: make(chan bool, 1), atEnd: func() { ends++ }}
+				var got []byte
+				var reads sync.WaitGroup
+				reads.Go(func() { got, _ = io.ReadAll(in) })
+				synctest.Wait()
+				if len(got) > 0 || ends > 0 {
+					t.Errorf("%q was read before the start", got)
+				}
+				in.started <- started
+				reads.Wait()
+				if wantEnds := len(want) / len("\nrest"); string(got) != want || ends != wantEnds {
+					t.Errorf("read %q and told of %d ends, want %q and %d", got, ends, want, wantEnds)
+				}
+			})
+		})
+	}
+}
+
+// TestCommandThatRunscLosesIsTriedAgain fails the first attempt of runsc to start a command, as a host without processor time does.
+func TestCommandThatRunscLosesIsTriedAgain(t *testing.T) {
+	cfg := testConfig(t)
+	lose := filepath.Join(t.TempDir(), "lose")
+	cfg.Runsc = wrapRunsc(t, fmt.Sprintf(`case " $* " in *" exec "*) rm %s 2>/dev/null && exit 1;; esac`, lose))
+	e := openEngine(t, cfg)
+	id := startSandbox(t, e)
+	if err := os.WriteFile(lose, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := run(t, e, id, "in", "sh", "-c", "cat; exit 3"); code != 3 || out != "in" {
+		t.Errorf("exit code %d, %q; want 3 and the input", code, out)
+	}
+	if _, err := os.Stat(lose); err == nil {
+		t.Error("no attempt failed")
+	}
+}
