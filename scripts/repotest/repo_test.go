@@ -17,19 +17,20 @@ const module = "sandpool"
 
 // imports says which of our packages each of them may import. Only daemon joins the parts.
 var imports = map[string][]string{
-	"cmd/sandpool":      {"daemon/client", "daemon/wire", "lifetime"},
-	"cmd/sandpool-init": {},
-	"cmd/sandpoold":     {"configs", "daemon", "systemd"},
-	"configs":           {"lifetime"},
-	"daemon":            {"configs", "daemon/wire", "images", "lifetime", "pool", "runtime"},
-	"daemon/client":     {"daemon/wire"},
-	"daemon/daemontest": {},
-	"daemon/wire":       {"lifetime"},
-	"images":            {},
-	"lifetime":          {},
-	"pool":              {},
-	"runtime":           {},
-	"systemd":           {},
+	"cmd/sandpool":       {"daemon/client", "daemon/wire", "lifetime"},
+	"cmd/sandpool-init":  {},
+	"cmd/sandpoold":      {"configs", "daemon", "systemd"},
+	"configs":            {"lifetime"},
+	"daemon":             {"configs", "daemon/wire", "images", "lifetime", "pool", "runtime"},
+	"daemon/client":      {"daemon/wire"},
+	"daemon/daemontest":  {},
+	"daemon/wire":        {"lifetime"},
+	"images":             {},
+	"lifetime":           {},
+	"pool":               {},
+	"runtime":            {},
+	"runtime/checkpoint": {},
+	"systemd":            {},
 }
 
 // pure are the packages that tests run in virtual time: they import the standard library and the classes of errors, no more.
