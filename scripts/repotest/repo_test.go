@@ -24,6 +24,8 @@ var imports = map[string][]string{
 	"daemon":             {"configs", "daemon/wire", "images", "lifetime", "pool", "runtime"},
 	"daemon/client":      {"daemon/wire"},
 	"daemon/daemontest":  {},
+	"daemon/events":      {"daemon/wire"},
+	"daemon/hooks":       {"daemon/wire"},
 	"daemon/wire":        {"lifetime"},
 	"images":             {},
 	"lifetime":           {},
