@@ -35,7 +35,7 @@ test-faults: build stack image ## inject faults into the real stack and count wh
 	@$(BIN)/faults $(FAULTS)
 
 .PHONY: bench
-bench: build stack image ## measure warm claims and cold starts
+bench: build stack image ## measure warm claims and restores beside cold starts
 	@$(BIN)/demo -bench
 
 .PHONY: build
@@ -48,14 +48,17 @@ stack: ## build containerd, runsc and the shim, or check those in SANDPOOL_STACK
 	@scripts/stack.sh
 
 .PHONY: image
-image: .build/images/busybox.tar ## make the default image
+image: .build/images/busybox.tar .build/images/python.tar ## make the default image, and the tests' image with Python
 	@:
 
 .build/images/busybox.tar: .build/images/busybox $(wildcard images/*.go scripts/mkimage/*.go) | build
 	@$(BIN)/mkimage -busybox $< -o $@
 
-.build/images/busybox:
-	@scripts/stack.sh busybox
+.build/images/python.tar: .build/images/busybox .build/images/python $(wildcard images/*.go scripts/mkimage/*.go) | build
+	@$(BIN)/mkimage -busybox $< -root .build/images/python -name sandpool.local/python:1 -o $@
+
+.build/images/busybox .build/images/python:
+	@scripts/stack.sh $(@F)
 
 .PHONY: vet
 vet: ## run go vet

@@ -24,22 +24,27 @@ var epoch = time.Unix(0, 0).UTC()
 // nameAnnotation is containerd's: import names the image by it, and by nothing else that may hold a slash.
 const nameAnnotation = "io.containerd.image.name"
 
-// Image is a container image of one layer.
+// Image is a container image.
 type Image struct {
 	Name     string              // its reference in full, such as sandpool.local/busybox:1
 	Platform ocispec.Platform    // what it runs on
 	Config   ocispec.ImageConfig // its command, environment and so on
-	Layer    []byte              // its root file system, a tar archive
+	Layers   [][]byte            // its root file system: tar archives, each over those before it
 }
 
 // WriteArchive writes the image to w.
 func (i Image) WriteArchive(w io.Writer) error {
-	layer := describe(ocispec.MediaTypeImageLayer, i.Layer)
+	var layers []ocispec.Descriptor
+	var diffs []digest.Digest
+	for _, layer := range i.Layers {
+		d := describe(ocispec.MediaTypeImageLayer, layer)
+		layers, diffs = append(layers, d), append(diffs, d.Digest)
+	}
 	config, err := json.Marshal(ocispec.Image{
 		Created:  &epoch,
 		Platform: i.Platform,
 		Config:   i.Config,
-		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{layer.Digest}},
+		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: diffs},
 	})
 	if err != nil {
 		return fmt.Errorf("encode image config: %w", err)
@@ -48,7 +53,7 @@ func (i Image) WriteArchive(w io.Writer) error {
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: ocispec.MediaTypeImageManifest,
 		Config:    describe(ocispec.MediaTypeImageConfig, config),
-		Layers:    []ocispec.Descriptor{layer},
+		Layers:    layers,
 	})
 	if err != nil {
 		return fmt.Errorf("encode image manifest: %w", err)
@@ -61,7 +66,7 @@ func (i Image) WriteArchive(w io.Writer) error {
 	t := newTree(w)
 	t.file(ocispec.ImageLayoutFile, 0o644, layout)
 	t.file(ocispec.ImageIndexFile, 0o644, index)
-	for _, blob := range [][]byte{manifest, config, i.Layer} {
+	for _, blob := range append([][]byte{manifest, config}, i.Layers...) {
 		t.file(ocispec.ImageBlobsDir+"/sha256/"+digest.FromBytes(blob).Encoded(), 0o644, blob)
 	}
 	return t.close()

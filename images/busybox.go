@@ -37,7 +37,7 @@ func Busybox(program []byte, applets []string, architecture string) (Image, erro
 			Cmd:        []string{"/bin/sh"},
 			WorkingDir: "/",
 		},
-		Layer: layer,
+		Layers: [][]byte{layer},
 	}, nil
 }
 

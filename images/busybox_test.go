@@ -100,7 +100,7 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	headers, contents := unpack(t, image.Layer)
+	headers, contents := unpack(t, image.Layers[0])
 	for name, want := range map[string]struct {
 		mode  int64
 		owner int

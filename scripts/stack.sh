@@ -4,6 +4,7 @@
 #   scripts/stack.sh           containerd, ctr, runsc and containerd-shim-runsc-v1
 #   scripts/stack.sh lint      golangci-lint, and shellcheck from Debian
 #   scripts/stack.sh busybox   the static busybox that the default image is made of
+#   scripts/stack.sh python    the files of CPython 3 and uuidgen, which the tests' second image adds to busybox, from Debian
 #   scripts/stack.sh race      the C compiler that the race detector needs, from Debian
 #
 # With SANDPOOL_STACK=/a/folder the four programs there, such as official builds, are checked and used instead.
@@ -115,6 +116,33 @@ fetch_busybox() {
 	say "fetched busybox-static ($((SECONDS - start)) s)"
 }
 
+# libraries PACKAGE...: the packages of libraries that the packages depend on.
+libraries() { apt-cache depends "$@" | sed -nE 's/^[ |]*(Pre)?Depends: (z?lib[^ ]+)$/\2/p'; }
+
+# fetch_python takes the files out of Debian's packages without installing them. The libraries' own libraries are enough:
+# what lies deeper is for modules that nothing here imports.
+fetch_python() {
+	[[ -d $images/python ]] && return
+	local start=$SECONDS dir python deb top programs needed
+	dir=$(mktemp -d "$images/.python-XXXXXX")
+	mkdir -m 755 "$dir/root"
+	cd "$dir"
+	apt download python3-minimal libpython3-stdlib uuid-runtime
+	python=$(apt-cache depends python3-minimal | sed -nE 's/.*Depends: (python3\.[0-9]+)-minimal$/\1/p')
+	programs=("$python-minimal" "lib$python-minimal" "lib$python-stdlib")
+	mapfile -t needed < <(libraries "${programs[@]}" | sort -u)
+	mapfile -t needed < <(printf '%s\n' "${needed[@]}" "${programs[@]}" "$(libraries "${needed[@]}")" | sort -u)
+	apt download "${needed[@]}"
+	for deb in ./*.deb; do dpkg-deb -x "$deb" root; done
+	# The loader is looked for in /lib or /lib64, which newer packages leave to links.
+	for top in lib lib64; do [[ -e root/$top || ! -e root/usr/$top ]] || ln -s "usr/$top" "root/$top"; done
+	rm -rf root/usr/share root/usr/lib/*/gconv root/usr/lib/systemd root/lib/systemd root/etc/init.d root/var
+	cd "$root"
+	mv "$dir/root" "$images/python"
+	rm -rf "$dir"
+	say "fetched $python ($((SECONDS - start)) s)"
+}
+
 # need PROGRAM PACKAGE...: installs the packages unless the program is there.
 need() {
 	command -v "$1" >/dev/null && return
@@ -140,6 +168,7 @@ lint)
 	need shellcheck shellcheck
 	;;
 busybox) fetch_busybox ;;
+python) fetch_python ;;
 race) need gcc gcc libc6-dev ;;
-*) die "unknown part $1: want lint, busybox, race or none" ;;
+*) die "unknown part $1: want lint, busybox, python, race or none" ;;
 esac

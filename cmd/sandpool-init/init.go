@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// grace is how long processes may take to end after SIGTERM.
-const grace = 5 * time.Second
+// endInterval is the time between two looks at whether all have ended.
+const endInterval = 10 * time.Millisecond
 
 // unforwarded signals are for the init alone: its children's ends, what its own runtime uses (SIGURG), and what the
 // kernel sends it for its own use of pipes and terminals.
@@ -24,6 +24,7 @@ var unforwarded = []os.Signal{unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE, unix.SIGT
 type initProcess struct {
 	children <-chan os.Signal // SIGCHLD; one slot will do, as reap takes all that ended
 	signals  <-chan os.Signal // all others
+	spawner  *spawner
 }
 
 func listen() initProcess {
@@ -31,17 +32,17 @@ func listen() initProcess {
 	signal.Notify(children, unix.SIGCHLD)
 	signal.Notify(signals)
 	children <- unix.SIGCHLD // for those that ended before
-	return initProcess{children, signals}
+	return initProcess{children, signals, serveSpawns()}
 }
 
-// wait reaps until SIGTERM or SIGINT comes, then ends every process and returns the exit code.
+// wait reaps until SIGTERM or SIGINT comes, then ends every process and returns the exit code when the last has ended.
 func (p initProcess) wait() int {
 	for {
 		select {
 		case <-p.children:
 			reap(0)
 		case sig := <-p.signals:
-			if sig == unix.SIGTERM || sig == unix.SIGINT {
+			if asksToEnd(sig) {
 				p.endAll()
 				return exitSignal + int(sig.(syscall.Signal))
 			}
@@ -49,13 +50,15 @@ func (p initProcess) wait() int {
 	}
 }
 
-// endAll sends SIGTERM to every process of the sandbox and waits for their ends, but not longer than grace. The kernel
-// kills the rest when process 1 ends.
+func asksToEnd(sig os.Signal) bool { return sig == unix.SIGTERM || sig == unix.SIGINT }
+
+// endAll sends SIGTERM to every process of the sandbox and waits for their ends, for ever: who asked for the end knows the
+// deadline, and kills process 1 when it is over. Being asked once more kills them.
 func (p initProcess) endAll() {
+	p.spawner.stop()
 	_ = unix.Kill(-1, unix.SIGTERM) // fails when there is none
-	deadline := time.After(grace)
 	// The programs that were exec'd into the sandbox are nobody's children here: only asking tells when they end.
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(endInterval)
 	defer tick.Stop()
 	for {
 		reap(0)
@@ -65,23 +68,34 @@ func (p initProcess) endAll() {
 		select {
 		case <-p.children:
 		case <-tick.C:
-		case <-deadline:
-			return
+		case sig := <-p.signals:
+			if asksToEnd(sig) {
+				_ = unix.Kill(-1, unix.SIGKILL)
+			}
 		}
 	}
 }
 
-// supervise runs the command as its child, passes signals on to it, and returns its exit code.
+// supervise runs the command as its child, passes signals on to it, and returns its exit code. A command that ends by
+// itself ends the sandbox. After SIGTERM the command ends first, then all others do; being asked once more kills them.
 func (p initProcess) supervise(args []string) int {
 	child, code := start(args)
-	for child != 0 {
+	for ending := false; child != 0; {
 		select {
 		case <-p.children:
-			if status, ended := reap(child); ended {
+			status, ended := reap(child)
+			if ended && ending {
+				p.endAll()
+			}
+			if ended {
 				return exitCode(status)
 			}
 		case sig := <-p.signals:
-			if !slices.Contains(unforwarded, sig) {
+			switch {
+			case ending && asksToEnd(sig):
+				_ = unix.Kill(-1, unix.SIGKILL)
+			case !slices.Contains(unforwarded, sig):
+				ending = ending || sig == unix.SIGTERM
 				_ = unix.Kill(child, sig.(syscall.Signal)) // not reaped yet, so the number is still its own
 			}
 		}
@@ -101,18 +115,17 @@ func start(args []string) (pid, code int) {
 		pid, err = syscall.ForkExec(path, args, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: attr})
 	}
 	if err != nil {
-		return 0, cannotRun(args[0], err)
+		return 0, fail(notRun(err), "sandpool-init: run %s: %v", args[0], err)
 	}
 	return pid, 0
 }
 
-// cannotRun says why a command does not run and returns the exit code for that.
-func cannotRun(command string, err error) int {
-	code := exitNotRunnable
+// notRun returns the exit code that says why a command could not be run.
+func notRun(err error) int {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		code = exitNotFound
+		return exitNotFound
 	}
-	return fail(code, "sandpool-init: run %s: %v", command, err)
+	return exitNotRunnable
 }
 
 // reap takes the status of every child that ended, and returns that of child if it is among them.

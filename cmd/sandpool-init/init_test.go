@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// sandbox is an init that runs as process 1 of a pid namespace.
+// sandbox is an init that runs as process 1 of a pid namespace; its network is its own as well, as its socket's name is.
 type sandbox struct {
 	cmd    *exec.Cmd
 	out    *bufio.Reader
@@ -24,7 +24,7 @@ type sandbox struct {
 func startInit(t *testing.T, args ...string) *sandbox {
 	t.Helper()
 	cmd := exec.CommandContext(deadline(t), program, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNET}
 	return startSandbox(t, cmd)
 }
 
@@ -131,20 +131,28 @@ while set -- /proc/[0-9]*; [ $# != 2 ]; do :; done
 echo reaped`
 
 func TestReapsOrphans(t *testing.T) {
-	cmd := exec.CommandContext(deadline(t), "unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", program, "--", "sh", "-c", orphans)
+	cmd := exec.CommandContext(deadline(t), "unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", program, "--", "sh", "-c", orphans)
 	out, err := cmd.CombinedOutput()
 	if err != nil || strings.TrimSpace(string(out)) != "reaped" {
 		t.Fatalf("%v: %s", err, out)
 	}
 }
 
-// guestScript is a program that is exec'd into the sandbox, so not the init's child. It is ready when the init has reaped
-// an orphan, and so listens.
-const guestScript = `trap 'echo ended; exit' TERM
+// guest is a program that is exec'd into the sandbox, so not the init's child. It is ready when the init has reaped an
+// orphan, and so listens.
+func (s *sandbox) guest(t *testing.T, onTerminate string) *sandbox {
+	t.Helper()
+	script := `trap '` + onTerminate + `' TERM
 orphan=$(sh -c 'sleep 0.05 >/dev/null & echo $!')
 while kill -0 "$orphan" 2>/dev/null; do :; done
 echo ready
 while :; do sleep 0.01; done`
+	guest := startSandbox(t, exec.CommandContext(deadline(t), "nsenter", "--target", strconv.Itoa(s.cmd.Process.Pid), "--pid", "sh", "-c", script))
+	if line := guest.line(t); line != "ready" {
+		t.Fatalf("guest said %q", line)
+	}
+	return guest
+}
 
 func TestIdleEndsAll(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -153,27 +161,68 @@ func TestIdleEndsAll(t *testing.T) {
 	}{"terminate": {syscall.SIGTERM, 143}, "interrupt": {syscall.SIGINT, 130}} {
 		t.Run(name, func(t *testing.T) {
 			s := startInit(t)
-			guest := exec.CommandContext(deadline(t), "nsenter", "--target", strconv.Itoa(s.cmd.Process.Pid), "--pid", "sh", "-c", guestScript)
-			stdout, err := guest.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := guest.Start(); err != nil {
-				t.Fatal(err)
-			}
-			out := bufio.NewReader(stdout)
-			if line, err := out.ReadString('\n'); line != "ready\n" {
-				t.Fatalf("guest said %q: %v", line, err)
-			}
+			guest := s.guest(t, "echo ended; exit")
 			s.signal(t, test.signal)
-			rest, err := io.ReadAll(out)
-			if err != nil || string(rest) != "ended\n" {
-				t.Errorf("the guest was not asked to end: %q: %v", rest, err)
+			if _, rest := guest.end(); rest != "ended\n" {
+				t.Errorf("the guest was not asked to end: %q", rest)
 			}
-			_ = guest.Wait()
 			if code, _ := s.end(); code != test.want {
 				t.Errorf("exit code %d, want %d", code, test.want)
 			}
 		})
+	}
+}
+
+// stubborn is a command that says that it was asked to end, and goes on.
+const stubborn = `trap 'echo asked' TERM; echo ready; while :; do sleep 0.01; done`
+
+func TestSecondSignalKills(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run("idle "+sig.String(), func(t *testing.T) {
+			s := startInit(t)
+			guest := s.guest(t, "echo asked")
+			s.signal(t, syscall.SIGTERM)
+			guest.line(t)
+			s.signal(t, sig)
+			if code, _ := s.end(); code != 143 {
+				t.Errorf("exit code %d, want 143", code)
+			}
+			if code, _ := guest.end(); code != 137 && code != -1 { // nsenter dies as its child did
+				t.Errorf("the guest's exit code is %d, want that of SIGKILL", code)
+			}
+		})
+		t.Run("command "+sig.String(), func(t *testing.T) {
+			s := startInit(t, "--", "sh", "-c", stubborn)
+			s.line(t)
+			s.signal(t, syscall.SIGTERM)
+			s.line(t)
+			s.signal(t, sig)
+			if code, _ := s.end(); code != 137 {
+				t.Errorf("exit code %d, want 137", code)
+			}
+		})
+	}
+}
+
+// orderly is a command with another process beside it; each says when it ends.
+const orderly = `(setsid sh -c 'trap "echo other; exit" TERM; echo up; while :; do sleep 0.01; done' &)
+trap 'echo command; exit 7' TERM; while :; do sleep 0.01; done`
+
+func TestEndsTheCommandFirst(t *testing.T) {
+	s := startInit(t, "--", "sh", "-c", orderly)
+	s.line(t)
+	s.signal(t, syscall.SIGTERM)
+	if code, rest := s.end(); code != 7 || rest != "command\nother\n" {
+		t.Errorf("exit code %d and %q, want 7 and the command before the other: %s", code, rest, s.stderr.String())
+	}
+}
+
+// hasty is a command that ends by itself when another process runs beside it.
+const hasty = `{ (setsid sh -c 'trap "echo other >&3; exit" TERM; echo up; while :; do sleep 0.01; done' &) | read up; exit 7; } 3>&1`
+
+func TestCommandThatEndsUnaskedEndsAll(t *testing.T) {
+	s := startInit(t, "--", "sh", "-c", hasty)
+	if code, rest := s.end(); code != 7 || rest != "" {
+		t.Errorf("exit code %d and %q, want 7 at once", code, rest)
 	}
 }

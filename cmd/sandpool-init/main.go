@@ -1,13 +1,25 @@
 // Command sandpool-init is process 1 of every sandbox, so that any image works as it is.
 //
-//	sandpool-init               waits for SIGTERM or SIGINT
-//	sandpool-init -- CMD ARG…   runs CMD as its child and ends with its exit code
-//	sandpool-init exec -- CMD   waits for a byte of input, then becomes CMD
-//	sandpool-init ready         does nothing: that it ran shows that the sandbox runs programs
-//	sandpool-init ready PORT    waits until the sandbox's own TCP port accepts a connection
+//	sandpool-init                            waits for SIGTERM or SIGINT
+//	sandpool-init -- CMD ARG…                runs CMD as its child and ends with its exit code
 //
-// As process 1 it reaps the children that others left behind and passes signals on. It is bind-mounted into sandboxes and
-// runs there before anything else, so it is static and imports little.
+// Either way it reaps the children that others left behind and passes signals on. SIGTERM ends CMD first if there is one,
+// then all other processes; the init ends when the last of them has, and sets no deadline. SIGTERM or SIGINT once more
+// kills them all. When CMD ends unasked, the sandbox ends at once.
+//
+// Beside it the same program has these uses:
+//
+//	sandpool-init exec -- CMD ARG…           waits for a byte of input, then becomes CMD
+//	sandpool-init ready                      does nothing: that it ran shows that the sandbox runs programs
+//	sandpool-init ready PORT                 waits until the sandbox's own TCP port accepts a connection
+//	sandpool-init tell                       appends a line of input to /run/sandpool/events, for programs to watch
+//	sandpool-init restored ID                gives a sandbox made from a checkpoint an identity of its own, and runs
+//	                                         the programs in /etc/sandpool/restored.d
+//	sandpool-init spawn [--log FILE] -- CMD ARG…
+//	                                         has process 1 start CMD as the caller's user, so that CMD is part of
+//	                                         checkpoints, and prints its process id
+//
+// The program is bind-mounted into sandboxes and runs there before anything else, so it is static and imports little.
 package main
 
 import (
@@ -17,6 +29,7 @@ import (
 
 // Exit codes of the init itself, as shells have them.
 const (
+	exitFailure     = 1
 	exitUsage       = 2
 	exitRefused     = 125
 	exitNotRunnable = 126
@@ -35,11 +48,17 @@ func run(args []string) int {
 			return gate(args[1:])
 		case "ready":
 			return ready(args[1:])
+		case "tell":
+			return tell(args[1:])
+		case "restored":
+			return restored(args[1:])
+		case "spawn":
+			return spawn(args[1:])
 		}
 	}
 	idle := len(args) == 0
 	if !idle && (len(args) == 1 || args[0] != "--") {
-		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | ready [PORT] | -- CMD ARG...]")
+		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | ready [PORT] | tell | restored ID | spawn [--log FILE] -- CMD ARG... | -- CMD ARG...]")
 	}
 	// It signals every process that it can see, which outside a sandbox would be all of the machine.
 	if os.Getpid() != 1 {

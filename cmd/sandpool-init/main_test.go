@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	if err := os.Chmod(dir, 0o755); err != nil { // users other than root run the program too
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	program = filepath.Join(dir, "sandpool-init")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -48,6 +52,12 @@ func TestRefusals(t *testing.T) {
 		"no dashes":          {"ready", "now"},
 		"nothing to exec":    {"exec", "--"},
 		"exec no dashes":     {"exec", "true"},
+		"tell more":          {"tell", "more"},
+		"restored nothing":   {"restored"},
+		"restored a path":    {"restored", "../x"},
+		"spawn nothing":      {"spawn", "--"},
+		"spawn no dashes":    {"spawn", "true"},
+		"spawn log":          {"spawn", "--log", "--", "true"},
 		"idle not process 1": {},
 		"not process 1":      {"--", "true"},
 	} {

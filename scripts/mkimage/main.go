@@ -1,4 +1,5 @@
-// Command mkimage writes the default image's archive from a static busybox program.
+// Command mkimage writes the archive of an image: the default one, made from a static busybox program, or that with the
+// files of a folder over it, under another name.
 package main
 
 import (
@@ -20,17 +21,19 @@ import (
 
 func main() {
 	busybox := flag.String("busybox", "", "the static busybox `program`")
+	root := flag.String("root", "", "a `folder` whose files are put over busybox")
+	name := flag.String("name", images.BusyboxName, "the image's `reference`")
 	output := flag.String("o", "", "the archive `file` to write")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *busybox, *output); err != nil {
+	if err := run(ctx, *busybox, *root, *name, *output); err != nil {
 		fmt.Fprintln(os.Stderr, "mkimage:", err)
 		os.Exit(1) //nolint:gocritic // stop has nothing left to do
 	}
 }
 
-func run(ctx context.Context, busybox, output string) error {
+func run(ctx context.Context, busybox, root, name, output string) error {
 	program, err := os.ReadFile(busybox)
 	if err != nil {
 		return err
@@ -45,6 +48,14 @@ func run(ctx context.Context, busybox, output string) error {
 	image, err := images.Busybox(program, applets, runtime.GOARCH)
 	if err != nil {
 		return err
+	}
+	image.Name = name
+	if root != "" {
+		layer, err := images.Layer(root)
+		if err != nil {
+			return err
+		}
+		image.Layers = append(image.Layers, layer)
 	}
 	var archive bytes.Buffer
 	if err := image.WriteArchive(&archive); err != nil {

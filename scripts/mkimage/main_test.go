@@ -25,7 +25,7 @@ func TestImage(t *testing.T) {
 	defer cancel()
 	busybox := filepath.Join(filepath.Dir(host.Image), "busybox")
 	archive := filepath.Join(t.TempDir(), "image.tar")
-	if err := run(ctx, busybox, archive); err != nil {
+	if err := run(ctx, busybox, "", images.BusyboxName, archive); err != nil {
 		t.Fatal(err)
 	}
 	built, err := os.ReadFile(host.Image)
@@ -54,9 +54,23 @@ func TestImage(t *testing.T) {
 	}
 }
 
+// TestPython runs what tests need of their second image.
+func TestPython(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := host.Import(ctx, host.Python); err != nil {
+		t.Fatal(err)
+	}
+	script := `set -e; python3 -c 'import random, secrets, uuid, json, hashlib, threading; print(hashlib.sha256(b"").hexdigest()[:8], uuid.uuid4().version)'; uuidgen | wc -c`
+	out, err := host.Run(ctx, "--rm", "sandpool.local/python:1", "python", "sh", "-c", script).Output()
+	if want := "e3b0c442 4\n37\n"; err != nil || string(out) != want {
+		t.Errorf("got %q, %v, want %q", out, err, want)
+	}
+}
+
 func TestNoBusybox(t *testing.T) {
 	archive := filepath.Join(t.TempDir(), "image.tar")
-	if err := run(t.Context(), filepath.Join(t.TempDir(), "busybox"), archive); err == nil {
+	if err := run(t.Context(), filepath.Join(t.TempDir(), "busybox"), "", images.BusyboxName, archive); err == nil {
 		t.Fatal("no error without a program")
 	}
 	if _, err := os.Stat(archive); !os.IsNotExist(err) {

@@ -51,6 +51,8 @@ type Host struct {
 	Init  string // the project's sandpool-init, as `make build` leaves it
 	Image string // the default image's archive, as `make image` leaves it
 
+	Python string // the archive of sandpool.local/python:1, which adds CPython 3 and uuidgen to the default image
+
 	stack string
 	lock  *os.File // held while the host lives; a free one marks a stale host
 	run   *os.File // a shared lock on the run folder of containerd's shims
@@ -94,6 +96,7 @@ func newHost(opts Options) (*Host, error) {
 	}
 	h.Init = filepath.Join(root, ".build", "bin", "sandpool-init")
 	h.Image = filepath.Join(root, ".build", "images", "busybox.tar")
+	h.Python = filepath.Join(root, ".build", "images", "python.tar")
 	if h.stack = os.Getenv("SANDPOOL_STACK"); h.stack == "" {
 		h.stack = filepath.Join(root, ".build", "stack")
 	}

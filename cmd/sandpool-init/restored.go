@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// hookDir holds an image's own programs to run after a restore, such as one that reseeds a random number generator.
+const hookDir = "/etc/sandpool/restored.d"
+
+const (
+	hookTimeout = 10 * time.Second
+	// hookOutput is how long what a hook left running may go on to write to the hook's output.
+	hookOutput = 100 * time.Millisecond
+)
+
+// restored gives the sandbox the identity id: until then it has that of the sandbox whose checkpoint it was made from. All
+// is tried; the exit code tells whether the identity is whole. Hooks that fail are only reported.
+func restored(args []string) int {
+	if len(args) != 1 || !validHostname(args[0]) {
+		return fail(exitUsage, "usage: sandpool-init restored ID, with an ID of at most 63 letters, digits and '-'")
+	}
+	code := 0
+	for _, step := range []struct {
+		name string
+		do   func(id string) error
+	}{
+		{"set the host name", setHostname},
+		{"write /etc/hostname", writeHostname},
+		{"write /etc/machine-id", writeMachineID},
+		{"write " + noticeDir + "/restored", noticeRestored},
+	} {
+		if err := step.do(args[0]); err != nil {
+			code = fail(exitFailure, "sandpool-init: %s: %v", step.name, err)
+		}
+	}
+	runHooks()
+	return code
+}
+
+func validHostname(id string) bool {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+	return id != "" && len(id) <= 63 && id[0] != '-' && strings.Trim(id, allowed) == ""
+}
+
+// setHostname changes nothing that is right already, as the container's runtime may have set it: doing so again would take
+// a capability that few sandboxes have.
+func setHostname(id string) error {
+	if name, err := os.Hostname(); err == nil && name == id {
+		return nil
+	}
+	return unix.Sethostname([]byte(id))
+}
+
+// writeHostname writes in place, as does writeMachineID: either file may be a mount.
+func writeHostname(id string) error {
+	return overwrite("/etc/hostname", os.O_WRONLY|os.O_TRUNC, id)
+}
+
+func writeMachineID(string) error {
+	var random [16]byte
+	if _, err := unix.Getrandom(random[:], 0); err != nil {
+		return fmt.Errorf("get random bytes: %w", err)
+	}
+	return overwrite("/etc/machine-id", os.O_WRONLY|os.O_TRUNC|os.O_CREATE, fmt.Sprintf("%x", random))
+}
+
+// overwrite writes a file of one line. That it or its folder is missing, and must not be made, is no error.
+func overwrite(path string, flags int, line string) error {
+	file, err := os.OpenFile(path, flags, 0o444) //nolint:gosec // every user may read it
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteString(line + "\n")
+	return errors.Join(err, file.Close())
+}
+
+// noticeRestored tells programs that watch for it, in a line of JSON.
+func noticeRestored(id string) error {
+	dir, err := openNotices()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	if err := dir.Remove("events"); err != nil && !errors.Is(err, os.ErrNotExist) { // they were the other sandbox's
+		return err
+	}
+	return replace(dir, "restored", fmt.Appendf(nil, "{\"time\":%q,\"id\":%q}\n", time.Now().UTC().Format(time.RFC3339Nano), id))
+}
+
+// runHooks runs the executable files in hookDir, one after the other, in the order of their names.
+func runHooks() {
+	entries, err := os.ReadDir(hookDir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		_ = fail(0, "sandpool-init: list hooks: %v", err)
+	}
+	for _, e := range entries {
+		path := filepath.Join(hookDir, e.Name())
+		info, err := os.Stat(path)
+		if err == nil && (!info.Mode().IsRegular() || info.Mode()&0o111 == 0) {
+			continue
+		}
+		if err == nil {
+			err = runHook(path)
+		}
+		if err != nil {
+			_ = fail(0, "sandpool-init: hook %s: %v", path, err)
+		}
+	}
+}
+
+// runHook runs one of them, and kills it and its process group after hookTimeout. What it left running keeps none of the
+// caller's files open, so the caller is not held up.
+func runHook(path string) error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), hookTimeout, fmt.Errorf("killed after %v", hookTimeout))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path)
+	output := struct{ io.Writer }{os.Stderr} // not a file, so that os/exec puts a pipe before it
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	cmd.WaitDelay = hookOutput
+	err := cmd.Run()
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if errors.Is(err, exec.ErrWaitDelay) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	spawnTimeout = 10 * time.Second // for a caller to send its request
+	maxSpawns    = 16               // how many callers are served at once
+)
+
+// spawner starts processes for others in the sandbox as children of process 1, each with the rights of who asked for it.
+type spawner struct {
+	mu     sync.Mutex // held while a process is started
+	ending bool
+}
+
+// serveSpawns listens and serves. A sandbox without it is better than none, so that it cannot is only reported.
+func serveSpawns() *spawner {
+	s := &spawner{}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err == nil {
+		err = unix.Bind(fd, &unix.SockaddrUnix{Name: spawnSocket})
+	}
+	if err == nil {
+		err = unix.Listen(fd, maxSpawns)
+	}
+	if err != nil {
+		_ = fail(0, "sandpool-init: processes cannot be spawned: listen on %s: %v", spawnSocket, err)
+		return s
+	}
+	go s.serve(fd)
+	return s
+}
+
+// stop returns when the last process has been started.
+func (s *spawner) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ending = true
+}
+
+func (s *spawner) serve(listener int) {
+	slots := make(chan struct{}, maxSpawns)
+	for {
+		slots <- struct{}{}
+		fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+		if err != nil {
+			if !errors.Is(err, unix.EINTR) {
+				time.Sleep(endInterval) // it may be short of files
+			}
+			<-slots
+			continue
+		}
+		go func() {
+			defer func() { <-slots }()
+			s.answer(fd)
+		}()
+	}
+}
+
+// answer serves one caller.
+func (s *spawner) answer(fd int) {
+	conn := os.NewFile(uintptr(fd), spawnSocket)
+	defer func() { _ = conn.Close() }()
+	limit := unix.NsecToTimeval(spawnTimeout.Nanoseconds())
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)
+	pid, err := s.spawn(fd, conn)
+	reply := []string{"0", strconv.Itoa(pid)}
+	if err != nil {
+		reply = []string{strconv.Itoa(notRun(err)), err.Error()}
+	}
+	message, err := encode(reply)
+	if err == nil {
+		_, _ = conn.Write(message) // the caller may have left
+	}
+}
+
+func (s *spawner) spawn(fd int, conn *os.File) (int, error) {
+	log, err := receiveFile(fd)
+	if err != nil {
+		return 0, fmt.Errorf("receive the log: %w", err)
+	}
+	defer func() { _ = log.Close() }()
+	request, err := receive(conn)
+	if err != nil {
+		return 0, fmt.Errorf("receive the request: %w", err)
+	}
+	if len(request) < 3 {
+		return 0, errors.New("receive the request: it is too short")
+	}
+	path, folder, words := request[0], request[1], request[3:]
+	count, err := strconv.Atoi(request[2])
+	if err != nil || count < 1 || count > len(words) {
+		return 0, errors.New("receive the request: it has no arguments")
+	}
+	caller, err := callerOf(fd)
+	if err != nil {
+		return 0, err
+	}
+	input, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = input.Close() }()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return 0, errors.New("the sandbox ends")
+	}
+	return syscall.ForkExec(path, words[:count:count], &syscall.ProcAttr{
+		Dir:   folder,
+		Env:   words[count:],
+		Files: []uintptr{input.Fd(), log.Fd(), log.Fd()},
+		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: caller},
+	})
+}
+
+// receiveFile takes the descriptor that the caller sends ahead of its request, with one byte.
+func receiveFile(fd int) (*os.File, error) {
+	control := make([]byte, unix.CmsgSpace(4))
+	_, size, _, _, err := unix.Recvmsg(fd, make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:size])
+	if err != nil {
+		return nil, err
+	}
+	var files []int
+	for _, m := range messages {
+		more, _ := unix.ParseUnixRights(&m) // an error says that it holds none
+		files = append(files, more...)
+	}
+	if len(files) == 1 {
+		return os.NewFile(uintptr(files[0]), "log"), nil
+	}
+	for _, f := range files {
+		_ = unix.Close(f)
+	}
+	return nil, fmt.Errorf("want one descriptor, got %d", len(files))
+}
+
+// callerOf returns the user and groups that a process started for the caller must have, nil when they are those of process 1,
+// or an error when it could have rights that the caller lacks.
+func callerOf(fd int) (*syscall.Credential, error) {
+	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return nil, fmt.Errorf("ask who calls: %w", err)
+	}
+	if peer.Pid <= 1 { // 0 is outside the sandbox, and old releases of gVisor tell who asks instead
+		return nil, errors.New("the kernel does not tell who calls")
+	}
+	caller, err := statusOf(strconv.Itoa(int(peer.Pid)))
+	if err != nil {
+		return nil, err
+	}
+	own, err := statusOf("self")
+	if err != nil {
+		return nil, err
+	}
+	// Another process may have got the number, or the caller may have become another user since.
+	if !caller.is("Uid", peer.Uid) || !caller.is("Gid", peer.Gid) {
+		return nil, errors.New("the caller has more than one user or group")
+	}
+	same := []string{"CapBnd", "NoNewPrivs", "Seccomp"}
+	sameUser := caller.differs(own, "Uid", "Gid", "Groups") == ""
+	if sameUser {
+		same = append(same, "CapPrm")
+	}
+	if name := caller.differs(own, same...); name != "" {
+		return nil, fmt.Errorf("the caller's %s is %q, not that of process 1, %q", name, caller[name], own[name])
+	}
+	if sameUser {
+		return nil, nil //nolint:nilnil // no change, which a process 1 without capabilities can make as well
+	}
+	if os.Geteuid() != 0 { // the kernel would let capabilities pass from it to another user
+		return nil, errors.New("process 1 is not root: it starts processes for its own user only")
+	}
+	return &syscall.Credential{Uid: peer.Uid, Gid: peer.Gid, Groups: caller.groups()}, nil
+}
+
+// status is what /proc tells about a process, by name.
+type status map[string]string
+
+func statusOf(pid string) (status, error) {
+	data, err := os.ReadFile("/proc/" + pid + "/status")
+	if err != nil {
+		return nil, fmt.Errorf("look at process %s: %w", pid, err)
+	}
+	s := status{}
+	for line := range strings.Lines(string(data)) {
+		name, value, _ := strings.Cut(line, ":")
+		s[name] = strings.TrimSpace(value)
+	}
+	return s, nil
+}
+
+// is tells whether each of the ids under the name, which are the real, the effective and so on, is id.
+func (s status) is(name string, id uint32) bool {
+	want := strconv.FormatUint(uint64(id), 10)
+	ids := strings.Fields(s[name])
+	return len(ids) > 0 && !slices.ContainsFunc(ids, func(have string) bool { return have != want })
+}
+
+// differs returns the first of the names under which the two differ, or "".
+func (s status) differs(other status, names ...string) string {
+	for _, name := range names {
+		if s[name] != other[name] {
+			return name
+		}
+	}
+	return ""
+}
+
+func (s status) groups() []uint32 {
+	var groups []uint32
+	for field := range strings.FieldsSeq(s["Groups"]) {
+		if id, err := strconv.ParseUint(field, 10, 32); err == nil {
+			groups = append(groups, uint32(id))
+		}
+	}
+	return groups
+}
