@@ -12,13 +12,17 @@ import (
 
 // The most that may be configured, to catch slips such as "60h" for "60s".
 const (
-	maxTimeout  = time.Hour
-	maxWait     = 24 * time.Hour
-	maxLifetime = 365 * 24 * time.Hour
-	maxAge      = 365 * 24 * time.Hour
-	maxStarts   = 1024
-	maxReserve  = 1 << 30
-	maxPort     = 65535
+	maxTimeout    = time.Hour
+	maxWait       = 24 * time.Hour
+	maxLifetime   = 365 * 24 * time.Hour
+	maxAge        = 365 * 24 * time.Hour
+	maxStarts     = 1024
+	maxExtensions = 1000
+	maxRetries    = 100
+	minKeep       = 100
+	maxKeep       = 10_000_000
+	maxReserve    = 1 << 30
+	maxPort       = 65535
 )
 
 // MaxPool is the largest pool that may be configured.
@@ -26,10 +30,14 @@ const MaxPool = 10000
 
 var (
 	namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,62})$`)
+	typePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 	modePattern = regexp.MustCompile(`^0?[0-7]{3}$`)
 )
 
-const nameRule = "want 1 to 63 lower-case letters, digits and dashes, not a dash first"
+const (
+	nameRule = "want 1 to 63 lower-case letters, digits and dashes, not a dash first"
+	typeRule = "want 1 to 63 lower-case letters, digits, dashes and underscores, a letter or digit first"
+)
 
 // Validate checks all values and joins every fault, each as FILE:LINE: KEY: what is wrong and what is allowed. The file and
 // line are left out of a Config that was not read from a file.
@@ -57,6 +65,12 @@ func (c Config) check(found *faults) {
 	c.Runsc.check(found)
 	c.Limits.check(found)
 	c.Reserves.check(found)
+	c.checkLifetimes(found)
+	c.Checkpoints.check(found)
+	found.number("events.keep", c.Events.Keep, minKeep, maxKeep)
+	for i, hook := range c.Hooks {
+		hook.check(fmt.Sprintf("hooks[%d]", i), found)
+	}
 	c.checkTemplates(found)
 	c.checkPools(found)
 }
@@ -116,9 +130,7 @@ func (l Limits) check(found *faults) {
 	if found.duration("limits.max_wait", l.MaxWait, 0, maxWait) {
 		found.duration("limits.claim_wait", l.ClaimWait, 0, l.MaxWait.Std())
 	}
-	if found.duration("limits.max_lifetime", l.MaxLifetime, 1, maxLifetime) {
-		found.duration("limits.lifetime", l.Lifetime, 1, l.MaxLifetime.Std())
-	}
+	found.duration("limits.max_lifetime", l.MaxLifetime, 1, maxLifetime)
 }
 
 func (r Reserves) check(found *faults) {
@@ -126,6 +138,14 @@ func (r Reserves) check(found *faults) {
 	found.number("reserves.disk_mib", r.DiskMiB, 0, maxReserve)
 	found.number("reserves.pids", r.PIDs, 0, maxReserve)
 	found.number("reserves.files", r.Files, 0, maxReserve)
+}
+
+func (c Checkpoints) check(found *faults) {
+	found.absolute("checkpoints.dir", c.Dir)
+	found.duration("checkpoints.max_age", c.MaxAge, 0, maxAge)
+	found.number("checkpoints.max_count", c.MaxCount, 0, maxReserve)
+	found.number("checkpoints.max_mib", c.MaxMiB, 0, maxReserve)
+	found.duration("checkpoints.timeout", c.Timeout, 1, maxTimeout)
 }
 
 func (c Config) checkTemplates(found *faults) {

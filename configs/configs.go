@@ -5,6 +5,7 @@ import (
 	_ "embed" // for Sample
 	"io/fs"
 	"log/slog"
+	"maps"
 	"strconv"
 	"time"
 
@@ -21,15 +22,19 @@ var Sample string
 
 // Config is the daemon's configuration. Default or Load make a usable one.
 type Config struct {
-	Version    int                 `toml:"version"`
-	Region     string              `toml:"region"` // first half of a pool's name
-	Daemon     Daemon              `toml:"daemon"`
-	Containerd Containerd          `toml:"containerd"`
-	Runsc      Runsc               `toml:"runsc"`
-	Limits     Limits              `toml:"limits"`
-	Reserves   Reserves            `toml:"reserves"`
-	Templates  map[string]Template `toml:"templates"`
-	Pools      map[string]Pool     `toml:"pools"` // by their template's name
+	Version     int                 `toml:"version"`
+	Region      string              `toml:"region"` // first half of a pool's name
+	Daemon      Daemon              `toml:"daemon"`
+	Containerd  Containerd          `toml:"containerd"`
+	Runsc       Runsc               `toml:"runsc"`
+	Limits      Limits              `toml:"limits"`
+	Reserves    Reserves            `toml:"reserves"`
+	Lifetimes   map[string]Lifetime `toml:"lifetimes"` // by name; the built-in ones too
+	Checkpoints Checkpoints         `toml:"checkpoints"`
+	Events      Events              `toml:"events"`
+	Hooks       []Hook              `toml:"hooks"`
+	Templates   map[string]Template `toml:"templates"`
+	Pools       map[string]Pool     `toml:"pools"` // by their template's name
 
 	places places
 }
@@ -102,8 +107,8 @@ type Limits struct {
 	Starts       int               `toml:"starts"` // sandboxes started at once; 0 means one per processor
 	ClaimWait    lifetime.Duration `toml:"claim_wait"`
 	MaxWait      lifetime.Duration `toml:"max_wait"`
-	Lifetime     lifetime.Duration `toml:"lifetime"`
-	MaxLifetime  lifetime.Duration `toml:"max_lifetime"`
+	LifetimeType string            `toml:"lifetime_type"` // of a claim; one of Lifetimes
+	MaxLifetime  lifetime.Duration `toml:"max_lifetime"`  // without extensions
 }
 
 // Reserves are what the host keeps for others: below any of them no sandbox is started, and claims get those that are there.
@@ -114,12 +119,27 @@ type Reserves struct {
 	Files     int `toml:"files"`    // open files
 }
 
+// Checkpoints is where claims are saved, and what is kept of them. Of each bound 0 means none.
+type Checkpoints struct {
+	Dir      string            `toml:"dir"` // absolute path
+	MaxAge   lifetime.Duration `toml:"max_age"`
+	MaxCount int               `toml:"max_count"`
+	MaxMiB   int               `toml:"max_mib"`
+	Timeout  lifetime.Duration `toml:"timeout"` // of saving one claim, and of restoring one
+}
+
+// Events is what is kept of the events for clients that come back.
+type Events struct {
+	Keep int `toml:"keep"` // how many, the newest ones
+}
+
 // Template is what runs in a sandbox.
 type Template struct {
 	Image        string   `toml:"image"`         // a reference in containerd's namespace, or FileScheme and an absolute path
 	Command      []string `toml:"command"`       // empty: the sandbox waits
 	ImageCommand bool     `toml:"image_command"` // run the image's own command
 	Env          []string `toml:"env"`           // KEY=VALUE, added to the image's
+	LifetimeType string   `toml:"lifetime_type"` // of its claims, one of Lifetimes; empty: that of Limits
 
 	Prewarm        []string          `toml:"prewarm"` // command lines for /bin/sh, run in each sandbox before it is ready
 	PrewarmTimeout lifetime.Duration `toml:"prewarm_timeout"`
@@ -140,7 +160,7 @@ type Pool struct {
 	ScaleDown int               `toml:"scale_down_threshold"` // per cent in use
 	Hot       int               `toml:"hot"`                  // of those ready, how many run instead of being paused
 	Adaptive  bool              `toml:"adaptive"`             // the target follows the claims
-	MaxAge    lifetime.Duration `toml:"max_age"`              // of a sandbox that is handed out; 0: any
+	MaxAge    lifetime.Duration `toml:"max_age"`              // of a sandbox that is handed out, 0: any; WarmPool's lifetime in a file that leaves it out
 	Recycle   string            `toml:"recycle"`              // RecycleDestroy or RecycleReset
 }
 
@@ -156,7 +176,7 @@ func (c Config) PoolOf(template string) Pool {
 		return p
 	}
 	p := defaultPool
-	p.Min, p.Target = 0, 0
+	p.Min, p.Target, p.MaxAge = 0, 0, c.Lifetimes[WarmPool].Lifetime
 	return p
 }
 
@@ -194,11 +214,16 @@ func Default() Config {
 			PauseTimeout: seconds(10),
 			KillTimeout:  seconds(10),
 			ClaimWait:    seconds(30),
-			MaxWait:      lifetime.Duration(10 * time.Minute),
-			Lifetime:     lifetime.Duration(time.Hour),
-			MaxLifetime:  lifetime.Duration(24 * time.Hour),
+			MaxWait:      minutes(10),
+			LifetimeType: defaultType,
+			MaxLifetime:  hours(7 * 24),
 		},
 		Reserves:  Reserves{MemoryMiB: 512, DiskMiB: 1024, PIDs: 512, Files: 1024},
+		Lifetimes: maps.Clone(builtInTypes),
+		Checkpoints: Checkpoints{
+			Dir: "/var/lib/sandpool/checkpoints", MaxAge: hours(7 * 24), MaxCount: 100, MaxMiB: 10240, Timeout: seconds(60),
+		},
+		Events:    Events{Keep: 10000},
 		Templates: map[string]Template{defaultName: sample},
 		Pools:     map[string]Pool{defaultName: defaultPool},
 	}
@@ -208,10 +233,12 @@ const defaultName = "default"
 
 // These also fill the keys that a file's own templates and pools leave out.
 var (
-	defaultTemplate = Template{PrewarmTimeout: lifetime.Duration(5 * time.Minute), ReadyTimeout: seconds(30)}
+	defaultTemplate = Template{PrewarmTimeout: minutes(5), ReadyTimeout: seconds(30)}
 	defaultPool     = Pool{
-		Min: 8, Target: 8, Max: 32, ScaleUp: 70, ScaleDown: 30, MaxAge: lifetime.Duration(time.Hour), Recycle: RecycleDestroy,
+		Min: 8, Target: 8, Max: 32, ScaleUp: 70, ScaleDown: 30, MaxAge: builtInTypes[WarmPool].Lifetime, Recycle: RecycleDestroy,
 	}
 )
 
 func seconds(n int) lifetime.Duration { return lifetime.Duration(n) * lifetime.Duration(time.Second) }
+func minutes(n int) lifetime.Duration { return lifetime.Duration(n) * lifetime.Duration(time.Minute) }
+func hours(n int) lifetime.Duration   { return lifetime.Duration(n) * lifetime.Duration(time.Hour) }

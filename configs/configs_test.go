@@ -45,8 +45,19 @@ func TestSampleAndEmptyFileAreTheDefaults(t *testing.T) {
 	}
 }
 
+// sampleWithHooks is the sample with the hooks that it shows as comments, which stand one after the other.
+func sampleWithHooks(t *testing.T) string {
+	t.Helper()
+	before, hooks, _ := strings.Cut(Sample, "# [[hooks]]")
+	hooks, after, ok := strings.Cut(hooks, "\n\n")
+	if !ok {
+		t.Fatal("the sample shows no hooks")
+	}
+	return before + "[[hooks]]" + strings.ReplaceAll(hooks, "\n# ", "\n") + "\n\n" + after
+}
+
 func TestSampleNamesEveryKey(t *testing.T) {
-	known := findPlaces("", []byte(Sample))
+	known := findPlaces("", []byte(sampleWithHooks(t)))
 	var walk func(reflect.Type, string)
 	walk = func(typ reflect.Type, key string) {
 		switch typ.Kind() {
@@ -57,11 +68,23 @@ func TestSampleNamesEveryKey(t *testing.T) {
 				}
 			}
 		case reflect.Map:
-			if typ.Elem() != reflect.TypeFor[Setting]() {
+			switch typ.Elem() {
+			case reflect.TypeFor[Setting]():
+			case reflect.TypeFor[Lifetime]():
+				for name := range builtInTypes {
+					walk(typ.Elem(), join(key, name))
+				}
+			default:
 				walk(typ.Elem(), join(key, "default"))
 			}
+		case reflect.Slice:
+			if typ.Elem().Kind() == reflect.Struct {
+				walk(typ.Elem(), key+"[0]")
+				break
+			}
+			fallthrough
 		default:
-			if !known.has(key) {
+			if !known.has(key) && !known.has(strings.Replace(key, "hooks[0]", "hooks[1]", 1)) {
 				t.Errorf("the sample leaves out %s", key)
 			}
 		}

@@ -54,8 +54,15 @@ func (f *faults) add(key, format string, args ...any) {
 	f.list = append(f.list, fault{file: f.places.file, line: f.places.line(key), key: key, text: fmt.Sprintf(format, args...)})
 }
 
+// replaced are keys of earlier versions, and what to use instead.
+var replaced = map[string]string{"limits.lifetime": "limits.lifetime_type and [lifetimes.NAME]"}
+
 // unknown adds a key that Config does not have, and draws the place the way the decoder draws faults of syntax.
 func (f *faults) unknown(key string, allowed []string) {
+	if other, ok := replaced[key]; ok {
+		f.add(key, "no longer a key: use %s%s", other, f.places.draw(key))
+		return
+	}
 	f.add(key, "unknown key: want one of %s%s", strings.Join(allowed, ", "), f.places.draw(key))
 }
 

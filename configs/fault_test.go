@@ -5,6 +5,9 @@ import (
 	"testing"
 )
 
+// hook is the beginning of a hook without a fault.
+const hook = "[[hooks]]\nurl = 'http://x'\nevents = ['*']\n"
+
 func TestFaults(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
 		"newer format":       {"version = 2\nnew = 1", "f:1: version: format 2, but this sandpoold reads only 1"},
@@ -22,7 +25,50 @@ func TestFaults(t *testing.T) {
 		"negative wait":      {"[limits]\nclaim_wait = '-1s'", "f:2: limits.claim_wait: -1s: want no less than 0"},
 		"long timeout":       {"[limits]\nstart_timeout = '60h'", "f:2: limits.start_timeout: 60h0m0s: want at most 1h0m0s"},
 		"wait over the most": {"[limits]\nclaim_wait = '11m'", "f:2: limits.claim_wait: 11m0s: want at most 10m0s"},
-		"lifetime over":      {"[limits]\nlifetime = '7d'", "f:2: limits.lifetime: 7d: want at most 1d"},
+		"old key":            {"[limits]\nlifetime = '1h'", "f:2: limits.lifetime: no longer a key: use limits.lifetime_type and [lifetimes.NAME]\n2| lifetime = '1h'\n | ~~~~~~~~"},
+		"lifetime over":      {"[lifetimes.x]\nlifetime = '8d'", "f:2: lifetimes.x.lifetime: 8d: want at most limits.max_lifetime, which is 7d"},
+		"limit below a type": {"[limits]\nmax_lifetime = '1d'", "f:2: limits.max_lifetime: 1d: want no less than lifetimes.preview.lifetime, which is 7d"},
+		"no limit":           {"[limits]\nmax_lifetime = '0s'", "f:2: limits.max_lifetime: 0s: want more than 0"},
+		"no such type":       {"[limits]\nlifetime_type = 'dev'", `f:2: limits.lifetime_type: "dev": want one of cicd, development, preview, warm_pool`},
+		"template's type":    {"[lifetimes.x]\nlifetime = '1h'\n[templates.go]\nimage = 'x'\nlifetime_type = 'y'", `f:5: templates.go.lifetime_type: "y": want one of cicd, development, preview, warm_pool, x`},
+		"name of a type":     {"[lifetimes._x]\nlifetime = '1h'", "f:1: lifetimes._x: name: want 1 to 63 lower-case letters, digits, dashes and underscores"},
+		"no lifetime":        {"[lifetimes.x]\nextensions = 1", "f:1: lifetimes.x.lifetime: missing: want how long"},
+		"lifetime of 0":      {"[lifetimes.x]\nlifetime = '0s'", "f:2: lifetimes.x.lifetime: 0s: want more than 0"},
+		"built-in of 0":      {"[lifetimes.warm_pool]\nlifetime = '0s'", "f:2: lifetimes.warm_pool.lifetime: 0s: want more than 0"},
+		"long lifetime":      {"[lifetimes.warm_pool]\nlifetime = '366d'", "f:2: lifetimes.warm_pool.lifetime: 366d: want at most 365d"},
+		"warning at once":    {"[lifetimes.cicd]\nwarning = '2h'", "f:2: lifetimes.cicd.warning: 2h0m0s: want less than lifetime, which is 2h0m0s"},
+		"built-in warning":   {"[lifetimes.cicd]\nlifetime = '10m'", "f:1: lifetimes.cicd.warning: 15m0s: want less than lifetime, which is 10m0s"},
+		"warning below 0":    {"[lifetimes.cicd]\nwarning = '-1s'", "f:2: lifetimes.cicd.warning: -1s: want no less than 0"},
+		"grace at once":      {"[lifetimes.x]\nlifetime = '1h'\ngrace = '1h'", "f:3: lifetimes.x.grace: 1h0m0s: want less than lifetime"},
+		"grace below 0":      {"[lifetimes.cicd]\ngrace = '-1s'", "f:2: lifetimes.cicd.grace: -1s: want no less than 0"},
+		"warning after":      {"[lifetimes.cicd]\nwarning = '4m'", "f:2: lifetimes.cicd.warning: 4m0s: want no less than grace, which is 5m0s, or 0s for none"},
+		"extensions":         {"[lifetimes.cicd]\nextensions = 1001", "f:2: lifetimes.cicd.extensions: 1001: want 0 to 1000"},
+		"suspend alone":      {"[lifetimes.cicd]\nidle_suspend = '1h'", "f:2: lifetimes.cicd.idle_suspend: 1h0m0s: does nothing without idle_pause"},
+		"delete alone":       {"[lifetimes.cicd]\nidle_pause = '1h'\nidle_delete = '1h'", "f:3: lifetimes.cicd.idle_delete: 1h0m0s: does nothing without idle_suspend"},
+		"idle below 0":       {"[lifetimes.cicd]\nidle_pause = '-1h'", "f:2: lifetimes.cicd.idle_pause: -1h0m0s: want no less than 0"},
+		"key of a type":      {"[lifetimes.cicd]\nmax = 1", "f:2: lifetimes.cicd.max: unknown key: want one of extensions, grace,"},
+		"checkpoint dir":     {"[checkpoints]\ndir = 'a'", `f:2: checkpoints.dir: "a": want an absolute path`},
+		"checkpoint age":     {"[checkpoints]\nmax_age = '-1s'", "f:2: checkpoints.max_age: -1s: want no less than 0"},
+		"checkpoint count":   {"[checkpoints]\nmax_count = -1", "f:2: checkpoints.max_count: -1: want 0 to 1073741824"},
+		"checkpoint size":    {"[checkpoints]\nmax_mib = -1", "f:2: checkpoints.max_mib: -1: want 0 to 1073741824"},
+		"checkpoint timeout": {"[checkpoints]\ntimeout = '0s'", "f:2: checkpoints.timeout: 0s: want more than 0"},
+		"few events":         {"[events]\nkeep = 99", "f:2: events.keep: 99: want 100 to 10000000"},
+		"one hook":           {"[hooks]\nurl = 'http://x'", "f:1: hooks: is a table, want a list of tables, each as [[hooks]]"},
+		"hook of no table":   {"hooks = ['x']", "f:1: hooks[0]: is a text, want a table"},
+		"second hook":        {hook + hook + "retries = 101", "f:7: hooks[1].retries: 101: want 0 to 100"},
+		"key of a hook":      {hook + "uri = 'x'", "f:4: hooks[0].uri: unknown key: want one of command, events, retries, timeout, url\n4| uri = 'x'\n | ~~~"},
+		"no events":          {"[[hooks]]\nurl = 'http://x'", `f:1: hooks[0].events: none: want kinds of events, or "*" alone`},
+		"all and more":       {"[[hooks]]\nurl = 'http://x'\nevents = ['*', 'killed']", `f:3: hooks[0].events: "*" in a list: it stands alone`},
+		"kind of event":      {"[[hooks]]\nurl = 'http://x'\nevents = ['killed', 'expired']", `f:3: hooks[0].events[1]: "expired": want one of claimed, released, extended, warning,`},
+		"kind twice":         {"[[hooks]]\nurl = 'http://x'\nevents = ['killed', 'killed']", `f:3: hooks[0].events[1]: "killed": named twice`},
+		"hook to nobody":     {"[[hooks]]\nevents = ['*']", "f:1: hooks[0].url: neither this nor command is given"},
+		"hook to both":       {hook + "command = ['/x']", "f:2: hooks[0].url: given together with command"},
+		"url":                {"[[hooks]]\nevents = ['*']\nurl = 'ftp://x'", `f:3: hooks[0].url: "ftp://x": want an absolute http or https URL`},
+		"url without host":   {"[[hooks]]\nevents = ['*']\nurl = 'http:///x'", `f:3: hooks[0].url: "http:///x": want an absolute http`},
+		"relative command":   {"[[hooks]]\nevents = ['*']\ncommand = ['x']", `f:3: hooks[0].command: "x": want the program's absolute path first`},
+		"NUL in a command":   {"[[hooks]]\nevents = ['*']\ncommand = ['/x', \"\\u0000\"]", `f:3: hooks[0].command[1]: "\x00": has a NUL`},
+		"short timeout":      {hook + "timeout = '1us'", "f:4: hooks[0].timeout: 1µs: want at least 1ms"},
+		"long hook":          {hook + "timeout = '2h'", "f:4: hooks[0].timeout: 2h0m0s: want at most 1h0m0s"},
 		"starts":             {"[limits]\nstarts = -1", "f:2: limits.starts: -1: want 0 to 1024"},
 		"relative socket":    {"[daemon]\nsocket = 'a.sock'", `f:2: daemon.socket: "a.sock": want an absolute path`},
 		"long socket":        {"[daemon]\nsocket = '/" + strings.Repeat("x", 107) + "'", "f:2: daemon.socket: 108 bytes long"},
@@ -67,7 +113,7 @@ func TestFaults(t *testing.T) {
 		"reserve":            {"[reserves]\nmemory_mib = -1", "f:2: reserves.memory_mib: -1: want 0 to 1073741824"},
 		"syntax":             {"region = 'a'\nversion = = 1", "f:2:11:"},
 		"key twice":          {"region = 'a'\nregion = 'b'", "f:2:1:"},
-		"unknown key":        {"[limits]\nstart = 1", "f:2: limits.start: unknown key: want one of claim_wait, kill_timeout, lifetime, max_lifetime, max_wait, pause_timeout, start_timeout, starts\n2| start = 1\n | ~~~~~"},
+		"unknown key":        {"[limits]\nstart = 1", "f:2: limits.start: unknown key: want one of claim_wait, kill_timeout, lifetime_type, max_lifetime, max_wait, pause_timeout, start_timeout, starts\n2| start = 1\n | ~~~~~"},
 		"unknown table":      {"[limit]\nstart = 1", "f:1: limit: unknown key"},
 		"capital letters":    {"[limits]\nStarts = 1", "f:2: limits.Starts: unknown key: want one of"},
 	}
@@ -123,7 +169,7 @@ func TestFaultsOfAConfigMadeInCode(t *testing.T) {
 
 // FuzzParse finds no input that panics, and none that parses and is not valid.
 func FuzzParse(f *testing.F) {
-	for _, seed := range []string{Sample, "", "a", "[daemon]\nx=1", "pools.a = {max = 1}", "[[pools.a]]", "runsc.flags.\"a.b\" = 1", "Region = 'x'\nregion = 'y'", "version = 2"} {
+	for _, seed := range []string{Sample, "", "a", "[daemon]\nx=1", "pools.a = {max = 1}", "[[pools.a]]", "runsc.flags.\"a.b\" = 1", "Region = 'x'\nregion = 'y'", "version = 2", "lifetimes.x.lifetime = '1h'", "hooks = [{}, 1]", "[[a.b]]\n[[a.b.c]]\nd = 1", hook + hook} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -136,6 +182,11 @@ func FuzzParse(f *testing.F) {
 		}
 		if err := c.Validate(); err != nil {
 			t.Errorf("parsed, but: %v", err)
+		}
+		for name, l := range c.Lifetimes {
+			if err := l.Type().Validate(); err != nil {
+				t.Errorf("lifetime type %s was parsed, but: %v", name, err)
+			}
 		}
 	})
 }

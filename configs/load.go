@@ -13,7 +13,8 @@ import (
 // Load reads the file at path over the defaults and checks it. What a file says and what it leaves out:
 //
 //   - A key that it leaves out has its default, in its own pools too; only a template's image must be given.
-//   - Flags of runsc are added to the default ones.
+//   - Flags of runsc are added to the default ones, and so are types of lifetimes. One that has the name of a built-in type
+//     changes the keys that it gives.
 //   - Templates replace the default template, and pools the default pool. A file that names no pool keeps the default one as
 //     long as there is a template of that name.
 //
@@ -37,6 +38,7 @@ func Parse(name string, data []byte) (Config, error) {
 	if err := found.err(); err != nil {
 		return Config{}, err
 	}
+	c.followWarmPool()
 	return c, nil
 }
 
@@ -55,6 +57,10 @@ func decode(data []byte, c *Config, found *faults) {
 
 // fill puts a value of the file into dst, a part of Config. What the value leaves out stays as it is.
 func fill(dst reflect.Value, value any, key string, found *faults) {
+	if dst.Kind() == reflect.Slice && dst.Type().Elem().Kind() == reflect.Struct {
+		fillList(dst, value, key, found)
+		return
+	}
 	isTable := dst.Kind() == reflect.Map || dst.Kind() == reflect.Struct && dst.Type() != reflect.TypeFor[Setting]()
 	if !isTable {
 		if wrong := assign(dst.Addr().Interface(), value, found.places.pos(key)); wrong != "" {
@@ -91,17 +97,40 @@ func fillStruct(dst reflect.Value, table map[string]any, key string, found *faul
 
 func fillMap(dst reflect.Value, table map[string]any, key string, found *faults) {
 	elem := dst.Type().Elem()
-	if len(table) > 0 && elem != reflect.TypeFor[Setting]() {
+	adds := elem == reflect.TypeFor[Setting]() || elem == reflect.TypeFor[Lifetime]()
+	if len(table) > 0 && !adds {
 		dst.Set(reflect.MakeMap(dst.Type()))
 	}
 	for name, value := range table {
 		entry := reflect.New(elem).Elem()
 		presets(entry.Addr().Interface())
+		if old := dst.MapIndex(reflect.ValueOf(name)); old.IsValid() {
+			entry.Set(old)
+		}
 		fill(entry, value, join(key, name), found)
 		if pool, ok := reflect.TypeAssert[*Pool](entry.Addr()); ok && !found.places.has(join(join(key, name), "min")) {
 			pool.Min = pool.Target
 		}
 		dst.SetMapIndex(reflect.ValueOf(name), entry)
+	}
+}
+
+func fillList(dst reflect.Value, value any, key string, found *faults) {
+	items, ok := value.([]any)
+	if !ok {
+		found.add(key, "is %s, want a list of tables, each as [[%s]]", describe(value), key)
+		return
+	}
+	for i, item := range items {
+		at := fmt.Sprintf("%s[%d]", key, i)
+		if _, ok := item.(map[string]any); !ok {
+			found.add(at, "is %s, want a table", describe(item))
+			return // the checks of those that follow would name wrong places
+		}
+		entry := reflect.New(dst.Type().Elem()).Elem()
+		presets(entry.Addr().Interface())
+		fill(entry, item, at, found)
+		dst.Set(reflect.Append(dst, entry))
 	}
 }
 
@@ -112,5 +141,7 @@ func presets(entry any) {
 		*entry = defaultTemplate
 	case *Pool:
 		*entry = defaultPool
+	case *Hook:
+		*entry = defaultHook
 	}
 }

@@ -14,19 +14,23 @@ type places struct {
 	file  string
 	lines []string
 	keys  map[string]unstable.Shape
+	items map[string]int // how many tables each list of tables has
 }
 
 // findPlaces indexes data up to its first fault of syntax.
 func findPlaces(file string, data []byte) places {
-	p := places{file: file, lines: strings.Split(string(data), "\n"), keys: map[string]unstable.Shape{}}
+	p := places{file: file, lines: strings.Split(string(data), "\n"), keys: map[string]unstable.Shape{}, items: map[string]int{}}
 	var parser unstable.Parser
 	parser.Reset(data)
 	table := ""
 	for parser.NextExpression() {
 		expression := parser.Expression()
-		if expression.Kind == unstable.KeyValue {
+		switch expression.Kind {
+		case unstable.KeyValue:
 			p.keyValue(&parser, table, expression)
-		} else {
+		case unstable.ArrayTable:
+			table = p.item(&parser, expression)
+		default:
 			table = p.key(&parser, "", expression.Key())
 		}
 	}
@@ -42,6 +46,17 @@ func (p places) keyValue(parser *unstable.Parser, table string, node *unstable.N
 	for children := node.Value().Children(); children.Next(); {
 		p.keyValue(parser, key, children.Node())
 	}
+}
+
+// item indexes one table of a list of tables and returns its key.
+func (p places) item(parser *unstable.Parser, node *unstable.Node) string {
+	list := p.key(parser, "", node.Key())
+	item := fmt.Sprintf("%s[%d]", list, p.items[list])
+	p.items[list]++
+	for parts := node.Key(); parts.Next(); {
+		p.keys[item] = parser.Shape(parts.Node().Raw) // the last part's stays
+	}
+	return item
 }
 
 // key indexes each part of a dotted key and returns the whole. The first place of a part that comes again counts.

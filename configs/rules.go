@@ -57,14 +57,16 @@ func (f *faults) number(key string, n, least, most int) (ok bool) {
 
 func (f *faults) duration(key string, d lifetime.Duration, least, most time.Duration) (ok bool) {
 	switch {
+	case d.Std() >= least && d.Std() <= most:
+		return true
 	case d.Std() > most:
 		f.add(key, "%s: want at most %s", d, lifetime.Duration(most))
 	case d < 0:
 		f.add(key, "%s: want no less than 0", d)
-	case d.Std() < least:
+	case d == 0:
 		f.add(key, "%s: want more than 0", d)
-	default:
-		return true
+	case d.Std() < least:
+		f.add(key, "%s: want at least %s", d, lifetime.Duration(least))
 	}
 	return false
 }

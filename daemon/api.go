@@ -16,6 +16,7 @@ import (
 	"sandpool/daemon/wire"
 	"sandpool/pool"
 	"sandpool/runtime"
+	"sandpool/runtime/checkpoint"
 )
 
 // claims is what the API needs of the pools; see pool.Controller for what its methods promise.
@@ -26,6 +27,25 @@ type claims interface {
 	Claims() []pool.Claim
 }
 
+// leases is what the API needs to keep claims alive and to reach their sandboxes; see pool.Controller.
+type leases interface {
+	Extend(ctx context.Context, claim string) (pool.Claim, error)
+	Use(ctx context.Context, claim string) (claimed pool.Claim, done func(), err error)
+}
+
+// keeper is what the API needs of the checkpoints.
+type keeper interface {
+	take(ctx context.Context, claim, trigger, comment string) (checkpoint.Manifest, error)
+	retire(ctx context.Context, claim, comment string) (checkpoint.Manifest, error)
+}
+
+// shelf is where the API finds checkpoints; see checkpoint.Store.
+type shelf interface {
+	List() []checkpoint.Manifest
+	Get(id string) (checkpoint.Manifest, error)
+	Delete(id string) error
+}
+
 // sizes is what the API needs to change pools; see pool.Controller for what its methods promise.
 type sizes interface {
 	Resize(template string, change func(*pool.Size)) error
@@ -34,7 +54,10 @@ type sizes interface {
 
 var (
 	_ claims = (*pool.Controller)(nil)
+	_ leases = (*pool.Controller)(nil)
 	_ sizes  = (*pool.Controller)(nil)
+	_ keeper = (*checkpoints)(nil)
+	_ shelf  = (*checkpoint.Store)(nil)
 )
 
 // process is a command that runs in a sandbox; see runtime.Process.
@@ -49,12 +72,16 @@ var _ process = (*runtime.Process)(nil)
 // api answers HTTP requests. All fields are required.
 type api struct {
 	claims  claims
+	leases  leases
+	keeper  keeper
+	shelf   shelf
+	feed    feed
 	pools   func() []pool.Overview
 	sizes   sizes
 	exec    func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error)
 	ready   func(ctx context.Context) error // why the daemon cannot do its work, or nil
 	info    wire.Info
-	limits  func() configs.Limits
+	config  func() *configs.Config // as it is now; not to be changed
 	metrics *metrics
 	log     *slog.Logger
 }
@@ -75,6 +102,13 @@ func (a *api) routes() http.Handler {
 		{http.MethodGet, "/v1/claims/{id}", a.getClaim},
 		{http.MethodDelete, "/v1/claims/{id}", a.releaseClaim},
 		{http.MethodPost, "/v1/claims/{id}/exec", a.execInClaim},
+		{http.MethodPost, "/v1/claims/{id}/extend", a.extendClaim},
+		{http.MethodPost, "/v1/claims/{id}/checkpoint", a.checkpointClaim},
+		{http.MethodPost, "/v1/claims/{id}/fork", a.forkClaim},
+		{http.MethodGet, "/v1/checkpoints", a.listCheckpoints},
+		{http.MethodGet, "/v1/checkpoints/{id}", a.getCheckpoint},
+		{http.MethodDelete, "/v1/checkpoints/{id}", a.deleteCheckpoint},
+		{http.MethodGet, "/v1/events", a.events},
 		{http.MethodGet, "/v1/pools", a.listPools},
 		{http.MethodPut, "/v1/pools/{name}", a.changePool},
 		{http.MethodPost, "/v1/pools/{name}/drain", a.drainPool},

@@ -19,7 +19,9 @@ import (
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
+	"sandpool/configs"
 	"sandpool/daemon/wire"
+	"sandpool/lifetime"
 	"sandpool/pool"
 )
 
@@ -50,10 +52,28 @@ func TestBadRequests(t *testing.T) {
 		"wait as a number":   {"POST", claims, `{"wait": 5}`, nil, 400, "invalid_argument", "wait: is a JSON number, want a duration as text"},
 		"wait without unit":  {"POST", claims, `{"wait": "5"}`, nil, 400, "invalid_argument", "want a number and a unit"},
 		"negative lifetime":  {"POST", claims, `{"lifetime": "-1s"}`, nil, 400, "invalid_argument", "lifetime: -1s"},
-		"lifetime over cap":  {"POST", claims, `{"lifetime": "2d"}`, nil, 400, "invalid_argument", "1d (limits.max_lifetime)"},
-		"long request id":    {"POST", claims, `{"request_id": "` + strings.Repeat("x", 129) + `"}`, nil, 400, "invalid_argument", "request_id"},
-		"odd request id":     {"POST", claims, `{"request_id": "a\nb"}`, nil, 400, "invalid_argument", "request_id"},
-		"unknown start":      {"POST", claims, `{"start": "warm"}`, nil, 400, "invalid_argument", `want "any" or "cold"`},
+		"lifetime over cap":  {"POST", claims, `{"lifetime": "8d"}`, nil, 400, "invalid_argument", "7d (limits.max_lifetime)"},
+		"huge lifetime":      {"POST", claims, `{"lifetime": "99999999d"}`, nil, 400, "invalid_argument", "days must be a whole number"},
+		"unknown type":       {"POST", claims, `{"type": "eternal"}`, nil, 400, "invalid_argument", `type: "eternal": want one of cicd, development, preview, warm_pool`},
+
+		"bad checkpoint":               {"POST", claims, `{"checkpoint": "../x"}`, nil, 400, "invalid_argument", `checkpoint id "../x"`},
+		"missing checkpoint":           {"POST", claims, `{"checkpoint": "ck-zzzzzzzzzzzzzzzz"}`, nil, 404, "not_found", "checkpoint ck-zzzzzzzzzzzzzzzz does not exist"},
+		"checkpoint of other template": {"POST", claims, `{"checkpoint": "` + savedID + `", "template": "go"}`, nil, 400, "invalid_argument", `is of template "default"`},
+		"checkpoint and cold":          {"POST", claims, `{"checkpoint": "` + savedID + `", "start": "cold"}`, nil, 400, "invalid_argument", "checkpoint"},
+		"extend missing":               {"POST", claims + "/" + missingID + "/extend", "", nil, 404, "not_found", "does not exist"},
+		"extend with a field":          {"POST", claims + "/" + runningID + "/extend", `{"by": "1h"}`, nil, 400, "invalid_argument", `unknown field "by"`},
+		"save missing":                 {"POST", claims + "/" + missingID + "/checkpoint", "", nil, 404, "not_found", "does not exist"},
+		"save with a long comment":     {"POST", claims + "/" + runningID + "/checkpoint", `{"comment": "` + strings.Repeat("x", 257) + `"}`, nil, 400, "invalid_argument", "257 bytes"},
+		"fork missing":                 {"POST", claims + "/" + missingID + "/fork", "", nil, 404, "not_found", "does not exist"},
+		"fork none":                    {"POST", claims + "/" + runningID + "/fork", `{"count": -1}`, nil, 400, "invalid_argument", "count: -1: want 1 to 64"},
+		"fork too many":                {"POST", claims + "/" + runningID + "/fork", `{"count": 65}`, nil, 400, "invalid_argument", "count: 65: want 1 to 64"},
+		"get bad checkpoint":           {"GET", "/v1/checkpoints/x", "", nil, 400, "invalid_argument", `checkpoint id "x"`},
+		"get missing checkpoint":       {"GET", "/v1/checkpoints/ck-zzzzzzzzzzzzzzzz", "", nil, 404, "not_found", "does not exist"},
+		"delete missing checkpoint":    {"DELETE", "/v1/checkpoints/ck-zzzzzzzzzzzzzzzz", "", nil, 404, "not_found", "does not exist"},
+		"method of checkpoints":        {"POST", "/v1/checkpoints", "", nil, 405, "method_not_allowed", "want GET"},
+		"long request id":              {"POST", claims, `{"request_id": "` + strings.Repeat("x", 129) + `"}`, nil, 400, "invalid_argument", "request_id"},
+		"odd request id":               {"POST", claims, `{"request_id": "a\nb"}`, nil, 400, "invalid_argument", "request_id"},
+		"unknown start":                {"POST", claims, `{"start": "warm"}`, nil, 400, "invalid_argument", `want "any" or "cold"`},
 
 		"cold fallback": {"POST", claims, `{"start": "cold", "fallback": true}`, nil, 400, "invalid_argument", "fallback"},
 
@@ -157,14 +177,17 @@ func TestClaimRequests(t *testing.T) {
 		status int
 		want   pool.Request
 	}{
-		"no body":   {``, 201, pool.Request{Template: "default", Wait: 30 * time.Second, Lifetime: time.Hour}},
-		"defaults":  {`{}`, 201, pool.Request{Template: "default", Wait: 30 * time.Second, Lifetime: time.Hour}},
-		"no wait":   {`{"wait": "0s"}`, 201, pool.Request{Template: "default", Lifetime: time.Hour}},
-		"all caps":  {`{"wait": "10m", "lifetime": "1d"}`, 201, pool.Request{Template: "default", Wait: 10 * time.Minute, Lifetime: 24 * time.Hour}},
-		"cold":      {`{"template": "t", "start": "cold"}`, 201, pool.Request{Template: "t", Cold: true, Wait: 30 * time.Second, Lifetime: time.Hour}},
-		"fallback":  {`{"template": "t", "fallback": true}`, 201, pool.Request{Template: "t", Fallback: true, Wait: 30 * time.Second, Lifetime: time.Hour}},
-		"repeated":  {`{"request_id": "again", "start": "any"}`, 200, pool.Request{Template: "default", RequestID: "again", Wait: 30 * time.Second, Lifetime: time.Hour}},
-		"odd space": {" \n{} \n", 201, pool.Request{Template: "default", Wait: 30 * time.Second, Lifetime: time.Hour}},
+		"no body":    {``, 201, pool.Request{Template: "default", Wait: 30 * time.Second}},
+		"defaults":   {`{}`, 201, pool.Request{Template: "default", Wait: 30 * time.Second}},
+		"no wait":    {`{"wait": "0s"}`, 201, pool.Request{Template: "default"}},
+		"all caps":   {`{"wait": "10m", "lifetime": "7d"}`, 201, pool.Request{Template: "default", Wait: 10 * time.Minute, Lifetime: lasting("development", 7*24*time.Hour)}},
+		"type":       {`{"type": "cicd"}`, 201, pool.Request{Template: "default", Wait: 30 * time.Second, Kind: "cicd", Lifetime: lasting("cicd", 0)}},
+		"short":      {`{"type": "cicd", "lifetime": "12m"}`, 201, pool.Request{Template: "default", Wait: 30 * time.Second, Kind: "cicd", Lifetime: lasting("cicd", 12*time.Minute)}},
+		"checkpoint": {`{"checkpoint": "` + savedID + `"}`, 201, pool.Request{Template: "default", Wait: 30 * time.Second, Checkpoint: savedID}},
+		"cold":       {`{"template": "t", "start": "cold"}`, 201, pool.Request{Template: "t", Cold: true, Wait: 30 * time.Second}},
+		"fallback":   {`{"template": "t", "fallback": true}`, 201, pool.Request{Template: "t", Fallback: true, Wait: 30 * time.Second}},
+		"repeated":   {`{"request_id": "again", "start": "any"}`, 200, pool.Request{Template: "default", RequestID: "again", Wait: 30 * time.Second}},
+		"odd space":  {" \n{} \n", 201, pool.Request{Template: "default", Wait: 30 * time.Second}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer := ts.do(t, "POST", "/v1/claims", tc.body)
@@ -179,11 +202,26 @@ func TestClaimRequests(t *testing.T) {
 			defer ts.claims.mu.Unlock()
 			got := ts.claims.last
 			got.Owner = ""
+			if tc.want.Kind == "" {
+				tc.want.Kind = "development"
+			}
+			if tc.want.Lifetime == (lifetime.Type{}) {
+				tc.want.Lifetime = lasting("development", 0)
+			}
 			if got != tc.want {
 				t.Errorf("asked for %+v, want %+v", got, tc.want)
 			}
 		})
 	}
+}
+
+// lasting is a built-in lifetime type, for claims that last for d unless that is 0.
+func lasting(kind string, d time.Duration) lifetime.Type {
+	t := configs.Default().Lifetimes[kind].Type()
+	if d > 0 {
+		t = t.Within(d)
+	}
+	return t
 }
 
 func TestClaimOfALostClientIsTakenBack(t *testing.T) {
@@ -275,6 +313,20 @@ func TestOthersClaims(t *testing.T) {
 	checkError(t, ts.do(t, "GET", "/v1/claims/"+runningID, ""), 404, "not_found", "does not exist or has ended")
 	checkError(t, ts.do(t, "DELETE", "/v1/claims/"+runningID, ""), 404, "not_found", "does not exist or has ended")
 	checkError(t, ts.do(t, "POST", "/v1/claims/"+runningID+"/exec", `{"args": ["true"]}`, upgradeLines()...), 404, "not_found", "does not exist or has ended")
+	for _, verb := range []string{"extend", "checkpoint", "fork"} {
+		checkError(t, ts.do(t, "POST", "/v1/claims/"+runningID+"/"+verb, ""), 404, "not_found", "does not exist or has ended")
+	}
+	checkError(t, ts.do(t, "POST", "/v1/claims", `{"checkpoint": "`+savedID+`"}`), 404, "not_found", "does not exist")
+	for _, method := range []string{"GET", "DELETE"} {
+		checkError(t, ts.do(t, method, "/v1/checkpoints/"+savedID, ""), 404, "not_found", "does not exist")
+	}
+	var saved wire.CheckpointList
+	if err := json.Unmarshal([]byte(ts.do(t, "GET", "/v1/checkpoints", "").body), &saved); err != nil {
+		t.Fatal(err)
+	}
+	if len(saved.Checkpoints) != 1 || saved.Checkpoints[0].ID != othersSavedID {
+		t.Errorf("checkpoints are %+v, want only the caller's own", saved.Checkpoints)
+	}
 	if got := ts.do(t, "GET", "/v1/claims/"+othersID, ""); got.status != http.StatusOK {
 		t.Errorf("own claim: %+v", got)
 	}

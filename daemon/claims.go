@@ -1,15 +1,21 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
 
 	"sandpool/daemon/wire"
+	"sandpool/lifetime"
 	"sandpool/pool"
 )
 
@@ -46,14 +52,22 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 	a.log.Info("claimed", "claim", claim.ID, "sandbox", claim.Sandbox, "pool", claim.Pool, "owner", claim.Owner, "pid", who.pid,
 		"tier", claim.Tier, "took", time.Since(began))
 	if err := answerJSON(w, http.StatusCreated, wireClaim(claim)); err != nil {
-		a.takeBack(r.Context(), claim, err)
+		a.takeBack(r.Context(), err, claim)
 	}
 	return nil
 }
 
 // poolRequest checks a claim's body and fills in the defaults.
 func (a *api) poolRequest(who actor, body wire.ClaimRequest) (pool.Request, error) {
-	req := pool.Request{Template: body.Template, Owner: who.owner(), RequestID: body.RequestID, Fallback: body.Fallback, Cold: body.Start == wire.StartCold}
+	req := pool.Request{
+		Template: body.Template, Owner: who.owner(), RequestID: body.RequestID, Fallback: body.Fallback, Cold: body.Start == wire.StartCold,
+		Checkpoint: body.Checkpoint,
+	}
+	if body.Checkpoint != "" {
+		if err := a.fromCheckpoint(who, body, &req); err != nil {
+			return pool.Request{}, err
+		}
+	}
 	if req.Template == "" {
 		req.Template = defaultTemplate
 	}
@@ -66,35 +80,95 @@ func (a *api) poolRequest(who actor, body wire.ClaimRequest) (pool.Request, erro
 	if body.Start != "" && body.Start != wire.StartAny && body.Start != wire.StartCold {
 		return pool.Request{}, invalid("start: %q: want %q or %q", body.Start, wire.StartAny, wire.StartCold)
 	}
-	limits := a.limits()
-	req.Wait = limits.ClaimWait.Std()
-	if body.Wait != nil {
-		req.Wait = body.Wait.Std()
+	if err := a.setWait(body.Wait, &req); err != nil {
+		return pool.Request{}, err
 	}
-	if most := limits.MaxWait; req.Wait < 0 || req.Wait > most.Std() {
-		return pool.Request{}, invalid("wait: %s: want 0s to %s (limits.max_wait)", req.Wait, most)
-	}
-	req.Lifetime = body.Lifetime.Std()
-	if req.Lifetime == 0 {
-		req.Lifetime = limits.Lifetime.Std()
-	}
-	if most := limits.MaxLifetime; req.Lifetime < 0 || req.Lifetime > most.Std() {
-		return pool.Request{}, invalid("lifetime: %s: want more than 0s, at most %s (limits.max_lifetime)", req.Lifetime, most)
-	}
-	return req, nil
+	return req, a.setLifetime(body.Type, body.Lifetime.Std(), &req)
 }
 
-// takeBack releases a claim whose answer did not arrive: nobody else would. One with a request id can still be asked for.
-func (a *api) takeBack(ctx context.Context, claim pool.Claim, why error) {
-	if claim.RequestID != "" {
-		return
+// fromCheckpoint makes req a claim that goes on from a checkpoint.
+func (a *api) fromCheckpoint(who actor, body wire.ClaimRequest, req *pool.Request) error {
+	m, err := a.findCheckpoint(who, body.Checkpoint)
+	if err != nil {
+		return err
 	}
-	a.log.Info("claim is taken back", "claim", claim.ID, "reason", why)
+	if body.Template != "" && body.Template != m.Template {
+		return invalid("template: %q: checkpoint %s is of template %q", body.Template, m.ID, m.Template)
+	}
+	if body.Fallback || body.Start == wire.StartCold {
+		return invalid("checkpoint: neither fallback nor start %q go with it", wire.StartCold)
+	}
+	req.Template = m.Template
+	return nil
+}
+
+// setWait checks how long a claim may wait, nil meaning the default.
+func (a *api) setWait(wait *lifetime.Duration, req *pool.Request) error {
+	limits := a.config().Limits
+	req.Wait = limits.ClaimWait.Std()
+	if wait != nil {
+		req.Wait = wait.Std()
+	}
+	if req.Wait == 0 && (req.Cold || req.Checkpoint != "") {
+		return invalid("wait: 0s: this claim has to wait for the start of its sandbox")
+	}
+	if most := limits.MaxWait; req.Wait < 0 || req.Wait > most.Std() {
+		return invalid("wait: %s: want 0s to %s (limits.max_wait)", req.Wait, most)
+	}
+	return nil
+}
+
+// setLifetime checks a claim's lifetime type, empty meaning that of its template, and its lifetime, 0 meaning that of its type.
+func (a *api) setLifetime(kind string, lasting time.Duration, req *pool.Request) error {
+	cfg := a.config()
+	kind = cmp.Or(kind, cfg.Templates[req.Template].LifetimeType, cfg.Limits.LifetimeType)
+	of, ok := cfg.Lifetimes[kind]
+	if !ok {
+		return invalid("type: %q: want one of %s", kind, strings.Join(slices.Sorted(maps.Keys(cfg.Lifetimes)), ", "))
+	}
+	req.Kind, req.Lifetime = kind, of.Type()
+	if most := cfg.Limits.MaxLifetime; lasting < 0 || lasting > most.Std() {
+		return invalid("lifetime: %s: want more than 0s, at most %s (limits.max_lifetime)", lasting, most)
+	}
+	if lasting > 0 {
+		req.Lifetime = req.Lifetime.Within(lasting)
+	}
+	return nil
+}
+
+// extendClaim puts a claim's end off.
+func (a *api) extendClaim(w http.ResponseWriter, r *http.Request) error {
+	claim, err := a.find(r)
+	if err != nil {
+		return err
+	}
+	if err := decode(w, r, &struct{}{}); err != nil {
+		return err
+	}
+	if claim, err = a.leases.Extend(r.Context(), claim.ID); err != nil {
+		return err
+	}
+	return answerJSON(w, http.StatusOK, wireClaim(claim))
+}
+
+// takeBack releases claims whose answer did not arrive: nobody else would. One with a request id can still be asked for, and
+// one without an id was never granted.
+func (a *api) takeBack(ctx context.Context, why error, claims ...pool.Claim) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
-	if err := a.claims.Release(ctx, claim.ID); err != nil && !errdefs.IsNotFound(err) {
-		a.log.Warn("claim could not be taken back; it ends with its lifetime", "claim", claim.ID, "err", err)
+	var all sync.WaitGroup
+	for _, claim := range claims {
+		if claim.ID == "" || claim.RequestID != "" {
+			continue
+		}
+		all.Go(func() {
+			a.log.Info("claim is taken back", "claim", claim.ID, "reason", why)
+			if err := a.claims.Release(ctx, claim.ID); err != nil && !errdefs.IsNotFound(err) {
+				a.log.Warn("sandbox of a claim that was taken back is not destroyed yet", "claim", claim.ID, "err", err)
+			}
+		})
 	}
+	all.Wait()
 }
 
 func (a *api) listClaims(w http.ResponseWriter, r *http.Request) error {
@@ -144,13 +218,25 @@ func (a *api) find(r *http.Request) (pool.Claim, error) {
 }
 
 func wireClaim(c pool.Claim) wire.Claim {
-	state := wire.ClaimRunning
-	if c.State == pool.Dead {
-		state = wire.ClaimDead
-	}
+	l := c.Lease
 	return wire.Claim{
 		ID: c.ID, Sandbox: c.Sandbox, Template: c.Template, Pool: c.Pool, Owner: c.Owner, RequestID: c.RequestID,
-		State: state, Reason: c.Reason, Tier: wire.Tier(c.Tier),
-		CreatedAt: c.CreatedAt, ClaimedAt: c.ClaimedAt, ExpiresAt: c.ExpiresAt,
+		State: wireState(c), Reason: c.Reason, Tier: wire.Tier(c.Tier),
+		CreatedAt: c.CreatedAt, ClaimedAt: c.ClaimedAt, ExpiresAt: l.ExpiresAt,
+		Type: l.Kind, Lifetime: lifetime.Duration(l.Type.Lifetime), Warning: lifetime.Duration(l.Type.Warning), Grace: lifetime.Duration(l.Type.Grace),
+		Stage: string(l.Stage), Extended: l.Extended, Extensions: l.Type.Extensions, Checkpoint: c.From,
+	}
+}
+
+func wireState(c pool.Claim) wire.ClaimState {
+	switch {
+	case c.State == pool.Dead:
+		return wire.ClaimDead
+	case c.Rest == pool.Asleep:
+		return wire.ClaimPaused
+	case c.Rest == pool.Suspended:
+		return wire.ClaimSuspended
+	default:
+		return wire.ClaimRunning
 	}
 }

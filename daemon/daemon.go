@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,10 +16,13 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/configs"
+	"sandpool/daemon/events"
+	"sandpool/daemon/hooks"
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
 	"sandpool/pool"
 	"sandpool/runtime"
+	"sandpool/runtime/checkpoint"
 )
 
 // removeTimeout bounds the removal of all sandboxes at a stop, with on_stop = "remove".
@@ -40,18 +44,23 @@ type Options struct {
 type Daemon struct {
 	Options
 
-	live      atomic.Pointer[configs.Config] // Config with what was reloaded since
-	engine    *runtime.Engine
-	keeper    *lifetime.Keeper
-	pools     *pool.Controller
-	admission *admission
-	metrics   *metrics
-	watcher   *watcher
+	live        atomic.Pointer[configs.Config] // Config with what was reloaded since
+	engine      *runtime.Engine
+	events      *events.Log
+	hooks       *hooks.Hooks
+	teller      *teller
+	warden      *lifetime.Warden
+	checkpoints *checkpoints
+	pools       *pool.Controller
+	admission   *admission
+	metrics     *metrics
+	watcher     *watcher
+	stopping    chan struct{} // closed when the daemon begins to stop
 }
 
 // New makes a Daemon. It touches nothing.
 func New(o Options) *Daemon {
-	d := &Daemon{Options: o}
+	d := &Daemon{Options: o, stopping: make(chan struct{})}
 	d.live.Store(&o.Config)
 	return d
 }
@@ -66,6 +75,11 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		return unlessStopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, d.engine.Close()) }()
+	d.events, err = events.Open(filepath.Join(d.Config.Daemon.StateDir, "events"), d.Config.Events.Keep, d.Log)
+	if err != nil {
+		return fmt.Errorf("open the log of events: %w", err)
+	}
+	defer func() { err = errors.Join(err, d.events.Close()) }()
 	d.Notify("STATUS=Preparing templates")
 	if err := d.engine.PrepareAll(ctx, templates(d.Config)); err != nil {
 		return unlessStopped(ctx, err)
@@ -79,6 +93,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 			return unlessStopped(ctx, err)
 		}
 	}
+	defer d.telling(ctx)()
 	return d.serve(ctx, ln, newServer(d.api(started)))
 }
 
@@ -92,20 +107,65 @@ func unlessStopped(ctx context.Context, err error) error {
 
 // join makes the parts that work on the engine, and takes over what an earlier daemon left.
 func (d *Daemon) join(ctx context.Context) error {
-	d.keeper = lifetime.NewKeeper()
+	store, err := checkpoint.Open(d.Config.Checkpoints.Dir, checkpoint.Options{Log: d.Log, Step: d.Step})
+	if err != nil {
+		return fmt.Errorf("%w: mend it or set checkpoints.dir", err)
+	}
+	d.checkpoints = &checkpoints{
+		store: store, saver: d.engine, policy: func() configs.Checkpoints { return d.live.Load().Checkpoints }, told: d.saved, log: d.Log,
+	}
+	d.warden = lifetime.NewWarden(d.Log)
 	d.admission = &admission{
 		headroom: d.engine.Headroom, reserves: func() configs.Reserves { return d.live.Load().Reserves }, log: d.Log,
 	}
 	d.admission.measure(ctx)
 	d.pools = pool.New(pool.Options{
-		Pools: poolConfigs(d.Config, d.engine.Fingerprint), Backend: d.engine, Deadlines: d.keeper, NewID: runtime.NewID,
-		Starts: startsAtOnce(d.Config.Limits), Admit: d.admission.reason, Step: d.Step, Log: d.Log,
+		Pools: poolConfigs(d.Config, d.engine.Fingerprint), Backend: backend{d.engine, d.checkpoints}, Deadlines: d.warden, NewID: runtime.NewID,
+		Starts: startsAtOnce(d.Config.Limits), Admit: d.admission.reason, Step: d.Step,
+		Tell: func(e pool.Event) { d.teller.tell(claimEvent(e)) }, Log: d.Log,
 	})
-	d.metrics = newMetrics(d.Version, d.status, d.admission.blocks)
+	d.checkpoints.pools = d.pools
+	d.metrics = newMetrics(sources{version: d.Version, pools: d.status, blocks: d.admission.blocks, claims: d.pools.Claims, checkpoints: store.List})
+	d.hooks = hooks.New(hookList(d.Config), d.metrics.hooked, d.Log)
+	d.teller = newTeller(d.events, d.hooks, d.told, d.Log)
 	d.watcher = &watcher{
 		sandboxes: d.engine, pools: d.pools, address: d.Config.Containerd.Address, reconciled: d.metrics.reconciled, log: d.Log,
 	}
-	return d.watcher.reconcile(ctx, triggerStart)
+	if err := d.watcher.reconcile(ctx, triggerStart); err != nil {
+		return err
+	}
+	d.checkpoints.clear()
+	d.checkpoints.prune()
+	return nil
+}
+
+// telling passes events on until the returned function is called, which returns when all of them were.
+func (d *Daemon) telling(ctx context.Context) (stop func()) {
+	telling, stopTelling := context.WithCancel(context.WithoutCancel(ctx))
+	hooking, stopHooking := context.WithCancel(context.WithoutCancel(ctx))
+	var tellers, hookers sync.WaitGroup
+	tellers.Go(func() { d.teller.run(telling) })
+	hookers.Go(func() { d.hooks.Run(hooking) })
+	return func() {
+		stopTelling()
+		tellers.Wait()
+		stopHooking()
+		hookers.Wait()
+	}
+}
+
+// told is told of each event after all others were.
+func (d *Daemon) told(e wire.Event) {
+	d.metrics.happened(e.Kind)
+	if saved := e.Detail["checkpoint"]; saved != "" && (e.Kind == pool.EventReleased || e.Kind == pool.EventKilled) {
+		d.checkpoints.forget(saved)
+	}
+}
+
+// saved is told how each attempt to save a claim's sandbox went.
+func (d *Daemon) saved(claim pool.Claim, m checkpoint.Manifest, trigger string, took time.Duration, err error) {
+	d.metrics.saved(trigger, took, err)
+	d.teller.tell(checkpointEvent(claim, m, trigger, err))
 }
 
 // status is how the pools are. A pool notes why it may start nothing only when it looks whether it should.
@@ -123,7 +183,9 @@ func (d *Daemon) serve(ctx context.Context, ln net.Listener, s *server) error {
 	defer rest()
 	var loops sync.WaitGroup
 	loops.Go(func() { d.pools.Run(working) })
-	loops.Go(func() { d.keeper.Run(working, d.pools.Expire) })
+	loops.Go(func() { d.warden.Run(working, d.pools, d.ladder(), d.Config.Checkpoints.Timeout.Std()) })
+	loops.Go(func() { d.idler().run(working) })
+	loops.Go(func() { d.checkpoints.run(working) })
 	loops.Go(func() { d.watcher.run(working) })
 	loops.Go(func() { d.admission.run(working) })
 	loops.Go(func() { d.reloads(working) })
@@ -140,6 +202,7 @@ func (d *Daemon) serve(ctx context.Context, ln net.Listener, s *server) error {
 		err = fmt.Errorf("serve: %w", err)
 	}
 	d.Notify("STOPPING=1\nSTATUS=Finishing requests")
+	close(d.stopping)
 	s.stop()
 	rest()
 	loops.Wait()
@@ -171,6 +234,10 @@ func (d *Daemon) ready(ctx context.Context) error {
 func (d *Daemon) api(started time.Time) *api {
 	return &api{
 		claims: d.pools,
+		leases: d.pools,
+		keeper: d.checkpoints,
+		shelf:  d.checkpoints.store,
+		feed:   feed{log: d.events, stopping: d.stopping},
 		pools:  d.status,
 		sizes:  d.pools,
 		exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error) {
@@ -178,9 +245,26 @@ func (d *Daemon) api(started time.Time) *api {
 		},
 		ready:   d.ready,
 		info:    d.info(started),
-		limits:  func() configs.Limits { return d.live.Load().Limits },
+		config:  d.live.Load,
 		metrics: d.metrics,
 		log:     d.Log,
+	}
+}
+
+func (d *Daemon) ladder() *ladder {
+	return &ladder{sandboxes: d.engine, claims: d.pools, checkpoints: d.checkpoints, log: d.Log}
+}
+
+func (d *Daemon) idler() *idler {
+	return &idler{
+		claims: d.pools,
+		policy: func(kind string) configs.Idle { return d.live.Load().Lifetimes[kind].Idle() },
+		cpu:    d.engine.CPUTimes,
+		save: func(ctx context.Context, claim pool.Claim) (string, error) {
+			m, err := d.checkpoints.save(ctx, claim, triggerIdle, "")
+			return m.ID, err
+		},
+		log: d.Log,
 	}
 }
 

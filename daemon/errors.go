@@ -23,6 +23,7 @@ const statusClientGone = 499
 var (
 	errMethod   = errors.New("method not allowed")
 	errUpgrade  = errors.New("exec needs a connection upgrade: send `Connection: Upgrade` and `Upgrade: " + wire.ExecProtocol + "`")
+	errDiskFull = errors.New("the disk that holds checkpoints is full")
 	errStopping = errdefs.ErrUnavailable.WithMessage("the daemon is stopping")
 )
 
@@ -41,6 +42,7 @@ var classes = []struct {
 	{errdefs.IsAlreadyExists, http.StatusConflict, "conflict"},
 	{errdefs.IsConflict, http.StatusConflict, "conflict"},
 	{errdefs.IsFailedPrecondition, http.StatusConflict, "conflict"},
+	{is(errDiskFull), http.StatusInsufficientStorage, "disk_full"},
 	{errdefs.IsResourceExhausted, http.StatusServiceUnavailable, "pool_empty"},
 	{errdefs.IsUnavailable, http.StatusServiceUnavailable, "unavailable"},
 	{errdefs.IsDeadlineExceeded, http.StatusGatewayTimeout, "timeout"},

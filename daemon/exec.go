@@ -3,6 +3,7 @@ package daemon
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,9 +39,11 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 	if err := checkExec(body); err != nil {
 		return err
 	}
-	if err := a.lost(claim); err != nil {
+	claim, done, err := a.use(r, claim)
+	if err != nil {
 		return err
 	}
+	defer done()
 	s, err := hijack(w, a.log.With("claim", claim.ID))
 	if err != nil {
 		return err
@@ -64,6 +67,15 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 		s.sendExit(code)
 	}
 	return nil
+}
+
+// use wakes a claim's sandbox if it rests, and keeps it awake until done is called.
+func (a *api) use(r *http.Request, claim pool.Claim) (pool.Claim, func(), error) {
+	used, done, err := a.leases.Use(r.Context(), claim.ID)
+	if err != nil {
+		return claim, nil, cmp.Or(a.lost(claim), err)
+	}
+	return used, done, nil
 }
 
 // lost returns why a claim has no running sandbox any more, or nil if it has.

@@ -20,8 +20,10 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/wire"
+	"sandpool/lifetime"
 	"sandpool/pool"
 	"sandpool/runtime"
+	"sandpool/runtime/checkpoint"
 )
 
 // The claims that the fake knows.
@@ -53,7 +55,10 @@ func newFakeClaims(owner string) *fakeClaims {
 func fakeClaim(id, owner string, state pool.State) pool.Claim {
 	now := time.Unix(1e9, 0).UTC()
 	c := pool.Claim{
-		Grant:   pool.Grant{ID: id, Owner: owner, Template: "default", Tier: pool.TierPaused, ClaimedAt: now, ExpiresAt: now.Add(time.Hour)},
+		Grant: pool.Grant{
+			ID: id, Owner: owner, Template: "default", Tier: pool.TierPaused, ClaimedAt: now,
+			Lease: lifetime.NewLease("development", configs.Default().Lifetimes["development"].Type(), now),
+		},
 		Sandbox: "sb-" + id[2:], Pool: "local:default", State: state, CreatedAt: now,
 	}
 	if state == pool.Dead {
@@ -99,6 +104,53 @@ func (f *fakeClaims) Claims() []pool.Claim {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return []pool.Claim{f.claims[runningID], f.claims[othersID]}
+}
+
+// Extend counts the extension, up to the first.
+func (f *fakeClaims) Extend(_ context.Context, id string) (pool.Claim, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.claims[id]
+	if c.Lease.Extended > 0 {
+		return pool.Claim{}, errdefs.ErrFailedPrecondition.WithMessage("all extensions are used")
+	}
+	c.Lease.Extended++
+	f.claims[id] = c
+	return c, nil
+}
+
+func (f *fakeClaims) Use(_ context.Context, id string) (pool.Claim, func(), error) {
+	c, err := f.Get(id)
+	if err == nil && c.State == pool.Dead {
+		err = errdefs.ErrFailedPrecondition.WithMessage("it is dead: " + c.Reason)
+	}
+	return c, func() {}, err
+}
+
+// The checkpoints on the fake shelf: one of each owner.
+const (
+	savedID       = "ck-aaaaaaaaaaaaaaaa"
+	othersSavedID = "ck-oooooooooooooooo"
+)
+
+func (f *fakeShelf) Get(id string) (checkpoint.Manifest, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m, ok := f.all[id]
+	if !ok {
+		return m, errdefs.ErrNotFound
+	}
+	return m, nil
+}
+
+func (f *fakeShelf) Delete(id string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.all[id]; !ok {
+		return errdefs.ErrNotFound
+	}
+	delete(f.all, id)
+	return nil
 }
 
 // fakeSizes is the size of the only pool, default.
@@ -190,6 +242,8 @@ type testServer struct {
 	*server
 	api       *api
 	claims    *fakeClaims
+	saver     *fakeSaver
+	shelf     *fakeShelf
 	sizes     *fakeSizes
 	processes chan *fakeProcess
 	socket    string
@@ -207,13 +261,20 @@ func startServer(t *testing.T) *testServer {
 func newTestAPI(t *testing.T) *testServer {
 	t.Helper()
 	me := actor{uid: uint32(os.Geteuid())}
-	ts := &testServer{claims: newFakeClaims(me.owner()), sizes: newFakeSizes(), processes: make(chan *fakeProcess, 8)}
+	ts := &testServer{
+		claims: newFakeClaims(me.owner()), saver: &fakeSaver{manifest: checkpoint.Manifest{ID: savedID, Owner: me.owner()}}, shelf: newFakeShelf(me.owner()),
+		sizes: newFakeSizes(), processes: make(chan *fakeProcess, 8),
+	}
+	cfg := configs.Default()
 	status := func() []pool.Overview {
 		return []pool.Overview{{Config: pool.Config{Name: "local:default", Template: "default", Size: ts.sizes.get()}, Available: 5, InUse: 2, Warming: 1, Total: 7,
 			Counters: pool.Counters{Started: 9, StartsFailed: 1, Destroyed: 3, Died: 2}}}
 	}
 	ts.api = &api{
 		claims: ts.claims,
+		leases: ts.claims,
+		keeper: ts.saver,
+		shelf:  ts.shelf,
 		pools:  status,
 		sizes:  ts.sizes,
 		exec: func(_ context.Context, _ string, spec runtime.ExecSpec) (process, error) {
@@ -224,11 +285,13 @@ func newTestAPI(t *testing.T) *testServer {
 			ts.processes <- p
 			return p, nil
 		},
-		ready:   func(context.Context) error { return nil },
-		info:    wire.Info{Version: "test", Region: "local"},
-		limits:  func() configs.Limits { return configs.Default().Limits },
-		metrics: newMetrics("test", status, func(string) bool { return false }),
-		log:     slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		ready:  func(context.Context) error { return nil },
+		info:   wire.Info{Version: "test", Region: "local"},
+		config: func() *configs.Config { return &cfg },
+		metrics: newMetrics(sources{
+			version: "test", pools: status, blocks: func(string) bool { return false }, claims: ts.claims.Claims, checkpoints: ts.shelf.List,
+		}),
+		log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	return ts
 }

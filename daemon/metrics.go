@@ -3,6 +3,7 @@ package daemon
 import (
 	"net/http"
 	goruntime "runtime"
+	"strconv"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"sandpool/pool"
+	"sandpool/runtime/checkpoint"
 )
 
 // The results of claims that did not fail.
@@ -28,9 +30,21 @@ type metrics struct {
 	reconciles   *prometheus.CounterVec
 	claimSeconds *prometheus.HistogramVec
 	execSeconds  prometheus.Histogram
+	events       *prometheus.CounterVec
+	saveSeconds  *prometheus.HistogramVec
+	deliveries   *prometheus.CounterVec
 }
 
-func newMetrics(version string, pools func() []pool.Overview, blocks func(resource string) bool) *metrics {
+// sources are what is read at each scrape, and what stays the same.
+type sources struct {
+	version     string
+	pools       func() []pool.Overview
+	blocks      func(resource string) bool
+	claims      func() []pool.Claim
+	checkpoints func() []checkpoint.Manifest
+}
+
+func newMetrics(s sources) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		claims: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -51,22 +65,40 @@ func newMetrics(version string, pools func() []pool.Overview, blocks func(resour
 			Help:    "Time from an exec's request to the end of its process.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 5, 10, 60, 300, 1800},
 		}),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sandbox_events_total",
+			Help: "What happened to claims, by kind of event: warning, extended, grace, killed, kill_failed and so on.",
+		}, []string{"kind"}),
+		saveSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "sandbox_checkpoint_duration_seconds",
+			Help:    "Time that it took to save a claim's sandbox, by what asked for it and by result: saved or failed.",
+			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"trigger", "result"}),
+		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sandbox_hook_events_total",
+			Help: "Events for hooks, by the hook's place in the configuration and by outcome: delivered, failed or dropped.",
+		}, []string{"hook", "outcome"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "sandbox_build_info",
 		Help:        "Always 1; its labels tell what runs.",
-		ConstLabels: prometheus.Labels{"version": version, "goversion": goruntime.Version()},
+		ConstLabels: prometheus.Labels{"version": s.version, "goversion": goruntime.Version()},
 	})
 	build.Set(1)
-	for _, tier := range []string{pool.TierHot, pool.TierPaused, pool.TierCold, pool.TierFallback} {
+	for _, tier := range []string{pool.TierHot, pool.TierPaused, pool.TierCold, pool.TierFallback, pool.TierRestored} {
 		m.claimSeconds.WithLabelValues(tier)
+	}
+	for _, kind := range []string{pool.EventWarning, pool.EventExtended, pool.EventGrace, pool.EventKilled, pool.EventKillFailed, eventCheckpoint, eventCheckpointFailed} {
+		m.events.WithLabelValues(kind)
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		build, m.claims, m.reconciles, m.claimSeconds, m.execSeconds, poolCollector{pools},
+		build, m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.events, m.saveSeconds, m.deliveries,
+		poolCollector{s.pools}, claimCollector{s.pools, s.claims}, checkpointGauge("sandbox_checkpoints", "Checkpoints on disk.", s.checkpoints, func(checkpoint.Manifest) int64 { return 1 }),
+		checkpointGauge("sandbox_checkpoint_bytes", "Bytes that checkpoints take on disk.", s.checkpoints, func(m checkpoint.Manifest) int64 { return m.Bytes }),
 	)
 	for _, resource := range resources {
-		m.registry.MustRegister(admissionGauge(resource, blocks))
+		m.registry.MustRegister(admissionGauge(resource, s.blocks))
 	}
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	return m
@@ -94,6 +126,58 @@ func (m *metrics) reconciled(trigger string, err error) {
 		result = "failed"
 	}
 	m.reconciles.WithLabelValues(trigger, result).Inc()
+}
+
+// happened counts an event.
+func (m *metrics) happened(kind string) { m.events.WithLabelValues(kind).Inc() }
+
+// saved counts an attempt to save a claim's sandbox.
+func (m *metrics) saved(trigger string, took time.Duration, err error) {
+	result := "saved"
+	if err != nil {
+		result = "failed"
+	}
+	m.saveSeconds.WithLabelValues(trigger, result).Observe(took.Seconds())
+}
+
+// hooked counts what became of an event for a hook.
+func (m *metrics) hooked(hook int, outcome string) {
+	m.deliveries.WithLabelValues(strconv.Itoa(hook), outcome).Inc()
+}
+
+func checkpointGauge(name, help string, all func() []checkpoint.Manifest, value func(checkpoint.Manifest) int64) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+		sum := int64(0)
+		for _, m := range all() {
+			sum += value(m)
+		}
+		return float64(sum)
+	})
+}
+
+// claimCollector reads the claims at each scrape.
+type claimCollector struct {
+	pools  func() []pool.Overview
+	claims func() []pool.Claim
+}
+
+var lifetimeSeconds = prometheus.NewDesc("sandbox_lifetime_seconds", "Age of the oldest claim of the pool; 0 when there is none.", []string{"pool"}, nil)
+
+// Describe implements prometheus.Collector.
+func (claimCollector) Describe(ch chan<- *prometheus.Desc) { ch <- lifetimeSeconds }
+
+// Collect implements prometheus.Collector.
+func (c claimCollector) Collect(ch chan<- prometheus.Metric) {
+	oldest := map[string]time.Duration{}
+	for _, p := range c.pools() {
+		oldest[p.Name] = 0
+	}
+	for _, claim := range c.claims() {
+		oldest[claim.Pool] = max(oldest[claim.Pool], time.Since(claim.ClaimedAt))
+	}
+	for name, age := range oldest {
+		ch <- prometheus.MustNewConstMetric(lifetimeSeconds, prometheus.GaugeValue, age.Seconds(), name)
+	}
 }
 
 func admissionGauge(resource string, blocks func(resource string) bool) prometheus.Collector {

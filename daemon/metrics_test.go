@@ -11,15 +11,30 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"sandpool/pool"
+	"sandpool/runtime/checkpoint"
 )
 
 func TestMetrics(t *testing.T) {
-	m := newMetrics("v1", func() []pool.Overview {
+	pools := func() []pool.Overview {
 		return []pool.Overview{
 			{Config: pool.Config{Name: "local:a", Size: pool.Size{Target: 8, Max: 32}}, Available: 5, Running: 2, Wanted: 9, InUse: 2, Warming: 1, Total: 7, Counters: pool.Counters{Started: 9, StartsFailed: 4, Destroyed: 3, Died: 6}},
 			{Config: pool.Config{Name: "local:b"}},
 		}
-	}, func(resource string) bool { return resource == "disk" })
+	}
+	m := newMetrics(sources{
+		version: "v1", pools: pools, blocks: func(resource string) bool { return resource == "disk" },
+		claims: func() []pool.Claim {
+			return []pool.Claim{
+				{Grant: pool.Grant{ClaimedAt: time.Now().Add(-time.Hour)}, Pool: "local:a"},
+				{Grant: pool.Grant{ClaimedAt: time.Now()}, Pool: "local:a"},
+			}
+		},
+		checkpoints: func() []checkpoint.Manifest { return []checkpoint.Manifest{{Bytes: 3}, {Bytes: 4}} },
+	})
+	m.happened(pool.EventWarning)
+	m.saved(triggerExpiry, time.Second, nil)
+	m.saved(triggerRequest, time.Second, errors.New("full"))
+	m.hooked(1, "delivered")
 	m.reconciled(triggerStart, nil)
 	m.reconciled(triggerSweep, errors.New("broken"))
 	granted := pool.Claim{Grant: pool.Grant{Tier: pool.TierPaused}}
@@ -30,32 +45,43 @@ func TestMetrics(t *testing.T) {
 	m.claimed("local:made-up", pool.Claim{}, false, fmt.Errorf("template: %w", errdefs.ErrNotFound), time.Second)
 
 	got := gather(t, m)
+	if age := got["sandbox_lifetime_seconds local:a"]; age < 3600 || age > 4000 {
+		t.Errorf("the oldest claim is %v s old, want an hour", age)
+	}
 	for series, want := range map[string]float64{
-		"sandbox_warm_pool_available local:a":          5,
-		"sandbox_warm_pool_in_use local:a":             2,
-		"sandbox_warm_pool_warming local:a":            1,
-		"sandbox_warm_pool_running local:a":            2,
-		"sandbox_warm_pool_wanted local:a":             9,
-		"sandbox_admission_blocked disk":               1,
-		"sandbox_admission_blocked memory":             0,
-		"sandbox_reconcile_total ok start":             1,
-		"sandbox_reconcile_total failed sweep":         1,
-		"sandbox_warm_pool_size local:a":               7,
-		"sandbox_warm_pool_target local:a":             8,
-		"sandbox_warm_pool_max local:a":                32,
-		"sandbox_warm_pool_max local:b":                0,
-		"sandbox_starts_total local:a":                 9,
-		"sandbox_start_failures_total local:a":         4,
-		"sandbox_destroyed_total local:a":              3,
-		"sandbox_died_total local:a":                   6,
-		"sandbox_claims_total local:a granted paused":  1,
-		"sandbox_claims_total local:a repeated paused": 1,
-		"sandbox_claims_total local:a pool_empty ":     1,
-		"sandbox_claims_total local:a internal ":       1,
-		"sandbox_claims_total  not_found ":             1,
-		"sandbox_claim_duration_seconds paused":        1,
-		"sandbox_claim_duration_seconds cold":          0,
-		"sandbox_exec_duration_seconds":                0,
+		"sandbox_warm_pool_available local:a":                5,
+		"sandbox_warm_pool_in_use local:a":                   2,
+		"sandbox_warm_pool_warming local:a":                  1,
+		"sandbox_warm_pool_running local:a":                  2,
+		"sandbox_warm_pool_wanted local:a":                   9,
+		"sandbox_admission_blocked disk":                     1,
+		"sandbox_admission_blocked memory":                   0,
+		"sandbox_reconcile_total ok start":                   1,
+		"sandbox_reconcile_total failed sweep":               1,
+		"sandbox_warm_pool_size local:a":                     7,
+		"sandbox_warm_pool_target local:a":                   8,
+		"sandbox_warm_pool_max local:a":                      32,
+		"sandbox_warm_pool_max local:b":                      0,
+		"sandbox_starts_total local:a":                       9,
+		"sandbox_start_failures_total local:a":               4,
+		"sandbox_destroyed_total local:a":                    3,
+		"sandbox_died_total local:a":                         6,
+		"sandbox_claims_total local:a granted paused":        1,
+		"sandbox_claims_total local:a repeated paused":       1,
+		"sandbox_claims_total local:a pool_empty ":           1,
+		"sandbox_claims_total local:a internal ":             1,
+		"sandbox_claims_total  not_found ":                   1,
+		"sandbox_claim_duration_seconds paused":              1,
+		"sandbox_claim_duration_seconds cold":                0,
+		"sandbox_exec_duration_seconds":                      0,
+		"sandbox_lifetime_seconds local:b":                   0,
+		"sandbox_events_total warning":                       1,
+		"sandbox_events_total kill_failed":                   0,
+		"sandbox_checkpoint_duration_seconds saved expiry":   1,
+		"sandbox_checkpoint_duration_seconds failed request": 1,
+		"sandbox_checkpoints":                                2,
+		"sandbox_checkpoint_bytes":                           7,
+		"sandbox_hook_events_total 1 delivered":              1,
 	} {
 		if value, ok := got[series]; !ok || value != want {
 			t.Errorf("%s is %v (present: %t), want %v", series, value, ok, want)

@@ -47,9 +47,10 @@ func (d *Daemon) reload(ctx context.Context) error {
 	if err := d.engine.PrepareAll(ctx, templates(next)); err != nil {
 		return err
 	}
-	now.Templates, now.Pools, now.Reserves = next.Templates, next.Pools, next.Reserves
+	now.Templates, now.Pools, now.Lifetimes, now.Reserves = next.Templates, next.Pools, next.Lifetimes, next.Reserves
 	now.Limits.ClaimWait, now.Limits.MaxWait = next.Limits.ClaimWait, next.Limits.MaxWait
-	now.Limits.Lifetime, now.Limits.MaxLifetime = next.Limits.Lifetime, next.Limits.MaxLifetime
+	now.Limits.LifetimeType, now.Limits.MaxLifetime = next.Limits.LifetimeType, next.Limits.MaxLifetime
+	now.Checkpoints.MaxAge, now.Checkpoints.MaxCount, now.Checkpoints.MaxMiB = next.Checkpoints.MaxAge, next.Checkpoints.MaxCount, next.Checkpoints.MaxMiB
 	d.live.Store(&now)
 	d.pools.Configure(poolConfigs(now, d.engine.Fingerprint))
 	d.Log.Info("configuration reloaded", "templates", len(now.Templates), "pools", len(now.Pools))
@@ -75,6 +76,10 @@ func fixedChanges(now, next configs.Config) []string {
 		{"limits.pause_timeout", now.Limits.PauseTimeout, next.Limits.PauseTimeout},
 		{"limits.kill_timeout", now.Limits.KillTimeout, next.Limits.KillTimeout},
 		{"limits.starts", now.Limits.Starts, next.Limits.Starts},
+		{"checkpoints.dir", now.Checkpoints.Dir, next.Checkpoints.Dir},
+		{"checkpoints.timeout", now.Checkpoints.Timeout, next.Checkpoints.Timeout},
+		{"[events]", now.Events, next.Events},
+		{"[[hooks]]", now.Hooks, next.Hooks},
 	} {
 		if !reflect.DeepEqual(part.now, part.next) {
 			changed = append(changed, part.key)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"sandpool/configs"
+	"sandpool/daemon/hooks"
 	"sandpool/pool"
 	"sandpool/runtime"
 )
@@ -19,7 +20,7 @@ func poolConfigs(c configs.Config, fingerprint func(template string) string) []p
 		p := c.PoolOf(name)
 		list = append(list, pool.Config{
 			Name: poolName(c.Region, name), Template: name, Fingerprint: fingerprint(name),
-			MaxAge: p.MaxAge.Std(), Recycle: pool.Recycle(p.Recycle), Size: poolSize(p),
+			MaxAge: p.MaxAge.Std(), RefreshAge: c.RefreshAge(p), Recycle: pool.Recycle(p.Recycle), Size: poolSize(p),
 		})
 	}
 	return list
@@ -51,6 +52,14 @@ func templates(c configs.Config) map[string]runtime.Template {
 	return all
 }
 
+func hookList(c configs.Config) []hooks.Hook {
+	var list []hooks.Hook
+	for _, h := range c.Hooks {
+		list = append(list, hooks.Hook{Events: h.Events, URL: h.URL, Command: h.Command, Timeout: h.Timeout.Std(), Retries: h.Retries})
+	}
+	return list
+}
+
 func engineConfig(c configs.Config, step func(string)) runtime.Config {
 	settings := map[string]runtime.Setting{}
 	for name, s := range c.Runsc.Flags {
@@ -63,6 +72,7 @@ func engineConfig(c configs.Config, step func(string)) runtime.Config {
 		Platforms: c.Runsc.Platform, Settings: settings,
 		CanaryTimeout: c.Runsc.CanaryTimeout.Std(), StartTimeout: c.Limits.StartTimeout.Std(),
 		PauseTimeout: c.Limits.PauseTimeout.Std(), KillTimeout: c.Limits.KillTimeout.Std(),
-		Step: step,
+		CheckpointTimeout: c.Checkpoints.Timeout.Std(),
+		Step:              step,
 	}
 }

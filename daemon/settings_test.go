@@ -47,9 +47,9 @@ func TestPoolConfigs(t *testing.T) {
 	c.Pools["default"] = p
 	c.Templates["rare"] = configs.Template{Image: "x"}
 	want := []pool.Config{
-		{Name: "local:default", Template: "default", Fingerprint: "f-default", MaxAge: time.Minute, Recycle: pool.RecycleReset,
+		{Name: "local:default", Template: "default", Fingerprint: "f-default", MaxAge: time.Minute, RefreshAge: 50 * time.Second, Recycle: pool.RecycleReset,
 			Size: pool.Size{Min: 3, Target: 8, Max: 32, ScaleUp: 70, ScaleDown: 30, Hot: 2, Adaptive: true}},
-		{Name: "local:rare", Template: "rare", Fingerprint: "f-rare", MaxAge: time.Hour, Recycle: pool.RecycleDestroy,
+		{Name: "local:rare", Template: "rare", Fingerprint: "f-rare", MaxAge: time.Hour, RefreshAge: 50 * time.Minute, Recycle: pool.RecycleDestroy,
 			Size: pool.Size{Max: 32, ScaleUp: 70, ScaleDown: 30}},
 	}
 	if got := poolConfigs(c, func(template string) string { return "f-" + template }); !slices.Equal(got, want) {
@@ -68,9 +68,10 @@ func TestFixedChanges(t *testing.T) {
 	for text, want := range map[string][]string{
 		"":                                    nil,
 		"\n\n[runsc.flags]\nnetwork = 'none'": nil, // said elsewhere in the file
-		"[limits]\nclaim_wait = '1s'\nlifetime = '2h'\n[reserves]\npids = 0\n[pools.default]\ntarget = 1": nil,
-		"region = 'eu'\n[daemon]\nlog_level = 'debug'\n[limits]\nstarts = 3\nkill_timeout = '1s'":         {"region", "[daemon]", "limits.kill_timeout", "limits.starts"},
+		"[limits]\nclaim_wait = '1s'\nlifetime_type = 'preview'\n[lifetimes.preview]\nextensions = 9\n[checkpoints]\nmax_count = 1\n[reserves]\npids = 0\n[pools.default]\ntarget = 1": nil,
+		"region = 'eu'\n[daemon]\nlog_level = 'debug'\n[limits]\nstarts = 3\nkill_timeout = '1s'":                                                                                      {"region", "[daemon]", "limits.kill_timeout", "limits.starts"},
 		"[runsc.flags]\ndebug = true": {"[runsc]"},
+		"[checkpoints]\ndir = '/x'\ntimeout = '1s'\n[events]\nkeep = 200\n[[hooks]]\nevents = ['*']\ncommand = ['/x']": {"checkpoints.dir", "checkpoints.timeout", "[events]", "[[hooks]]"},
 	} {
 		if got := fixedChanges(configs.Default(), parse(text)); !slices.Equal(got, want) {
 			t.Errorf("%q: %v, want %v", text, got, want)

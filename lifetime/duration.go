@@ -1,6 +1,7 @@
-// Package lifetime knows when sandboxes end: it parses durations and keeps deadlines.
+// Package lifetime knows when claims end, and how: by a Lease of some Type, whose stages a Warden leads the claim through.
+// It parses the durations of the configuration and of the API, too.
 //
-// It uses the standard library only, so its tests run in virtual time.
+// It reaches the world through interfaces only, so its tests run in virtual time.
 package lifetime
 
 import (

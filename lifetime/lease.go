@@ -1,6 +1,7 @@
 package lifetime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -35,13 +36,10 @@ func (t Type) Validate() error {
 	return fmt.Errorf("%w: %w", errors.Join(errs...), errdefs.ErrInvalidArgument)
 }
 
-// Within is t for a claim that lives for d instead. A warning or grace that would not fit shrinks in proportion.
+// Within is t for a claim that lives for d instead. Its warning comes after half of that at the earliest, its grace period after
+// three quarters.
 func (t Type) Within(d time.Duration) Type {
-	if t.Warning >= d || t.Grace >= d {
-		share := float64(d) / float64(t.Lifetime)
-		t.Warning, t.Grace = time.Duration(share*float64(t.Warning)), time.Duration(share*float64(t.Grace))
-	}
-	t.Lifetime = d
+	t.Lifetime, t.Warning, t.Grace = d, min(t.Warning, d/2), min(t.Grace, d/4)
 	return t
 }
 
@@ -102,4 +100,14 @@ func (l Lease) Extend(now time.Time) (Lease, error) {
 	l.Extended++
 	l.Stage = Steady
 	return l, nil
+}
+
+// Claims is what a Warden asks of those who own the claims.
+type Claims interface {
+	// Lease returns how a claim's time stands; false when the claim has ended.
+	Lease(claim string) (Lease, bool)
+	// Advance notes durably that a claim came to a stage, unless its lease is no longer as seen: then false.
+	Advance(ctx context.Context, claim string, seen Lease, to Stage) (bool, error)
+	// Expire ends a claim and has it killed, unless it was extended meanwhile. It does not block.
+	Expire(claim string)
 }

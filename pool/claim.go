@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"sandpool/lifetime"
 )
 
 // The tiers of a claim: how its sandbox came to be running.
@@ -16,6 +18,7 @@ const (
 	TierPaused   = "paused"   // it waited in the pool, paused
 	TierCold     = "cold"     // the claim waited for its start
 	TierFallback = "fallback" // it waited in the pool of the template "generic"
+	TierRestored = "restored" // it goes on from a checkpoint
 )
 
 // Request asks for a sandbox.
@@ -26,7 +29,10 @@ type Request struct {
 	Fallback  bool          // take one of the template "generic" rather than wait
 	Cold      bool          // take no sandbox of the pool, only one that is started for this claim
 	Wait      time.Duration // how long to wait for a sandbox; 0 takes an available one or none
-	Lifetime  time.Duration // from the hand-out to the end
+
+	Checkpoint string // go on from it; Template is then that of the sandbox that was saved
+	Kind       string // name of the lifetime type
+	Lifetime   lifetime.Type
 }
 
 // Claim is a sandbox in a user's hands.
@@ -35,6 +41,8 @@ type Claim struct {
 	Sandbox   string // container id
 	Pool      string // region:template of the sandbox
 	State     State  // Claimed or Dead
+	Rest      Rest
+	Saved     string // with Rest Suspended: the checkpoint that it is woken from
 	Reason    string
 	CreatedAt time.Time // of the sandbox
 }
@@ -47,8 +55,9 @@ var errWaitOver = errors.New("wait is over")
 
 // waiter is a claim that waits for a sandbox.
 type waiter struct {
-	result chan result // one slot; filled under the controller's mutex, once
-	left   bool        // nobody will read the result
+	checkpoint string      // that its sandbox must go on from; may be empty
+	result     chan result // one slot; filled under the controller's mutex, once
+	left       bool        // nobody will read the result
 }
 
 type result struct {
@@ -72,9 +81,6 @@ type turn struct {
 func (c *Controller) Claim(ctx context.Context, req Request) (Claim, bool, error) {
 	c.mu.Lock()
 	p, ok := c.pools[req.Template]
-	if ok {
-		p.demand.claim(time.Now())
-	}
 	c.mu.Unlock()
 	if !ok {
 		return Claim{}, false, fmt.Errorf("template %q: %w", req.Template, errdefs.ErrNotFound)
@@ -103,8 +109,8 @@ func (c *Controller) claimOnce(ctx context.Context, p *pool, req Request) (Claim
 		if s := c.claims[first.claim]; s != nil {
 			claim := s.claim()
 			c.mu.Unlock()
-			if claim.Template != req.Template {
-				return Claim{}, false, fmt.Errorf("request id %q was used for template %q: %w", req.RequestID, claim.Template, errdefs.ErrAlreadyExists)
+			if claim.Template != req.Template || claim.From != req.Checkpoint {
+				return Claim{}, false, fmt.Errorf("request id %q was used for template %q, checkpoint %q: %w", req.RequestID, claim.Template, claim.From, errdefs.ErrAlreadyExists)
 			}
 			return claim, true, nil
 		}
@@ -131,6 +137,9 @@ func (c *Controller) endTurn(key requestKey, t *turn, claim Claim, err error) {
 
 // grant gets a sandbox and hands it out. One that fails on the way is doomed and the next is tried.
 func (c *Controller) grant(ctx context.Context, p *pool, req Request) (Claim, error) {
+	c.mu.Lock()
+	p.demand.claim(time.Now())
+	c.mu.Unlock()
 	waitCtx := ctx
 	if req.Wait > 0 {
 		var cancel context.CancelFunc
@@ -174,12 +183,12 @@ func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbo
 		c.poke()
 		return s, err
 	}
-	if req.Wait <= 0 || p.failures >= failFast {
+	if req.Wait <= 0 || p.failures >= failFast && req.Checkpoint == "" {
 		defer c.mu.Unlock()
 		return nil, p.empty()
 	}
-	w := &waiter{result: make(chan result, 1)}
-	if req.Cold {
+	w := &waiter{result: make(chan result, 1), checkpoint: req.Checkpoint}
+	if req.Cold || req.Checkpoint != "" {
 		p.cold = append(p.cold, w)
 	} else {
 		p.waiters = append(p.waiters, w)
@@ -197,7 +206,7 @@ func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbo
 
 // readyLocked returns a sandbox of p that can be handed out at once, or one of the generic pool if req allows that.
 func (c *Controller) readyLocked(p *pool, req Request, now time.Time) *sandbox {
-	if req.Cold {
+	if req.Cold || req.Checkpoint != "" {
 		return nil
 	}
 	if s := p.next(now); s != nil || !req.Fallback {
@@ -232,6 +241,10 @@ func (c *Controller) leave(ctx context.Context, p *pool, w *waiter) error {
 
 // giveBackLocked returns a reserved sandbox that nobody used.
 func (c *Controller) giveBackLocked(ctx context.Context, s *sandbox) {
+	if s.from != "" {
+		c.doomLocked(s, "it goes on from a checkpoint, and its claim was given up")
+		return
+	}
 	if err := c.moveLocked(s, Warming); err != nil {
 		c.log.Error("give back sandbox", "sandbox", s.id, "err", err)
 		return
@@ -247,7 +260,7 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 	now := time.Now()
 	record.Grant = Grant{
 		ID: newClaimID(), Owner: req.Owner, RequestID: req.RequestID, Template: req.Template, Tier: s.tier(req),
-		ClaimedAt: now, ExpiresAt: now.Add(req.Lifetime),
+		From: s.from, ClaimedAt: now, Lease: lifetime.NewLease(req.Kind, req.Lifetime, now),
 	}
 	detached := context.WithoutCancel(ctx)
 	c.step("claim reserved")
@@ -275,7 +288,9 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 	}
 	s.paused = false
 	s.record = record
+	s.usedAt = time.Now()
 	c.enterLocked(s)
+	c.tell(Event{Kind: EventClaimed, Claim: s.claim(), Message: fmt.Sprintf("claimed %s from %s", record.Grant.Tier, s.pool.Name)})
 	return s.claim(), nil
 }
 
@@ -288,12 +303,14 @@ func (c *Controller) enterLocked(s *sandbox) {
 		close(done)
 		c.requests[key] = &turn{done: done, claim: g.ID}
 	}
-	c.deadlines.Set(g.ID, g.ExpiresAt)
+	c.deadlines.Set(g.ID, s.lease())
 }
 
 // tier says how s came to be running, for a claim that got it.
 func (s *sandbox) tier(req Request) string {
 	switch {
+	case s.from != "":
+		return TierRestored
 	case s.pool.Template != req.Template:
 		return TierFallback
 	case !s.settled:
@@ -308,6 +325,6 @@ func (s *sandbox) tier(req Request) string {
 func (s *sandbox) claim() Claim {
 	return Claim{
 		Grant: s.record.Grant, Sandbox: s.id, Pool: s.pool.Name,
-		State: s.state, Reason: s.record.Reason, CreatedAt: s.record.CreatedAt,
+		State: s.state, Rest: s.record.Rest, Saved: s.record.Saved, Reason: s.record.Reason, CreatedAt: s.record.CreatedAt,
 	}
 }

@@ -12,7 +12,7 @@ func TestClockWasSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		backend := newFakeBackend(t)
 		cfg := onePool(1, 4)
-		cfg.MaxAge = time.Hour
+		cfg.MaxAge, cfg.RefreshAge = time.Hour, 54*time.Minute
 		r := newRig(t, backend, cfg)
 		old := record(Available)
 		old.CreatedAt = time.Now().AddDate(1, 0, 0)

@@ -12,14 +12,16 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"sandpool/lifetime"
 )
 
 // Backend is what the controller asks of the container runtime. Every call has a deadline of the backend's own.
 // A call for a sandbox that does not exist returns an error of errdefs' class NotFound; one that could not
 // reach containerd returns one of class Unavailable.
 type Backend interface {
-	// Start makes the sandbox id from template, labels its container and returns when it runs and is ready.
-	Start(ctx context.Context, id, template string, labels map[string]string) error
+	// Start makes the sandbox id, labels its container and returns when it runs and is ready.
+	Start(ctx context.Context, id string, from Origin, labels map[string]string) error
 	// Pause and Resume freeze a running sandbox and let it go on.
 	Pause(ctx context.Context, id string) error
 	Resume(ctx context.Context, id string) error
@@ -27,11 +29,27 @@ type Backend interface {
 	Label(ctx context.Context, id string, labels map[string]string) error
 	// Destroy kills the sandbox and deletes all that belongs to it. A sandbox that does not exist is no error.
 	Destroy(ctx context.Context, id string) error
+
+	Suspender
 }
 
-// Deadlines is told when each claim ends; it calls Controller.Expire then.
+// Suspender frees the memory of a sandbox that was saved, and brings it back.
+type Suspender interface {
+	// Halt ends the sandbox's processes and keeps its container.
+	Halt(ctx context.Context, id string) error
+	// Revive lets a halted sandbox go on from a checkpoint.
+	Revive(ctx context.Context, id, checkpoint string) error
+}
+
+// Origin is what a sandbox is started from.
+type Origin struct {
+	Template   string
+	Checkpoint string // go on from it, rather than start the template; may be empty
+}
+
+// Deadlines follows how each claim comes to its end; see lifetime.Warden. It is called under the controller's mutex.
 type Deadlines interface {
-	Set(claim string, at time.Time)
+	Set(claim string, lease lifetime.Lease)
 	Remove(claim string)
 }
 
@@ -52,6 +70,7 @@ type Config struct {
 	Template    string
 	Fingerprint string        // names all that a sandbox is started from; ready ones with another are replaced
 	MaxAge      time.Duration // of a sandbox that is handed out; 0: any
+	RefreshAge  time.Duration // at which a replacement is started; 0: at MaxAge
 	Recycle     Recycle
 	Size
 }
@@ -65,6 +84,7 @@ type Options struct {
 	Starts    int           // the most sandboxes that are started at once
 	Admit     func() string // why nothing may be started now, or ""; it must not block
 	Step      func(string)  // told at every step after which a crash must lose nothing
+	Tell      func(Event)   // told what happens to claims, under the controller's mutex: it must not block
 	Log       *slog.Logger
 }
 
@@ -76,6 +96,7 @@ type Controller struct {
 	starts    int
 	admit     func() string
 	step      func(string)
+	tell      func(Event)
 	log       *slog.Logger
 
 	wake    chan struct{}  // one slot: the loop has something to look at
@@ -123,10 +144,12 @@ type sandbox struct {
 	changed  uint64 // epoch of the last move
 	record   Record
 	paused   bool
+	from     string        // checkpoint that it goes on from; nobody but its claim may get it
 	ready    bool          // it was started
 	settled  bool          // it has been available
 	heating  bool          // it is on its way to Hot
 	died     string        // why it ended while its owner had it; the owner dooms it
+	why      string        // why it is Doomed
 	booked   *waiter       // the claim that it is started for
 	unsaved  bool          // the labels do not say yet that it is Dead
 	busy     bool          // a worker destroys or labels it
@@ -134,12 +157,17 @@ type sandbox struct {
 	retryAt  time.Time     // no attempt at either before it
 	tried    chan struct{} // closed after the first attempt to destroy it
 	undone   error         // why that attempt left no trace of the claim's end; set before tried is closed
+
+	turns  chan struct{} // one slot: held by whoever changes what the labels say of a claim
+	users  int           // commands that run in it, and the like
+	usedAt time.Time     // when the last of them ended
+	dozing bool          // whoever holds the turn puts it to rest or wakes it
 }
 
 // New makes a Controller that knows no sandboxes.
 func New(o Options) *Controller {
 	c := &Controller{
-		backend: o.Backend, deadlines: o.Deadlines, newID: o.NewID, starts: o.Starts, admit: o.Admit, step: o.Step, log: o.Log,
+		backend: o.Backend, deadlines: o.Deadlines, newID: o.NewID, starts: o.Starts, admit: o.Admit, step: o.Step, tell: o.Tell, log: o.Log,
 		wake:      make(chan struct{}, 1),
 		pools:     map[string]*pool{},
 		sandboxes: map[string]*sandbox{},
@@ -180,7 +208,7 @@ func (c *Controller) SetOutage(err error) {
 
 // addLocked makes a sandbox known.
 func (c *Controller) addLocked(p *pool, id string, r Record) *sandbox {
-	s := &sandbox{id: id, pool: p, state: r.State, record: r, tried: make(chan struct{})}
+	s := &sandbox{id: id, pool: p, state: r.State, record: r, tried: make(chan struct{}), turns: make(chan struct{}, 1)}
 	c.epoch++
 	s.changed = c.epoch
 	c.sandboxes[id] = s
@@ -221,7 +249,7 @@ func (c *Controller) doomLocked(s *sandbox, why string) {
 		c.log.Error("doom sandbox", "sandbox", s.id, "err", err)
 		return
 	}
-	s.retryAt = time.Time{}
+	s.why, s.retryAt = why, time.Time{}
 	c.log.Debug("sandbox is to be destroyed", "sandbox", s.id, "pool", s.pool.Name, "reason", why)
 	c.poke()
 }

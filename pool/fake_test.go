@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"sandpool/lifetime"
 )
 
 // fakeBackend keeps sandboxes in memory and checks that they are used as a real one must be: it fails the test when a
@@ -30,6 +32,7 @@ type fakeBackend struct {
 type fakeSandbox struct {
 	labels map[string]string
 	status Status
+	from   string // checkpoint
 }
 
 func newFakeBackend(t *testing.T) *fakeBackend {
@@ -60,12 +63,12 @@ func (f *fakeBackend) step(ctx context.Context, call, id string, took time.Durat
 	return do(s)
 }
 
-func (f *fakeBackend) Start(ctx context.Context, id, _ string, labels map[string]string) error {
+func (f *fakeBackend) Start(ctx context.Context, id string, from Origin, labels map[string]string) error {
 	f.mu.Lock()
 	if f.sandboxes[id] != nil {
 		f.t.Errorf("start %s: it exists", id)
 	}
-	f.sandboxes[id] = &fakeSandbox{labels: labels, status: Stopped}
+	f.sandboxes[id] = &fakeSandbox{labels: labels, status: Stopped, from: from.Checkpoint}
 	f.mu.Unlock()
 	return f.step(ctx, "start", id, f.startTime, func(s *fakeSandbox) error {
 		if s == nil {
@@ -117,6 +120,26 @@ func (f *fakeBackend) Destroy(ctx context.Context, id string) error {
 	return f.step(ctx, "destroy", id, f.destroyTime, func(*fakeSandbox) error {
 		delete(f.sandboxes, id)
 		f.destroyed++
+		return nil
+	})
+}
+
+func (f *fakeBackend) Halt(ctx context.Context, id string) error {
+	return f.step(ctx, "halt", id, f.destroyTime, func(s *fakeSandbox) error {
+		if s.labels[LabelRest] != string(Suspended) || s.labels[LabelSaved] == "" {
+			f.t.Errorf("halt %s: labelled %q, saved as %q", id, s.labels[LabelRest], s.labels[LabelSaved])
+		}
+		s.status = Stopped
+		return nil
+	})
+}
+
+func (f *fakeBackend) Revive(ctx context.Context, id, checkpoint string) error {
+	return f.step(ctx, "revive", id, f.startTime, func(s *fakeSandbox) error {
+		if s.status != Stopped || checkpoint != s.labels[LabelSaved] {
+			f.t.Errorf("revive %s from %q: it is %s, saved as %q", id, checkpoint, s.status, s.labels[LabelSaved])
+		}
+		s.status = Running
 		return nil
 	})
 }
@@ -173,10 +196,10 @@ type fakeDeadlines struct {
 	at map[string]time.Time
 }
 
-func (d *fakeDeadlines) Set(claim string, at time.Time) {
+func (d *fakeDeadlines) Set(claim string, lease lifetime.Lease) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.at[claim] = at
+	d.at[claim] = lease.ExpiresAt
 }
 
 func (d *fakeDeadlines) Remove(claim string) {
@@ -191,6 +214,7 @@ type rig struct {
 	backend   *fakeBackend
 	deadlines *fakeDeadlines
 	blocked   string // why nothing is admitted
+	events    []Event
 	stop      func() // ends Run and waits for it
 }
 
@@ -208,6 +232,7 @@ func newRig(t *testing.T, backend *fakeBackend, pools ...Config) *rig {
 		},
 		NewID: func() string { ids++; return fmt.Sprintf("sb-%d-%d", time.Now().UnixNano(), ids) },
 		Step:  func(string) {},
+		Tell:  func(e Event) { r.events = append(r.events, e) }, // under the controller's mutex
 		Log:   slog.New(slog.DiscardHandler),
 	})
 	if _, err := r.Reconcile(t.Context(), backend.list); err != nil {
@@ -235,6 +260,9 @@ func onePool(target, most int) Config {
 	}
 }
 
+// hour is a lifetime type whose claims are neither warned nor given a grace.
+var hour = lifetime.Type{Lifetime: time.Hour}
+
 func request() Request {
-	return Request{Template: "default", Owner: "uid:0", Wait: time.Minute, Lifetime: time.Hour}
+	return Request{Template: "default", Owner: "uid:0", Wait: time.Minute, Kind: "test", Lifetime: hour}
 }

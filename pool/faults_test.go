@@ -106,6 +106,11 @@ func TestDeathInEachState(t *testing.T) {
 			t.Errorf("status %+v, want the two in the pool replaced", s)
 		}
 		r.Expire(claim.ID)
+		if len(r.Claims()) != 1 {
+			t.Error("the claim ended before its time was over")
+		}
+		time.Sleep(hour.Lifetime)
+		r.Expire(claim.ID)
 		settled()
 		if len(r.Claims()) != 0 || len(r.backend.sandboxes) != 2 {
 			t.Errorf("%d claims and %d sandboxes after the expiry, want 0 and 2", len(r.Claims()), len(r.backend.sandboxes))

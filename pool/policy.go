@@ -8,8 +8,6 @@ const (
 	drainBy = 10
 	// sweepEvery is how often a pool is looked at for draining.
 	sweepEvery = 30 * time.Second
-	// refreshAt is the part of its maximum age, in per cent, at which a replacement for a sandbox is started.
-	refreshAt = 90
 )
 
 // Size is how large a pool is and how it changes. Claimed sandboxes count: a pool of 8 with 3 in use keeps 5 ready.
@@ -69,7 +67,15 @@ func (p *pool) counts(now time.Time) counts {
 // stale tells whether s is to be replaced: it nears its maximum age, or was started from something older.
 func (s *sandbox) stale(now time.Time) bool {
 	p := s.pool
-	return s.record.Fingerprint != p.Fingerprint || p.MaxAge > 0 && 100*now.Sub(s.record.CreatedAt) >= refreshAt*p.MaxAge
+	return s.record.Fingerprint != p.Fingerprint || p.MaxAge > 0 && now.Sub(s.record.CreatedAt) >= p.refreshAge()
+}
+
+// refreshAge is the age of a sandbox at which a replacement is started.
+func (p *pool) refreshAge() time.Duration {
+	if p.RefreshAge > 0 {
+		return min(p.RefreshAge, p.MaxAge)
+	}
+	return p.MaxAge
 }
 
 // expired tells whether s is too old to be handed out.

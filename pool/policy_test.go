@@ -105,7 +105,7 @@ func TestAdaptivePoolFollowsDemand(t *testing.T) {
 		for range 240 { // two claims a second for two minutes
 			go func() {
 				req := request()
-				req.Lifetime = time.Hour
+				req.Lifetime = hour
 				if claim, _, err := r.Claim(t.Context(), req); err == nil {
 					_ = r.Release(t.Context(), claim.ID)
 				}
@@ -129,7 +129,7 @@ func TestAdaptivePoolFollowsDemand(t *testing.T) {
 func TestRefreshNeverDips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := onePool(4, 4) // no room to spare
-		cfg.MaxAge = time.Hour
+		cfg.MaxAge, cfg.RefreshAge = time.Hour, 54*time.Minute
 		r := newRig(t, newFakeBackend(t), cfg)
 		r.run(t)
 		time.Sleep(time.Minute)
@@ -156,7 +156,7 @@ func TestRefreshNeverDips(t *testing.T) {
 func TestTooOldIsNeverHandedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := onePool(2, 4)
-		cfg.MaxAge = time.Hour
+		cfg.MaxAge, cfg.RefreshAge = time.Hour, 54*time.Minute
 		r := newRig(t, newFakeBackend(t), cfg)
 		r.run(t)
 		time.Sleep(time.Minute)

@@ -43,8 +43,8 @@ func TestClaimTakesAWarmOneAndItIsReplaced(t *testing.T) {
 		if took, want := time.Since(began), r.backend.labelTime+r.backend.pauseTime; took != want {
 			t.Errorf("the claim took %s, want one label and one resume: %s", took, want)
 		}
-		if got := r.deadlines.at[claim.ID]; !got.Equal(claim.ExpiresAt) {
-			t.Errorf("deadline %s, want %s", got, claim.ExpiresAt)
+		if got := r.deadlines.at[claim.ID]; !got.Equal(claim.Lease.ExpiresAt) {
+			t.Errorf("deadline %s, want %s", got, claim.Lease.ExpiresAt)
 		}
 		settled()
 		if s := r.Status()[0]; s.Available != 1 || s.InUse != 1 || s.Total != 2 {

@@ -2,10 +2,13 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/containerd/errdefs"
 )
 
 // Status is what containerd says of a sandbox's task.
@@ -54,6 +57,9 @@ func (c *Controller) Reconcile(ctx context.Context, list func(context.Context) (
 	})
 	var report Report
 	listed := map[string]bool{}
+	if err := newer(found); err != nil {
+		return Report{}, err
+	}
 	for _, f := range found {
 		listed[f.ID] = true
 		s, known := c.sandboxes[f.ID]
@@ -83,7 +89,7 @@ func (c *Controller) compareLocked(s *sandbox, status Status, report *Report) {
 	case s.state == Available && status != Paused, s.state == Hot && status != Running:
 		report.Doomed++
 		c.diedLocked(s, fmt.Sprintf("it is %s, labelled %q", status, s.state))
-	case s.state == Claimed && status == Stopped:
+	case s.state == Claimed && status == Stopped && !s.dozing && s.record.Rest != Suspended:
 		report.Dead++
 		c.diedLocked(s, "its processes ended")
 	}
@@ -111,9 +117,11 @@ func (c *Controller) adoptLocked(f Found, report *Report) {
 		report.Warm++
 		s := c.addLocked(p, f.ID, r)
 		s.ready, s.settled, s.paused = true, true, r.State == Available
-	case r.State == Claimed && f.Status == Running:
+	case r.State == Claimed && rests(&r, f.Status):
 		report.Claims++
-		c.enterLocked(c.addLocked(p, f.ID, r))
+		s := c.addLocked(p, f.ID, r)
+		s.usedAt = now
+		c.enterLocked(s)
 	case r.State == Dead, r.State == Claimed && f.Status == Stopped:
 		report.Dead++
 		s := c.addLocked(p, f.ID, r)
@@ -123,6 +131,31 @@ func (c *Controller) adoptLocked(f Found, report *Report) {
 		// A claimed one that is paused was never handed out: the reply comes after the resume.
 		c.dismissLocked(p, f.ID, r, fmt.Sprintf("it is %s, labelled %q", f.Status, r.State), report)
 	}
+}
+
+// rests tells whether a claim's sandbox is in one of the ways that it can be in; r.Rest is then what it really is: a daemon
+// that was killed had written down what it meant to do.
+func rests(r *Record, status Status) bool {
+	switch {
+	case status == Running:
+		r.Rest, r.Saved = Awake, ""
+	case status == Paused && r.Rest != Awake:
+		r.Rest, r.Saved = Asleep, ""
+	default:
+		return status == Stopped && r.Rest == Suspended
+	}
+	return true
+}
+
+// newer refuses sandboxes that a later version of the daemon labelled: this one would mistake them for left-overs.
+func newer(found []Found) error {
+	for _, f := range found {
+		var newer *NewerError
+		if _, err := ParseRecord(f.Labels); ours(f.Labels) && errors.As(err, &newer) {
+			return fmt.Errorf("sandbox %s: %w: start the newer one, or remove the container: %w", f.ID, err, errdefs.ErrFailedPrecondition)
+		}
+	}
+	return nil
 }
 
 // isReady tells whether a container is as its label says, ready to be handed out.

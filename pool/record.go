@@ -2,8 +2,12 @@ package pool
 
 import (
 	"fmt"
+	"maps"
+	"strconv"
 	"strings"
 	"time"
+
+	"sandpool/lifetime"
 )
 
 // The labels of a sandbox's container. They are the only store: a daemon that starts knows no more than they say.
@@ -21,11 +25,21 @@ const (
 	LabelTemplate    = LabelPrefix + "template"
 	LabelClaimed     = LabelPrefix + "claimed-at"
 	LabelExpires     = LabelPrefix + "expires-at"
+	LabelType        = LabelPrefix + "lifetime-type"
+	LabelLifetime    = LabelPrefix + "lifetime"
+	LabelWarning     = LabelPrefix + "warning"
+	LabelGrace       = LabelPrefix + "grace"
+	LabelExtensions  = LabelPrefix + "extensions"
+	LabelExtended    = LabelPrefix + "extended"
+	LabelStage       = LabelPrefix + "stage"
+	LabelCheckpoint  = LabelPrefix + "checkpoint"
+	LabelRest        = LabelPrefix + "rest"
+	LabelSaved       = LabelPrefix + "saved-as"
 	LabelReason      = LabelPrefix + "reason"
 )
 
-// labelVersion is the version of the labels that this code writes and reads.
-const labelVersion = "1"
+// labelVersion is the version of the labels that this code writes. It reads version 1 too, whose claims have no lease but an end.
+const labelVersion = "2"
 
 // maxReason keeps a reason well below containerd's limit of 4096 bytes for a label.
 const maxReason = 1024
@@ -37,8 +51,22 @@ type Record struct {
 	Fingerprint string // of what the sandbox was started from; see Config
 	CreatedAt   time.Time
 	Grant       Grant  // with states Claimed and Dead
+	Rest        Rest   // with state Claimed
+	Saved       string // with Rest Suspended: the checkpoint that it is woken from
 	Reason      string // with state Dead
 }
+
+// Rest says how a claimed sandbox waits for its next use.
+type Rest string
+
+const (
+	// Awake is a sandbox that runs.
+	Awake Rest = ""
+	// Asleep is a sandbox that is paused.
+	Asleep Rest = "paused"
+	// Suspended is a sandbox that was written to disk; it has no processes.
+	Suspended Rest = "suspended"
+)
 
 // Grant is the part of a record that its claim adds.
 type Grant struct {
@@ -47,8 +75,9 @@ type Grant struct {
 	RequestID string // may be empty
 	Template  string // asked for; after a fallback not that of the sandbox's pool
 	Tier      string
+	From      string // checkpoint that the sandbox was restored from; may be empty
 	ClaimedAt time.Time
-	ExpiresAt time.Time
+	Lease     lifetime.Lease
 }
 
 // Labels writes the record down.
@@ -66,8 +95,10 @@ func (r Record) Labels() map[string]string {
 		labels[LabelRequest] = r.Grant.RequestID
 		labels[LabelTier] = r.Grant.Tier
 		labels[LabelTemplate] = r.Grant.Template
+		labels[LabelCheckpoint] = r.Grant.From
 		labels[LabelClaimed] = formatTime(r.Grant.ClaimedAt)
-		labels[LabelExpires] = formatTime(r.Grant.ExpiresAt)
+		maps.Copy(labels, leaseLabels(r.Grant.Lease))
+		maps.Copy(labels, restLabels(r.Rest, r.Saved))
 	}
 	if r.Reason != "" {
 		labels[LabelReason] = clip(r.Reason)
@@ -75,21 +106,55 @@ func (r Record) Labels() map[string]string {
 	return labels
 }
 
-// ParseRecord reads the labels of a container. It returns an error for labels that this version did not write.
+// leaseLabels are the part of the labels that an extension and each stage change.
+func leaseLabels(l lifetime.Lease) map[string]string {
+	return map[string]string{
+		LabelExpires:    formatTime(l.ExpiresAt),
+		LabelType:       l.Kind,
+		LabelLifetime:   l.Type.Lifetime.String(),
+		LabelWarning:    l.Type.Warning.String(),
+		LabelGrace:      l.Type.Grace.String(),
+		LabelExtensions: strconv.Itoa(l.Type.Extensions),
+		LabelExtended:   strconv.Itoa(l.Extended),
+		LabelStage:      string(l.Stage),
+	}
+}
+
+func restLabels(rest Rest, saved string) map[string]string {
+	return map[string]string{LabelRest: string(rest), LabelSaved: saved}
+}
+
+// NewerError says that labels were written by a later version of the daemon. Such a sandbox is not touched.
+type NewerError struct{ Version int }
+
+func (e *NewerError) Error() string {
+	return fmt.Sprintf("labels of version %d: a newer sandpoold wrote them, this one reads versions 1 to %s", e.Version, labelVersion)
+}
+
+// ParseRecord reads the labels of a container. It returns an error for labels that no version wrote, and a *NewerError for
+// those of a later one.
 func ParseRecord(labels map[string]string) (Record, error) {
-	if v := labels[LabelVersion]; v != labelVersion {
-		return Record{}, fmt.Errorf("labels of version %q: this daemon reads version %s", v, labelVersion)
+	version, err := strconv.Atoi(labels[LabelVersion])
+	switch newest, _ := strconv.Atoi(labelVersion); {
+	case err == nil && version > newest:
+		return Record{}, &NewerError{version}
+	case err != nil || version < 1:
+		return Record{}, fmt.Errorf("labels of version %q: this daemon reads versions 1 to %s", labels[LabelVersion], labelVersion)
 	}
 	r := Record{
 		State:       State(labels[LabelState]),
 		Pool:        labels[LabelPool],
 		Fingerprint: labels[LabelFingerprint],
+		Rest:        Rest(labels[LabelRest]),
+		Saved:       labels[LabelSaved],
 		Reason:      labels[LabelReason],
 	}
 	if _, known := moves[r.State]; !known || r.State == Reserved {
 		return Record{}, fmt.Errorf("label %s: unknown state %q", LabelState, r.State)
 	}
-	var err error
+	if r.Rest != Awake && r.Rest != Asleep && r.Rest != Suspended {
+		return Record{}, fmt.Errorf("label %s: unknown rest %q", LabelRest, r.Rest)
+	}
 	if r.CreatedAt, err = parseTime(labels, LabelCreated); err != nil {
 		return Record{}, err
 	}
@@ -99,20 +164,51 @@ func ParseRecord(labels map[string]string) (Record, error) {
 		}
 		return r, nil
 	}
-	r.Grant, err = parseGrant(labels)
+	r.Grant, err = parseGrant(labels, version)
 	return r, err
 }
 
-func parseGrant(labels map[string]string) (Grant, error) {
-	g := Grant{ID: labels[LabelClaim], Owner: labels[LabelOwner], RequestID: labels[LabelRequest], Template: labels[LabelTemplate], Tier: labels[LabelTier]}
+func parseGrant(labels map[string]string, version int) (Grant, error) {
+	g := Grant{
+		ID: labels[LabelClaim], Owner: labels[LabelOwner], RequestID: labels[LabelRequest], Template: labels[LabelTemplate],
+		Tier: labels[LabelTier], From: labels[LabelCheckpoint],
+	}
 	var err error
 	if g.ClaimedAt, err = parseTime(labels, LabelClaimed); err != nil {
 		return Grant{}, err
 	}
-	if g.ExpiresAt, err = parseTime(labels, LabelExpires); err != nil {
-		return Grant{}, err
+	if version == 1 {
+		g.Lease.Stage = lifetime.Steady
+		if g.Lease.ExpiresAt, err = parseTime(labels, LabelExpires); err != nil {
+			return Grant{}, err
+		}
+		g.Lease.Type.Lifetime = g.Lease.ExpiresAt.Sub(g.ClaimedAt)
+		return g, nil
 	}
-	return g, nil
+	g.Lease, err = parseLease(labels)
+	return g, err
+}
+
+func parseLease(labels map[string]string) (lifetime.Lease, error) {
+	l := lifetime.Lease{Kind: labels[LabelType], Stage: lifetime.Stage(labels[LabelStage])}
+	if l.Stage != lifetime.Steady && l.Stage != lifetime.Warned && l.Stage != lifetime.Grace {
+		return lifetime.Lease{}, fmt.Errorf("label %s: unknown stage %q", LabelStage, l.Stage)
+	}
+	var err error
+	if l.ExpiresAt, err = parseTime(labels, LabelExpires); err != nil {
+		return lifetime.Lease{}, err
+	}
+	for label, d := range map[string]*time.Duration{LabelLifetime: &l.Type.Lifetime, LabelWarning: &l.Type.Warning, LabelGrace: &l.Type.Grace} {
+		if *d, err = time.ParseDuration(labels[label]); err != nil || *d < 0 {
+			return lifetime.Lease{}, fmt.Errorf("label %s: %q is no duration", label, labels[label])
+		}
+	}
+	for label, n := range map[string]*int{LabelExtensions: &l.Type.Extensions, LabelExtended: &l.Extended} {
+		if *n, err = strconv.Atoi(labels[label]); err != nil || *n < 0 {
+			return lifetime.Lease{}, fmt.Errorf("label %s: %q is no number", label, labels[label])
+		}
+	}
+	return l, nil
 }
 
 func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

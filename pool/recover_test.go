@@ -4,15 +4,23 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/lifetime"
 )
 
 func record(state State) Record {
 	r := Record{State: state, Pool: "local:default", Fingerprint: "f1", CreatedAt: time.Now()}
 	if state == Claimed || state == Dead {
-		r.Grant = Grant{ID: "c-1", Owner: "uid:0", RequestID: "r1", Tier: TierPaused, ClaimedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+		r.Grant = Grant{
+			ID: "c-1", Owner: "uid:0", RequestID: "r1", Tier: TierPaused, From: "ck-1", ClaimedAt: time.Now(),
+			Lease: lifetime.NewLease("test", lifetime.Type{Lifetime: time.Hour, Warning: time.Minute, Grace: time.Second, Extensions: 2}, time.Now()),
+		}
 	}
 	return r
 }
@@ -21,7 +29,10 @@ func TestRecordSurvivesItsLabels(t *testing.T) {
 	for _, state := range []State{Warming, Available, Claimed, Dead, Doomed} {
 		want := record(state)
 		want.CreatedAt = want.CreatedAt.UTC().Round(0)
-		want.Grant.ClaimedAt, want.Grant.ExpiresAt = want.Grant.ClaimedAt.UTC().Round(0), want.Grant.ExpiresAt.UTC().Round(0)
+		want.Grant.ClaimedAt, want.Grant.Lease.ExpiresAt = want.Grant.ClaimedAt.UTC().Round(0), want.Grant.Lease.ExpiresAt.UTC().Round(0)
+		if state == Claimed {
+			want.Rest, want.Saved, want.Grant.Lease.Stage, want.Grant.Lease.Extended = Suspended, "ck-2", lifetime.Warned, 1
+		}
 		if state == Dead {
 			want.Reason = "killed"
 		}
@@ -32,21 +43,34 @@ func TestRecordSurvivesItsLabels(t *testing.T) {
 	}
 }
 
+// FuzzParseRecord reads labels, one a line as KEY=VALUE.
 func FuzzParseRecord(f *testing.F) {
 	for _, state := range []State{Warming, Claimed} {
-		l := record(state).Labels()
-		f.Add(l[LabelVersion], l[LabelState], l[LabelPool], l[LabelCreated], l[LabelClaim], l[LabelClaimed], l[LabelExpires], "x")
+		var lines strings.Builder
+		for key, value := range record(state).Labels() {
+			lines.WriteString(key + "=" + value + "\n")
+		}
+		f.Add(lines.String())
 	}
-	f.Fuzz(func(t *testing.T, version, state, pool, created, claim, claimed, expires, reason string) {
-		r, err := ParseRecord(map[string]string{
-			LabelVersion: version, LabelState: state, LabelPool: pool, LabelCreated: created,
-			LabelClaim: claim, LabelClaimed: claimed, LabelExpires: expires, LabelReason: reason,
-		})
+	f.Fuzz(func(t *testing.T, lines string) {
+		labels := map[string]string{}
+		for line := range strings.Lines(lines) {
+			key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+			labels[key] = value
+		}
+		r, err := ParseRecord(labels)
 		if err != nil {
 			return
 		}
 		if (r.State == Claimed || r.State == Dead) && r.Grant.ID == "" {
 			t.Errorf("state %q without a claim", r.State)
+		}
+		again, err := ParseRecord(r.Labels())
+		if err != nil {
+			t.Errorf("what was read cannot be written and read again: %v", err)
+		}
+		if again.Grant.Lease.Type != r.Grant.Lease.Type || !again.Grant.Lease.ExpiresAt.Equal(r.Grant.Lease.ExpiresAt) {
+			t.Errorf("lease %+v became %+v", r.Grant.Lease, again.Grant.Lease)
 		}
 		for key, value := range r.Labels() {
 			if len(key)+len(value) > 4096 && key == LabelReason {
@@ -54,6 +78,34 @@ func FuzzParseRecord(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestClaimOfVersion1 reads what a daemon wrote that knew no leases.
+func TestClaimOfVersion1(t *testing.T) {
+	labels := record(Claimed).Labels()
+	old := map[string]string{LabelVersion: "1"}
+	for _, key := range []string{LabelState, LabelPool, LabelFingerprint, LabelCreated, LabelClaim, LabelOwner, LabelRequest, LabelTier, LabelTemplate, LabelClaimed, LabelExpires} {
+		old[key] = labels[key]
+	}
+	r, err := ParseRecord(old)
+	if err != nil || r.Grant.ID != "c-1" || r.Grant.Lease.Stage != lifetime.Steady || formatTime(r.Grant.Lease.ExpiresAt) != labels[LabelExpires] {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// TestNewerLabels refuses to touch what a later daemon made.
+func TestNewerLabels(t *testing.T) {
+	backend := newFakeBackend(t)
+	r := newRig(t, backend, onePool(1, 1))
+	labels := record(Claimed).Labels()
+	labels[LabelVersion] = "3"
+	backend.sandboxes["sb-1"] = &fakeSandbox{labels: labels, status: Running}
+	if _, err := r.Reconcile(t.Context(), backend.list); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("error %v, want one of class FailedPrecondition", err)
+	}
+	if r.Knows("sb-1") {
+		t.Error("the sandbox was taken")
+	}
 }
 
 func TestAdoption(t *testing.T) {

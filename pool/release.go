@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"sandpool/lifetime"
 )
 
 // Release ends a claim and destroys its sandbox. It returns when the first attempt at that is over; the loop goes on
@@ -23,10 +25,15 @@ func (c *Controller) Release(ctx context.Context, claim string) error {
 		defer c.mu.Unlock()
 		return c.outage // the end of the claim could not be written down
 	}
-	c.doomLocked(s, "released")
-	s.pool.releasedLocked(time.Now())
+	c.endLocked(s, released)
+	c.tell(Event{Kind: EventReleased, Claim: s.claim(), Message: "released"})
 	c.mu.Unlock()
 	c.step("release begun")
+	return s.awaitEnd(ctx)
+}
+
+// awaitEnd waits until the end of a claim is written down, or its sandbox is gone. The caller must not have its turn.
+func (s *sandbox) awaitEnd(ctx context.Context) error {
 	select {
 	case <-s.tried:
 		return s.undone
@@ -35,15 +42,10 @@ func (c *Controller) Release(ctx context.Context, claim string) error {
 	}
 }
 
-// Expire ends a claim whose time is over. It does not wait.
-func (c *Controller) Expire(claim string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s, ok := c.claims[claim]; ok {
-		c.log.Info("claim expired", "claim", claim, "sandbox", s.id, "pool", s.pool.Name)
-		c.doomLocked(s, "expired")
-		s.pool.releasedLocked(time.Now())
-	}
+// endLocked ends a claim and dooms its sandbox.
+func (c *Controller) endLocked(s *sandbox, why string) {
+	c.doomLocked(s, why)
+	s.pool.releasedLocked(time.Now())
 }
 
 // Died says that a sandbox ended by itself. One in the pool is replaced; a claimed one becomes a dead claim.
@@ -64,11 +66,20 @@ func (c *Controller) diedLocked(s *sandbox, reason string) {
 	case Available, Hot:
 		c.doomLocked(s, reason)
 	case Claimed:
+		if s.dozing || s.record.Rest == Suspended {
+			return // it is halted or woken; whoever does that sees an end that nobody wanted
+		}
 		if err := c.moveLocked(s, Dead); err != nil {
 			c.log.Error("mark sandbox dead", "sandbox", s.id, "err", err)
 			return
 		}
-		s.record.State, s.record.Reason, s.unsaved = Dead, reason, true
+		kind := EventDied
+		if s.record.Grant.Lease.Stage == lifetime.Grace {
+			kind, reason = EventStopped, "its processes ended in the grace period"
+		}
+		s.record.State, s.record.Rest, s.record.Reason, s.unsaved = Dead, Awake, reason, true
+		c.deadlines.Set(s.record.Grant.ID, s.lease())
+		c.tell(Event{Kind: kind, Claim: s.claim(), Message: reason})
 		c.poke()
 	}
 	s.pool.counters.Died++

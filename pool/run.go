@@ -119,7 +119,7 @@ func (p *pool) nextStale(now time.Time) time.Time {
 		if p.MaxAge == 0 || s.state != Available && s.state != Hot {
 			continue
 		}
-		for _, age := range []time.Duration{p.MaxAge * refreshAt / 100, p.MaxAge} {
+		for _, age := range []time.Duration{p.refreshAge(), p.MaxAge} {
 			if at := s.record.CreatedAt.Add(age); at.After(now) {
 				next = earlier(next, at)
 			}
@@ -216,6 +216,7 @@ func (c *Controller) refillLocked(ctx context.Context, p *pool, now time.Time) t
 		s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, Fingerprint: p.Fingerprint, CreatedAt: now})
 		if len(p.cold) > 0 {
 			s.booked, p.cold = p.cold[0], p.cold[1:]
+			s.from = s.booked.checkpoint
 		}
 		c.workers.Go(func() { c.warm(ctx, s) })
 	}

@@ -99,10 +99,13 @@ func (w *walk) step() {
 		}
 	case n < 94:
 		w.clients.Go(func() { _, _ = w.Reconcile(w.ctx, w.backend.list) })
-	case n < 97:
+	case n < 96:
 		if claim, ok := w.take(); ok {
-			w.Expire(claim.ID)
+			w.End(claim.ID, expired)
 		}
+	case n < 98:
+		suspend := w.random.IntN(2) == 0
+		w.clients.Go(func() { w.rest(suspend) })
 	default:
 		target := w.random.IntN(10)
 		_ = w.Resize("default", func(s *Size) { s.Min, s.Target, s.Hold = min(s.Min, target), target, w.random.IntN(4) == 0 })
@@ -125,6 +128,30 @@ func (w *walk) claim(req Request, patience time.Duration) {
 	if !repeated {
 		w.claims = append(w.claims, claim)
 	}
+}
+
+// rest does what is done to a claim while its owner has it: uses, extensions, pauses, and writing it to disk.
+func (w *walk) rest(suspend bool) {
+	claim, ok := w.take()
+	if !ok {
+		return
+	}
+	ctx := w.ctx
+	save := func(context.Context, Claim) (string, error) { return "ck-" + claim.ID, nil }
+	_, _ = w.Extend(ctx, claim.ID)
+	if w.Pause(ctx, claim.ID) == nil && suspend {
+		_ = w.Suspend(ctx, claim.ID, save)
+	}
+	if used, done, err := w.Use(ctx, claim.ID); err == nil {
+		if used.Rest != Awake {
+			w.t.Errorf("used claim %s is %s", claim.ID, used.Rest)
+		}
+		done()
+	}
+	_ = w.Retire(ctx, claim.ID, save)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.claims = append(w.claims, claim)
 }
 
 // take picks a claim that somebody holds.

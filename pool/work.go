@@ -11,15 +11,17 @@ import (
 // warm starts a sandbox and gives it to a claim or to the pool.
 func (c *Controller) warm(ctx context.Context, s *sandbox) {
 	began := time.Now()
-	if err := c.backend.Start(ctx, s.id, s.pool.Template, s.record.Labels()); err != nil {
+	if err := c.backend.Start(ctx, s.id, Origin{s.pool.Template, s.from}, s.record.Labels()); err != nil {
 		c.startFailed(ctx, s, err)
 		return
 	}
 	c.mu.Lock()
 	p := s.pool
-	p.failures, p.degraded = 0, ""
+	if s.from == "" { // a restore says nothing of the template
+		p.failures, p.degraded = 0, ""
+		p.demand.started(time.Since(began))
+	}
 	p.counters.Started++
-	p.demand.started(time.Since(began))
 	s.ready = true
 	c.mu.Unlock()
 	c.step("refill started")
@@ -31,7 +33,7 @@ func (c *Controller) warm(ctx context.Context, s *sandbox) {
 func (c *Controller) settle(ctx context.Context, s *sandbox) {
 	defer c.poke()
 	c.mu.Lock()
-	if c.deliverLocked(s) {
+	if c.deliverLocked(s) || s.state == Doomed {
 		c.mu.Unlock()
 		return
 	}
@@ -100,6 +102,10 @@ func (c *Controller) deliverLocked(s *sandbox) bool {
 	p, w := s.pool, s.booked
 	s.booked = nil
 	if w == nil || w.left {
+		if s.from != "" {
+			c.doomLocked(s, "it goes on from a checkpoint, and its claim was given up")
+			return false
+		}
 		if len(p.waiters) == 0 {
 			return false
 		}
@@ -127,6 +133,13 @@ func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
 		return // broken off by the daemon's own stop
 	}
 	p.counters.StartsFailed++
+	if s.from != "" {
+		c.log.Warn("sandbox could not be restored", "sandbox", s.id, "pool", p.Name, "checkpoint", s.from, "err", err)
+		if w != nil && !w.left {
+			w.result <- result{err: err}
+		}
+		return
+	}
 	p.failures++
 	p.degraded = err.Error()
 	p.retryAt = time.Now().Add(backoff(p.failures))
@@ -145,6 +158,8 @@ func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
 
 // destroy makes one attempt to remove a doomed sandbox.
 func (c *Controller) destroy(ctx context.Context, s *sandbox) {
+	s.turns <- struct{}{} // what is still done to its claim has deadlines
+	defer func() { <-s.turns }()
 	// The label comes first: a daemon that is killed between the two finishes the work at its next start.
 	// A failure is no reason to let the sandbox live.
 	labelErr := c.backend.Label(ctx, s.id, map[string]string{LabelState: string(Doomed)})
@@ -162,6 +177,7 @@ func (c *Controller) destroy(ctx context.Context, s *sandbox) {
 		}
 		close(s.tried)
 	}
+	c.tellEndLocked(s, err)
 	if err != nil {
 		s.retryAt = time.Now().Add(backoff(s.attempts))
 		c.log.Error("sandbox could not be destroyed; it will be tried again", "sandbox", s.id, "attempts", s.attempts, "err", err, "label_err", labelErr)

@@ -23,19 +23,39 @@ const pollInterval = 20 * time.Millisecond
 // Destroy kills a sandbox and deletes its task, container and snapshot. When that is not done within the deadline all of
 // its processes are killed, and containerd gets as long again to tidy up.
 func (e *Engine) Destroy(ctx context.Context, id string) error {
-	err := e.call(ctx, e.cfg.KillTimeout, "destroy sandbox "+id, func(ctx context.Context) error {
-		return e.destroy(ctx, id)
+	return e.end(ctx, "destroy", id, e.destroy)
+}
+
+// end lets do end a sandbox, and again with force when that fails.
+func (e *Engine) end(ctx context.Context, what, id string, do func(ctx context.Context, id string) error) error {
+	err := e.call(ctx, e.cfg.KillTimeout, what+" sandbox "+id, func(ctx context.Context) error {
+		return do(ctx, id)
 	})
 	if err == nil || errdefs.IsUnavailable(err) {
 		return err
 	}
-	e.log.Warn("sandbox is destroyed by force", "sandbox", id, "err", err)
-	return e.call(ctx, e.cfg.KillTimeout, "destroy sandbox "+id+" by force", func(ctx context.Context) error {
-		return e.destroyByForce(ctx, id)
+	e.log.Warn("sandbox is ended by force", "sandbox", id, "err", err)
+	return e.call(ctx, e.cfg.KillTimeout, what+" sandbox "+id+" by force", func(ctx context.Context) error {
+		return e.endByForce(ctx, id, do)
 	})
 }
 
 func (e *Engine) destroy(ctx context.Context, id string) error {
+	if err := e.halt(ctx, id); err != nil {
+		return err
+	}
+	if err := e.client.ContainerService().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("delete container: %w", err)
+	}
+	e.cfg.Step("container deleted")
+	if err := e.client.SnapshotService(e.cfg.Snapshotter).Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("remove snapshot: %w", err)
+	}
+	return e.removeSandboxFiles(id)
+}
+
+// halt ends a sandbox but for its container, snapshot and files.
+func (e *Engine) halt(ctx context.Context, id string) error {
 	if err := e.destroyTask(ctx, id); err != nil {
 		return err
 	}
@@ -48,13 +68,6 @@ func (e *Engine) destroy(ctx context.Context, id string) error {
 	}
 	if err := e.removeBundle(ctx, id); err != nil {
 		return err
-	}
-	if err := e.client.ContainerService().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("delete container: %w", err)
-	}
-	e.cfg.Step("container deleted")
-	if err := e.client.SnapshotService(e.cfg.Snapshotter).Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("remove snapshot: %w", err)
 	}
 	return e.removeShimSocket(ctx, id)
 }
@@ -107,9 +120,13 @@ func (e *Engine) awaitProcesses(ctx context.Context, id string) error {
 }
 
 // awaitStop waits until containerd knows that a killed task ended. The shim waits for started tasks only; that one in
-// state created is gone it finds out when it is asked.
+// state created is gone it finds out when it is asked, and never tells those who wait.
 func (e *Engine) awaitStop(ctx context.Context, id string, status tasktypes.Status) error {
-	if status != tasktypes.Status_CREATED {
+	switch status {
+	case tasktypes.Status_STOPPED:
+		return nil
+	case tasktypes.Status_CREATED:
+	default:
 		_, err := e.client.TaskService().Wait(ctx, &tasksapi.WaitRequest{ContainerID: id})
 		return ignoreNotFound(native(err))
 	}
@@ -127,14 +144,14 @@ func (e *Engine) awaitStop(ctx context.Context, id string, status tasktypes.Stat
 	}
 }
 
-// destroyByForce kills the shim too. containerd notices that by itself and tidies up behind it; until it has, its
+// endByForce kills the shim too. containerd notices that by itself and tidies up behind it; until it has, its
 // answers are errors.
-func (e *Engine) destroyByForce(ctx context.Context, id string) error {
+func (e *Engine) endByForce(ctx context.Context, id string, do func(ctx context.Context, id string) error) error {
 	if err := killProcesses(ctx, id, anyServant); err != nil {
 		return err
 	}
 	for {
-		err := e.destroy(ctx, id)
+		err := do(ctx, id)
 		if err == nil || sleep(ctx, pollInterval) != nil {
 			return err
 		}

@@ -42,6 +42,8 @@ type Config struct {
 	PauseTimeout  time.Duration // one pause, resume, label or listing
 	KillTimeout   time.Duration // one destroy, before force is used and again after
 
+	CheckpointTimeout time.Duration // one checkpoint; the sandbox is lost after it
+
 	Step func(string) // told at every step after which a crash must leave nothing behind
 }
 
@@ -60,6 +62,7 @@ type Engine struct {
 	log    *slog.Logger
 	client *client.Client
 	lock   *os.File // held on the state folder
+	pipes  *pipes   // that an earlier daemon left
 	runsc  string   // absolute path
 	info   Info
 
@@ -101,6 +104,9 @@ func (e *Engine) Close() error {
 	if e.client != nil {
 		errs = append(errs, e.client.Close())
 	}
+	if e.pipes != nil {
+		e.pipes.close()
+	}
 	if e.lock != nil {
 		errs = append(errs, e.lock.Close())
 	}
@@ -112,7 +118,7 @@ func (e *Engine) Info() Info { return e.info }
 
 // lockState makes the state folder and takes it for this process.
 func (e *Engine) lockState() error {
-	for _, dir := range []string{e.cfg.StateDir, e.cfg.runscRoot(), e.cfg.fifoDir()} {
+	for _, dir := range []string{e.cfg.StateDir, e.cfg.runscRoot(), e.cfg.fifoDir(), e.cfg.shimDir()} {
 		if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // the API socket may be in it, for users of its group
 			return fmt.Errorf("make state folder: %w", err)
 		}
@@ -126,7 +132,10 @@ func (e *Engine) lockState() error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("lock %s: another sandpoold uses this state folder: stop it or set daemon.state_dir", path)
 	}
-	return e.sweepPipes(0) // nobody is left at the other end of those of a daemon that was killed
+	if err := e.openPipes(); err != nil {
+		return err
+	}
+	return e.sweepPipes(0) // of those of a daemon that was killed no more is needed than the ends that are open
 }
 
 // fifoDir is where the pipes of exec'd processes are made.
@@ -165,7 +174,7 @@ func (e *Engine) openRunsc(ctx context.Context) error {
 	if err := errors.Join(err, checkValues(ctx, e.runsc, settings)); err != nil {
 		return err
 	}
-	return e.cfg.writePlatformFiles(e.runsc, settings)
+	return errors.Join(e.cfg.writePlatformFiles(e.runsc, settings), e.cfg.writeRestoreScript(e.runsc))
 }
 
 func (e *Engine) warn(text string) {

@@ -27,6 +27,7 @@ type ExecSpec struct {
 	Args []string
 	Env  []string // KEY=VALUE, added to the sandbox's
 	Cwd  string   // empty: the sandbox's own
+	Root bool     // as root, whoever the sandbox's own user is
 	TTY  bool     // one terminal instead of three streams; Stderr is not used
 	Rows uint16   // with TTY; 0: unknown
 	Cols uint16
@@ -119,6 +120,9 @@ func processSpec(own *specs.Process, spec ExecSpec) *specs.Process {
 	process.Args = append([]string{initPath, "exec", "--"}, spec.Args...)
 	process.Env = slices.Concat(own.Env, spec.Env)
 	process.Terminal = spec.TTY
+	if spec.Root {
+		process.User = specs.User{}
+	}
 	if spec.Cwd != "" {
 		process.Cwd = spec.Cwd
 	}

@@ -18,6 +18,7 @@ import (
 type process struct {
 	pid, parent int
 	started     string // in clock ticks since boot; with the pid it names one process for ever
+	ticks       int64  // of the processor that it used
 	args        []string
 }
 
@@ -47,19 +48,26 @@ func processes(id string, kind servant) ([]process, error) {
 	if err != nil {
 		return nil, err
 	}
-	chosen := map[int]bool{}
+	owners := map[int]string{}
 	for _, p := range all {
-		chosen[p.pid] = serves(p.args, id) && kind(p.args)
+		if serves(p.args, id) && kind(p.args) {
+			owners[p.pid] = id
+		}
 	}
+	inherit(all, owners)
+	return slices.DeleteFunc(all, func(p process) bool { return owners[p.pid] == "" }), nil
+}
+
+// inherit gives to the descendants of processes that serve a sandbox the same owner.
+func inherit(all []process, owners map[int]string) {
 	for grown := true; grown; {
 		grown = false
 		for _, p := range all {
-			if chosen[p.parent] && !chosen[p.pid] {
-				chosen[p.pid], grown = true, true
+			if owner := owners[p.parent]; owner != "" && owners[p.pid] == "" {
+				owners[p.pid], grown = owner, true
 			}
 		}
 	}
-	return slices.DeleteFunc(all, func(p process) bool { return !chosen[p.pid] }), nil
 }
 
 // serves tells whether a command line is that of a shim or a runsc that serves the sandbox id. The program is the first
@@ -95,13 +103,16 @@ func readProcess(pid int) (process, bool) {
 	if err != nil {
 		return process{}, false
 	}
-	// After the name, which may hold anything, in brackets: state, parent, …, and as the 20th the start.
+	// After the name, which may hold anything, in brackets: state, parent, …, as the 12th and 13th the time used in user and
+	// system mode, …, and as the 20th the start.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 20 || fields[0] == "Z" {
 		return process{}, false
 	}
 	parent, err := strconv.Atoi(fields[1])
-	if err != nil {
+	user, userErr := strconv.ParseInt(fields[11], 10, 64)
+	system, systemErr := strconv.ParseInt(fields[12], 10, 64)
+	if errors.Join(err, userErr, systemErr) != nil {
 		return process{}, false
 	}
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
@@ -109,7 +120,7 @@ func readProcess(pid int) (process, bool) {
 		return process{}, false
 	}
 	args := strings.Split(strings.TrimRight(string(line), "\x00"), "\x00")
-	return process{pid: pid, parent: parent, started: fields[19], args: args}, true
+	return process{pid: pid, parent: parent, started: fields[19], ticks: user + system, args: args}, true
 }
 
 // killProcesses sends SIGKILL to what serves the sandbox, and to its descendants, and waits until they are gone.

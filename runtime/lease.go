@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -110,7 +111,11 @@ func (e *Engine) candidates(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, path := range append(traces, forgotten...) {
+	files, err := e.cfg.sandboxFiles("sb-*")
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range slices.Concat(traces, forgotten, files) {
 		if id := anyID.FindString(filepath.Base(path)); id != "" && found[id] == "" {
 			found[id] = ""
 		}

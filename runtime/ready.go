@@ -98,7 +98,12 @@ func (e *Engine) shell(ctx context.Context, id, command string, out *tail) (int,
 
 // runInit runs the sandbox's own init as a command; one that fails is an error.
 func (e *Engine) runInit(ctx context.Context, id string, args ...string) error {
-	p, err := e.exec(ctx, id, ExecSpec{Args: append([]string{initPath}, args...)})
+	return e.mustSucceed(ctx, id, ExecSpec{Args: append([]string{initPath}, args...)})
+}
+
+// mustSucceed runs a command in a sandbox; one that fails is an error.
+func (e *Engine) mustSucceed(ctx context.Context, id string, spec ExecSpec) error {
+	p, err := e.exec(ctx, id, spec)
 	if err != nil {
 		return err
 	}

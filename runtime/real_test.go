@@ -3,6 +3,7 @@ package runtime
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
@@ -32,7 +34,7 @@ func testConfig(t *testing.T) Config {
 		Address: host.Address, Namespace: host.Namespace, Snapshotter: "overlayfs", ConnectTimeout: 10 * time.Second,
 		Runsc: host.Runsc, Shim: host.Shim, Init: host.Init, StateDir: dir,
 		Platforms: []string{systrap}, Settings: map[string]Setting{"network": {Value: "none", Pos: "test:1"}},
-		CanaryTimeout: 30 * time.Second, StartTimeout: 60 * time.Second, PauseTimeout: 20 * time.Second, KillTimeout: 20 * time.Second,
+		CanaryTimeout: 30 * time.Second, StartTimeout: 60 * time.Second, PauseTimeout: 20 * time.Second, KillTimeout: 20 * time.Second, CheckpointTimeout: 20 * time.Second,
 		Step: func(string) {},
 	}
 }
@@ -62,13 +64,26 @@ func openEngine(t *testing.T, cfg Config) *Engine {
 // startSandbox starts a sandbox that the test's end destroys.
 func startSandbox(t *testing.T, e *Engine) string {
 	t.Helper()
+	return startFrom(t, e, "default")
+}
+
+// newID returns the id of a sandbox that the test's end destroys.
+func newID(t *testing.T, e *Engine) string {
+	t.Helper()
 	id := NewID()
 	t.Cleanup(func() {
 		if err := e.Destroy(context.WithoutCancel(t.Context()), id); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := e.Start(t.Context(), id, "default", map[string]string{"sandpool.state": "test"}); err != nil {
+	return id
+}
+
+// startFrom starts a sandbox of a template that the test's end destroys.
+func startFrom(t *testing.T, e *Engine, template string) string {
+	t.Helper()
+	id := newID(t, e)
+	if err := e.Start(t.Context(), id, template, map[string]string{"sandpool.state": "test"}); err != nil {
 		t.Fatal(err)
 	}
 	return id
@@ -157,6 +172,10 @@ func expectNothing(t *testing.T, id string) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("cgroups are left: %v, %v", left, err)
 	}
+	left, err = filepath.Glob(filepath.Join(host.Dir, "e*", "shim", "*"+id+"*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("the sandbox's own files are left: %v, %v", left, err)
+	}
 }
 
 // servants returns the command lines of processes that serve one of ids or, with no ids, anything of the test host.
@@ -206,25 +225,37 @@ func TestDestroyLeavesNothing(t *testing.T) {
 	}
 }
 
+// destroyWithoutForce destroys a sandbox; that force would be needed is a fault.
+func destroyWithoutForce(t *testing.T, e *Engine, id string) {
+	t.Helper()
+	err := e.call(t.Context(), e.cfg.KillTimeout, "destroy", func(ctx context.Context) error { return e.destroy(ctx, id) })
+	if err != nil {
+		t.Error(err)
+	}
+	expectNothing(t, id)
+}
+
 func TestDestroyOfAHalfMadeSandbox(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	ctx := namespaces.WithNamespace(t.Context(), host.Namespace)
-	for _, step := range []string{"container", "task"} {
+	for _, step := range []string{"container", "task", "dead task"} {
 		t.Run(step, func(t *testing.T) {
 			id := NewID()
 			container, err := e.create(ctx, id, e.templates["default"], systrap, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if step == "task" {
+			if step != "container" {
 				if _, err := container.NewTask(ctx, cio.NullIO); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := e.Destroy(ctx, id); err != nil {
-				t.Fatal(err)
+			if step == "dead task" {
+				if err := errors.Join(killProcesses(ctx, id, isSentry), e.awaitStop(ctx, id, tasktypes.Status_CREATED)); err != nil {
+					t.Fatal(err)
+				}
 			}
-			expectNothing(t, id)
+			destroyWithoutForce(t, e, id)
 		})
 	}
 }

@@ -68,7 +68,11 @@ func (e *Engine) start(ctx context.Context, id string, t *template, platform str
 		return fmt.Errorf("start task: %w", err)
 	}
 	e.cfg.Step("task started")
-	// It shows that the sandbox schedules processes and that exec reaches it.
+	return e.probe(ctx, id)
+}
+
+// probe shows that a sandbox schedules processes and that exec reaches it.
+func (e *Engine) probe(ctx context.Context, id string) error {
 	if err := e.runInit(ctx, id, "ready"); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
@@ -77,6 +81,9 @@ func (e *Engine) start(ctx context.Context, id string, t *template, platform str
 
 // create makes the snapshot and the container. Until the container exists only a lease holds the snapshot.
 func (e *Engine) create(ctx context.Context, id string, t *template, platform string, labels map[string]string) (client.Container, error) {
+	if err := e.writeSandboxFiles(id, t, platform); err != nil {
+		return nil, err
+	}
 	ctx, release, err := e.lease(ctx, id)
 	if err != nil {
 		return nil, err
@@ -86,7 +93,7 @@ func (e *Engine) create(ctx context.Context, id string, t *template, platform st
 	if err != nil {
 		return nil, err
 	}
-	options := &runtimeoptions.Options{TypeUrl: "io.containerd.runsc.v1.options", ConfigPath: e.cfg.platformFile(platform)}
+	options := &runtimeoptions.Options{TypeUrl: "io.containerd.runsc.v1.options", ConfigPath: e.cfg.sandboxFile(id, shimSuffix)}
 	return e.client.NewContainer(ctx, id,
 		client.WithSnapshotter(e.cfg.Snapshotter),
 		e.withSnapshot(t),

@@ -43,6 +43,7 @@ type template struct {
 	Template
 	name        string
 	image       string // empty for a sandbox that has nothing but the init
+	digest      string // of the image
 	parent      string // snapshot of the image's layers
 	spec        []byte // OCI spec as JSON; the sandbox's own names are filled in later
 	fingerprint string
@@ -86,7 +87,7 @@ func (e *Engine) makeReady(ctx context.Context, name string, t Template) (ready 
 			return err
 		}
 		ready.name = name
-		ready.fingerprint, err = e.fingerprint(image.Target().Digest.String(), ready)
+		ready.fingerprint, err = e.fingerprint(ready)
 		return err
 	})
 	return ready, err
@@ -146,11 +147,9 @@ func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*
 	ready := &template{Template: t}
 	var opts []oci.SpecOpts
 	if image != nil {
-		diffIDs, err := image.RootFS(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("read layers of image %q: %w", image.Name(), err)
+		if err := ready.use(ctx, image); err != nil {
+			return nil, err
 		}
-		ready.image, ready.parent = image.Name(), identity.ChainID(diffIDs).String()
 		opts = append(opts, oci.WithImageConfig(image))
 	}
 	spec, err := e.baseSpec(ctx, ready.parent, append(opts, oci.WithEnv(t.Env)))
@@ -169,6 +168,16 @@ func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*
 		return nil, fmt.Errorf("encode spec: %w", err)
 	}
 	return ready, nil
+}
+
+// use makes an image the one that sandboxes of t have.
+func (t *template) use(ctx context.Context, image client.Image) error {
+	diffIDs, err := image.RootFS(ctx)
+	if err != nil {
+		return fmt.Errorf("read layers of image %q: %w", image.Name(), err)
+	}
+	t.image, t.digest, t.parent = image.Name(), image.Target().Digest.String(), identity.ChainID(diffIDs).String()
+	return nil
 }
 
 // baseSpec makes the OCI spec that opts ask for. Users and groups are looked up in a view of the image's files.
@@ -211,7 +220,7 @@ func (t *template) sandboxSpec(namespace, id string) (*specs.Spec, error) {
 	return spec, nil
 }
 
-func (e *Engine) fingerprint(imageDigest string, t *template) (string, error) {
+func (e *Engine) fingerprint(t *template) (string, error) {
 	h := sha256.New()
 	for _, path := range []string{e.cfg.Init, e.cfg.platformFile(e.info.Platform)} {
 		data, err := os.ReadFile(path)
@@ -220,15 +229,10 @@ func (e *Engine) fingerprint(imageDigest string, t *template) (string, error) {
 		}
 		_, _ = fmt.Fprintf(h, "%d\n%s", len(data), data)
 	}
-	var shared specs.Spec
-	if err := json.Unmarshal(t.spec, &shared); err != nil {
-		return "", fmt.Errorf("fingerprint: %w", err)
-	}
-	shared.Hostname, shared.Linux.CgroupsPath = "", "" // they carry a fresh id
-	spec, err := json.Marshal(shared)
+	spec, err := sharedSpec(t.spec)
 	if err != nil {
 		return "", fmt.Errorf("fingerprint: %w", err)
 	}
-	_, _ = fmt.Fprintf(h, "%s\n%s\n%s\n%q", e.info.Runsc, imageDigest, spec, t.Prewarm)
+	_, _ = fmt.Fprintf(h, "%s\n%s\n%s\n%q", e.info.Runsc, t.digest, spec, t.Prewarm)
 	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }

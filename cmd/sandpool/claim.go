@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
@@ -30,6 +30,8 @@ func (a *app) claimCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&req.Template, "template", "", "claim from this template; empty means the daemon's default")
+	flags.StringVar(&req.Checkpoint, "checkpoint", "", "go on from this checkpoint")
+	flags.StringVar(&req.Type, "type", "", "lifetime type, such as development, preview or cicd; empty means the template's")
 	flags.StringVar(&req.RequestID, "request-id", "", "claim once only: the same id gets the same sandbox")
 	flags.BoolVar(&cold, "cold", false, "start a sandbox for this claim rather than take one from the pool")
 	flags.BoolVar(&req.Fallback, "fallback", false, "take a sandbox of the template generic rather than wait for one")
@@ -38,12 +40,18 @@ func (a *app) claimCommand() *cobra.Command {
 		req.Wait = &wait
 		return err
 	})
-	flags.Func("lifetime", "how long the sandbox may live, a `duration` such as 90s, 1h30m or 7d (default: the daemon's)", func(text string) (err error) {
-		req.Lifetime, err = lifetime.ParseDuration(text)
+	lifetimeFlag(flags, &req.Lifetime)
+	a.completeTemplates(cmd)
+	completeFlag(cmd, "checkpoint", a.completeCheckpoints)
+	completeFlag(cmd, "type", lifetimeTypes)
+	return cmd
+}
+
+func lifetimeFlag(flags *pflag.FlagSet, to *lifetime.Duration) {
+	flags.Func("lifetime", "how long the sandbox may live, a `duration` such as 90s, 1h30m or 7d (default: that of its type)", func(text string) (err error) {
+		*to, err = lifetime.ParseDuration(text)
 		return err
 	})
-	a.completeTemplates(cmd)
-	return cmd
 }
 
 func (a *app) claim(ctx context.Context, req wire.ClaimRequest) error {
@@ -71,19 +79,5 @@ func (a *app) releaseCommand() *cobra.Command {
 
 // release goes on after an error and reports them all.
 func (a *app) release(ctx context.Context, ids []string) error {
-	released := []string{}
-	var errs []error
-	for _, id := range ids {
-		if err := a.daemon.Release(ctx, id); err != nil {
-			errs = append(errs, fmt.Errorf("release %s: %w", id, err))
-			continue
-		}
-		released = append(released, id)
-	}
-	errs = append(errs, a.print(map[string][]string{"released": released}, func(w io.Writer) {
-		for _, id := range released {
-			line(w, id)
-		}
-	}))
-	return errors.Join(errs...)
+	return a.each(ids, "released", "release", func(id string) error { return a.daemon.Release(ctx, id) })
 }

@@ -1,6 +1,11 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/spf13/cobra"
+)
 
 // completeClaims offers the claims that are not on the command line yet. Without a daemon there is nothing to offer.
 func (a *app) completeClaims(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -8,25 +13,39 @@ func (a *app) completeClaims(cmd *cobra.Command, args []string, _ string) ([]cob
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	given := map[string]bool{}
-	for _, id := range args {
-		given[id] = true
-	}
 	var ids []cobra.Completion
 	for _, c := range claims {
-		if !given[c.ID] {
+		if !slices.Contains(args, c.ID) {
 			ids = append(ids, cobra.CompletionWithDesc(c.ID, c.Template+", "+string(c.State)))
 		}
 	}
 	return ids, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeTemplates offers the templates that have a pool as values of --template.
-func (a *app) completeTemplates(cmd *cobra.Command) {
-	if err := cmd.RegisterFlagCompletionFunc("template", a.templates); err != nil {
+// completeCheckpoints offers the checkpoints that are not on the command line yet.
+func (a *app) completeCheckpoints(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	saved, _ := a.daemon.Checkpoints(cmd.Context()) // without a daemon there is nothing to offer
+	var ids []cobra.Completion
+	for _, c := range saved {
+		if !slices.Contains(args, c.ID) {
+			ids = append(ids, cobra.CompletionWithDesc(c.ID, c.Template+", "+cmp.Or(c.Comment, c.Trigger)))
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+// lifetimeTypes offers the types that every daemon has.
+var lifetimeTypes = cobra.FixedCompletions([]cobra.Completion{"development", "preview", "cicd"}, cobra.ShellCompDirectiveNoFileComp)
+
+// completeFlag has offer offer the values of a flag.
+func completeFlag(cmd *cobra.Command, flag string, offer cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, offer); err != nil {
 		panic(err) // the flag is missing: a slip in this program
 	}
 }
+
+// completeTemplates offers the templates as values of --template.
+func (a *app) completeTemplates(cmd *cobra.Command) { completeFlag(cmd, "template", a.templates) }
 
 // completePools offers the pools as the one argument.
 func (a *app) completePools(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -36,6 +55,7 @@ func (a *app) completePools(cmd *cobra.Command, args []string, typed string) ([]
 	return a.templates(cmd, args, typed)
 }
 
+// templates offers the templates that have a pool.
 func (a *app) templates(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	pools, _ := a.daemon.Pools(cmd.Context()) // without a daemon there is nothing to offer
 	var names []cobra.Completion

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -13,12 +14,19 @@ import (
 	"sandpool/daemon/wire"
 )
 
+// initPath is the sandbox's own init. Asked to spawn a command it has process 1 start it, and prints its process id.
+const initPath = "/.sandpool/init"
+
 func (a *app) execCommand() *cobra.Command {
 	var req wire.ExecRequest
+	var detach bool
+	var log string
 	cmd := &cobra.Command{
 		Use:   "exec ID -- COMMAND [ARG...]",
 		Short: "Run a command in a claimed sandbox",
 		Long: "Run a command in a claimed sandbox, with this command's input, output and errors. SIGINT and SIGTERM are passed on to it.\n\n" +
+			"With --detach the command runs on by itself as a child of the sandbox's init, without input, and standard output gets its process\n" +
+			"id alone. Such a command is part of checkpoints; any other is not, and ends with the connection.\n\n" +
 			"The exit code is the command's, 127 when there is no such command, 126 when it cannot be run, or 125 for any error of sandpool's own.",
 		Args: cobra.MinimumNArgs(2),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -29,6 +37,12 @@ func (a *app) execCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Args = args[1:]
+			switch {
+			case detach:
+				return a.execDetached(cmd.Context(), args[0], req, log)
+			case log != "":
+				return errors.New("--log is for commands that run with --detach")
+			}
 			return a.exec(cmd.Context(), args[0], req)
 		},
 	}
@@ -36,6 +50,9 @@ func (a *app) execCommand() *cobra.Command {
 	flags.BoolVarP(&req.TTY, "tty", "t", false, "give the command a terminal; needs one on standard input")
 	flags.StringArrayVarP(&req.Env, "env", "e", nil, "set `KEY=VALUE` in the command's environment; may be repeated")
 	flags.StringVarP(&req.Cwd, "workdir", "w", "", "the command's working folder")
+	flags.BoolVarP(&detach, "detach", "d", false, "let the command run on by itself, and print its process id")
+	flags.StringVar(&log, "log", "", "with --detach: a `file` in the sandbox that the command's output is added to; without, it is dropped")
+	cmd.MarkFlagsMutuallyExclusive("detach", "tty")
 	return cmd
 }
 
@@ -49,6 +66,17 @@ func (a *app) exec(ctx context.Context, id string, req wire.ExecRequest) error {
 		err = exitStatus(min(code, 255)) // what an exit code can hold
 	}
 	return err
+}
+
+// execDetached leaves the command to the sandbox's init.
+func (a *app) execDetached(ctx context.Context, id string, req wire.ExecRequest, log string) error {
+	spawn := []string{initPath, "spawn"}
+	if log != "" {
+		spawn = append(spawn, "--log", log)
+	}
+	req.Args = slices.Concat(spawn, []string{"--"}, req.Args)
+	a.in = nil // what a shell's loop reads is not for the command
+	return a.exec(ctx, id, req)
 }
 
 // execPiped passes signals on to the command, so they do not end it through ctx. Only when they pile up, because nothing

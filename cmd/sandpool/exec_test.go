@@ -36,6 +36,31 @@ func TestExec(t *testing.T) {
 	}
 }
 
+// TestExecDetached gives the command to the sandbox's init, and none of its own input to it.
+func TestExecDetached(t *testing.T) {
+	f := newFake(t)
+	id := f.claimOne()
+	for flags, want := range map[string][]string{
+		"-d":                              {"/.sandpool/init", "spawn", "--", "sleep", "9"},
+		"--detach --log /tmp/log -w /tmp": {"/.sandpool/init", "spawn", "--log", "/tmp/log", "--", "sleep", "9"},
+	} {
+		f.exec = func(conn net.Conn, stream io.Reader, req wire.ExecRequest) {
+			if !reflect.DeepEqual(req.Args, want) || (req.Cwd == "/tmp") != strings.Contains(flags, "-w") {
+				t.Errorf("%s: asked for %+v, want %v", flags, req, want)
+			}
+			if frame, err := wire.ReadFrame(stream); err != nil || len(frame.Payload) > 0 {
+				t.Errorf("%s: input %q, %v; want none", flags, frame.Payload, err)
+			}
+			f.frame(conn, wire.FrameStdout, []byte("17\n")...)
+			f.frame(conn, wire.FrameExit, 0, 0, 0, 0)
+		}
+		args := append(append([]string{"exec"}, strings.Fields(flags)...), id, "--", "sleep", "9")
+		if code, out, errOut := f.sandpoolWith(strings.NewReader("not for it"), args...); code != 0 || out != "17\n" || errOut != "" {
+			t.Errorf("%s: exit %d, stdout %q, stderr %q", flags, code, out, errOut)
+		}
+	}
+}
+
 func TestExitCodeThatIsTooLarge(t *testing.T) {
 	f := newFake(t)
 	f.exec = func(conn net.Conn, _ io.Reader, _ wire.ExecRequest) { f.frame(conn, wire.FrameExit, 0, 0, 1, 0) }

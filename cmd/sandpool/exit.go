@@ -23,7 +23,7 @@ const exitHelp = `Exit codes:
   0  success
   1  any other error
   2  a command line that is not understood
-  3  no such claim or template
+  3  no such claim, checkpoint or template
   4  no sandbox available
   5  the daemon cannot be reached
 exec exits with the code of its command, and with 125 for any error of its own.

@@ -26,7 +26,10 @@ type fakeDaemon struct {
 	last    wire.ClaimRequest
 	claims  map[string]wire.Claim
 	pool    wire.Pool
-	changed string // the last request that changed a pool
+	changed string // the last request that changed a pool or used a claim in another way than by a command
+	saved   []wire.Checkpoint
+	savings int    // checkpoints made
+	saving  func() // called before one is made, if not nil
 	made    int
 	served  []wire.Tier
 	exec    func(conn net.Conn, stream io.Reader, req wire.ExecRequest) // nil: the command ends with 0
@@ -50,6 +53,11 @@ func newFake(t *testing.T) *fakeDaemon {
 	mux.HandleFunc("GET /v1/claims/{id}", f.one)
 	mux.HandleFunc("DELETE /v1/claims/{id}", f.one)
 	mux.HandleFunc("POST /v1/claims/{id}/exec", f.run)
+	mux.HandleFunc("POST /v1/claims/{id}/extend", f.extend)
+	mux.HandleFunc("POST /v1/claims/{id}/checkpoint", f.checkpoint)
+	mux.HandleFunc("POST /v1/claims/{id}/fork", f.fork)
+	mux.HandleFunc("GET /v1/checkpoints", f.checkpoints)
+	mux.HandleFunc("DELETE /v1/checkpoints/{id}", f.deleteCheckpoint)
 	mux.HandleFunc("GET /v1/pools", f.pools)
 	mux.HandleFunc("PUT /v1/pools/{name}", f.change)
 	mux.HandleFunc("POST /v1/pools/{name}/drain", f.change)
@@ -97,9 +105,12 @@ func (f *fakeDaemon) claim(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	tier := wire.TierPaused
-	if f.last.Start == wire.StartCold || f.pool.Available == 0 {
+	switch {
+	case f.last.Checkpoint != "":
+		tier = wire.TierRestored
+	case f.last.Start == wire.StartCold || f.pool.Available == 0:
 		tier = wire.TierCold
-	} else {
+	default:
 		f.pool.Available--
 	}
 	f.made++

@@ -41,6 +41,12 @@ func TestClaimFlags(t *testing.T) {
 	if !reflect.DeepEqual(f.last, want) {
 		t.Errorf("asked for %+v, want %+v", f.last, want)
 	}
+	if code, _, errOut := f.sandpool("claim", "--checkpoint", "ck-1", "--type", "cicd"); code != 0 {
+		t.Fatal(errOut)
+	}
+	if want := (wire.ClaimRequest{Checkpoint: "ck-1", Type: "cicd"}); f.last != want {
+		t.Errorf("asked for %+v, want %+v", f.last, want)
+	}
 }
 
 func TestRelease(t *testing.T) {
@@ -114,7 +120,7 @@ func TestPoolChanges(t *testing.T) {
 func TestListsInJSON(t *testing.T) {
 	f := newFake(t)
 	f.claimOne()
-	for command, keys := range map[string][]string{"ls": {"claims"}, "ls c1": {"claims"}, "pools": {"pools"}, "info": {"version", "canaries"}, "version": {"version", "go", "platform"}} {
+	for command, keys := range map[string][]string{"ls": {"claims"}, "ls c1": {"claims"}, "pools": {"pools"}, "extend c1": {"id", "extended"}, "checkpoint c1": {"id", "trigger"}, "checkpoints": {"checkpoints"}, "info": {"version", "canaries"}, "version": {"version", "go", "platform"}} {
 		code, out, errOut := f.sandpool(append([]string{"--json"}, strings.Fields(command)...)...)
 		var got map[string]any
 		if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil {
@@ -159,6 +165,15 @@ func TestExitCodes(t *testing.T) {
 		{"exec x -- true", exitExec, "no such claim"},
 		{"exec " + id, exitExec, "at least 2 arg"},
 		{"exec -t " + id + " -- sh", exitExec, "needs a terminal"},
+		{"exec -d -t " + id + " -- sh", exitExec, "[detach tty]"},
+		{"exec --log x " + id + " -- sh", exitExec, "--log is for commands that run with --detach"},
+		{"extend x", exitNotFound, "no such claim"},
+		{"extend", exitUsage, "accepts 1 arg"},
+		{"checkpoint x", exitNotFound, "no such claim"},
+		{"checkpoints rm x", exitNotFound, "delete x: no such checkpoint"},
+		{"checkpoints rm", exitUsage, "at least 1 arg"},
+		{"fork x", exitNotFound, "no such claim"},
+		{"fork --count many " + id, exitUsage, "many"},
 		{"--socket " + missing + " exec x -- true", exitExec, "no sandpoold at " + missing},
 	}
 	for _, test := range tests {
@@ -182,13 +197,19 @@ func TestCompletion(t *testing.T) {
 	f := newFake(t)
 	f.claimOne()
 	f.claimOne()
+	f.saved = []wire.Checkpoint{{ID: "ck1", Template: "default", Trigger: "expiry"}, {ID: "ck2", Template: "default", Trigger: "request", Comment: "mine"}}
 	tests := map[string]string{
-		"release c1 ":       "c2\tdefault, running\n:4\n",
-		"exec ":             "c1\tdefault, running\nc2\tdefault, running\n:4\n",
-		"exec c1 ":          ":4\n",
-		"claim --template ": "default\n:4\n",
-		"pools set ":        "default\n:4\n",
-		"pools drain x ":    ":4\n",
+		"release c1 ":         "c2\tdefault, running\n:4\n",
+		"exec ":               "c1\tdefault, running\nc2\tdefault, running\n:4\n",
+		"exec c1 ":            ":4\n",
+		"claim --template ":   "default\n:4\n",
+		"pools set ":          "default\n:4\n",
+		"extend ":             "c1\tdefault, running\nc2\tdefault, running\n:4\n",
+		"checkpoints rm ck1 ": "ck2\tdefault, mine\n:4\n",
+		"claim --checkpoint ": "ck1\tdefault, expiry\nck2\tdefault, mine\n:4\n",
+		"claim --type ":       "development\npreview\ncicd\n:4\n",
+		"fork c1 --type ":     "development\npreview\ncicd\n:4\n",
+		"pools drain x ":      ":4\n",
 	}
 	for typed, want := range tests {
 		args := append([]string{"__complete", "--socket", f.socket}, strings.Split(typed, " ")...)

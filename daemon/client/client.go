@@ -57,6 +57,41 @@ func (c *Client) Release(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, claimPath(id), nil, nil)
 }
 
+// Extend puts a claim's end off by half of its lifetime and returns it.
+func (c *Client) Extend(ctx context.Context, id string) (wire.Claim, error) {
+	var claim wire.Claim
+	return claim, c.call(ctx, http.MethodPost, claimPath(id)+"/extend", nil, &claim)
+}
+
+// Checkpoint saves a claim's sandbox to disk.
+func (c *Client) Checkpoint(ctx context.Context, id string, req wire.CheckpointRequest) (wire.Checkpoint, error) {
+	var saved wire.Checkpoint
+	return saved, c.call(ctx, http.MethodPost, claimPath(id)+"/checkpoint", req, &saved)
+}
+
+// Fork returns claims that go on from the present moment of a claim's sandbox.
+func (c *Client) Fork(ctx context.Context, id string, req wire.ForkRequest) ([]wire.Claim, error) {
+	var list wire.ClaimList
+	return list.Claims, c.call(ctx, http.MethodPost, claimPath(id)+"/fork", req, &list)
+}
+
+// Checkpoints returns the caller's checkpoints, oldest first.
+func (c *Client) Checkpoints(ctx context.Context) ([]wire.Checkpoint, error) {
+	var list wire.CheckpointList
+	return list.Checkpoints, c.call(ctx, http.MethodGet, "/v1/checkpoints", nil, &list)
+}
+
+// GetCheckpoint returns a checkpoint.
+func (c *Client) GetCheckpoint(ctx context.Context, id string) (wire.Checkpoint, error) {
+	var saved wire.Checkpoint
+	return saved, c.call(ctx, http.MethodGet, checkpointPath(id), nil, &saved)
+}
+
+// DeleteCheckpoint deletes a checkpoint.
+func (c *Client) DeleteCheckpoint(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, checkpointPath(id), nil, nil)
+}
+
 // Pools returns the state of all pools.
 func (c *Client) Pools(ctx context.Context) ([]wire.Pool, error) {
 	var list wire.PoolList
@@ -90,6 +125,8 @@ func (c *Client) Ready(ctx context.Context) error {
 func (c *Client) Close() { c.client().CloseIdleConnections() }
 
 func claimPath(id string) string { return "/v1/claims/" + url.PathEscape(id) }
+
+func checkpointPath(id string) string { return "/v1/checkpoints/" + url.PathEscape(id) }
 
 func poolPath(name string) string { return "/v1/pools/" + url.PathEscape(name) }
 

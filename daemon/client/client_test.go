@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -97,6 +99,66 @@ func TestCalls(t *testing.T) {
 	check("Info", info.PID, err, 7)
 	check("Release", nil, c.Release(ctx, "a/../b"), nil)
 	check("Ready", nil, c.Ready(ctx), nil)
+}
+
+// TestLifeCalls makes the calls that keep, save and copy claims: each must ask for its own path, with its own body.
+func TestLifeCalls(t *testing.T) {
+	asked := ""
+	c, server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		asked = fmt.Sprint(r.Method, " ", r.URL.EscapedPath(), " ", string(body))
+		switch {
+		case r.Method == http.MethodDelete:
+			w.WriteHeader(http.StatusNoContent)
+		case strings.HasSuffix(r.URL.Path, "/fork"):
+			answer(t, w, http.StatusCreated, wire.ClaimList{Claims: []wire.Claim{{ID: "made"}}})
+		case strings.HasSuffix(r.URL.Path, "/checkpoints"):
+			answer(t, w, http.StatusOK, wire.CheckpointList{Checkpoints: []wire.Checkpoint{{ID: "made"}}})
+		default: // a claim or a checkpoint: both have an id
+			answer(t, w, http.StatusOK, wire.Claim{ID: "made"})
+		}
+	}))
+	server.Start()
+	ctx := t.Context()
+	for want, call := range map[string]func() (string, error){
+		"POST /v1/claims/c%2F1/extend ": func() (string, error) {
+			claim, err := c.Extend(ctx, "c/1")
+			return claim.ID, err
+		},
+		`POST /v1/claims/c%2F1/checkpoint {"stop":true,"comment":"x"}`: func() (string, error) {
+			saved, err := c.Checkpoint(ctx, "c/1", wire.CheckpointRequest{Stop: true, Comment: "x"})
+			return saved.ID, err
+		},
+		`POST /v1/claims/c%2F1/fork {"count":2,"type":"cicd","lifetime":"1m0s"}`: func() (string, error) {
+			forks, err := c.Fork(ctx, "c/1", wire.ForkRequest{Count: 2, Type: "cicd", Lifetime: lifetime.Duration(time.Minute)})
+			return firstID(forks, func(c wire.Claim) string { return c.ID }), err
+		},
+		"GET /v1/checkpoints ": func() (string, error) {
+			all, err := c.Checkpoints(ctx)
+			return firstID(all, func(c wire.Checkpoint) string { return c.ID }), err
+		},
+		"GET /v1/checkpoints/ck%2F1 ": func() (string, error) {
+			saved, err := c.GetCheckpoint(ctx, "ck/1")
+			return saved.ID, err
+		},
+		"DELETE /v1/checkpoints/ck%2F1 ": func() (string, error) { return "made", c.DeleteCheckpoint(ctx, "ck/1") },
+	} {
+		id, err := call()
+		if err != nil || id != "made" || asked != want {
+			t.Errorf("asked for %s and got %q, %v; want %s", asked, id, err, want)
+		}
+	}
+}
+
+// firstID is the id of the only one of a list.
+func firstID[T any](list []T, id func(T) string) string {
+	if len(list) != 1 {
+		return fmt.Sprintf("%d of them", len(list))
+	}
+	return id(list[0])
 }
 
 func TestCallsShareAConnection(t *testing.T) {

@@ -71,13 +71,15 @@ memory_mib = 0
 disk_mib = 0
 pids = 0
 files = 0
+[checkpoints]
+dir = %q
 [templates.default]
 image = %q
 [pools.default]
 target = %d
 max = %d
 `, cfg.Daemon.Socket, cfg.Daemon.StateDir, cfg.Containerd.Address, cfg.Containerd.Namespace, cfg.Runsc.Path, cfg.Runsc.Init,
-		cfg.Templates["default"].Image, cfg.Pools["default"].Target, cfg.Pools["default"].Max)
+		cfg.Checkpoints.Dir, cfg.Templates["default"].Image, cfg.Pools["default"].Target, cfg.Pools["default"].Max)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

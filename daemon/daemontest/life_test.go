@@ -29,7 +29,7 @@ func TestLifeOfAClaim(t *testing.T) {
 	}
 	c := claim(t, d.Client, wire.ClaimRequest{RequestID: "job 1"})
 	if c.Tier != wire.TierPaused || c.State != wire.ClaimRunning || c.Owner != "uid:0" || c.Pool != "local:default" ||
-		c.ExpiresAt.Sub(c.ClaimedAt) != time.Hour {
+		c.ExpiresAt.Sub(c.ClaimedAt) != 24*time.Hour || c.Type != "development" {
 		t.Errorf("claim is %+v", c)
 	}
 	checkAlive(t, d.Client, c)

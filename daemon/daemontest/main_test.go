@@ -44,6 +44,7 @@ func testConfig(t *testing.T, target, most int) configs.Config {
 	cfg := configs.Default()
 	cfg.Daemon.Socket, cfg.Daemon.StateDir = filepath.Join(dir, "s"), filepath.Join(dir, "state")
 	cfg.Daemon.OnStop = configs.OnStopRemove
+	cfg.Checkpoints.Dir = filepath.Join(dir, "checkpoints")
 	cfg.Containerd.Address, cfg.Containerd.Namespace = host.Address, host.Namespace
 	cfg.Runsc.Path, cfg.Runsc.Init = host.Runsc, host.Init
 	slow := lifetime.Duration(patience)

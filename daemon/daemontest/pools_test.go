@@ -164,7 +164,7 @@ func TestReload(t *testing.T) {
 
 	bad := enough
 	bad.Templates = map[string]configs.Template{"default": {Image: "sandpool.local/none:1"}}
-	bad.Limits.Lifetime = lifetime.Duration(time.Minute)
+	bad.Limits.LifetimeType = "cicd"
 	reload(bad, nil)
 	reload(configs.Config{}, errors.New("a fault in the file"))
 	if p := onlyPool(t, d.Client); p.Template != "default" || p.Target != 1 {
@@ -176,7 +176,7 @@ func TestReload(t *testing.T) {
 	size := cfg.Pools["default"]
 	size.Target = 2
 	other.Pools = map[string]configs.Pool{"other": size}
-	other.Limits.Lifetime = lifetime.Duration(2 * time.Hour)
+	other.Limits.LifetimeType = "cicd"
 	reload(other, nil)
 	await(t, "the new pool is full", func() bool { return poolOf(t, d.Client, "other").Available == 2 })
 	if pools, err := d.Pools(t.Context()); err != nil || len(pools) != 1 {

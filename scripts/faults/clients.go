@@ -34,7 +34,7 @@ func (r *rig) load(ctx context.Context) (stop func()) {
 		all.Go(func() {
 			request := newRequest()
 			for kept := false; context.Cause(ctx) == nil; {
-				e, err := r.claimAs(ctx, request, claimWait)
+				e, err := r.claimAs(ctx, wire.ClaimRequest{RequestID: request}, claimWait)
 				if err != nil { // the fault is at work; what was granted without an answer is asked for again
 					pause(ctx, 20*time.Millisecond)
 					continue
@@ -60,22 +60,28 @@ func newRequest() string { return fmt.Sprintf("r-%d", requests.Add(1)) }
 
 // claim claims a sandbox and enters it in the book.
 func (r *rig) claim(ctx context.Context, wait time.Duration) (*entry, error) {
-	return r.claimAs(ctx, newRequest(), wait)
+	return r.claimAs(ctx, wire.ClaimRequest{RequestID: newRequest()}, wait)
 }
 
-// claimAs claims with a request id that may have been used before.
-func (r *rig) claimAs(ctx context.Context, request string, wait time.Duration) (*entry, error) {
-	r.book.ask(request)
+// claimAs claims with a request id that may have been used before, and enters the claim in the book.
+func (r *rig) claimAs(ctx context.Context, req wire.ClaimRequest, wait time.Duration) (*entry, error) {
+	r.book.ask(req.RequestID)
 	limit := lifetime.Duration(wait)
-	claim, err := r.client.Claim(ctx, wire.ClaimRequest{RequestID: request, Wait: &limit})
+	req.Wait = &limit
+	claim, err := r.client.Claim(ctx, req)
 	if err != nil {
 		return nil, err
 	}
+	return r.enter(claim), nil
+}
+
+// enter notes an answered claim.
+func (r *rig) enter(claim wire.Claim) *entry {
 	e, other := r.book.grant(claim)
 	if other != "" {
 		r.out.gaveTwice("sandbox %s was given to %s and %s", claim.Sandbox, other, claim.ID)
 	}
-	return e, nil
+	return e
 }
 
 // mark writes the claim's id into its sandbox, where nobody may have been before. Its error says why that failed.
@@ -90,7 +96,7 @@ func (r *rig) mark(ctx context.Context, e *entry) error {
 	if code != 0 {
 		return fmt.Errorf("exit code %d: %s", code, out)
 	}
-	r.book.set(func() { e.marked = true })
+	r.book.set(func() { e.mark = e.claim.ID })
 	return nil
 }
 

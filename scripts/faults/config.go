@@ -33,6 +33,19 @@ max_wait = "10m"
 [reserves] # the disk is to be full indeed, not nearly
 disk_mib = 0
 
+[checkpoints]
+dir = %q
+
+[lifetimes.fleeting] # for what becomes of claims at their end
+lifetime = "8s"
+warning = "6s"
+grace = "4s"
+
+[lifetimes.idle] # for what becomes of claims that nobody uses
+lifetime = "1h"
+idle_pause = "1s"
+idle_suspend = "1s"
+
 [templates.default]
 image = "file://%s"
 
@@ -54,9 +67,12 @@ func (r *rig) writeConfig() error {
 		}
 	}
 	text := fmt.Sprintf(daemonConfig, r.socket, r.state, r.host.Address, r.host.Namespace, runsc, r.host.Init,
-		start, short, short, r.host.Image, r.target, r.max)
+		start, short, short, r.checkpoints(), r.host.Image, r.target, r.max)
 	return os.WriteFile(r.config, []byte(text), 0o600)
 }
+
+// checkpoints is the folder of checkpoints.
+func (r *rig) checkpoints() string { return filepath.Join(r.host.Dir, "checkpoints") }
 
 // wrapper is a runsc that hangs or fails when it is told so for the command that is its last argument but some.
 const wrapper = `#!/bin/sh

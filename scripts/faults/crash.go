@@ -4,13 +4,18 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 )
 
 // steps are the moments at which a crash of the daemon is tried. A test finds those that are missing here.
 var steps = []string{
 	"claim reserved", "claim labelled", "claim resumed",
+	"extend begun", "extend labelled",
+	"stage warned labelled", "stage grace labelled",
+	"rest labelled", "rest paused", "wake resumed", "wake labelled",
+	"suspend saved", "suspend labelled", "suspend halted", "halted", "revived",
+	"checkpoint written", "checkpoint renamed", "checkpoint deleted",
+	"restore created", "restore started",
 	"release begun", "release labelled", "release destroyed",
 	"refill started", "refill paused", "refill labelled",
 	"heat labelled", "heat resumed", "drain begun",
@@ -19,26 +24,33 @@ var steps = []string{
 }
 
 // crashTimeout is how long a step may take to come.
-const crashTimeout = 30 * time.Second
+const crashTimeout = time.Minute
 
 // crashAtStep starts the daemon anew so that it kills itself at a step, and starts it once more.
 func crashAtStep(ctx context.Context, r *rig, round int) error {
-	step := steps[round]
-	fmt.Printf("%-16s at %q\n", "crash", step)
-	if err := r.restart(ctx, fmt.Sprintf("SANDPOOL_CRASH=%s:%d", step, 1+r.rng.IntN(4))); err != nil {
+	step := r.steps[round]
+	causes := causesOf(step)
+	times := 1 + r.rng.IntN(4)
+	if len(causes) > 0 {
+		times = 1 + r.rng.IntN(2) // these take longer
+	}
+	fmt.Printf("%-16s at %q, time %d\n", "crash", step, times)
+	if err := r.restart(ctx, fmt.Sprintf("SANDPOOL_CRASH=%s:%d", step, times)); err != nil {
 		return err
 	}
 	stop := r.load(ctx)
-	turn := 0
+	turn := r.rng.IntN(max(1, len(causes)))
 	crashed := await(ctx, crashTimeout, func(ctx context.Context) bool {
 		select {
 		case <-r.daemon.Done():
 			return true
 		default:
-			r.provoke(ctx, step, turn)
-			turn++
-			return false
 		}
+		if len(causes) > 0 {
+			causes[turn%len(causes)](r, ctx)
+			turn++
+		}
+		return false
 	})
 	stop()
 	if !crashed {
@@ -77,20 +89,6 @@ func (r *rig) restart(ctx context.Context, env string) error {
 		}
 	}
 	return nil
-}
-
-// provoke makes the pool do what claims and releases alone do not lead to. The sizes hold until the daemon starts anew.
-func (r *rig) provoke(ctx context.Context, step string, turn int) {
-	const pool = "/v1/pools/default"
-	switch {
-	case strings.HasPrefix(step, "heat"):
-		r.tell(ctx, http.MethodPut, pool, fmt.Sprintf(`{"target": %d, "hot": %d}`, 2*r.target, turn%2*r.target))
-		pause(ctx, 2*time.Second)
-	case strings.HasPrefix(step, "drain"):
-		r.tell(ctx, http.MethodPost, pool+"/drain", "")
-		pause(ctx, 200*time.Millisecond)
-		r.tell(ctx, http.MethodPut, pool, fmt.Sprintf(`{"hold": false, "target": %d}`, r.target))
-	}
 }
 
 // tell sends a request that must not be refused. That there is no answer does not matter: the daemon may crash on it.

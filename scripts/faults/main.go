@@ -21,6 +21,7 @@ type options struct {
 	seed   uint64
 	rounds int    // of each scenario; 0: its own number
 	only   string // name of one scenario; empty: all
+	steps  string // pattern of the steps to crash at; empty: all
 	short  bool
 }
 
@@ -31,6 +32,7 @@ func main() {
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64()>>32, "repeat the choices of the run that printed this `number`") //nolint:gosec // no secret
 	flag.IntVar(&o.rounds, "rounds", 0, "inject each fault this `number` of times")
 	flag.StringVar(&o.only, "only", "", "run one scenario by its `name`")
+	flag.StringVar(&o.steps, "steps", "", "crash at the steps that match a regular `expression`, and do nothing else")
 	flag.BoolVar(&o.short, "short", false, "inject fewer faults")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -44,7 +46,7 @@ func main() {
 
 // run runs the scenarios that o asks for and prints the table.
 func run(ctx context.Context, o options) error {
-	chosen, err := choose(o.only)
+	chosen, err := choose(o)
 	if err != nil {
 		return err
 	}

@@ -42,6 +42,7 @@ type rig struct {
 	out     *outcome
 	rng     *rand.Rand // of the scenario's own goroutine
 	short   bool
+	steps   []string  // of the daemon's, at which it is to crash
 	mended  time.Time // when the last fault was taken away
 	level   level     // of the daemon at rest
 	// failures counts what the daemon need not notice, but shows that a fault bit.

@@ -6,17 +6,20 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
 
 // scenario is one kind of fault.
 type scenario struct {
-	name   string // for -only
-	fault  string // for the table
-	rounds int    // injections in a full run
-	short  int    // injections in a short one
-	silent bool   // the daemon need not notice: it is the fault itself, or nothing is broken
+	name   string   // for -only
+	fault  string   // for the table
+	rounds int      // injections in a full run
+	short  int      // injections in a short one
+	silent bool     // the daemon need not notice: it is the fault itself, or nothing is broken
+	steps  []string // of the daemon's, one for each round; other scenarios have none
 	setup
 	// inject injects the fault once, under load, and takes it away again. It runs with a whole pool, and all that it
 	// broke is looked for after it.
@@ -24,7 +27,7 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
-	{name: "crash", fault: "daemon killed at a named step", silent: true, rounds: len(steps), short: 3, inject: crashAtStep},
+	{name: "crash", fault: "daemon killed at a named step", silent: true, rounds: len(steps), short: 5, steps: steps, inject: crashAtStep},
 	{name: "kill", fault: "daemon killed at a random moment", silent: true, rounds: 4, short: 1, inject: killDaemon},
 	{name: "victims", fault: "shim, gofer or sentry killed", rounds: 6, short: 3, inject: killServant},
 	{name: "storm", fault: "storm of 64 clients", silent: true, rounds: 1, short: 1, setup: setup{target: 16, max: 16}, inject: storm},
@@ -36,19 +39,37 @@ var scenarios = []scenario{
 	{name: "state", fault: "state folder read-only", rounds: 2, short: 1, setup: setup{brief: true, private: true}, inject: protectState},
 }
 
-// choose returns the scenario of that name, or all.
-func choose(name string) ([]scenario, error) {
-	if name == "" {
+// choose returns the scenarios that o asks for.
+func choose(o options) ([]scenario, error) {
+	if o.steps != "" {
+		return chooseSteps(o.steps)
+	}
+	if o.only == "" {
 		return scenarios, nil
 	}
 	var names []string
 	for _, s := range scenarios {
-		if s.name == name {
+		if s.name == o.only {
 			return []scenario{s}, nil
 		}
 		names = append(names, s.name)
 	}
-	return nil, fmt.Errorf("no scenario %q: there are %s", name, strings.Join(names, ", "))
+	return nil, fmt.Errorf("no scenario %q: there are %s", o.only, strings.Join(names, ", "))
+}
+
+// chooseSteps returns the scenario that crashes the daemon at steps, with those only that match.
+func chooseSteps(pattern string) ([]scenario, error) {
+	match, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, err
+	}
+	s := scenarios[slices.IndexFunc(scenarios, func(s scenario) bool { return len(s.steps) > 0 })]
+	s.steps = slices.DeleteFunc(slices.Clone(s.steps), func(step string) bool { return !match.MatchString(step) })
+	if len(s.steps) == 0 {
+		return nil, fmt.Errorf("no step matches %q: there are %s", pattern, strings.Join(steps, ", "))
+	}
+	s.rounds, s.short = len(s.steps), len(s.steps)
+	return []scenario{s}, nil
 }
 
 // count is how many faults a run with o injects.
@@ -82,7 +103,7 @@ func (s scenario) play(ctx context.Context, o options, out *outcome) (err error)
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(s.name))                   // a hash takes all
 	r.rng = rand.New(rand.NewPCG(o.seed, h.Sum64())) //nolint:gosec // faults must be repeatable
-	r.short = o.short
+	r.short, r.steps = o.short, s.steps
 	defer func() {
 		if err != nil || !out.good() {
 			r.host.Logs(os.Stderr, 80)

@@ -26,9 +26,10 @@ type stormLog struct {
 	mu                         sync.Mutex
 	claims                     []time.Duration
 	refused, gone, bad, failed int
+	extended, saved, forked    int
 }
 
-// storm lets many clients claim, use, release, hang up and send garbage at once.
+// storm lets many clients claim, use, extend, save, fork, release, hang up and send garbage at once.
 func storm(ctx context.Context, r *rig, _ int) error {
 	log := &stormLog{}
 	lasting := stormTime
@@ -56,7 +57,7 @@ func storm(ctx context.Context, r *rig, _ int) error {
 func (r *rig) rage(ctx context.Context, rng *rand.Rand, log *stormLog) {
 	switch dice := rng.IntN(100); {
 	case dice < 70:
-		r.useSandbox(ctx, log)
+		r.useSandbox(ctx, rng, log)
 	case dice < 85:
 		r.hangUp(ctx, rng, log)
 	default:
@@ -64,12 +65,13 @@ func (r *rig) rage(ctx context.Context, rng *rand.Rand, log *stormLog) {
 	}
 }
 
-// useSandbox claims, runs a command and releases. Each must succeed, but for a claim whose own deadline ends.
-func (r *rig) useSandbox(ctx context.Context, log *stormLog) {
+// useSandbox claims, runs a command, extends and releases, and now and then saves or forks. Each must succeed, but for a claim
+// whose own deadline ends.
+func (r *rig) useSandbox(ctx context.Context, rng *rand.Rand, log *stormLog) {
 	began := time.Now()
 	e, err := r.claim(ctx, stormWait)
 	took := time.Since(began)
-	if answer, ok := errors.AsType[*wire.Error](err); ok && answer.Code == "pool_empty" && took >= stormWait {
+	if isEmpty(err) && took >= stormWait {
 		log.count(&log.refused)
 		return
 	}
@@ -81,9 +83,66 @@ func (r *rig) useSandbox(ctx context.Context, log *stormLog) {
 	if err := r.mark(ctx, e); err != nil {
 		r.failed(log, "exec in %s, sandbox %s: %v", e.claim.ID, e.claim.Sandbox, err)
 	}
+	switch dice := rng.IntN(100); {
+	case dice < 50:
+		err = count(log, &log.extended, r.extend(ctx, e))
+	case dice < 58:
+		err = count(log, &log.saved, r.saveAndForget(ctx, e))
+	case dice < 62:
+		err = count(log, &log.forked, r.forkAndRelease(ctx, e))
+	}
+	switch {
+	case isEmpty(err): // a fork waits for its sandbox, too
+		log.count(&log.refused)
+	case err != nil:
+		r.failed(log, "%s: %v", e.claim.ID, err)
+	}
 	if err := r.release(ctx, e); err != nil {
 		r.failed(log, "release %s: %v", e.claim.ID, err)
 	}
+}
+
+// isEmpty tells whether the daemon answered that no sandbox was ready in time.
+func isEmpty(err error) bool {
+	answer, ok := errors.AsType[*wire.Error](err)
+	return ok && answer.Code == "pool_empty"
+}
+
+// saveAndForget takes a checkpoint and deletes it.
+func (r *rig) saveAndForget(ctx context.Context, e *entry) error {
+	id, err := r.save(ctx, e, false)
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if err := r.forget(ctx, id); err != nil {
+		return fmt.Errorf("delete checkpoint: %w", err)
+	}
+	return nil
+}
+
+// forkAndRelease makes one claim of the present moment of another, looks whether it has its mark, and releases it.
+func (r *rig) forkAndRelease(ctx context.Context, e *entry) error {
+	made, err := r.fork(ctx, e, 1, stormWait)
+	if err != nil {
+		return fmt.Errorf("fork: %w", err)
+	}
+	for _, fork := range made {
+		if err := r.tryHeld(ctx, *fork); err != nil {
+			return fmt.Errorf("fork: %w", err)
+		}
+		if err := r.release(ctx, fork); err != nil {
+			return fmt.Errorf("release fork: %w", err)
+		}
+	}
+	return nil
+}
+
+// count counts what succeeded.
+func count(log *stormLog, counter *int, err error) error {
+	if err == nil {
+		log.count(counter)
+	}
+	return err
 }
 
 // hangUp goes away in the middle of a claim, or of a command.
@@ -164,6 +223,6 @@ func (l *stormLog) claimed(took time.Duration) {
 
 func (l *stormLog) String() string {
 	ms := func(p int) time.Duration { return percentile(l.claims, p).Round(time.Millisecond) }
-	return fmt.Sprintf("%d claims, p50 %s, p95 %s, p99 %s; %d refused at their deadline, %d hung up, %d sent garbage, %d failed",
-		len(l.claims), ms(50), ms(95), ms(99), l.refused, l.gone, l.bad, l.failed)
+	return fmt.Sprintf("%d claims, p50 %s, p95 %s, p99 %s; %d extended, %d saved, %d forked; %d refused at their deadline, %d hung up, %d sent garbage, %d failed",
+		len(l.claims), ms(50), ms(95), ms(99), l.extended, l.saved, l.forked, l.refused, l.gone, l.bad, l.failed)
 }

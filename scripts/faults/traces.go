@@ -140,12 +140,17 @@ func (r *rig) files() []string {
 	return paths
 }
 
-// strays names what carries no id: sockets of shims beyond those of the containers, and pipes of commands.
+// strays names what carries no id: sockets of shims beyond those of the containers, and pipes of commands, and
+// checkpoints, of which none is wanted any more.
 func (r *rig) strays(containers int) []string {
 	var left []string
 	sockets, _ := filepath.Glob(filepath.Join(r.host.Dir, "s", "*"))
 	if len(sockets) > containers {
 		left = append(left, fmt.Sprintf("%d sockets of shims for %d containers", len(sockets), containers))
+	}
+	unfinished, _ := filepath.Glob(filepath.Join(r.checkpoints(), "*"))
+	for _, path := range unfinished {
+		left = append(left, "file "+path)
 	}
 	pipes, _ := filepath.Glob(filepath.Join(r.state, "fifo", "*"))
 	for _, path := range pipes {

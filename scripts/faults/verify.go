@@ -26,6 +26,10 @@ func (r *rig) verify(ctx context.Context) error {
 	r.out.recovery = append(r.out.recovery, time.Since(r.mended))
 	for _, e := range r.book.held() {
 		r.checkHeld(ctx, e)
+		r.checkExpired(ctx, e)
+	}
+	if err := r.checkSaved(ctx); err != nil {
+		return err
 	}
 	if err := r.clear(ctx); err != nil {
 		return err
@@ -83,6 +87,12 @@ func (r *rig) checkHeld(ctx context.Context, e entry) {
 
 func (r *rig) tryHeld(ctx context.Context, e entry) error {
 	now, err := r.client.Get(ctx, e.claim.ID)
+	if isGone(err) && e.over() {
+		return nil
+	}
+	if err == nil {
+		err = e.checkEnd(now)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -94,12 +104,12 @@ func (r *rig) tryHeld(ctx context.Context, e entry) error {
 		return nil
 	}
 	want, command := e.claim.Sandbox, []string{"hostname"}
-	if e.marked {
-		want, command = e.claim.ID, []string{"cat", markFile}
+	if e.mark != "" {
+		want, command = e.mark, []string{"cat", markFile}
 	}
 	code, out, err := r.exec(ctx, e.claim.ID, command...)
 	if err != nil {
-		return fmt.Errorf("it is listed as running: %w", err)
+		return fmt.Errorf("it is listed as %s: %w", now.State, err)
 	}
 	if got := strings.TrimSpace(out); code != 0 || got != want {
 		return fmt.Errorf("%v: exit code %d and %q, want %q", command, code, got, want)
@@ -107,7 +117,7 @@ func (r *rig) tryHeld(ctx context.Context, e entry) error {
 	return nil
 }
 
-// clear releases every claim. One that nobody asked for, or that was released before, is a leak.
+// clear releases every claim and deletes every checkpoint. A claim that nobody asked for, or that was released before, is a leak.
 func (r *rig) clear(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -117,6 +127,9 @@ func (r *rig) clear(ctx context.Context) error {
 	}
 	first := map[string]string{} // claim ids by request id
 	for _, c := range claims {
+		if c.RequestID == "" {
+			continue // see checkForks
+		}
 		if other := first[c.RequestID]; other != "" {
 			r.out.gaveTwice("request %s was granted as %s and as %s", c.RequestID, other, c.ID)
 		}
@@ -128,11 +141,20 @@ func (r *rig) clear(ctx context.Context) error {
 		case answered && e.ended:
 			r.out.leak("%s was released and is back", c.ID)
 		}
-		if err := r.client.Release(ctx, c.ID); err != nil {
+	}
+	r.checkForks(claims)
+	for _, c := range claims {
+		if err := r.client.Release(ctx, c.ID); err != nil && (!isGone(err) || time.Now().Before(c.ExpiresAt)) {
 			return fmt.Errorf("release: %w", err)
 		}
 	}
-	return nil
+	return r.clearSaved(ctx)
+}
+
+// isGone tells whether the daemon answered that there is no such claim.
+func isGone(err error) bool {
+	answer, ok := errors.AsType[*wire.Error](err)
+	return ok && answer.Code == "not_found"
 }
 
 // checkLeaks compares what is on the host with what the daemon counts, until they agree or it takes too long.

@@ -1,6 +1,7 @@
 package repotest
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
@@ -11,10 +12,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
 	"sandpool/configs"
+	"sandpool/lifetime"
 )
 
 // read returns files below the repository's top folder, one after the other.
@@ -76,7 +79,8 @@ func TestDocsNameMakeTargets(t *testing.T) {
 	}
 }
 
-// TestDocsNameConfiguration reads the tables of docs/configuration.md as a configuration file.
+// TestDocsNameConfiguration reads the tables of docs/configuration.md as a configuration file, but for the tables that a file has
+// any number of: see TestDocsNameKeys.
 func TestDocsNameConfiguration(t *testing.T) {
 	var file strings.Builder
 	rows := regexp.MustCompile("(?m)^## `(\\[.*\\])`|^\\| `([a-z_]+)` \\| `(.*?)` \\|")
@@ -94,6 +98,10 @@ func TestDocsNameConfiguration(t *testing.T) {
 	if err := toml.Unmarshal([]byte(configs.Sample), &sample); err != nil {
 		t.Fatal(err)
 	}
+	for _, file := range []map[string]any{documented, sample} {
+		delete(file, "lifetimes")
+		delete(file, "hooks")
+	}
 	for _, key := range slices.Sorted(maps.Keys(sample)) {
 		if !reflect.DeepEqual(documented[key], sample[key]) {
 			t.Errorf("%s:\n docs   %v\n sample %v", key, documented[key], sample[key])
@@ -101,6 +109,55 @@ func TestDocsNameConfiguration(t *testing.T) {
 	}
 	if len(documented) != len(sample) {
 		t.Errorf("documented are %v, want %v", documented, sample)
+	}
+}
+
+func TestDocsNameKeys(t *testing.T) {
+	for table, of := range map[string]reflect.Type{"[lifetimes.NAME]": reflect.TypeFor[configs.Lifetime](), "[[hooks]]": reflect.TypeFor[configs.Hook]()} {
+		_, section, _ := strings.Cut(read(t, "docs/configuration.md"), "## `"+table+"`\n")
+		section, _, _ = strings.Cut(section, "\n## ")
+		var real []string
+		for field := range of.Fields() {
+			real = append(real, field.Tag.Get("toml"))
+		}
+		sameSets(t, "keys of "+table, found(t, "(?m)^\\| `([a-z_]+)` \\|[^|\n]*\\|[^|\n]*\\|$", section), real)
+	}
+}
+
+// TestDocsNameLifetimeTypes reads the tables of both files that show the built-in types.
+func TestDocsNameLifetimeTypes(t *testing.T) {
+	var real []string
+	for name, l := range configs.Default().Lifetimes {
+		real = append(real, fmt.Sprintf("%s %s %s %s %d", name, brief(l.Lifetime), brief(l.Warning), brief(l.Grace), l.Extensions))
+	}
+	documented := found(t, "(?m)^\\| `([a-z_]+)` \\| (\\S+) \\| (\\S+) \\| (\\S+) \\| (\\d+) \\|$", read(t, "docs/lifetimes.md"))
+	sameSets(t, "lifetime types in docs/lifetimes.md", documented, real)
+	quoted := found(t, "(?m)^\\| `([a-z_]+)` \\| `\"(\\w+)\"` \\| `\"(\\w+)\"` \\| `\"(\\w+)\"` \\| `(\\d+)` \\|$", read(t, "docs/configuration.md"))
+	for i := range quoted {
+		quoted[i] = strings.ReplaceAll(quoted[i], " 0s ", " none ")
+	}
+	sameSets(t, "lifetime types in docs/configuration.md", quoted, real)
+}
+
+// brief writes a duration as people do.
+func brief(d lifetime.Duration) string {
+	switch hours := d.Std() / time.Hour; {
+	case d == 0:
+		return "none"
+	case hours >= 48:
+		return d.String()
+	case hours > 0:
+		return fmt.Sprintf("%dh", hours)
+	default:
+		return fmt.Sprintf("%dm", d.Std()/time.Minute)
+	}
+}
+
+// TestCommandsKnowTheInit compares what the client asks for with where the sandboxes have their init.
+func TestCommandsKnowTheInit(t *testing.T) {
+	const pattern = `initPath = "(.*)"`
+	if theirs, ours := found(t, pattern, read(t, "runtime/*.go")), found(t, pattern, read(t, "cmd/sandpool/*.go")); !slices.Equal(theirs, ours) {
+		t.Errorf("the client names %v; sandboxes have %v", ours, theirs)
 	}
 }
 
@@ -163,7 +220,7 @@ func TestDocsNameStates(t *testing.T) {
 }
 
 func TestReadmeNamesCommands(t *testing.T) {
-	documented := found(t, "(?m)^\\| `sandpool (?:pools )?([a-z]+)", read(t, "README.md"))
+	documented := found(t, "(?m)^\\| `sandpool (?:pools |checkpoints )?([a-z]+)", read(t, "README.md"))
 	real := found(t, `Use: +"([a-z]+)[" ]`, read(t, "cmd/sandpool/*.go"))
 	real = slices.DeleteFunc(append(real, "completion"), func(name string) bool { return name == "sandpool" }) // cobra's own; the root
 	sameSets(t, "commands", documented, real)

@@ -17,11 +17,13 @@ const module = "sandpool"
 
 // imports says which of our packages each of them may import. Only daemon joins the parts.
 var imports = map[string][]string{
-	"cmd/sandpool":       {"daemon/client", "daemon/wire", "lifetime"},
-	"cmd/sandpool-init":  {},
-	"cmd/sandpoold":      {"configs", "daemon", "systemd"},
-	"configs":            {"lifetime"},
-	"daemon":             {"configs", "daemon/wire", "images", "lifetime", "pool", "runtime"},
+	"cmd/sandpool":      {"daemon/client", "daemon/wire", "lifetime"},
+	"cmd/sandpool-init": {},
+	"cmd/sandpoold":     {"configs", "daemon", "systemd"},
+	"configs":           {"lifetime"},
+	"daemon": {
+		"configs", "daemon/events", "daemon/hooks", "daemon/wire", "images", "lifetime", "pool", "runtime", "runtime/checkpoint",
+	},
 	"daemon/client":      {"daemon/wire"},
 	"daemon/daemontest":  {},
 	"daemon/events":      {"daemon/wire"},
@@ -29,8 +31,8 @@ var imports = map[string][]string{
 	"daemon/wire":        {"lifetime"},
 	"images":             {},
 	"lifetime":           {},
-	"pool":               {},
-	"runtime":            {},
+	"pool":               {"lifetime"},
+	"runtime":            {"runtime/checkpoint"},
 	"runtime/checkpoint": {},
 	"systemd":            {},
 }

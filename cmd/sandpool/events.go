@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sandpool/daemon/client"
+	"sandpool/daemon/wire"
+)
+
+// reconnectAfter is how long `sandpool events -f` waits before it connects again.
+const reconnectAfter = time.Second
+
+func (a *app) eventsCommand() *cobra.Command {
+	var after, claim string
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "events",
+		Short: "Show what happened to claims",
+		Long: "Show what happened to claims, as far back as the daemon remembers. With --json each event is a line of JSON; its cursor is\n" +
+			"what --after takes. With --follow it goes on with what happens, also when the daemon is restarted meanwhile.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if follow {
+				return a.follow(cmd.Context(), after, claim)
+			}
+			_, err := a.daemon.Events(cmd.Context(), after, claim, false, a.event)
+			return err
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens until interrupted")
+	cmd.Flags().StringVar(&after, "after", "", "a cursor: show what comes behind it; \""+wire.AfterNow+"\": only what happens from now on")
+	cmd.Flags().StringVar(&claim, "claim", "", "show the events of this claim only")
+	completeFlag(cmd, "claim", a.completeClaims)
+	return cmd
+}
+
+// event prints one event.
+func (a *app) event(e wire.Event) error {
+	if a.json {
+		return printed(json.NewEncoder(a.out).Encode(e))
+	}
+	_, err := fmt.Fprintf(a.out, "%s  %-17s  %-18s  %s\n", e.Time.Local().Format(time.DateTime), e.Kind, e.Claim, e.Message)
+	return printed(err)
+}
+
+// follow prints events until ctx ends. Once it was connected it connects again whenever the connection breaks.
+func (a *app) follow(ctx context.Context, after, claim string) error {
+	for connected, told := false, false; ; {
+		var failed error // to print
+		cursor, err := a.daemon.Events(ctx, after, claim, true, func(e wire.Event) error {
+			told = false
+			failed = a.event(e)
+			return failed
+		})
+		after = cursor
+		switch {
+		case failed != nil:
+			return failed
+		case context.Cause(ctx) != nil:
+			return nil
+		case !passes(err, connected):
+			return err
+		}
+		connected = true
+		if !told {
+			_, _ = fmt.Fprintln(a.errOut, "sandpool: the connection to the daemon is gone; trying again until it is back")
+			told = true
+		}
+		pause(ctx, reconnectAfter)
+	}
+}
+
+// passes tells whether a daemon that was connected to, or was not yet, may come back after err.
+func passes(err error, connected bool) bool {
+	if answer, refused := errors.AsType[*wire.Error](err); refused {
+		return connected && answer.Status == http.StatusServiceUnavailable
+	}
+	_, unreachable := errors.AsType[*client.UnreachableError](err)
+	return connected || !unreachable
+}
+
+// pause returns after d, or when ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,242 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/configs"
+	"sandpool/pool"
+	"sandpool/runtime"
+	"sandpool/runtime/checkpoint"
+)
+
+// Why a checkpoint was taken.
+const (
+	triggerRequest = "request"
+	triggerExpiry  = "expiry"
+	triggerIdle    = "idle"
+	triggerFork    = "fork"
+)
+
+// pruneEvery is how often checkpoints are looked at for their age.
+const pruneEvery = time.Minute
+
+// saver is what checkpoints need of the runtime.
+type saver interface {
+	Checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit, error)
+	Restore(ctx context.Context, id string, fit checkpoint.Fit, dir string, labels map[string]string) error
+	Halt(ctx context.Context, id string) error
+	Revive(ctx context.Context, id string, fit checkpoint.Fit, dir string) error
+}
+
+// retirer is what checkpoints need of the pools.
+type retirer interface {
+	Use(ctx context.Context, claim string) (pool.Claim, func(), error)
+	Retire(ctx context.Context, claim string, save pool.Save) error
+	Died(id, reason string)
+	End(claim, why string)
+	Claims() []pool.Claim
+}
+
+var (
+	_ saver   = (*runtime.Engine)(nil)
+	_ retirer = (*pool.Controller)(nil)
+)
+
+// checkpoints saves sandboxes to disk and lets others go on from there.
+type checkpoints struct {
+	store  *checkpoint.Store
+	saver  saver
+	pools  retirer
+	policy func() configs.Checkpoints
+	// told is told how each attempt to save a claim's sandbox went.
+	told func(claim pool.Claim, m checkpoint.Manifest, trigger string, took time.Duration, err error)
+	log  *slog.Logger
+
+	pruning sync.Mutex
+}
+
+// take saves a claim's sandbox, which runs on.
+func (c *checkpoints) take(ctx context.Context, claim, trigger, comment string) (checkpoint.Manifest, error) {
+	used, done, err := c.pools.Use(ctx, claim)
+	if err != nil {
+		return checkpoint.Manifest{}, err
+	}
+	defer done()
+	return c.save(ctx, used, trigger, comment)
+}
+
+// retire saves a claim's sandbox and ends the claim.
+func (c *checkpoints) retire(ctx context.Context, claim, comment string) (m checkpoint.Manifest, err error) {
+	err = c.pools.Retire(ctx, claim, func(ctx context.Context, claim pool.Claim) (string, error) {
+		if claim.Rest == pool.Suspended { // it is on disk as it will never be again
+			m, err = c.store.Retag(claim.Saved, triggerRequest)
+		} else {
+			m, err = c.save(ctx, claim, triggerRequest, comment)
+		}
+		return m.ID, err
+	})
+	return m, err
+}
+
+// save writes the checkpoint of a sandbox that runs or is paused.
+func (c *checkpoints) save(ctx context.Context, claim pool.Claim, trigger, comment string) (checkpoint.Manifest, error) {
+	began := time.Now()
+	m, err := c.store.Create(ctx, checkpoint.Manifest{
+		Claim: claim.ID, Sandbox: claim.Sandbox, Template: templateOf(claim), Pool: claim.Pool, Owner: claim.Owner,
+		Trigger: trigger, Comment: comment, Parent: claim.From,
+	}, func(ctx context.Context, dir string) (checkpoint.Fit, error) {
+		return c.saver.Checkpoint(ctx, claim.Sandbox, dir)
+	})
+	if errors.Is(err, context.DeadlineExceeded) && context.Cause(ctx) == nil {
+		c.giveUp(ctx, claim, err)
+	}
+	if errdefs.IsResourceExhausted(err) {
+		err = errors.Join(errDiskFull, err)
+	}
+	if err != nil {
+		err = fmt.Errorf("save sandbox of claim %s: %w", claim.ID, err)
+	}
+	if !errors.Is(context.Cause(ctx), context.Canceled) { // else the daemon stops
+		c.told(claim, m, trigger, time.Since(began), err)
+	}
+	if err != nil {
+		return checkpoint.Manifest{}, err
+	}
+	c.prune()
+	return m, nil
+}
+
+// templateOf is the template of a claim's sandbox: after a fallback not what was asked for.
+func templateOf(claim pool.Claim) string {
+	_, template, _ := strings.Cut(claim.Pool, ":")
+	return template
+}
+
+// giveUp kills a sandbox that missed the deadline of a checkpoint: nobody knows what state it is in.
+func (c *checkpoints) giveUp(ctx context.Context, claim pool.Claim, why error) {
+	c.pools.Died(claim.Sandbox, why.Error())
+	if err := c.saver.Halt(context.WithoutCancel(ctx), claim.Sandbox); err != nil {
+		c.log.Error("sandbox that missed a deadline could not be halted", "sandbox", claim.Sandbox, "err", err)
+	}
+}
+
+// restore starts a sandbox that goes on from a checkpoint.
+func (c *checkpoints) restore(ctx context.Context, id, from string, labels map[string]string) error {
+	return c.use(from, func(dir string, m checkpoint.Manifest) error {
+		return c.saver.Restore(ctx, id, m.Fit, dir, labels)
+	})
+}
+
+// revive lets a halted sandbox go on from its checkpoint. That is then of no use any more, unless it was meant for more.
+func (c *checkpoints) revive(ctx context.Context, id, from string) error {
+	err := c.use(from, func(dir string, m checkpoint.Manifest) error {
+		return c.saver.Revive(ctx, id, m.Fit, dir)
+	})
+	if err != nil {
+		return err
+	}
+	c.forget(from)
+	return nil
+}
+
+func (c *checkpoints) use(id string, do func(dir string, m checkpoint.Manifest) error) error {
+	m, err := c.store.Get(id)
+	if err != nil {
+		return err
+	}
+	dir, release, err := c.store.Use(id)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return do(dir, m)
+}
+
+// ofExpiry returns the checkpoint that was taken of a claim at its grace period, if there is one.
+func (c *checkpoints) ofExpiry(claim string) (checkpoint.Manifest, bool) {
+	for _, m := range c.store.List() {
+		if m.Claim == claim && m.Trigger == triggerExpiry {
+			return m, true
+		}
+	}
+	return checkpoint.Manifest{}, false
+}
+
+// forget deletes a checkpoint that a claim was woken from, or is not any more, unless it became more than that.
+func (c *checkpoints) forget(id string) {
+	if m, err := c.store.Get(id); err != nil || m.Trigger != triggerIdle {
+		return
+	}
+	if err := c.store.Delete(id); err != nil && !errdefs.IsNotFound(err) {
+		c.log.Warn("checkpoint of an ended claim could not be deleted", "checkpoint", id, "err", err)
+	}
+}
+
+// run deletes what grows too old until ctx ends.
+func (c *checkpoints) run(ctx context.Context) {
+	tick := time.NewTicker(pruneEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			c.prune()
+		}
+	}
+}
+
+// prune deletes what the policy does not keep.
+func (c *checkpoints) prune() {
+	c.pruning.Lock()
+	defer c.pruning.Unlock()
+	p := c.policy()
+	const mib = 1 << 20
+	for _, m := range c.store.Prune(checkpoint.Policy{
+		MaxAge: p.MaxAge.Std(), MaxCount: p.MaxCount, MaxBytes: int64(p.MaxMiB) * mib, Keep: c.waking(),
+	}, time.Now()) {
+		c.log.Info("checkpoint is deleted", "checkpoint", m.ID, "claim", m.Claim, "trigger", m.Trigger, "age", time.Since(m.CreatedAt))
+	}
+}
+
+// waking are the checkpoints that claims will be woken from: they are kept whatever the policy says.
+func (c *checkpoints) waking() map[string]bool {
+	keep := map[string]bool{}
+	for _, claim := range c.pools.Claims() {
+		if claim.Rest == pool.Suspended {
+			keep[claim.Saved] = true
+		}
+	}
+	return keep
+}
+
+// clear deletes the checkpoints of suspended claims that have ended, and of forks that a killed daemon left, and ends the claims
+// of such a fork: their answer was never sent. It must not run beside a suspension or a fork.
+func (c *checkpoints) clear() {
+	keep := c.waking()
+	c.endForks()
+	for _, m := range c.store.List() {
+		if (m.Trigger == triggerIdle || m.Trigger == triggerFork) && !keep[m.ID] {
+			if err := c.store.Delete(m.ID); err != nil && !errdefs.IsNotFound(err) {
+				c.log.Warn("checkpoint could not be deleted", "checkpoint", m.ID, "err", err)
+			}
+		}
+	}
+}
+
+// endForks ends the claims of forks that were not answered: their checkpoint is still there.
+func (c *checkpoints) endForks() {
+	for _, claim := range c.pools.Claims() {
+		if m, err := c.store.Get(claim.From); err == nil && m.Trigger == triggerFork {
+			c.pools.End(claim.ID, "the daemon was killed before it could answer the fork")
+		}
+	}
+}

@@ -1,0 +1,64 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"sandpool/pool"
+	"sandpool/runtime/checkpoint"
+)
+
+// fakeRetirer knows claims, and notes which of them were ended.
+type fakeRetirer struct {
+	retirer
+	claims []pool.Claim
+	ended  []string
+}
+
+func (f *fakeRetirer) Claims() []pool.Claim { return f.claims }
+func (f *fakeRetirer) End(claim, _ string)  { f.ended = append(f.ended, claim) }
+func (f *fakeRetirer) claim(c pool.Claim, id string) {
+	c.ID = id
+	f.claims = append(f.claims, c)
+}
+
+// TestClear is a start after the daemon was killed: what nobody will go on from is deleted, and the claims of a fork that was
+// not answered are ended.
+func TestClear(t *testing.T) {
+	store, err := checkpoint.Open(t.TempDir(), checkpoint.Options{Log: slog.New(slog.DiscardHandler), Step: func(string) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	save := func(trigger string) string {
+		t.Helper()
+		m, err := store.Create(t.Context(), checkpoint.Manifest{Trigger: trigger}, func(_ context.Context, dir string) (checkpoint.Fit, error) {
+			return checkpoint.Fit{}, os.WriteFile(filepath.Join(dir, "image"), nil, 0o600)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.ID
+	}
+	asked, fork := save(triggerRequest), save(triggerFork)
+	wanted, unwanted := save(triggerIdle), save(triggerIdle)
+	pools := &fakeRetirer{}
+	pools.claim(pool.Claim{Rest: pool.Suspended, Saved: wanted}, "suspended")
+	pools.claim(pool.Claim{Grant: pool.Grant{From: fork}}, "fork")
+	pools.claim(pool.Claim{Grant: pool.Grant{From: asked}}, "restored")
+	pools.claim(pool.Claim{Grant: pool.Grant{From: "ck-gone"}}, "answered fork")
+	pools.claim(pool.Claim{}, "ordinary")
+
+	(&checkpoints{store: store, pools: pools, log: slog.New(slog.DiscardHandler)}).clear()
+	for id, want := range map[string]bool{asked: true, fork: false, wanted: true, unwanted: false} {
+		if m, err := store.Get(id); (err == nil) != want {
+			t.Errorf("checkpoint %+v: %v; want it kept: %t", m, err, want)
+		}
+	}
+	if want := []string{"fork"}; !slices.Equal(pools.ended, want) {
+		t.Errorf("claims %q were ended, want %q", pools.ended, want)
+	}
+}

@@ -1,0 +1,53 @@
+package daemon
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"sandpool/runtime/checkpoint"
+)
+
+// fakeSaver saves nothing but says so.
+type fakeSaver struct {
+	mu       sync.Mutex
+	taken    []string // claim, trigger and comment of each
+	manifest checkpoint.Manifest
+	err      error
+}
+
+func (f *fakeSaver) take(_ context.Context, claim, trigger, comment string) (checkpoint.Manifest, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.taken = append(f.taken, claim+" "+trigger+" "+comment)
+	return f.manifest, f.err
+}
+
+func (f *fakeSaver) retire(ctx context.Context, claim, comment string) (checkpoint.Manifest, error) {
+	return f.take(ctx, claim, "and end", comment)
+}
+
+// fakeShelf holds manifests without checkpoints.
+type fakeShelf struct {
+	mu  sync.Mutex
+	all map[string]checkpoint.Manifest
+}
+
+func newFakeShelf(owner string) *fakeShelf {
+	f := &fakeShelf{all: map[string]checkpoint.Manifest{}}
+	for id, owner := range map[string]string{savedID: owner, othersSavedID: "uid:4242"} {
+		f.all[id] = checkpoint.Manifest{ID: id, Owner: owner, Template: "default", Trigger: triggerRequest, Bytes: 7}
+	}
+	return f
+}
+
+func (f *fakeShelf) List() []checkpoint.Manifest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var list []checkpoint.Manifest
+	for _, id := range slices.Sorted(maps.Keys(f.all)) {
+		list = append(list, f.all[id])
+	}
+	return list
+}

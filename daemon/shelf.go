@@ -1,0 +1,199 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/daemon/wire"
+	"sandpool/pool"
+	"sandpool/runtime/checkpoint"
+)
+
+// maxComment is the longest comment of a checkpoint, in bytes.
+const maxComment = 256
+
+var checkpointID = regexp.MustCompile(`^ck-[a-z2-7]{16}$`)
+
+// checkpointClaim saves a claim's sandbox.
+func (a *api) checkpointClaim(w http.ResponseWriter, r *http.Request) error {
+	claim, err := a.find(r)
+	if err != nil {
+		return err
+	}
+	var body wire.CheckpointRequest
+	if err := decode(w, r, &body); err != nil {
+		return err
+	}
+	if len(body.Comment) > maxComment {
+		return invalid("comment: %d bytes: want at most %d", len(body.Comment), maxComment)
+	}
+	ctx := context.WithoutCancel(r.Context()) // a save whose client has gone is finished: nobody can tell which half was done
+	var m checkpoint.Manifest
+	if body.Stop {
+		m, err = a.keeper.retire(ctx, claim.ID, body.Comment)
+	} else {
+		m, err = a.keeper.take(ctx, claim.ID, triggerRequest, body.Comment)
+	}
+	if err != nil {
+		return err
+	}
+	return answerJSON(w, http.StatusCreated, wireCheckpoint(m))
+}
+
+// forkClaim makes claims that go on from the present moment of a claim's sandbox, all of them or none.
+func (a *api) forkClaim(w http.ResponseWriter, r *http.Request) error {
+	claim, err := a.find(r)
+	if err != nil {
+		return err
+	}
+	var body wire.ForkRequest
+	if err := decode(w, r, &body); err != nil {
+		return err
+	}
+	who, _ := actorOf(r.Context())
+	req := pool.Request{Template: templateOf(claim), Owner: who.owner()}
+	if body.Count == 0 {
+		body.Count = 1
+	}
+	if body.Count < 0 || body.Count > wire.MaxForks {
+		return invalid("count: %d: want 1 to %d", body.Count, wire.MaxForks)
+	}
+	if err := errors.Join(a.setWait(body.Wait, &req), a.setLifetime(body.Type, body.Lifetime.Std(), &req)); err != nil {
+		return err
+	}
+	if err := a.roomFor(body.Count, req.Template); err != nil {
+		return err
+	}
+	m, err := a.keeper.take(context.WithoutCancel(r.Context()), claim.ID, triggerFork, "")
+	if err != nil {
+		return err
+	}
+	req.Checkpoint = m.ID
+	forks, err := a.fork(r.Context(), req, body.Count)
+	// As long as the checkpoint is there a start takes the forks for unanswered, and ends them.
+	if dropErr := a.drop(m.ID); dropErr != nil && err == nil {
+		a.takeBack(r.Context(), dropErr, forks...)
+		err = dropErr
+	}
+	if err != nil {
+		return err
+	}
+	list := wire.ClaimList{}
+	for _, fork := range forks {
+		list.Claims = append(list.Claims, wireClaim(fork))
+	}
+	if err := answerJSON(w, http.StatusCreated, list); err != nil {
+		a.takeBack(r.Context(), err, forks...)
+	}
+	return nil
+}
+
+// roomFor refuses forks of which some could never start.
+func (a *api) roomFor(n int, template string) error {
+	for _, p := range a.pools() {
+		if p.Template == template && n > p.Max {
+			return invalid("count: %d: pool %s holds at most %d sandboxes (max)", n, p.Name, p.Max)
+		}
+	}
+	return nil
+}
+
+// fork makes n claims of one request at once. When one fails the others are given up or taken back.
+func (a *api) fork(ctx context.Context, req pool.Request, n int) ([]pool.Claim, error) {
+	forks := make([]pool.Claim, n)
+	forking, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			began := time.Now()
+			var err error
+			forks[i], _, err = a.claims.Claim(forking, req)
+			a.metrics.claimed(poolName(a.info.Region, req.Template), forks[i], false, err, time.Since(began))
+			if err != nil {
+				giveUp(err)
+			}
+		})
+	}
+	all.Wait()
+	if err := context.Cause(forking); err != nil {
+		a.takeBack(ctx, err, forks...)
+		return nil, fmt.Errorf("fork: %w", err)
+	}
+	return forks, nil
+}
+
+// drop deletes a checkpoint that was of use only once. Its restores have all ended.
+func (a *api) drop(id string) error {
+	if err := a.shelf.Delete(id); err != nil && !errdefs.IsNotFound(err) {
+		a.log.Warn("checkpoint of a fork could not be deleted; it is deleted at the next start", "checkpoint", id, "err", err)
+		return err
+	}
+	return nil
+}
+
+func (a *api) listCheckpoints(w http.ResponseWriter, r *http.Request) error {
+	who, _ := actorOf(r.Context())
+	list := wire.CheckpointList{Checkpoints: []wire.Checkpoint{}}
+	for _, m := range a.shelf.List() {
+		if who.sees(m.Owner) {
+			list.Checkpoints = append(list.Checkpoints, wireCheckpoint(m))
+		}
+	}
+	return answerJSON(w, http.StatusOK, list)
+}
+
+func (a *api) getCheckpoint(w http.ResponseWriter, r *http.Request) error {
+	who, _ := actorOf(r.Context())
+	m, err := a.findCheckpoint(who, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return answerJSON(w, http.StatusOK, wireCheckpoint(m))
+}
+
+func (a *api) deleteCheckpoint(w http.ResponseWriter, r *http.Request) error {
+	who, _ := actorOf(r.Context())
+	m, err := a.findCheckpoint(who, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	for _, c := range a.claims.Claims() {
+		if c.Rest == pool.Suspended && c.Saved == m.ID {
+			return errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("checkpoint %s is what claim %s is woken from: release the claim instead", m.ID, c.ID))
+		}
+	}
+	if err := a.shelf.Delete(m.ID); err != nil {
+		return err
+	}
+	a.log.Info("checkpoint deleted", "checkpoint", m.ID, "claim", m.Claim, "by", who.owner())
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// findCheckpoint returns a checkpoint. One of somebody else's does not exist as far as the caller can tell.
+func (a *api) findCheckpoint(who actor, id string) (checkpoint.Manifest, error) {
+	if !checkpointID.MatchString(id) {
+		return checkpoint.Manifest{}, invalid("checkpoint id %q: want \"ck-\" and 16 of the characters a-z and 2-7", id)
+	}
+	m, err := a.shelf.Get(id)
+	if errdefs.IsNotFound(err) || err == nil && !who.sees(m.Owner) {
+		return checkpoint.Manifest{}, errdefs.ErrNotFound.WithMessage(fmt.Sprintf("checkpoint %s does not exist", id))
+	}
+	return m, err
+}
+
+func wireCheckpoint(m checkpoint.Manifest) wire.Checkpoint {
+	return wire.Checkpoint{
+		ID: m.ID, CreatedAt: m.CreatedAt, Claim: m.Claim, Sandbox: m.Sandbox, Template: m.Template, Owner: m.Owner,
+		Trigger: m.Trigger, Comment: m.Comment, Parent: m.Parent, Bytes: m.Bytes,
+		Runsc: m.Fit.Runsc, Platform: m.Fit.Platform, Image: m.Fit.Image, ImageDigest: m.Fit.ImageDigest,
+	}
+}

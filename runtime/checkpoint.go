@@ -1,0 +1,162 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/go-runc"
+
+	"sandpool/runtime/checkpoint"
+)
+
+// Checkpoint writes a sandbox that is running or paused, and stays so, into the folder dir and returns what a restore needs.
+// A sandbox that cannot be restored later is an error of class FailedPrecondition. After one of class DeadlineExceeded nobody
+// knows what the sandbox does: it must be ended.
+func (e *Engine) Checkpoint(ctx context.Context, id, dir string) (made checkpoint.Fit, err error) {
+	err = e.call(ctx, e.cfg.CheckpointTimeout, "checkpoint sandbox "+id, func(ctx context.Context) error {
+		made, err = e.checkpoint(ctx, id, dir)
+		return err
+	})
+	return made, err
+}
+
+func (e *Engine) checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit, error) {
+	container, err := e.client.LoadContainer(ctx, id)
+	if err != nil {
+		return checkpoint.Fit{}, fmt.Errorf("load container: %w", err)
+	}
+	made, flags, err := e.madeWith(id)
+	if err != nil {
+		return made, err
+	}
+	if flags["overlay2"] == "none" {
+		return made, errdefs.ErrFailedPrecondition.WithMessage("with the runsc flag overlay2=none what a sandbox writes to its files is not part of a checkpoint: leave the flag out")
+	}
+	if err := e.couldRestore(made); err != nil {
+		return made, err
+	}
+	if err := writeSpec(ctx, container, dir); err != nil {
+		return made, err
+	}
+	command := runc.Runc{Command: e.runsc, Root: filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace), ExtraArgs: flagList(flags)}
+	// It leaves a paused sandbox paused, too.
+	return made, command.Checkpoint(ctx, id, &runc.CheckpointOpts{ImagePath: dir}, runc.LeaveRunning)
+}
+
+func writeSpec(ctx context.Context, container client.Container, dir string) error {
+	spec, err := container.Spec(ctx)
+	if err != nil {
+		return fmt.Errorf("read spec: %w", err)
+	}
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return fmt.Errorf("encode spec: %w", err)
+	}
+	return os.WriteFile(filepath.Join(dir, specFile), data, 0o600)
+}
+
+// Restore makes the sandbox id go on from the checkpoint in dir, an absolute path, and returns when it runs. Nothing of its
+// template is run again. What does not fit, or is gone, is an error of class FailedPrecondition. A sandbox whose restore
+// failed must be destroyed.
+func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Fit, dir string, labels map[string]string) error {
+	return e.call(ctx, e.cfg.StartTimeout, "restore sandbox "+id, func(ctx context.Context) error {
+		t, err := e.fitting(ctx, fit, dir)
+		if err != nil {
+			return err
+		}
+		container, err := e.create(ctx, id, t, e.info.Platform, labels)
+		if err != nil {
+			return fmt.Errorf("create container: %w", err)
+		}
+		e.cfg.Step("restore created")
+		if err := e.goOn(ctx, container, dir); err != nil {
+			return err
+		}
+		// That this runs is a probe, too.
+		if err := e.runInitAsRoot(ctx, id, nil, "restored", id); err != nil {
+			return fmt.Errorf("give it an identity of its own: %w", err)
+		}
+		return nil
+	})
+}
+
+// couldRestore tells of a sandbox from before an update or another configuration that it could not be restored here.
+func (e *Engine) couldRestore(made checkpoint.Fit) error {
+	now, err := e.fit(&template{spec: []byte("{}")}, e.info.Platform)
+	if err != nil {
+		return err
+	}
+	now.Image, now.ImageDigest, now.Layers, now.Spec = made.Image, made.ImageDigest, made.Layers, made.Spec
+	return made.Check(now)
+}
+
+// Halt ends the processes of a sandbox, by force if it must be, but keeps its container. A halted sandbox is no error.
+func (e *Engine) Halt(ctx context.Context, id string) error {
+	if err := e.end(ctx, "halt", id, e.halt); err != nil {
+		return err
+	}
+	e.cfg.Step("halted")
+	return nil
+}
+
+// Revive makes a halted sandbox go on from a checkpoint of its own in dir, an absolute path; see Restore for its errors. A
+// sandbox whose revival failed must be halted before the next one.
+func (e *Engine) Revive(ctx context.Context, id string, fit checkpoint.Fit, dir string) error {
+	return e.call(ctx, e.cfg.StartTimeout, "revive sandbox "+id, func(ctx context.Context) error {
+		t, err := e.fitting(ctx, fit, dir)
+		if err != nil {
+			return err
+		}
+		if _, err := e.taskStatus(ctx, id); !errdefs.IsNotFound(err) {
+			return errors.Join(err, errdefs.ErrFailedPrecondition.WithMessage("it is not halted"))
+		}
+		container, err := e.client.LoadContainer(ctx, id)
+		if err != nil {
+			return fmt.Errorf("load container: %w", err)
+		}
+		// A sentry that was killed may have left a file there that keeps the next from starting. What the sandbox wrote is in
+		// the checkpoint.
+		snapshots := e.client.SnapshotService(e.cfg.Snapshotter)
+		if err := snapshots.Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("remove snapshot: %w", err)
+		}
+		if _, err := snapshots.Prepare(ctx, id, t.parent); err != nil {
+			return fmt.Errorf("prepare snapshot: %w", err)
+		}
+		if err := e.writeSandboxFiles(id, t, e.info.Platform); err != nil { // the state folder may not outlive the host
+			return err
+		}
+		if err := e.writeSandboxFiles(id, t, e.info.Platform); err != nil { // those of before may be gone with the host's last run
+			return err
+		}
+		if err := e.goOn(ctx, container, dir); err != nil {
+			return err
+		}
+		e.cfg.Step("revived")
+		return e.probe(ctx, id)
+	})
+}
+
+// goOn starts the task of a container from the checkpoint in dir.
+func (e *Engine) goOn(ctx context.Context, container client.Container, dir string) error {
+	id := container.ID()
+	if err := e.writeRestoreFiles(id, dir); err != nil {
+		return err
+	}
+	task, err := container.NewTask(ctx, cio.NullIO)
+	if err != nil {
+		return fmt.Errorf("create task: %w", err)
+	}
+	if err := task.Start(ctx); err != nil {
+		return fmt.Errorf("start task: %w", err)
+	}
+	e.cfg.Step("restore started")
+	return e.settleRestoreFiles(id)
+}

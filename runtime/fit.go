@@ -1,0 +1,117 @@
+package runtime
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"sandpool/runtime/checkpoint"
+)
+
+// specFile holds the OCI spec of the sandbox beside the images that runsc makes of it.
+const specFile = "spec.json"
+
+// fit says what a sandbox that is started now is made with.
+func (e *Engine) fit(t *template, platform string) (checkpoint.Fit, error) {
+	file, err := readShimFile(e.cfg.platformFile(platform))
+	if err != nil {
+		return checkpoint.Fit{}, err
+	}
+	shared, err := sharedSpec(t.spec)
+	if err != nil {
+		return checkpoint.Fit{}, err
+	}
+	// A restored init goes on in the middle of its program, whose pages it reads from this file.
+	program, err := os.ReadFile(e.cfg.Init)
+	if err != nil {
+		return checkpoint.Fit{}, fmt.Errorf("read the sandboxes' init: %w", err)
+	}
+	cpu, err := processor()
+	return checkpoint.Fit{
+		Runsc: e.info.Runsc, Platform: platform, CPU: cpu, Settings: strings.Join(flagList(file.RunscFlags, "platform"), " "),
+		Init: digest(program), Image: t.image, ImageDigest: t.digest, Layers: t.parent, Spec: digest(shared),
+	}, err
+}
+
+// sharedSpec is an OCI spec as JSON without the names that are each sandbox's own.
+func sharedSpec(data []byte) ([]byte, error) {
+	var spec specs.Spec
+	if err := json.Unmarshal(data, &spec); err != nil {
+		return nil, fmt.Errorf("decode spec: %w", err)
+	}
+	spec.Hostname = ""
+	if spec.Linux != nil {
+		spec.Linux.CgroupsPath = ""
+	}
+	shared, err := json.Marshal(spec)
+	if err != nil {
+		return nil, fmt.Errorf("encode spec: %w", err)
+	}
+	return shared, nil
+}
+
+// fitting returns the template of a checkpoint, if the checkpoint can be restored here and now.
+func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*template, error) {
+	spec, err := os.ReadFile(filepath.Join(dir, specFile))
+	if err != nil {
+		return nil, fmt.Errorf("read the checkpoint's spec: %w", err)
+	}
+	image, err := e.image(ctx, fit.Image)
+	if errdefs.IsNotFound(err) {
+		return nil, errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("the checkpoint's image is gone: %s", err))
+	}
+	if err != nil {
+		return nil, err
+	}
+	t := &template{spec: spec}
+	if err := t.use(ctx, image); err != nil {
+		return nil, err
+	}
+	now, err := e.fit(t, e.info.Platform)
+	if err != nil {
+		return nil, err
+	}
+	return t, fit.Check(now)
+}
+
+// flagList writes flags as arguments, in the order of their names.
+func flagList(flags map[string]string, except ...string) []string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(flags)) {
+		if !slices.Contains(except, name) {
+			list = append(list, "--"+name+"="+flags[name])
+		}
+	}
+	return list
+}
+
+func digest(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// processor names the processor and, by a hash, its features.
+func processor() (string, error) {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "", fmt.Errorf("tell the processor: %w", err)
+	}
+	first, _, _ := strings.Cut(string(info), "\n\n")
+	fields := map[string]string{}
+	for line := range strings.Lines(first) {
+		name, value, _ := strings.Cut(line, ":")
+		fields[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	return fmt.Sprintf("%s %s, family %s, model %s, features %.12s", fields["vendor_id"], fields["model name"],
+		fields["cpu family"], fields["model"], digest([]byte(fields["flags"]+fields["Features"]))), nil
+}
