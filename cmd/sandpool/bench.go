@@ -12,9 +12,10 @@ func (a *app) benchCommand() *cobra.Command {
 	b := bench{daemon: &a.daemon}
 	cmd := &cobra.Command{
 		Use:   "bench",
-		Short: "Time warm claims against cold starts",
-		Long: "Time warm claims against cold starts, interleaved, so that both meet the same state of the machine. Each is timed here, from call\n" +
-			"to reply, once the pool is full and quiet. A claim that was served in the other way is counted apart and not mixed in.",
+		Short: "Time warm claims and restores against cold starts",
+		Long: "Time warm claims, and restores if asked for, against cold starts, interleaved, so that all meet the same state of the machine. Each is\n" +
+			"timed here, from call to reply, once the pool is full and quiet. A claim that was served in another way than was meant is counted\n" +
+			"apart and not mixed in. Restores go on from one checkpoint of a sandbox of the template, which is made first and deleted at the end.",
 		Args: func(cmd *cobra.Command, args []string) error { return errors.Join(cobra.NoArgs(cmd, args), b.check()) },
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd.Context(), b) },
 	}
@@ -22,6 +23,7 @@ func (a *app) benchCommand() *cobra.Command {
 	flags.StringVar(&b.template, "template", "default", "claim from this template")
 	flags.IntVar(&b.warm, "warm", 20, "claim this many from the pool")
 	flags.IntVar(&b.cold, "cold", 10, "start this many for their claim")
+	flags.IntVar(&b.restored, "restored", 0, "claim this many that go on from a checkpoint")
 	flags.IntVar(&b.concurrency, "concurrency", 1, "claim this many at once")
 	flags.BoolVar(&b.exec, "exec", false, "also time from the call to the end of a first command, which is true")
 	a.completeTemplates(cmd)
@@ -29,22 +31,23 @@ func (a *app) benchCommand() *cobra.Command {
 }
 
 func (b bench) check() error {
-	if b.warm < 0 || b.cold < 0 || b.warm+b.cold == 0 || b.concurrency < 1 {
+	if min(b.warm, b.cold, b.restored) < 0 || b.warm+b.cold+b.restored == 0 || b.concurrency < 1 {
 		return errors.New("want at least one claim, and at least one at once")
 	}
 	return nil
 }
 
 func (a *app) bench(ctx context.Context, b bench) error {
-	_, _ = fmt.Fprintf(a.errOut, "%d warm and %d cold claims from %s, %d at once\n", b.warm, b.cold, b.template, b.concurrency)
+	_, _ = fmt.Fprintf(a.errOut, "%d warm, %d cold and %d restored claims of %s, %d at once\n", b.warm, b.cold, b.restored, b.template, b.concurrency)
 	info, err := a.daemon.Info(ctx)
 	if err != nil {
 		return err
 	}
+	machine := thisMachine(info) // before the bench itself is the load
 	samples, err := b.run(ctx)
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
-	report := newReport(samples, b.concurrency, thisMachine(info))
+	report := newReport(samples, b.concurrency, machine)
 	return a.print(report, report.write)
 }

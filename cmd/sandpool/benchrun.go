@@ -17,6 +17,16 @@ const (
 	pollEvery      = 20 * time.Millisecond
 	settleTimeout  = 2 * time.Minute
 	releaseTimeout = 30 * time.Second
+	saveTimeout    = 2 * time.Minute
+)
+
+// kind is a way to get a sandbox.
+type kind string
+
+const (
+	kindWarm     kind = "warm"     // one that was ready in the pool
+	kindCold     kind = "cold"     // one that is started for the claim
+	kindRestored kind = "restored" // one that goes on from a checkpoint
 )
 
 // bench is what is to be measured.
@@ -24,28 +34,37 @@ type bench struct {
 	daemon      *client.Client
 	template    string
 	warm, cold  int // how many claims
+	restored    int
 	concurrency int
 	exec        bool
+
+	checkpoint string // that the restored ones go on from
 }
 
 // sample is one measured claim.
 type sample struct {
-	start   wire.Start // how it was asked for
-	tier    wire.Tier  // how it was served
+	kind    kind      // how it was meant
+	tier    wire.Tier // how it was served
 	claim   time.Duration
 	command time.Duration // from the same call to the end of the first command; 0 when none was run
 }
 
 // round is claims that are made at once.
 type round struct {
-	start wire.Start
-	size  int
+	kind kind
+	size int
 }
 
-// run measures round after round and releases all that it claimed.
-func (b bench) run(ctx context.Context) ([]sample, error) {
-	var samples []sample
-	for _, r := range interleave(rounds(wire.StartAny, b.warm, b.concurrency), rounds(wire.StartCold, b.cold, b.concurrency)) {
+// run measures round after round, releases all that it claimed and deletes its checkpoint.
+func (b bench) run(ctx context.Context) (samples []sample, err error) {
+	if b.restored > 0 {
+		b.checkpoint, err = b.save(ctx)
+		defer func() { err = errors.Join(err, b.forget(ctx)) }()
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, r := range b.plan() {
 		if err := b.settle(ctx); err != nil {
 			return nil, err
 		}
@@ -58,11 +77,17 @@ func (b bench) run(ctx context.Context) ([]sample, error) {
 	return samples, nil
 }
 
+// plan spreads the rounds of every kind evenly over the whole.
+func (b bench) plan() []round {
+	warm, cold, restored := rounds(kindWarm, b.warm, b.concurrency), rounds(kindCold, b.cold, b.concurrency), rounds(kindRestored, b.restored, b.concurrency)
+	return interleave(interleave(warm, cold), restored)
+}
+
 // rounds cuts n claims into rounds of at most size.
-func rounds(start wire.Start, n, size int) []round {
+func rounds(k kind, n, size int) []round {
 	var cut []round
 	for ; n > 0; n -= size {
-		cut = append(cut, round{start, min(n, size)})
+		cut = append(cut, round{k, min(n, size)})
 	}
 	return cut
 }
@@ -83,8 +108,58 @@ func interleave(a, b []round) []round {
 	return all
 }
 
+// save returns a checkpoint of a sandbox of the template that is ready. An error may come with one. An interrupt waits until
+// its name is known: without that nobody would delete it.
+func (b bench) save(ctx context.Context) (checkpoint string, err error) {
+	claim, err := b.daemon.Claim(ctx, b.request(kindWarm))
+	if err != nil {
+		return "", fmt.Errorf("claim the sandbox to save: %w", err)
+	}
+	defer func() { err = errors.Join(err, b.release(ctx, claim.ID)) }()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
+	defer cancel()
+	saved, err := b.daemon.Checkpoint(ctx, claim.ID, wire.CheckpointRequest{Comment: "made by sandpool bench"})
+	if err != nil {
+		return "", fmt.Errorf("make a checkpoint: %w", err)
+	}
+	return saved.ID, nil
+}
+
+// forget deletes the checkpoint, if there is one, also after an interrupt.
+func (b bench) forget(ctx context.Context) error {
+	if b.checkpoint == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	if err := b.daemon.DeleteCheckpoint(ctx, b.checkpoint); err != nil {
+		return fmt.Errorf("delete checkpoint %s: %w", b.checkpoint, err)
+	}
+	return nil
+}
+
+// release ends a claim, also after an interrupt.
+func (b bench) release(ctx context.Context, claim string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	return b.daemon.Release(ctx, claim)
+}
+
+// request is a claim that asks for one kind.
+func (b bench) request(k kind) wire.ClaimRequest {
+	req := wire.ClaimRequest{Template: b.template}
+	switch k {
+	case kindWarm:
+	case kindCold:
+		req.Start = wire.StartCold
+	case kindRestored:
+		req.Checkpoint = b.checkpoint
+	}
+	return req
+}
+
 // settle waits until the pool is as full as it gets and starts nothing: a claim measured now is served from it, and no refill
-// disturbs a cold start. A template without a pool is always settled.
+// disturbs the start of another. A template without a pool is always settled.
 func (b bench) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, settleTimeout, fmt.Errorf("pool of %s is not full and quiet after %s", b.template, settleTimeout))
 	defer cancel()
@@ -97,9 +172,9 @@ func (b bench) settle(ctx context.Context) error {
 		}
 		i := slices.IndexFunc(pools, func(p wire.Pool) bool { return p.Template == b.template })
 		if i < 0 && b.warm > 0 {
-			return fmt.Errorf("template %s has no pool: only cold starts can be measured, with --warm 0", b.template)
+			return fmt.Errorf("template %s has no pool: there is no warm claim of it, so --warm must be 0", b.template)
 		}
-		if i < 0 || settled(pools[i]) {
+		if i < 0 || settled(pools[i], b.warm > 0) {
 			return nil
 		}
 		select {
@@ -110,8 +185,9 @@ func (b bench) settle(ctx context.Context) error {
 	}
 }
 
-func settled(p wire.Pool) bool {
-	return p.Warming == 0 && p.Waiting == 0 && p.Available > 0 && p.Total >= p.Wanted
+// settled tells whether a pool that a bench may claim warm from, or may not, is full and quiet.
+func settled(p wire.Pool, warm bool) bool {
+	return p.Warming == 0 && p.Waiting == 0 && p.Total >= p.Wanted && (p.Available > 0 || !warm)
 }
 
 // round makes its claims at once.
@@ -119,25 +195,21 @@ func (b bench) round(ctx context.Context, r round) ([]sample, error) {
 	samples, errs := make([]sample, r.size), make([]error, r.size)
 	var all sync.WaitGroup
 	for i := range r.size {
-		all.Go(func() { samples[i], errs[i] = b.measure(ctx, r.start) })
+		all.Go(func() { samples[i], errs[i] = b.measure(ctx, r.kind) })
 	}
 	all.Wait()
 	return samples, errors.Join(errs...)
 }
 
 // measure makes one claim and releases it.
-func (b bench) measure(ctx context.Context, start wire.Start) (s sample, err error) {
+func (b bench) measure(ctx context.Context, k kind) (s sample, err error) {
 	called := time.Now()
-	claim, err := b.daemon.Claim(ctx, wire.ClaimRequest{Template: b.template, Start: start})
-	s = sample{start: start, tier: claim.Tier, claim: time.Since(called)}
+	claim, err := b.daemon.Claim(ctx, b.request(k))
+	s = sample{kind: k, tier: claim.Tier, claim: time.Since(called)}
 	if err != nil {
 		return s, fmt.Errorf("claim: %w", err)
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-		defer cancel()
-		err = errors.Join(err, b.daemon.Release(ctx, claim.ID))
-	}()
+	defer func() { err = errors.Join(err, b.release(ctx, claim.ID)) }()
 	if !b.exec {
 		return s, nil
 	}

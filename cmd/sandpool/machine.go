@@ -21,6 +21,7 @@ type machine struct {
 	Runsc      string `json:"runsc"`
 	Platform   string `json:"platform"`
 	Containerd string `json:"containerd"`
+	Load       string `json:"load"` // average of the minute before
 	Date       string `json:"date"`
 }
 
@@ -28,6 +29,8 @@ type machine struct {
 func thisMachine(info wire.Info) machine {
 	cpus, _ := os.ReadFile("/proc/cpuinfo") // what cannot be read is unknown
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	loads, _ := os.ReadFile("/proc/loadavg")
+	load, _, _ := strings.Cut(string(loads), " ")
 	return machine{
 		CPU:        cmp.Or(cpuModel(cpus), "unknown "+runtime.GOARCH),
 		Cores:      runtime.NumCPU(),
@@ -35,6 +38,7 @@ func thisMachine(info wire.Info) machine {
 		Runsc:      info.Runsc,
 		Platform:   info.Platform,
 		Containerd: info.Containerd,
+		Load:       cmp.Or(load, "unknown"),
 		Date:       time.Now().UTC().Format(time.DateOnly),
 	}
 }
@@ -50,5 +54,6 @@ func cpuModel(cpuinfo []byte) string {
 }
 
 func (m machine) String() string {
-	return fmt.Sprintf("%s, %d cores, Linux %s, runsc %s, %s, containerd %s, %s", m.CPU, m.Cores, m.Kernel, m.Runsc, m.Platform, m.Containerd, m.Date)
+	return fmt.Sprintf("%s, %d cores, Linux %s, runsc %s, %s, containerd %s, load %s, %s",
+		m.CPU, m.Cores, m.Kernel, m.Runsc, m.Platform, m.Containerd, m.Load, m.Date)
 }

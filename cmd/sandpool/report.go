@@ -12,11 +12,12 @@ import (
 
 // report is the result of a benchmark. Times are in milliseconds.
 type report struct {
-	Rows        []row    `json:"rows"`
-	Apart       int      `json:"apart"`                          // claims that were not served the way they were meant
-	Ratio       *float64 `json:"warm_to_cold_percent,omitempty"` // p50 to p50
-	Concurrency int      `json:"concurrency"`
-	Machine     machine  `json:"machine"`
+	Rows          []row    `json:"rows"`
+	Apart         int      `json:"apart"`                              // claims that were not served the way they were meant
+	WarmRatio     *float64 `json:"warm_to_cold_percent,omitempty"`     // p50 to p50
+	RestoredRatio *float64 `json:"restored_to_cold_percent,omitempty"` // p50 to p50
+	Concurrency   int      `json:"concurrency"`
+	Machine       machine  `json:"machine"`
 }
 
 // row sums up the samples of one kind.
@@ -24,6 +25,7 @@ type row struct {
 	Kind string  `json:"kind"`
 	N    int     `json:"n"`
 	P50  float64 `json:"p50_ms"`
+	P90  float64 `json:"p90_ms"`
 	P95  float64 `json:"p95_ms"`
 	P99  float64 `json:"p99_ms"`
 	Max  float64 `json:"max_ms"`
@@ -33,44 +35,57 @@ func newReport(samples []sample, concurrency int, m machine) report {
 	r := report{Concurrency: concurrency, Machine: m, Apart: len(samples)}
 	times := map[string][]time.Duration{}
 	for _, s := range samples {
-		kind := s.kind()
-		if kind == "" {
+		if !s.asMeant() {
 			continue
 		}
 		r.Apart--
+		kind := string(s.kind)
 		times[kind] = append(times[kind], s.claim)
 		if s.command > 0 {
 			times[kind+" + command"] = append(times[kind+" + command"], s.command)
 		}
 	}
-	for _, kind := range []string{"warm", "cold", "warm + command", "cold + command"} {
+	for _, kind := range []string{"warm", "restored", "cold", "warm + command", "restored + command", "cold + command"} {
 		if len(times[kind]) > 0 {
 			r.Rows = append(r.Rows, newRow(kind, times[kind]))
 		}
 	}
-	if len(times["warm"]) > 0 && len(times["cold"]) > 0 {
-		ratio := 100 * r.Rows[0].P50 / r.Rows[1].P50
-		r.Ratio = &ratio
-	}
+	r.WarmRatio, r.RestoredRatio = r.toCold(kindWarm), r.toCold(kindRestored)
 	return r
 }
 
-// kind is empty for a claim that was not served the way it was meant.
-func (s sample) kind() string {
-	switch {
-	case s.start == wire.StartAny && (s.tier == wire.TierPaused || s.tier == wire.TierHot):
-		return "warm"
-	case s.start == wire.StartCold && s.tier == wire.TierCold:
-		return "cold"
+// toCold returns the p50 of a kind as a percentage of that of a cold start, or nil if not both were measured.
+func (r report) toCold(k kind) *float64 {
+	p50 := map[string]float64{}
+	for _, row := range r.Rows {
+		p50[row.Kind] = row.P50
+	}
+	some, cold := p50[string(k)], p50[string(kindCold)]
+	if some == 0 || cold == 0 {
+		return nil
+	}
+	ratio := 100 * some / cold
+	return &ratio
+}
+
+// asMeant tells whether a claim was served the way it was meant.
+func (s sample) asMeant() bool {
+	switch s.tier {
+	case wire.TierPaused, wire.TierHot:
+		return s.kind == kindWarm
+	case wire.TierCold:
+		return s.kind == kindCold
+	case wire.TierRestored:
+		return s.kind == kindRestored
 	default:
-		return ""
+		return false
 	}
 }
 
 func newRow(kind string, times []time.Duration) row {
 	slices.Sort(times)
 	at := func(percent float64) float64 { return milliseconds(percentile(times, percent)) }
-	return row{Kind: kind, N: len(times), P50: at(50), P95: at(95), P99: at(99), Max: at(100)}
+	return row{Kind: kind, N: len(times), P50: at(50), P90: at(90), P95: at(95), P99: at(99), Max: at(100)}
 }
 
 // percentile is by nearest rank: the least of the sorted times that at least so many per cent do not exceed.
@@ -80,19 +95,22 @@ func percentile(sorted []time.Duration, percent float64) time.Duration {
 }
 
 func (r report) write(w io.Writer) {
-	line(w, "CLAIM", "N", "P50 MS", "P95 MS", "P99 MS", "MAX MS")
+	line(w, "CLAIM", "N", "P50 MS", "P90 MS", "P95 MS", "P99 MS", "MAX MS")
 	for _, k := range r.Rows {
 		cells := []any{k.Kind, k.N}
-		for _, ms := range []float64{k.P50, k.P95, k.P99, k.Max} {
+		for _, ms := range []float64{k.P50, k.P90, k.P95, k.P99, k.Max} {
 			cells = append(cells, fmt.Sprintf("%.2f", ms))
 		}
 		line(w, cells...)
 	}
 	if r.Apart > 0 {
-		line(w, fmt.Sprintf("%d left out: warm claims that were started, or cold ones that were not", r.Apart))
+		line(w, fmt.Sprintf("%d left out: they were served in another way than was meant", r.Apart))
 	}
-	if r.Ratio != nil {
-		line(w, fmt.Sprintf("warm p50 is %.1f %% of cold p50", *r.Ratio))
+	if r.WarmRatio != nil {
+		line(w, fmt.Sprintf("warm p50 is %.1f %% of cold p50", *r.WarmRatio))
+	}
+	if r.RestoredRatio != nil {
+		line(w, fmt.Sprintf("restored p50 is %.1f %% of cold p50", *r.RestoredRatio))
 	}
 	line(w, fmt.Sprintf("%d at once; %s", r.Concurrency, r.Machine))
 }

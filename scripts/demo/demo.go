@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,12 +40,30 @@ namespace = %[4]q
 path = %[5]q
 init = %[6]q
 
+[checkpoints]
+dir = %[8]q
+
 [templates.default]
 image = "file://%[7]s"
 
 [pools.default]
 target = 8
 max = 16
+`
+
+// interpreter is what sandboxes of the second template run, of which nothing is kept ready.
+//
+//go:embed interpreter.py
+var interpreter string
+
+const interpreterConfig = `
+[templates.python]
+image = "file://%s"
+command = ["python3", "-c", %q]
+ready_command = "test -e /tmp/ready"
+
+[pools.python]
+target = 0
 `
 
 // demo is a user at a terminal.
@@ -57,7 +77,7 @@ type demo struct {
 
 func newDemo(host *testhost.Host, out io.Writer) (*demo, error) {
 	d := &demo{host: host, out: out, bin: filepath.Dir(host.Init), socket: filepath.Join(host.Dir, "sandpool.sock")}
-	for _, path := range []string{host.Init, host.Image, filepath.Join(d.bin, "sandpoold"), filepath.Join(d.bin, "sandpool")} {
+	for _, path := range []string{host.Init, host.Image, host.Python, filepath.Join(d.bin, "sandpoold"), filepath.Join(d.bin, "sandpool")} {
 		if _, err := os.Stat(path); err != nil {
 			return nil, fmt.Errorf("%w (`make build image` makes it)", err)
 		}
@@ -69,7 +89,9 @@ func newDemo(host *testhost.Host, out io.Writer) (*demo, error) {
 func (d *demo) startDaemon(ctx context.Context) error {
 	h := d.host
 	file := filepath.Join(h.Dir, "sandpoold.toml")
-	text := fmt.Sprintf(config, d.socket, filepath.Join(h.Dir, "sandpool"), h.Address, h.Namespace, h.Runsc, h.Init, h.Image)
+	text := fmt.Sprintf(config, d.socket, filepath.Join(h.Dir, "sandpool"), h.Address, h.Namespace, h.Runsc, h.Init, h.Image,
+		filepath.Join(h.Dir, "checkpoints"))
+	text += fmt.Sprintf(interpreterConfig, h.Python, interpreter)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}
@@ -114,7 +136,7 @@ func (d *demo) fill(ctx context.Context) error {
 	}
 }
 
-// pool asks for the state of the only pool.
+// pool asks for the state of the default pool.
 func (d *demo) pool(ctx context.Context) (wire.Pool, error) {
 	out, _, err := d.run(ctx, "sandpool", "pools", "--json")
 	if err != nil {
@@ -124,10 +146,11 @@ func (d *demo) pool(ctx context.Context) (wire.Pool, error) {
 	if err := json.Unmarshal([]byte(out), &list); err != nil {
 		return wire.Pool{}, fmt.Errorf("decode the answer of sandpool pools: %w", err)
 	}
-	if len(list.Pools) != 1 {
-		return wire.Pool{}, fmt.Errorf("sandpool pools lists %d pools, want 1: %s", len(list.Pools), out)
+	i := slices.IndexFunc(list.Pools, func(p wire.Pool) bool { return p.Template == "default" })
+	if i < 0 {
+		return wire.Pool{}, fmt.Errorf("sandpool pools lists no pool of the default template: %s", out)
 	}
-	return list.Pools[0], nil
+	return list.Pools[i], nil
 }
 
 // stopDaemon stops sandpoold, which removes its sandboxes, and looks for anything that it forgot.
