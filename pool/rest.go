@@ -143,12 +143,16 @@ func (c *Controller) freeze(ctx context.Context, s *sandbox, inUse bool) (err er
 }
 
 // spoil ends an attempt to put a claim's sandbox to rest or to wake it. One that has processes is in an unknown state then, and
-// given up, unless containerd is only away; one on disk can be tried again.
+// given up, unless containerd is only away; one on disk can be tried again, unless it is there no longer.
 func (c *Controller) spoil(s *sandbox, rest Rest, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.dozing = false
-	if rest == Asleep && !errdefs.IsUnavailable(err) {
+	lost := rest == Suspended && errdefs.IsNotFound(err)
+	if lost {
+		s.record.Rest, s.record.Saved = Awake, ""
+	}
+	if lost || rest == Asleep && !errdefs.IsUnavailable(err) {
 		c.diedLocked(s, err.Error())
 	}
 }
