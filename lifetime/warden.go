@@ -289,6 +289,9 @@ func (w *Warden) renew(k *ward, to Stage) bool {
 // close waits for its turn and closes a claim. One that is late has closeTime from then on, and no more than that.
 func (w *Warden) close(ctx context.Context, k *ward, lease Lease, late bool) {
 	inTurn(ctx, w.closes, func() {
+		if !late && !time.Now().Round(0).Before(lease.ExpiresAt) { // its turn and its end came at once
+			return
+		}
 		ctx, cancel := w.limit(ctx, late)
 		defer cancel()
 		defer context.AfterFunc(ctx, func() { w.finish(k, Grace) })() // a Close that is stuck does not keep the claim

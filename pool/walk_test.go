@@ -105,7 +105,9 @@ func (w *walk) step() {
 		}
 	case n < 98:
 		suspend := w.random.IntN(2) == 0
-		w.clients.Go(func() { w.rest(suspend) })
+		if claim, ok := w.take(); ok {
+			w.clients.Go(func() { w.rest(claim, suspend) })
+		}
 	default:
 		target := w.random.IntN(10)
 		_ = w.Resize("default", func(s *Size) { s.Min, s.Target, s.Hold = min(s.Min, target), target, w.random.IntN(4) == 0 })
@@ -131,11 +133,7 @@ func (w *walk) claim(req Request, patience time.Duration) {
 }
 
 // rest does what is done to a claim while its owner has it: uses, extensions, pauses, and writing it to disk.
-func (w *walk) rest(suspend bool) {
-	claim, ok := w.take()
-	if !ok {
-		return
-	}
+func (w *walk) rest(claim Claim, suspend bool) {
 	ctx := w.ctx
 	save := func(context.Context, Claim) (string, error) { return "ck-" + claim.ID, nil }
 	_, _ = w.Extend(ctx, claim.ID)

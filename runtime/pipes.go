@@ -14,8 +14,7 @@ import (
 
 // pipes are the outputs of processes that a daemon was starting when it was killed.
 type pipes struct {
-	once  sync.Once
-	timer *time.Timer
+	mu    sync.Mutex
 	files []*os.File
 }
 
@@ -44,18 +43,16 @@ func (e *Engine) openPipes() error {
 	if len(p.files) > 0 {
 		e.log.Info("commands that were being started when the daemon was killed are given up", "pipes", len(p.files))
 	}
-	p.timer = time.AfterFunc(e.cfg.StartTimeout, p.close)
 	e.pipes = p
+	time.AfterFunc(e.cfg.StartTimeout, p.close)
 	return nil
 }
 
 func (p *pipes) close() {
-	p.once.Do(func() {
-		if p.timer != nil {
-			p.timer.Stop()
-		}
-		for _, f := range p.files {
-			_ = f.Close()
-		}
-	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, f := range p.files {
+		_ = f.Close()
+	}
+	p.files = nil
 }

@@ -18,19 +18,24 @@ import (
 	"sandpool/lifetime"
 )
 
-// counter is a Python program that counts in memory and holds a file open, to which it writes each number. It answers the
-// question /tmp/ask with its random numbers, and draws others after SIGUSR1.
+// counter is a Python program that counts in memory and holds a file open, to which it writes each number, and a connection to
+// itself, over which each goes before. It answers the question /tmp/ask with its random numbers, and draws others after SIGUSR1.
 const counter = `
-import os, random, secrets, signal, time
+import os, random, secrets, signal, socket, time
 random.seed(7)
 signal.signal(signal.SIGUSR1, lambda *_: random.seed())
 with open("/tmp/pid", "w") as f:
     f.write(str(os.getpid()))
+listener = socket.create_server(("127.0.0.1", 0))
+sender = socket.create_connection(listener.getsockname())
+receiver, _ = listener.accept()
+receiver.settimeout(60)
 word = os.urandom(8).hex()
 log = open("/tmp/log", "w")
 n = 0
 while True:
-    n += 1
+    sender.sendall(b"%d\n" % (n + 1))
+    n = int(receiver.recv(100))
     log.seek(0)
     log.write("%s %d\n" % (word, n))
     log.flush()
