@@ -14,8 +14,8 @@ import (
 // AllEvents stands for every kind of event in a hook. It stands alone.
 const AllEvents = "*"
 
-// eventKinds are the kinds of events that the daemon and its pools tell of.
-var eventKinds = []string{
+// EventKinds are the kinds of events that the daemon and its pools tell of.
+var EventKinds = []string{
 	"claimed", "released", "extended", "warning", "grace", "checkpoint", "checkpoint_failed", "stopped", "killed", "kill_failed", "died",
 	"paused", "resumed", "suspended", "restored",
 }
@@ -62,7 +62,7 @@ func (h Hook) checkEvents(key string, found *faults) {
 	}
 	for i, kind := range h.Events {
 		at := fmt.Sprintf("%s[%d]", key, i)
-		found.oneOf(at, kind, append(slices.Clone(eventKinds), AllEvents)...)
+		found.oneOf(at, kind, append(slices.Clone(EventKinds), AllEvents)...)
 		if slices.Contains(h.Events[:i], kind) {
 			found.add(at, "%q: named twice", kind)
 		}

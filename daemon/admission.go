@@ -30,18 +30,7 @@ type admission struct {
 }
 
 // run measures until ctx ends.
-func (a *admission) run(ctx context.Context) {
-	tick := time.NewTicker(admitEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			a.measure(ctx)
-		}
-	}
-}
+func (a *admission) run(ctx context.Context) { every(ctx, admitEvery, func() { a.measure(ctx) }) }
 
 // measure compares what the host has left with what is to be kept free.
 func (a *admission) measure(ctx context.Context) {

@@ -25,10 +25,6 @@ type claims interface {
 	Release(ctx context.Context, claim string) error
 	Get(claim string) (pool.Claim, error)
 	Claims() []pool.Claim
-}
-
-// leases is what the API needs to keep claims alive and to reach their sandboxes; see pool.Controller.
-type leases interface {
 	Extend(ctx context.Context, claim string) (pool.Claim, error)
 	Use(ctx context.Context, claim string) (claimed pool.Claim, done func(), err error)
 }
@@ -54,7 +50,6 @@ type sizes interface {
 
 var (
 	_ claims = (*pool.Controller)(nil)
-	_ leases = (*pool.Controller)(nil)
 	_ sizes  = (*pool.Controller)(nil)
 	_ keeper = (*checkpoints)(nil)
 	_ shelf  = (*checkpoint.Store)(nil)
@@ -72,7 +67,6 @@ var _ process = (*runtime.Process)(nil)
 // api answers HTTP requests. All fields are required.
 type api struct {
 	claims  claims
-	leases  leases
 	keeper  keeper
 	shelf   shelf
 	feed    feed

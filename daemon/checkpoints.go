@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -77,7 +76,7 @@ func (c *checkpoints) take(ctx context.Context, claim, trigger, comment string) 
 func (c *checkpoints) retire(ctx context.Context, claim, comment string) (m checkpoint.Manifest, err error) {
 	err = c.pools.Retire(ctx, claim, func(ctx context.Context, claim pool.Claim) (string, error) {
 		if claim.Rest == pool.Suspended { // it is on disk as it will never be again
-			m, err = c.store.Retag(claim.Saved, triggerRequest)
+			m, err = c.store.Retag(claim.Saved, triggerRequest, comment)
 		} else {
 			m, err = c.save(ctx, claim, triggerRequest, comment)
 		}
@@ -90,7 +89,7 @@ func (c *checkpoints) retire(ctx context.Context, claim, comment string) (m chec
 func (c *checkpoints) save(ctx context.Context, claim pool.Claim, trigger, comment string) (checkpoint.Manifest, error) {
 	began := time.Now()
 	m, err := c.store.Create(ctx, checkpoint.Manifest{
-		Claim: claim.ID, Sandbox: claim.Sandbox, Template: templateOf(claim), Pool: claim.Pool, Owner: claim.Owner,
+		Claim: claim.ID, Sandbox: claim.Sandbox, Template: claim.SandboxTemplate(), Pool: claim.Pool, Owner: claim.Owner,
 		Trigger: trigger, Comment: comment, Parent: claim.From,
 	}, func(ctx context.Context, dir string) (checkpoint.Fit, error) {
 		return c.saver.Checkpoint(ctx, claim.Sandbox, dir)
@@ -112,12 +111,6 @@ func (c *checkpoints) save(ctx context.Context, claim pool.Claim, trigger, comme
 	}
 	c.prune()
 	return m, nil
-}
-
-// templateOf is the template of a claim's sandbox: after a fallback not what was asked for.
-func templateOf(claim pool.Claim) string {
-	_, template, _ := strings.Cut(claim.Pool, ":")
-	return template
 }
 
 // giveUp kills a sandbox that missed the deadline of a checkpoint: nobody knows what state it is in.
@@ -172,27 +165,20 @@ func (c *checkpoints) ofExpiry(claim string) (checkpoint.Manifest, bool) {
 
 // forget deletes a checkpoint that a claim was woken from, or is not any more, unless it became more than that.
 func (c *checkpoints) forget(id string) {
-	if m, err := c.store.Get(id); err != nil || m.Trigger != triggerIdle {
-		return
+	if m, err := c.store.Get(id); err == nil && m.Trigger == triggerIdle {
+		c.discard(id)
 	}
+}
+
+// discard deletes a checkpoint that nobody needs. One that cannot be deleted now is looked at again at the next start.
+func (c *checkpoints) discard(id string) {
 	if err := c.store.Delete(id); err != nil && !errdefs.IsNotFound(err) {
-		c.log.Warn("checkpoint of an ended claim could not be deleted", "checkpoint", id, "err", err)
+		c.log.Warn("checkpoint could not be deleted", "checkpoint", id, "err", err)
 	}
 }
 
 // run deletes what grows too old until ctx ends.
-func (c *checkpoints) run(ctx context.Context) {
-	tick := time.NewTicker(pruneEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			c.prune()
-		}
-	}
-}
+func (c *checkpoints) run(ctx context.Context) { every(ctx, pruneEvery, c.prune) }
 
 // prune deletes what the policy does not keep.
 func (c *checkpoints) prune() {
@@ -225,9 +211,7 @@ func (c *checkpoints) clear() {
 	c.endForks()
 	for _, m := range c.store.List() {
 		if (m.Trigger == triggerIdle || m.Trigger == triggerFork) && !keep[m.ID] {
-			if err := c.store.Delete(m.ID); err != nil && !errdefs.IsNotFound(err) {
-				c.log.Warn("checkpoint could not be deleted", "checkpoint", m.ID, "err", err)
-			}
+			c.discard(m.ID)
 		}
 	}
 }

@@ -145,7 +145,7 @@ func (a *api) extendClaim(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(w, r, &struct{}{}); err != nil {
 		return err
 	}
-	if claim, err = a.leases.Extend(r.Context(), claim.ID); err != nil {
+	if claim, err = a.claims.Extend(r.Context(), claim.ID); err != nil {
 		return err
 	}
 	return answerJSON(w, http.StatusOK, wireClaim(claim))

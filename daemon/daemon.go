@@ -215,6 +215,20 @@ func (d *Daemon) serve(ctx context.Context, ln net.Listener, s *server) error {
 	return err
 }
 
+// every does something at an interval until ctx ends.
+func every(ctx context.Context, interval time.Duration, do func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do()
+		}
+	}
+}
+
 // ready returns why the daemon cannot do its work, or nil.
 func (d *Daemon) ready(ctx context.Context) error {
 	if err := d.watcher.status(); err != nil {
@@ -234,7 +248,6 @@ func (d *Daemon) ready(ctx context.Context) error {
 func (d *Daemon) api(started time.Time) *api {
 	return &api{
 		claims: d.pools,
-		leases: d.pools,
 		keeper: d.checkpoints,
 		shelf:  d.checkpoints.store,
 		feed:   feed{log: d.events, stopping: d.stopping},

@@ -71,7 +71,7 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 
 // use wakes a claim's sandbox if it rests, and keeps it awake until done is called.
 func (a *api) use(r *http.Request, claim pool.Claim) (pool.Claim, func(), error) {
-	used, done, err := a.leases.Use(r.Context(), claim.ID)
+	used, done, err := a.claims.Use(r.Context(), claim.ID)
 	if err != nil {
 		return claim, nil, cmp.Or(a.lost(claim), err)
 	}

@@ -272,7 +272,6 @@ func newTestAPI(t *testing.T) *testServer {
 	}
 	ts.api = &api{
 		claims: ts.claims,
-		leases: ts.claims,
 		keeper: ts.saver,
 		shelf:  ts.shelf,
 		pools:  status,

@@ -50,17 +50,7 @@ type usage struct {
 
 // run looks at the claims until ctx ends.
 func (i *idler) run(ctx context.Context) {
-	i.used = map[string]usage{}
-	tick := time.NewTicker(idleEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			i.look(ctx, time.Now())
-		}
-	}
+	every(ctx, idleEvery, func() { i.look(ctx, time.Now()) })
 }
 
 // look takes each claim one step further if it is due. Claims of types without an idle policy cost nothing.

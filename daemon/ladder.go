@@ -81,7 +81,7 @@ func (l *ladder) save(ctx context.Context, claim string) (checkpoint.Manifest, e
 		return checkpoint.Manifest{}, err
 	}
 	if c.Rest == pool.Suspended { // it is on disk as it will never be again
-		return l.checkpoints.store.Retag(c.Saved, triggerExpiry)
+		return l.checkpoints.store.Retag(c.Saved, triggerExpiry, "")
 	}
 	return l.checkpoints.take(ctx, claim, triggerExpiry, "")
 }

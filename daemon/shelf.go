@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"sync"
 	"time"
 
@@ -18,8 +17,6 @@ import (
 
 // maxComment is the longest comment of a checkpoint, in bytes.
 const maxComment = 256
-
-var checkpointID = regexp.MustCompile(`^ck-[a-z2-7]{16}$`)
 
 // checkpointClaim saves a claim's sandbox.
 func (a *api) checkpointClaim(w http.ResponseWriter, r *http.Request) error {
@@ -58,7 +55,7 @@ func (a *api) forkClaim(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	who, _ := actorOf(r.Context())
-	req := pool.Request{Template: templateOf(claim), Owner: who.owner()}
+	req := pool.Request{Template: claim.SandboxTemplate(), Owner: who.owner()}
 	if body.Count == 0 {
 		body.Count = 1
 	}
@@ -78,9 +75,9 @@ func (a *api) forkClaim(w http.ResponseWriter, r *http.Request) error {
 	req.Checkpoint = m.ID
 	forks, err := a.fork(r.Context(), req, body.Count)
 	// As long as the checkpoint is there a start takes the forks for unanswered, and ends them.
-	if dropErr := a.drop(m.ID); dropErr != nil && err == nil {
+	if dropErr := a.shelf.Delete(m.ID); dropErr != nil && !errdefs.IsNotFound(dropErr) {
 		a.takeBack(r.Context(), dropErr, forks...)
-		err = dropErr
+		err = errors.Join(err, dropErr)
 	}
 	if err != nil {
 		return err
@@ -130,15 +127,6 @@ func (a *api) fork(ctx context.Context, req pool.Request, n int) ([]pool.Claim, 
 	return forks, nil
 }
 
-// drop deletes a checkpoint that was of use only once. Its restores have all ended.
-func (a *api) drop(id string) error {
-	if err := a.shelf.Delete(id); err != nil && !errdefs.IsNotFound(err) {
-		a.log.Warn("checkpoint of a fork could not be deleted; it is deleted at the next start", "checkpoint", id, "err", err)
-		return err
-	}
-	return nil
-}
-
 func (a *api) listCheckpoints(w http.ResponseWriter, r *http.Request) error {
 	who, _ := actorOf(r.Context())
 	list := wire.CheckpointList{Checkpoints: []wire.Checkpoint{}}
@@ -180,7 +168,7 @@ func (a *api) deleteCheckpoint(w http.ResponseWriter, r *http.Request) error {
 
 // findCheckpoint returns a checkpoint. One of somebody else's does not exist as far as the caller can tell.
 func (a *api) findCheckpoint(who actor, id string) (checkpoint.Manifest, error) {
-	if !checkpointID.MatchString(id) {
+	if !checkpoint.ValidID(id) {
 		return checkpoint.Manifest{}, invalid("checkpoint id %q: want \"ck-\" and 16 of the characters a-z and 2-7", id)
 	}
 	m, err := a.shelf.Get(id)

@@ -47,6 +47,9 @@ type Claim struct {
 	CreatedAt time.Time // of the sandbox
 }
 
+// SandboxTemplate is the template of the claim's sandbox: after a fallback not the one that was asked for.
+func (c Claim) SandboxTemplate() string { return templateOf(c.Pool) }
+
 // Generic is the template whose pool serves claims that allow a fallback.
 const Generic = "generic"
 

@@ -133,9 +133,6 @@ func (e *Engine) Revive(ctx context.Context, id string, fit checkpoint.Fit, dir 
 		if err := e.writeSandboxFiles(id, t, e.info.Platform); err != nil { // the state folder may not outlive the host
 			return err
 		}
-		if err := e.writeSandboxFiles(id, t, e.info.Platform); err != nil { // those of before may be gone with the host's last run
-			return err
-		}
 		if err := e.goOn(ctx, container, dir); err != nil {
 			return err
 		}

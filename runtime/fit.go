@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -100,8 +101,8 @@ func digest(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// processor names the processor and, by a hash, its features.
-func processor() (string, error) {
+// processor names the processor and, by a hash, its features. On a large host the kernel takes its time to tell.
+var processor = sync.OnceValues(func() (string, error) {
 	info, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		return "", fmt.Errorf("tell the processor: %w", err)
@@ -114,4 +115,4 @@ func processor() (string, error) {
 	}
 	return fmt.Sprintf("%s %s, family %s, model %s, features %.12s", fields["vendor_id"], fields["model name"],
 		fields["cpu family"], fields["model"], digest([]byte(fields["flags"]+fields["Features"]))), nil
-}
+})

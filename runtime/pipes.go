@@ -16,6 +16,7 @@ import (
 type pipes struct {
 	mu    sync.Mutex
 	files []*os.File
+	timer *time.Timer // to close them
 }
 
 // openPipes opens the pipes for output that an earlier daemon left, for as long as one of its starts may take. A shim that opens
@@ -44,13 +45,18 @@ func (e *Engine) openPipes() error {
 		e.log.Info("commands that were being started when the daemon was killed are given up", "pipes", len(p.files))
 	}
 	e.pipes = p
-	time.AfterFunc(e.cfg.StartTimeout, p.close)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.timer = time.AfterFunc(e.cfg.StartTimeout, p.close)
 	return nil
 }
 
 func (p *pipes) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.timer != nil {
+		p.timer.Stop()
+	}
 	for _, f := range p.files {
 		_ = f.Close()
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"sandpool/runtime/atomicfile"
 )
 
 const (
@@ -28,7 +30,7 @@ func (e *Engine) prewarm(ctx context.Context, id string, t *template) error {
 	}
 	var kept tail
 	defer func() {
-		if err := writeFile(e.cfg.prewarmLog(t.name), kept.bytes()); err != nil {
+		if err := atomicfile.Write(e.cfg.prewarmLog(t.name), kept.bytes()); err != nil {
 			e.log.Warn("output of prewarm commands is lost", "template", t.name, "err", err)
 		}
 	}()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"sandpool/runtime/atomicfile"
 )
 
 // Setting is the value of one runsc flag and where it was configured.
@@ -140,36 +141,9 @@ func (c Config) writePlatformFiles(runsc string, settings map[string]Setting) er
 			return fmt.Errorf("encode %s: %w", c.platformFile(platform), err)
 		}
 		header := "# Written by sandpoold at every start from its [runsc] section; changes made here are lost.\n"
-		if err := writeFile(c.platformFile(platform), append([]byte(header), data...)); err != nil {
+		if err := atomicfile.Write(c.platformFile(platform), append([]byte(header), data...)); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// writeFile replaces path as a whole: readers see the old content or the new.
-func writeFile(path string, data []byte) (err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(tmp.Name())
-		}
-	}()
-	_, err = tmp.Write(data)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if closeErr := tmp.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
 }

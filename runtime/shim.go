@@ -11,6 +11,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"sandpool/runtime/atomicfile"
 	"sandpool/runtime/checkpoint"
 )
 
@@ -48,7 +49,7 @@ func (c Config) restorer() string { return filepath.Join(c.StateDir, "runsc-rest
 // writeRestoreScript writes the script that all restored sandboxes share.
 func (c Config) writeRestoreScript(runsc string) error {
 	quoted := "'" + strings.ReplaceAll(runsc, "'", `'\''`) + "'"
-	if err := writeFile(c.restorer(), fmt.Appendf(nil, restoreScript, runscSuffix, imageSuffix, quoted)); err != nil {
+	if err := atomicfile.Write(c.restorer(), fmt.Appendf(nil, restoreScript, runscSuffix, imageSuffix, quoted)); err != nil {
 		return err
 	}
 	if err := os.Chmod(c.restorer(), 0o755); err != nil { //nolint:gosec // a program
@@ -151,11 +152,5 @@ func (e *Engine) removeSandboxFiles(id string) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, path := range found {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("remove file of sandbox: %w", err))
-		}
-	}
-	return errors.Join(errs...)
+	return removeAll(found)
 }

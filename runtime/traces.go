@@ -37,10 +37,15 @@ func (e *Engine) removeTraces(id string) error {
 	if err != nil {
 		return err
 	}
+	return removeAll(found)
+}
+
+// removeAll removes files and empty folders, as many of them as can be; those that are gone are no error.
+func removeAll(paths []string) error {
 	var errs []error
-	for _, path := range found {
+	for _, path := range paths {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("remove trace: %w", err))
+			errs = append(errs, fmt.Errorf("remove what a sandbox left: %w", err))
 		}
 	}
 	return errors.Join(errs...)

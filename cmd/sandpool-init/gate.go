@@ -23,7 +23,7 @@ func gate(args []string) int {
 	if err == nil {
 		err = syscall.Exec(path, command, os.Environ())
 	}
-	return fail(notRun(err), "sandpool-init: run %s: %v", command[0], err)
+	return cannotRun(command[0], err)
 }
 
 // leave waits for one byte of input, and takes no more than that. A terminal gives leave with its end-of-file character, which

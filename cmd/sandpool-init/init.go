@@ -115,9 +115,14 @@ func start(args []string) (pid, code int) {
 		pid, err = syscall.ForkExec(path, args, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: attr})
 	}
 	if err != nil {
-		return 0, fail(notRun(err), "sandpool-init: run %s: %v", args[0], err)
+		return 0, cannotRun(args[0], err)
 	}
 	return pid, 0
+}
+
+// cannotRun says why a command could not be run, and returns the exit code that says so too.
+func cannotRun(command string, err error) int {
+	return fail(notRun(err), "sandpool-init: run %s: %v", command, err)
 }
 
 // notRun returns the exit code that says why a command could not be run.

@@ -33,7 +33,7 @@ func spawn(args []string) int {
 	args = args[1:]
 	path, err := exec.LookPath(args[0])
 	if err != nil {
-		return fail(notRun(err), "sandpool-init: run %s: %v", args[0], err)
+		return cannotRun(args[0], err)
 	}
 	folder, err := os.Getwd()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sandpool/daemon/wire"
+	"sandpool/runtime/atomicfile"
 )
 
 // The files in the log's folder: one event a line, as JSON.
@@ -167,16 +168,5 @@ func replace(path string, list []wire.Event) error {
 			return fmt.Errorf("encode event: %w", err)
 		}
 	}
-	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text.Bytes())
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return errors.Join(err, os.Remove(file.Name()))
-	}
-	return os.Rename(file.Name(), path)
+	return atomicfile.Write(path, text.Bytes())
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/atomicfile"
 )
 
 // listFiles hashes the files in dir and brings them to disk.
@@ -34,7 +36,7 @@ func listFiles(ctx context.Context, dir string) (files []File, total int64, _ er
 		if err != nil {
 			return nil, 0, err
 		}
-		if err := syncPath(path); err != nil {
+		if err := atomicfile.Sync(path); err != nil {
 			return nil, 0, err
 		}
 		files = append(files, File{Name: entry.Name(), Bytes: bytes, SHA256: sum})
@@ -54,15 +56,6 @@ func hashFile(path string) (bytes int64, sum string, err error) {
 		return 0, "", err
 	}
 	return bytes, hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// syncPath brings a file's content, or a folder's list of names, to disk.
-func syncPath(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // stamp tells whether a file is the one that was looked at before.

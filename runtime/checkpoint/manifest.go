@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"sandpool/runtime/atomicfile"
 )
 
 // version is that of the manifest's format.
@@ -20,6 +22,9 @@ const manifestFile = "manifest.json"
 
 // idPattern is what a checkpoint's id looks like.
 var idPattern = regexp.MustCompile(`^ck-[a-z2-7]{16}$`)
+
+// ValidID tells whether a text can be the id of a checkpoint.
+func ValidID(text string) bool { return idPattern.MatchString(text) }
 
 // Manifest describes a checkpoint. The store fills in Version, ID, CreatedAt, Fit, Files and Bytes.
 type Manifest struct {
@@ -98,7 +103,7 @@ func readManifest(dir string) (Manifest, error) {
 	switch {
 	case m.Version != version:
 		return m, fmt.Errorf("its manifest has version %d, want %d", m.Version, version)
-	case m.ID != filepath.Base(dir) || !idPattern.MatchString(m.ID):
+	case m.ID != filepath.Base(dir) || !ValidID(m.ID):
 		return m, fmt.Errorf("its manifest is that of checkpoint %q", m.ID)
 	}
 	for _, f := range m.Files {
@@ -115,15 +120,5 @@ func writeManifest(dir string, m Manifest) error {
 	if err != nil {
 		return fmt.Errorf("encode manifest: %w", err)
 	}
-	path := filepath.Join(dir, manifestFile)
-	if err := os.WriteFile(path+".new", append(data, '\n'), 0o600); err != nil {
-		return err
-	}
-	if err := syncPath(path + ".new"); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	return syncPath(dir)
+	return atomicfile.Write(filepath.Join(dir, manifestFile), append(data, '\n'))
 }

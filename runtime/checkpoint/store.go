@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"sandpool/runtime/atomicfile"
 )
 
 // tempPrefix begins the names of folders that are not complete, or not any more.
@@ -122,7 +124,7 @@ func (s *Store) create(ctx context.Context, m Manifest, write func(ctx context.C
 	}
 	temp = s.path(m.ID)
 	s.step("checkpoint renamed")
-	return m, syncPath(s.dir)
+	return m, atomicfile.Sync(s.dir)
 }
 
 // List returns all checkpoints, the oldest first.
@@ -168,7 +170,7 @@ func (s *Store) Delete(id string) error {
 		s.entries[id] = e
 		return fmt.Errorf("delete checkpoint %s: %w", id, err)
 	}
-	if err := syncPath(s.dir); err != nil {
+	if err := atomicfile.Sync(s.dir); err != nil {
 		return fmt.Errorf("delete checkpoint %s: %w", id, err)
 	}
 	s.step("checkpoint deleted")
@@ -226,8 +228,9 @@ func (s *Store) hold(id string) (*entry, Manifest, func(), error) {
 	}), nil
 }
 
-// Retag notes another reason for which a checkpoint is kept. That there is none is an error of class NotFound.
-func (s *Store) Retag(id, trigger string) (Manifest, error) {
+// Retag notes another reason for which a checkpoint is kept, and a comment unless that is empty. That there is no such checkpoint
+// is an error of class NotFound.
+func (s *Store) Retag(id, trigger, comment string) (Manifest, error) {
 	s.retaging.Lock()
 	defer s.retaging.Unlock()
 	e, m, release, err := s.hold(id)
@@ -235,7 +238,7 @@ func (s *Store) Retag(id, trigger string) (Manifest, error) {
 		return Manifest{}, err
 	}
 	defer release()
-	m.Trigger = trigger
+	m.Trigger, m.Comment = trigger, cmp.Or(comment, m.Comment)
 	if err := writeManifest(s.path(id), m); err != nil {
 		return Manifest{}, fmt.Errorf("note trigger of checkpoint %s: %w", id, classify(err))
 	}

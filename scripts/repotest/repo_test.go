@@ -26,14 +26,15 @@ var imports = map[string][]string{
 	},
 	"daemon/client":      {"daemon/wire"},
 	"daemon/daemontest":  {},
-	"daemon/events":      {"daemon/wire"},
+	"daemon/events":      {"daemon/wire", "runtime/atomicfile"},
 	"daemon/hooks":       {"daemon/wire"},
 	"daemon/wire":        {"lifetime"},
 	"images":             {},
 	"lifetime":           {},
 	"pool":               {"lifetime"},
-	"runtime":            {"runtime/checkpoint"},
-	"runtime/checkpoint": {},
+	"runtime":            {"runtime/atomicfile", "runtime/checkpoint"},
+	"runtime/atomicfile": {},
+	"runtime/checkpoint": {"runtime/atomicfile"},
 	"systemd":            {},
 }
 
