@@ -8,16 +8,11 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"path/filepath"
-	goruntime "runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/containerd/errdefs"
-	"golang.org/x/sys/unix"
 
 	"sandpool/configs"
 	"sandpool/daemon/wire"
@@ -67,6 +62,9 @@ func TestBadRequests(t *testing.T) {
 		"fork missing":                 {"POST", claims + "/" + missingID + "/fork", "", nil, 404, "not_found", "does not exist"},
 		"fork none":                    {"POST", claims + "/" + runningID + "/fork", `{"count": -1}`, nil, 400, "invalid_argument", "count: -1: want 1 to 64"},
 		"fork too many":                {"POST", claims + "/" + runningID + "/fork", `{"count": 65}`, nil, 400, "invalid_argument", "count: 65: want 1 to 64"},
+		"fork over the pool's max":     {"POST", claims + "/" + runningID + "/fork", `{"count": 33}`, nil, 400, "invalid_argument", "count: 33: pool local:default holds at most 32"},
+		"checkpoint without wait":      {"POST", claims, `{"checkpoint": "` + savedID + `", "wait": "0s"}`, nil, 400, "invalid_argument", "wait: 0s"},
+		"cold without wait":            {"POST", claims, `{"start": "cold", "wait": "0s"}`, nil, 400, "invalid_argument", "wait: 0s"},
 		"get bad checkpoint":           {"GET", "/v1/checkpoints/x", "", nil, 400, "invalid_argument", `checkpoint id "x"`},
 		"get missing checkpoint":       {"GET", "/v1/checkpoints/ck-zzzzzzzzzzzzzzzz", "", nil, 404, "not_found", "does not exist"},
 		"delete missing checkpoint":    {"DELETE", "/v1/checkpoints/ck-zzzzzzzzzzzzzzzz", "", nil, 404, "not_found", "does not exist"},
@@ -159,6 +157,7 @@ func TestErrorsOfTheParts(t *testing.T) {
 		{fmt.Errorf("state: %w", errdefs.ErrFailedPrecondition), 409, "conflict"},
 		{fmt.Errorf("resume: %w", context.DeadlineExceeded), 504, "timeout"},
 		{fmt.Errorf("not yours: %w", errdefs.ErrPermissionDenied), 403, "permission_denied"},
+		{fmt.Errorf("save: %w", errors.Join(errDiskFull, errdefs.ErrResourceExhausted)), 507, "disk_full"},
 		{errors.New("disk on fire"), 500, "internal"},
 	} {
 		t.Run(tc.code, func(t *testing.T) {
@@ -283,80 +282,6 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
-func TestActorSees(t *testing.T) {
-	for _, tc := range []struct {
-		who   actor
-		owner string
-		want  bool
-	}{
-		{actor{uid: 0}, "uid:4242", true},
-		{actor{uid: 4242}, "uid:4242", true},
-		{actor{uid: 4242}, "uid:0", false},
-		{actor{uid: 4242}, "uid:42", false},
-		{actor{uid: 4242}, "", false},
-	} {
-		if got := tc.who.sees(tc.owner); got != tc.want {
-			t.Errorf("%+v sees %q: %t", tc.who, tc.owner, got)
-		}
-	}
-}
-
-// TestOthersClaims calls as another user: what belongs to the daemon's user must not seem to exist.
-func TestOthersClaims(t *testing.T) {
-	ts := startServer(t)
-	if err := errors.Join(os.Chmod(filepath.Dir(ts.socket), 0o755), os.Chmod(ts.socket, 0o666)); err != nil { // so that the other user gets in
-		t.Fatal(err)
-	}
-	ts.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return dialAs(ctx, 4242, ts.socket)
-	}}
-	checkError(t, ts.do(t, "GET", "/v1/claims/"+runningID, ""), 404, "not_found", "does not exist or has ended")
-	checkError(t, ts.do(t, "DELETE", "/v1/claims/"+runningID, ""), 404, "not_found", "does not exist or has ended")
-	checkError(t, ts.do(t, "POST", "/v1/claims/"+runningID+"/exec", `{"args": ["true"]}`, upgradeLines()...), 404, "not_found", "does not exist or has ended")
-	for _, verb := range []string{"extend", "checkpoint", "fork"} {
-		checkError(t, ts.do(t, "POST", "/v1/claims/"+runningID+"/"+verb, ""), 404, "not_found", "does not exist or has ended")
-	}
-	checkError(t, ts.do(t, "POST", "/v1/claims", `{"checkpoint": "`+savedID+`"}`), 404, "not_found", "does not exist")
-	for _, method := range []string{"GET", "DELETE"} {
-		checkError(t, ts.do(t, method, "/v1/checkpoints/"+savedID, ""), 404, "not_found", "does not exist")
-	}
-	var saved wire.CheckpointList
-	if err := json.Unmarshal([]byte(ts.do(t, "GET", "/v1/checkpoints", "").body), &saved); err != nil {
-		t.Fatal(err)
-	}
-	if len(saved.Checkpoints) != 1 || saved.Checkpoints[0].ID != othersSavedID {
-		t.Errorf("checkpoints are %+v, want only the caller's own", saved.Checkpoints)
-	}
-	if got := ts.do(t, "GET", "/v1/claims/"+othersID, ""); got.status != http.StatusOK {
-		t.Errorf("own claim: %+v", got)
-	}
-	var list wire.ClaimList
-	if err := json.Unmarshal([]byte(ts.do(t, "GET", "/v1/claims", "").body), &list); err != nil {
-		t.Fatal(err)
-	}
-	if len(list.Claims) != 1 || list.Claims[0].ID != othersID {
-		t.Errorf("list has %+v, want only the caller's own claim", list.Claims)
-	}
-	if got := ts.do(t, "POST", "/v1/claims", ""); got.status != http.StatusCreated || ts.claims.last.Owner != "uid:4242" {
-		t.Errorf("claim for %s: %+v", ts.claims.last.Owner, got)
-	}
-}
-
-// TestOthersMayNotChangePools is about those who are neither root nor the daemon's user.
-func TestOthersMayNotChangePools(t *testing.T) {
-	ts := startServer(t)
-	for _, path := range []string{"PUT /v1/pools/default", "POST /v1/pools/default/drain"} {
-		method, path, _ := strings.Cut(path, " ")
-		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), actorKey{}, actor{uid: 4242}), method, path, strings.NewReader(`{"hold": true}`))
-		w := httptest.NewRecorder()
-		ts.api.routes().ServeHTTP(w, r)
-		checkError(t, answer{w.Code, w.Header(), w.Body.String()}, 403, "permission_denied", "only root and the daemon's own user")
-	}
-	if size := ts.sizes.get(); size.Hold {
-		t.Errorf("the pool was changed: %+v", size)
-	}
-}
-
 func TestPoolChanges(t *testing.T) {
 	ts := startServer(t)
 	for _, tc := range []struct {
@@ -382,18 +307,3 @@ func TestPoolChanges(t *testing.T) {
 	}
 }
 
-// dialAs connects as another user. The thread that took the user's id ends with its goroutine.
-func dialAs(ctx context.Context, uid uintptr, socket string) (conn net.Conn, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		goruntime.LockOSThread()
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
-			err = errno
-			return
-		}
-		conn, err = new(net.Dialer).DialContext(ctx, "unix", socket)
-	}()
-	<-done
-	return conn, err
-}

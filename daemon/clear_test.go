@@ -26,25 +26,33 @@ func (f *fakeRetirer) claim(c pool.Claim, id string) {
 	f.claims = append(f.claims, c)
 }
 
-// TestClear is a start after the daemon was killed: what nobody will go on from is deleted, and the claims of a fork that was
-// not answered are ended.
-func TestClear(t *testing.T) {
+func openStore(t *testing.T) *checkpoint.Store {
+	t.Helper()
 	store, err := checkpoint.Open(t.TempDir(), checkpoint.Options{Log: slog.New(slog.DiscardHandler), Step: func(string) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	save := func(trigger string) string {
-		t.Helper()
-		m, err := store.Create(t.Context(), checkpoint.Manifest{Trigger: trigger}, func(_ context.Context, dir string) (checkpoint.Fit, error) {
-			return checkpoint.Fit{}, os.WriteFile(filepath.Join(dir, "image"), nil, 0o600)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return m.ID
+	return store
+}
+
+// save makes a checkpoint that was taken for a reason.
+func save(t *testing.T, store *checkpoint.Store, trigger string) string {
+	t.Helper()
+	m, err := store.Create(t.Context(), checkpoint.Manifest{Trigger: trigger}, func(_ context.Context, dir string) (checkpoint.Fit, error) {
+		return checkpoint.Fit{}, os.WriteFile(filepath.Join(dir, "image"), nil, 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	asked, fork := save(triggerRequest), save(triggerFork)
-	wanted, unwanted := save(triggerIdle), save(triggerIdle)
+	return m.ID
+}
+
+// TestClear is a start after the daemon was killed: what nobody will go on from is deleted, and the claims of a fork that was
+// not answered are ended.
+func TestClear(t *testing.T) {
+	store := openStore(t)
+	asked, fork := save(t, store, triggerRequest), save(t, store, triggerFork)
+	wanted, unwanted := save(t, store, triggerIdle), save(t, store, triggerIdle)
 	pools := &fakeRetirer{}
 	pools.claim(pool.Claim{Rest: pool.Suspended, Saved: wanted}, "suspended")
 	pools.claim(pool.Claim{Grant: pool.Grant{From: fork}}, "fork")
@@ -60,5 +68,20 @@ func TestClear(t *testing.T) {
 	}
 	if want := []string{"fork"}; !slices.Equal(pools.ended, want) {
 		t.Errorf("claims %q were ended, want %q", pools.ended, want)
+	}
+}
+
+// TestForget deletes what a claim was to be woken from, but not what is its user's by now.
+func TestForget(t *testing.T) {
+	c := &checkpoints{store: openStore(t), log: slog.New(slog.DiscardHandler)}
+	idle, kept := save(t, c.store, triggerIdle), save(t, c.store, triggerIdle)
+	if m, err := c.store.Retag(kept, triggerExpiry, ""); err != nil || m.Trigger != triggerExpiry {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]bool{idle: false, kept: true, "ck-gone": false} {
+		c.forget(id)
+		if _, err := c.store.Get(id); (err == nil) != want {
+			t.Errorf("checkpoint %s: %v; want it kept: %t", id, err, want)
+		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/containerd/errdefs"
+
 	"sandpool/runtime/checkpoint"
 )
 
@@ -32,6 +34,7 @@ func (f *fakeSaver) retire(ctx context.Context, claim, comment string) (checkpoi
 type fakeShelf struct {
 	mu  sync.Mutex
 	all map[string]checkpoint.Manifest
+	err error // what Delete fails with
 }
 
 func newFakeShelf(owner string) *fakeShelf {
@@ -50,4 +53,27 @@ func (f *fakeShelf) List() []checkpoint.Manifest {
 		list = append(list, f.all[id])
 	}
 	return list
+}
+
+func (f *fakeShelf) Get(id string) (checkpoint.Manifest, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	m, ok := f.all[id]
+	if !ok {
+		return m, errdefs.ErrNotFound
+	}
+	return m, nil
+}
+
+func (f *fakeShelf) Delete(id string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return f.err
+	}
+	if _, ok := f.all[id]; !ok {
+		return errdefs.ErrNotFound
+	}
+	delete(f.all, id)
+	return nil
 }

@@ -39,6 +39,7 @@ type fakeClaims struct {
 	mu       sync.Mutex
 	claims   map[string]pool.Claim
 	err      error                           // what Claim fails with
+	grant    func() (pool.Claim, error)      // what Claim answers with instead, if not nil
 	onClaim  func(ctx context.Context) error // called by Claim
 	last     pool.Request
 	released chan string
@@ -76,6 +77,10 @@ func (f *fakeClaims) Claim(ctx context.Context, req pool.Request) (pool.Claim, b
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.last = req
+	if f.grant != nil {
+		claim, err := f.grant()
+		return claim, false, err
+	}
 	return f.claims[runningID], req.RequestID == "again", f.err
 }
 
@@ -132,26 +137,6 @@ const (
 	savedID       = "ck-aaaaaaaaaaaaaaaa"
 	othersSavedID = "ck-oooooooooooooooo"
 )
-
-func (f *fakeShelf) Get(id string) (checkpoint.Manifest, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	m, ok := f.all[id]
-	if !ok {
-		return m, errdefs.ErrNotFound
-	}
-	return m, nil
-}
-
-func (f *fakeShelf) Delete(id string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if _, ok := f.all[id]; !ok {
-		return errdefs.ErrNotFound
-	}
-	delete(f.all, id)
-	return nil
-}
 
 // fakeSizes is the size of the only pool, default.
 type fakeSizes struct {

@@ -161,20 +161,31 @@ func TestStageIsNoLongerAsSeen(t *testing.T) {
 	})
 }
 
+// crowd counts how many are inside, and how many were at most.
+type crowd struct {
+	mu           sync.Mutex
+	inside, most int
+}
+
+// enter counts one more until leave is called.
+func (c *crowd) enter() (leave func()) {
+	c.add(1)
+	return func() { c.add(-1) }
+}
+
+func (c *crowd) add(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inside += n
+	c.most = max(c.most, c.inside)
+}
+
 // TestFourClosesAtOnce has more claims end at one time than are closed at once: the others wait, and end unclosed if need be.
 func TestFourClosesAtOnce(t *testing.T) {
 	watching(t, func(b *book) {
-		var mu sync.Mutex
-		running, most := 0, 0
-		add := func(n int) {
-			mu.Lock()
-			defer mu.Unlock()
-			running += n
-			most = max(most, running)
-		}
+		var crowd crowd
 		b.closing = func(ctx context.Context, claim string) {
-			add(1)
-			defer add(-1)
+			defer crowd.enter()()
 			takes(3*time.Minute)(ctx, claim)
 		}
 		var ends []string
@@ -190,8 +201,8 @@ func TestFourClosesAtOnce(t *testing.T) {
 				closes[at]++
 			}
 		}
-		if most != 4 || closes["1h55m0s"] != 4 || closes["1h58m0s"] != 4 || len(closes) != 2 {
-			t.Errorf("%v closes and up to %d at once, want four and four", closes, most)
+		if crowd.most != 4 || closes["1h55m0s"] != 4 || closes["1h58m0s"] != 4 || len(closes) != 2 {
+			t.Errorf("%v closes and up to %d at once, want four and four", closes, crowd.most)
 		}
 	})
 }
@@ -199,17 +210,9 @@ func TestFourClosesAtOnce(t *testing.T) {
 // TestWarningsDelayNothing warns many claims at once, which takes long for each.
 func TestWarningsDelayNothing(t *testing.T) {
 	watching(t, func(b *book) {
-		var mu sync.Mutex
-		running, most := 0, 0
-		add := func(n int) {
-			mu.Lock()
-			defer mu.Unlock()
-			running += n
-			most = max(most, running)
-		}
+		var crowd crowd
 		b.warning = func(ctx context.Context, claim string) {
-			add(1)
-			defer add(-1)
+			defer crowd.enter()()
 			takes(10*time.Second)(ctx, claim)
 		}
 		var closes, ends []string
@@ -220,8 +223,8 @@ func TestWarningsDelayNothing(t *testing.T) {
 		time.Sleep(time.Hour)
 		b.wantAll("close", closes...)
 		b.wantAll("expire", ends...)
-		if most != warnsAtOnce {
-			t.Errorf("up to %d warnings at once, want %d", most, warnsAtOnce)
+		if crowd.most != warnsAtOnce {
+			t.Errorf("up to %d warnings at once, want %d", crowd.most, warnsAtOnce)
 		}
 	})
 }

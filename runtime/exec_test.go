@@ -14,7 +14,10 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 )
 
@@ -135,4 +138,34 @@ func TestCommandThatRunscLosesIsTriedAgain(t *testing.T) {
 	if _, err := os.Stat(lose); err == nil {
 		t.Error("no attempt failed")
 	}
+}
+
+// slowContainer has a shim that containerd gives up on a few times.
+type slowContainer struct {
+	client.Container
+	slow int
+	err  error
+}
+
+func (c *slowContainer) Task(context.Context, cio.Attach) (client.Task, error) {
+	if c.slow--; c.slow >= 0 {
+		return nil, fmt.Errorf("get state: %w", context.DeadlineExceeded)
+	}
+	return nil, c.err
+}
+
+func TestSlowShimIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		if _, err := loadTask(t.Context(), &slowContainer{slow: 3}); err != nil {
+			t.Errorf("a shim that was slow three times: %v", err)
+		}
+		if _, err := loadTask(t.Context(), &slowContainer{err: errdefs.ErrNotFound}); !errdefs.IsNotFound(err) {
+			t.Errorf("a task that there is not: %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := loadTask(ctx, &slowContainer{slow: 1 << 30}); !errdefs.IsDeadlineExceeded(err) || ctx.Err() == nil { //nolint:forbidigo // whether, not why
+			t.Errorf("a shim that is always slow: %v", err)
+		}
+	})
 }

@@ -83,8 +83,14 @@ func TestRestoredSandboxKnowsItsName(t *testing.T) {
 	if code, out := run(t, e, id, "", "sh", "-c", "echo old > /etc/machine-id; mkdir -p /etc/sandpool/restored.d; cd /etc/sandpool/restored.d; printf '#!/bin/sh\necho hook > /hooked\n' > a; chmod 755 a"); code != 0 {
 		t.Fatal(out)
 	}
+	if err := e.Tell(t.Context(), id, []byte("{}\n")); err != nil {
+		t.Fatal(err)
+	}
 	fit, dir := take(t, e, id)
 	copied := restore(t, e, fit, dir)
+	if code, _ := run(t, e, copied, "", "test", "-e", "/run/sandpool/events"); code == 0 {
+		t.Error("it has the events of the other sandbox")
+	}
 	for path, want := range map[string]string{"/run/sandpool/restored": copied, "/hooked": "hook"} {
 		if code, out := run(t, e, copied, "", "cat", path); code != 0 || !strings.Contains(out, want) {
 			t.Errorf("%s: exit code %d, %q; want %q in it", path, code, out, want)

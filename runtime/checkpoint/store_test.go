@@ -73,6 +73,9 @@ func TestCheckpointsOutliveTheStore(t *testing.T) {
 	if err != nil || retagged.Trigger != "expiry" || retagged.Comment != a.Comment {
 		t.Errorf("retag: %+v, %v", retagged, err)
 	}
+	if retagged, err = again.Retag(a.ID, "request", "after"); err != nil || retagged.Trigger != "request" || retagged.Comment != "after" {
+		t.Errorf("retag with a comment: %+v, %v", retagged, err)
+	}
 	if got, err := open(t, s.dir, func(string) {}).Get(a.ID); err != nil || !reflect.DeepEqual(got, retagged) {
 		t.Errorf("after retag and restart: %+v, %v; want %+v", got, err, retagged)
 	}
