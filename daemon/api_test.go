@@ -306,4 +306,3 @@ func TestPoolChanges(t *testing.T) {
 		}
 	}
 }
-

@@ -46,7 +46,14 @@ var causes = []struct {
 	{"restore started", []cause{(*rig).restoreOne, (*rig).forkOne, (*rig).wakeSuspended}},
 	{"release begun", []cause{(*rig).retireOne}},
 	{"heat", []cause{(*rig).heatAll, (*rig).heatNone}},
+	{"refill", []cause{(*rig).useOne}},
 	{"drain", []cause{(*rig).drain}},
+}
+
+// quiet tells of a step that comes only while the pool has sandboxes to spare: on a slow machine the ordinary load takes each as
+// soon as it has started.
+func quiet(step string) bool {
+	return strings.HasPrefix(step, "heat") || strings.HasPrefix(step, "refill")
 }
 
 func causesOf(step string) []cause {
@@ -158,6 +165,13 @@ func (r *rig) restoreOne(ctx context.Context) {
 
 // The sizes hold until the daemon starts anew.
 const defaultPool = "/v1/pools/default"
+
+// useOne claims a sandbox and releases it, so that the pool has to start another.
+func (r *rig) useOne(ctx context.Context) {
+	if e, err := r.one(ctx, ""); err == nil {
+		_ = r.release(ctx, e) // what became of it is looked for later
+	}
+}
 
 func (r *rig) heatAll(ctx context.Context) { r.heat(ctx, r.target) }
 

@@ -38,7 +38,10 @@ func crashAtStep(ctx context.Context, r *rig, round int) error {
 	if err := r.restart(ctx, fmt.Sprintf("SANDPOOL_CRASH=%s:%d", step, times)); err != nil {
 		return err
 	}
-	stop := r.load(ctx)
+	stop := r.client.Close
+	if !quiet(step) {
+		stop = r.load(ctx)
+	}
 	turn := r.rng.IntN(max(1, len(causes)))
 	crashed := await(ctx, crashTimeout, func(ctx context.Context) bool {
 		select {
