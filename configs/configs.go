@@ -146,6 +146,8 @@ type Template struct {
 	ReadyCommand   string            `toml:"ready_command"` // command line that must succeed, if not empty
 	ReadyPort      int               `toml:"ready_port"`    // TCP port that must answer in the sandbox, if not 0
 	ReadyTimeout   lifetime.Duration `toml:"ready_timeout"`
+
+	Snapshot bool `toml:"snapshot"` // sandboxes go on from a checkpoint of one that is ready, rather than being started
 }
 
 // FileScheme starts an image that is an archive on the host.

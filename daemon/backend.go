@@ -9,17 +9,31 @@ import (
 
 var _ pool.Backend = backend{}
 
-// backend is the runtime as the pools see it: a sandbox is started from its template or from a checkpoint.
+// backend is the runtime as the pools see it: a sandbox is started from its template, or goes on from the template's snapshot or
+// from a checkpoint.
 type backend struct {
 	*runtime.Engine
 	checkpoints *checkpoints
+	templates   *preparer
 }
 
-func (b backend) Start(ctx context.Context, id string, from pool.Origin, labels map[string]string) error {
+func (b backend) Start(ctx context.Context, id string, from pool.Origin, labels map[string]string) (pool.Started, error) {
 	if from.Checkpoint != "" {
-		return b.checkpoints.restore(ctx, id, from.Checkpoint, labels)
+		took, err := b.checkpoints.restore(ctx, id, from.Checkpoint, labels)
+		return pool.Started{Phases: phases(took)}, err
 	}
-	return b.Engine.Start(ctx, id, from.Template, labels)
+	snapshot := b.templates.snapshotOf(from.Template)
+	if snapshot == "" || from.Cold {
+		took, err := b.Engine.Start(ctx, id, from.Template, labels)
+		return pool.Started{Phases: phases(took)}, err
+	}
+	took, err := b.checkpoints.restore(ctx, id, snapshot, labels)
+	b.templates.restored(from.Template, snapshot, err)
+	return pool.Started{Phases: phases(took), Restored: true}, err
+}
+
+func phases(p runtime.Phases) pool.Phases {
+	return pool.Phases{Image: p.Image, Sentry: p.Sentry, UserSpace: p.UserSpace, Dependencies: p.Dependencies, Ready: p.Ready}
 }
 
 func (b backend) Revive(ctx context.Context, id, from string) error {

@@ -30,7 +30,7 @@ const pruneEvery = time.Minute
 // saver is what checkpoints need of the runtime.
 type saver interface {
 	Checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit, error)
-	Restore(ctx context.Context, id string, fit checkpoint.Fit, dir string, labels map[string]string) error
+	Restore(ctx context.Context, id string, fit checkpoint.Fit, dir string, labels map[string]string) (runtime.Phases, error)
 	Halt(ctx context.Context, id string) error
 	Revive(ctx context.Context, id string, fit checkpoint.Fit, dir string) error
 }
@@ -55,6 +55,7 @@ type checkpoints struct {
 	saver  saver
 	pools  retirer
 	policy func() configs.Checkpoints
+	tidy   func() // deletes the snapshots of templates that nothing goes on from
 	// told is told how each attempt to save a claim's sandbox went.
 	told func(claim pool.Claim, m checkpoint.Manifest, trigger string, took time.Duration, err error)
 	log  *slog.Logger
@@ -122,10 +123,12 @@ func (c *checkpoints) giveUp(ctx context.Context, claim pool.Claim, why error) {
 }
 
 // restore starts a sandbox that goes on from a checkpoint.
-func (c *checkpoints) restore(ctx context.Context, id, from string, labels map[string]string) error {
-	return c.use(from, func(dir string, m checkpoint.Manifest) error {
-		return c.saver.Restore(ctx, id, m.Fit, dir, labels)
+func (c *checkpoints) restore(ctx context.Context, id, from string, labels map[string]string) (took runtime.Phases, err error) {
+	err = c.use(from, func(dir string, m checkpoint.Manifest) error {
+		took, err = c.saver.Restore(ctx, id, m.Fit, dir, labels)
+		return err
 	})
+	return took, err
 }
 
 // revive lets a halted sandbox go on from its checkpoint. That is then of no use any more, unless it was meant for more.
@@ -184,21 +187,33 @@ func (c *checkpoints) run(ctx context.Context) { every(ctx, pruneEvery, c.prune)
 func (c *checkpoints) prune() {
 	c.pruning.Lock()
 	defer c.pruning.Unlock()
+	c.tidy()
 	p := c.policy()
 	const mib = 1 << 20
 	for _, m := range c.store.Prune(checkpoint.Policy{
-		MaxAge: p.MaxAge.Std(), MaxCount: p.MaxCount, MaxBytes: int64(p.MaxMiB) * mib, Keep: c.waking(),
+		MaxAge: p.MaxAge.Std(), MaxCount: p.MaxCount, MaxBytes: int64(p.MaxMiB) * mib, Keep: c.kept(),
 	}, time.Now()) {
 		c.log.Info("checkpoint is deleted", "checkpoint", m.ID, "claim", m.Claim, "trigger", m.Trigger, "age", time.Since(m.CreatedAt))
 	}
 }
 
-// waking are the checkpoints that claims will be woken from: they are kept whatever the policy says.
+// waking are the checkpoints that claims will be woken from.
 func (c *checkpoints) waking() map[string]bool {
 	keep := map[string]bool{}
 	for _, claim := range c.pools.Claims() {
 		if claim.Rest == pool.Suspended {
 			keep[claim.Saved] = true
+		}
+	}
+	return keep
+}
+
+// kept are the checkpoints that are kept whatever the policy says.
+func (c *checkpoints) kept() map[string]bool {
+	keep := c.waking()
+	for _, m := range c.store.List() {
+		if m.Trigger == triggerTemplate {
+			keep[m.ID] = true
 		}
 	}
 	return keep

@@ -224,7 +224,18 @@ func wireClaim(c pool.Claim) wire.Claim {
 		State: wireState(c), Reason: c.Reason, Tier: wire.Tier(c.Tier),
 		CreatedAt: c.CreatedAt, ClaimedAt: c.ClaimedAt, ExpiresAt: l.ExpiresAt,
 		Type: l.Kind, Lifetime: lifetime.Duration(l.Type.Lifetime), Warning: lifetime.Duration(l.Type.Warning), Grace: lifetime.Duration(l.Type.Grace),
-		Stage: string(l.Stage), Extended: l.Extended, Extensions: l.Type.Extensions, Checkpoint: c.From,
+		Stage: string(l.Stage), Extended: l.Extended, Extensions: l.Type.Extensions, Checkpoint: c.From, Phases: wirePhases(c.Phases),
+	}
+}
+
+func wirePhases(p *pool.Phases) *wire.Phases {
+	if p == nil {
+		return nil
+	}
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	return &wire.Phases{
+		Schedule: ms(p.Schedule), Image: ms(p.Image), Sentry: ms(p.Sentry), UserSpace: ms(p.UserSpace),
+		Dependencies: ms(p.Dependencies), Ready: ms(p.Ready),
 	}
 }
 

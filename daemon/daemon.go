@@ -51,6 +51,7 @@ type Daemon struct {
 	teller      *teller
 	warden      *lifetime.Warden
 	checkpoints *checkpoints
+	templates   *preparer
 	pools       *pool.Controller
 	admission   *admission
 	metrics     *metrics
@@ -80,10 +81,6 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("open the log of events: %w", err)
 	}
 	defer func() { err = errors.Join(err, d.events.Close()) }()
-	d.Notify("STATUS=Preparing templates")
-	if err := d.engine.PrepareAll(ctx, templates(d.Config)); err != nil {
-		return unlessStopped(ctx, err)
-	}
 	if err := d.join(ctx); err != nil {
 		return unlessStopped(ctx, err)
 	}
@@ -119,12 +116,14 @@ func (d *Daemon) join(ctx context.Context) error {
 		headroom: d.engine.Headroom, reserves: func() configs.Reserves { return d.live.Load().Reserves }, log: d.Log,
 	}
 	d.admission.measure(ctx)
+	d.templates = newPreparer(d.engine, preparing, d.Log)
 	d.pools = pool.New(pool.Options{
-		Pools: poolConfigs(d.Config, d.engine.Fingerprint), Backend: backend{d.engine, d.checkpoints}, Deadlines: d.warden, NewID: runtime.NewID,
+		Pools: poolConfigs(d.Config, d.templates.fingerprint), Backend: backend{d.engine, d.checkpoints, d.templates}, Deadlines: d.warden, NewID: runtime.NewID,
 		Starts: startsAtOnce(d.Config.Limits), Admit: d.admission.reason, Step: d.Step,
-		Tell: func(e pool.Event) { d.teller.tell(claimEvent(e)) }, Log: d.Log,
+		Tell: func(e pool.Event) { d.teller.tell(claimEvent(e)) }, Started: func(template string, how pool.Started) { d.metrics.started(template, how) }, Log: d.Log,
 	})
 	d.checkpoints.pools = d.pools
+	d.joinTemplates(store)
 	d.metrics = newMetrics(sources{version: d.Version, pools: d.status, blocks: d.admission.blocks, claims: d.pools.Claims, checkpoints: store.List})
 	d.hooks = hooks.New(hookList(d.Config), d.metrics.hooked, d.Log)
 	d.teller = newTeller(d.events, d.hooks, d.told, d.Log)
@@ -137,6 +136,18 @@ func (d *Daemon) join(ctx context.Context) error {
 	d.checkpoints.clear()
 	d.checkpoints.prune()
 	return nil
+}
+
+// joinTemplates lets the templates, their snapshots and the pools know of each other.
+func (d *Daemon) joinTemplates(store *checkpoint.Store) {
+	saved := &snapshots{
+		store: store, pools: d.pools, engine: d.engine, log: d.Log,
+		poolFor: func(template string) string { return poolName(d.Config.Region, template) },
+	}
+	d.templates.pools, d.templates.snapshot = d.pools, saved.of
+	d.templates.set(templates(d.Config))
+	d.templates.tidy = func() { saved.drop(d.templates.keeps) }
+	d.checkpoints.tidy = d.templates.tidy
 }
 
 // telling passes events on until the returned function is called, which returns when all of them were.
@@ -183,6 +194,7 @@ func (d *Daemon) serve(ctx context.Context, ln net.Listener, s *server) error {
 	defer rest()
 	var loops sync.WaitGroup
 	loops.Go(func() { d.pools.Run(working) })
+	loops.Go(func() { d.templates.run(working) })
 	loops.Go(func() { d.warden.Run(working, d.pools, d.ladder(), d.Config.Checkpoints.Timeout.Std()) })
 	loops.Go(func() { d.idler().run(working) })
 	loops.Go(func() { d.checkpoints.run(working) })

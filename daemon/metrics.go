@@ -30,6 +30,8 @@ type metrics struct {
 	reconciles   *prometheus.CounterVec
 	claimSeconds *prometheus.HistogramVec
 	execSeconds  prometheus.Histogram
+	coldSeconds  *prometheus.HistogramVec
+	warmSeconds  *prometheus.HistogramVec
 	events       *prometheus.CounterVec
 	saveSeconds  *prometheus.HistogramVec
 	deliveries   *prometheus.CounterVec
@@ -65,6 +67,10 @@ func newMetrics(s sources) *metrics {
 			Help:    "Time from an exec's request to the end of its process.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 5, 10, 60, 300, 1800},
 		}),
+		coldSeconds: startHistogram("sandbox_cold_start_seconds",
+			"Time of each phase of a sandbox's start from its image, and of all phases together: total. Only claims have the phase schedule."),
+		warmSeconds: startHistogram("sandbox_snapshot_start_seconds",
+			"Time of each phase in which a sandbox went on from the snapshot of its template, and of all phases together: total."),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sandbox_events_total",
 			Help: "What happened to claims, by kind of event: warning, extended, grace, killed, kill_failed and so on.",
@@ -85,7 +91,7 @@ func newMetrics(s sources) *metrics {
 		ConstLabels: prometheus.Labels{"version": s.version, "goversion": goruntime.Version()},
 	})
 	build.Set(1)
-	for _, tier := range []string{pool.TierHot, pool.TierPaused, pool.TierCold, pool.TierFallback, pool.TierRestored} {
+	for _, tier := range []string{pool.TierHot, pool.TierPaused, pool.TierCold, pool.TierFallback, pool.TierTemplate, pool.TierRestored} {
 		m.claimSeconds.WithLabelValues(tier)
 	}
 	for _, kind := range []string{pool.EventWarning, pool.EventExtended, pool.EventGrace, pool.EventKilled, pool.EventKillFailed, eventCheckpoint, eventCheckpointFailed} {
@@ -93,7 +99,7 @@ func newMetrics(s sources) *metrics {
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		build, m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.events, m.saveSeconds, m.deliveries,
+		build, m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.coldSeconds, m.warmSeconds, m.events, m.saveSeconds, m.deliveries,
 		poolCollector{s.pools}, claimCollector{s.pools, s.claims}, checkpointGauge("sandbox_checkpoints", "Checkpoints on disk.", s.checkpoints, func(checkpoint.Manifest) int64 { return 1 }),
 		checkpointGauge("sandbox_checkpoint_bytes", "Bytes that checkpoints take on disk.", s.checkpoints, func(m checkpoint.Manifest) int64 { return m.Bytes }),
 	)
@@ -116,6 +122,32 @@ func (m *metrics) claimed(name string, claim pool.Claim, repeated bool, err erro
 	default:
 		m.claims.WithLabelValues(name, claim.Tier, resultGranted).Inc()
 		m.claimSeconds.WithLabelValues(claim.Tier).Observe(took.Seconds())
+		if claim.Phases != nil && claim.Tier == pool.TierCold {
+			m.coldSeconds.WithLabelValues(claim.Template, "schedule").Observe(claim.Phases.Schedule.Seconds())
+		}
+	}
+}
+
+// startHistogram resolves the times that cold starts are aimed at: 0.5 s, 1.5 s and 3 s, and what is too long: 5 s and 8 s.
+func startHistogram(name, help string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: name, Help: help,
+		Buckets: []float64{.005, .01, .025, .05, .1, .2, .3, .4, .5, .75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 30, 60},
+	}, []string{"template", "phase"})
+}
+
+// started counts a sandbox that became ready.
+func (m *metrics) started(template string, how pool.Started) {
+	histogram := m.coldSeconds
+	if how.Restored {
+		histogram = m.warmSeconds
+	}
+	p := how.Phases
+	for phase, took := range map[string]time.Duration{
+		"image": p.Image, "sentry": p.Sentry, "user_space": p.UserSpace, "dependencies": p.Dependencies, "ready": p.Ready,
+		"total": p.Image + p.Sentry + p.UserSpace + p.Dependencies + p.Ready,
+	} {
+		histogram.WithLabelValues(template, phase).Observe(took.Seconds())
 	}
 }
 

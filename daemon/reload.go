@@ -19,7 +19,7 @@ func (d *Daemon) reloads(ctx context.Context) {
 			return
 		case <-d.Reload:
 			d.Notify(reloading())
-			if err := d.reload(ctx); err != nil && context.Cause(ctx) == nil {
+			if err := d.reload(); err != nil {
 				d.Log.Error("configuration is not reloaded; the old one stays", "err", err)
 			}
 			d.Notify("READY=1")
@@ -35,7 +35,7 @@ func reloading() string {
 }
 
 // reload takes over what a running daemon can of the configuration as it is now. On an error nothing changes.
-func (d *Daemon) reload(ctx context.Context) error {
+func (d *Daemon) reload() error {
 	next, err := d.Load()
 	if err != nil {
 		return err
@@ -44,15 +44,13 @@ func (d *Daemon) reload(ctx context.Context) error {
 	if fixed := fixedChanges(now, next); len(fixed) > 0 {
 		d.Log.Warn("some changes wait for a restart", "keys", strings.Join(fixed, ", "))
 	}
-	if err := d.engine.PrepareAll(ctx, templates(next)); err != nil {
-		return err
-	}
 	now.Templates, now.Pools, now.Lifetimes, now.Reserves = next.Templates, next.Pools, next.Lifetimes, next.Reserves
 	now.Limits.ClaimWait, now.Limits.MaxWait = next.Limits.ClaimWait, next.Limits.MaxWait
 	now.Limits.LifetimeType, now.Limits.MaxLifetime = next.Limits.LifetimeType, next.Limits.MaxLifetime
 	now.Checkpoints.MaxAge, now.Checkpoints.MaxCount, now.Checkpoints.MaxMiB = next.Checkpoints.MaxAge, next.Checkpoints.MaxCount, next.Checkpoints.MaxMiB
 	d.live.Store(&now)
-	d.pools.Configure(poolConfigs(now, d.engine.Fingerprint))
+	d.pools.Configure(poolConfigs(now, d.templates.fingerprint))
+	d.templates.set(templates(now))
 	d.Log.Info("configuration reloaded", "templates", len(now.Templates), "pools", len(now.Pools))
 	return nil
 }

@@ -40,14 +40,14 @@ func startsAtOnce(l configs.Limits) int {
 	return l.Starts
 }
 
-func templates(c configs.Config) map[string]runtime.Template {
-	all := map[string]runtime.Template{}
+func templates(c configs.Config) map[string]wanted {
+	all := map[string]wanted{}
 	for name, t := range c.Templates {
-		all[name] = runtime.Template{
+		all[name] = wanted{snapshot: t.Snapshot, Template: runtime.Template{
 			Image: t.Image, Command: t.Command, ImageCommand: t.ImageCommand, Env: t.Env,
 			Prewarm: t.Prewarm, PrewarmTimeout: t.PrewarmTimeout.Std(),
 			ReadyCommand: t.ReadyCommand, ReadyPort: t.ReadyPort, ReadyTimeout: t.ReadyTimeout.Std(),
-		}
+		}}
 	}
 	return all
 }

@@ -18,6 +18,7 @@ const (
 	TierPaused   = "paused"   // it waited in the pool, paused
 	TierCold     = "cold"     // the claim waited for its start
 	TierFallback = "fallback" // it waited in the pool of the template "generic"
+	TierTemplate = "template" // the claim waited for it to go on from its template's snapshot
 	TierRestored = "restored" // it goes on from a checkpoint
 )
 
@@ -33,6 +34,8 @@ type Request struct {
 	Checkpoint string // go on from it; Template is then that of the sandbox that was saved
 	Kind       string // name of the lifetime type
 	Lifetime   lifetime.Type
+
+	asked time.Time
 }
 
 // Claim is a sandbox in a user's hands.
@@ -45,6 +48,7 @@ type Claim struct {
 	Saved     string // with Rest Suspended: the checkpoint that it is woken from
 	Reason    string
 	CreatedAt time.Time // of the sandbox
+	Phases    *Phases   // of the start that the claim waited for; nil if it did not, or since the daemon was started again
 }
 
 // SandboxTemplate is the template of the claim's sandbox: after a fallback not the one that was asked for.
@@ -140,8 +144,9 @@ func (c *Controller) endTurn(key requestKey, t *turn, claim Claim, err error) {
 
 // grant gets a sandbox and hands it out. One that fails on the way is doomed and the next is tried.
 func (c *Controller) grant(ctx context.Context, p *pool, req Request) (Claim, error) {
+	req.asked = time.Now()
 	c.mu.Lock()
-	p.demand.claim(time.Now())
+	p.demand.claim(req.asked)
 	c.mu.Unlock()
 	waitCtx := ctx
 	if req.Wait > 0 {
@@ -291,6 +296,8 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 	}
 	s.paused = false
 	s.record = record
+	s.waitedFor = !s.settled
+	s.how.Schedule = max(0, s.begun.Sub(req.asked))
 	s.usedAt = time.Now()
 	c.enterLocked(s)
 	c.tell(Event{Kind: EventClaimed, Claim: s.claim(), Message: fmt.Sprintf("claimed %s from %s", record.Grant.Tier, s.pool.Name)})
@@ -316,6 +323,8 @@ func (s *sandbox) tier(req Request) string {
 		return TierRestored
 	case s.pool.Template != req.Template:
 		return TierFallback
+	case !s.settled && s.how.Restored:
+		return TierTemplate
 	case !s.settled:
 		return TierCold
 	case s.paused:
@@ -326,8 +335,13 @@ func (s *sandbox) tier(req Request) string {
 }
 
 func (s *sandbox) claim() Claim {
-	return Claim{
+	claim := Claim{
 		Grant: s.record.Grant, Sandbox: s.id, Pool: s.pool.Name,
 		State: s.state, Rest: s.record.Rest, Saved: s.record.Saved, Reason: s.record.Reason, CreatedAt: s.record.CreatedAt,
 	}
+	if s.waitedFor {
+		phases := s.how.Phases
+		claim.Phases = &phases
+	}
+	return claim
 }

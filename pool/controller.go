@@ -21,7 +21,7 @@ import (
 // reach containerd returns one of class Unavailable.
 type Backend interface {
 	// Start makes the sandbox id, labels its container and returns when it runs and is ready.
-	Start(ctx context.Context, id string, from Origin, labels map[string]string) error
+	Start(ctx context.Context, id string, from Origin, labels map[string]string) (Started, error)
 	// Pause and Resume freeze a running sandbox and let it go on.
 	Pause(ctx context.Context, id string) error
 	Resume(ctx context.Context, id string) error
@@ -45,6 +45,7 @@ type Suspender interface {
 type Origin struct {
 	Template   string
 	Checkpoint string // go on from it, rather than start the template; may be empty
+	Cold       bool   // start the template, even if it has a snapshot to go on from
 }
 
 // Deadlines follows how each claim comes to its end; see lifetime.Warden. It is called under the controller's mutex.
@@ -68,7 +69,7 @@ const (
 type Config struct {
 	Name        string // region:template
 	Template    string
-	Fingerprint string        // names all that a sandbox is started from; ready ones with another are replaced
+	Fingerprint string        // names all that a sandbox is started from; ready ones with another are replaced. Empty until Prepared
 	MaxAge      time.Duration // of a sandbox that is handed out; 0: any
 	RefreshAge  time.Duration // at which a replacement is started; 0: at MaxAge
 	Recycle     Recycle
@@ -80,11 +81,12 @@ type Options struct {
 	Pools     []Config
 	Backend   Backend
 	Deadlines Deadlines
-	NewID     func() string // a fresh sandbox id, all of one length
-	Starts    int           // the most sandboxes that are started at once
-	Admit     func() string // why nothing may be started now, or ""; it must not block
-	Step      func(string)  // told at every step after which a crash must lose nothing
-	Tell      func(Event)   // told what happens to claims, under the controller's mutex: it must not block
+	NewID     func() string                      // a fresh sandbox id, all of one length
+	Starts    int                                // the most sandboxes that are started at once
+	Admit     func() string                      // why nothing may be started now, or ""; it must not block
+	Step      func(string)                       // told at every step after which a crash must lose nothing
+	Tell      func(Event)                        // told what happens to claims, under the controller's mutex: it must not block
+	Started   func(template string, how Started) // told of every sandbox that became ready
 	Log       *slog.Logger
 }
 
@@ -97,6 +99,7 @@ type Controller struct {
 	admit     func() string
 	step      func(string)
 	tell      func(Event)
+	started   func(template string, how Started)
 	log       *slog.Logger
 
 	wake    chan struct{}  // one slot: the loop has something to look at
@@ -138,25 +141,29 @@ type Counters struct {
 
 // sandbox is one container. The goroutine that moved it to Warming, Reserved or Doomed owns it until it moves on.
 type sandbox struct {
-	id       string
-	pool     *pool
-	state    State
-	changed  uint64 // epoch of the last move
-	record   Record
-	paused   bool
-	from     string        // checkpoint that it goes on from; nobody but its claim may get it
-	ready    bool          // it was started
-	settled  bool          // it has been available
-	heating  bool          // it is on its way to Hot
-	died     string        // why it ended while its owner had it; the owner dooms it
-	why      string        // why it is Doomed
-	booked   *waiter       // the claim that it is started for
-	unsaved  bool          // the labels do not say yet that it is Dead
-	busy     bool          // a worker destroys or labels it
-	attempts int           // destroys that failed
-	retryAt  time.Time     // no attempt at either before it
-	tried    chan struct{} // closed after the first attempt to destroy it
-	undone   error         // why that attempt left no trace of the claim's end; set before tried is closed
+	id        string
+	pool      *pool
+	state     State
+	changed   uint64 // epoch of the last move
+	record    Record
+	paused    bool
+	from      string        // checkpoint that it goes on from; nobody but its claim may get it
+	trial     bool          // nobody may get it
+	begun     time.Time     // when its start began
+	how       Started       // once it is ready
+	waitedFor bool          // by its claim, until it was ready
+	ready     bool          // it was started
+	settled   bool          // it has been available
+	heating   bool          // it is on its way to Hot
+	died      string        // why it ended while its owner had it; the owner dooms it
+	why       string        // why it is Doomed
+	booked    *waiter       // the claim that it is started for
+	unsaved   bool          // the labels do not say yet that it is Dead
+	busy      bool          // a worker destroys or labels it
+	attempts  int           // destroys that failed
+	retryAt   time.Time     // no attempt at either before it
+	tried     chan struct{} // closed after the first attempt to destroy it
+	undone    error         // why that attempt left no trace of the claim's end; set before tried is closed
 
 	turns  chan struct{} // one slot: held by whoever changes what the labels say of a claim
 	users  int           // commands that run in it, and the like
@@ -167,7 +174,8 @@ type sandbox struct {
 // New makes a Controller that knows no sandboxes.
 func New(o Options) *Controller {
 	c := &Controller{
-		backend: o.Backend, deadlines: o.Deadlines, newID: o.NewID, starts: o.Starts, admit: o.Admit, step: o.Step, tell: o.Tell, log: o.Log,
+		backend: o.Backend, deadlines: o.Deadlines, newID: o.NewID, starts: o.Starts, admit: o.Admit, step: o.Step, tell: o.Tell,
+		started: o.Started, log: o.Log,
 		wake:      make(chan struct{}, 1),
 		pools:     map[string]*pool{},
 		sandboxes: map[string]*sandbox{},

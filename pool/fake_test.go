@@ -25,6 +25,7 @@ type fakeBackend struct {
 	mu        sync.Mutex
 	sandboxes map[string]*fakeSandbox
 	destroyed int
+	snapshot  bool // templates have one
 	// fail is asked before every call; an error it returns is the call's.
 	fail func(call, id string) error
 }
@@ -63,14 +64,14 @@ func (f *fakeBackend) step(ctx context.Context, call, id string, took time.Durat
 	return do(s)
 }
 
-func (f *fakeBackend) Start(ctx context.Context, id string, from Origin, labels map[string]string) error {
+func (f *fakeBackend) Start(ctx context.Context, id string, from Origin, labels map[string]string) (Started, error) {
 	f.mu.Lock()
 	if f.sandboxes[id] != nil {
 		f.t.Errorf("start %s: it exists", id)
 	}
 	f.sandboxes[id] = &fakeSandbox{labels: labels, status: Stopped, from: from.Checkpoint}
 	f.mu.Unlock()
-	return f.step(ctx, "start", id, f.startTime, func(s *fakeSandbox) error {
+	return Started{Phases: Phases{Sentry: f.startTime}, Restored: f.snapshot && !from.Cold && from.Checkpoint == ""}, f.step(ctx, "start", id, f.startTime, func(s *fakeSandbox) error {
 		if s == nil {
 			f.t.Errorf("start %s: destroyed meanwhile", id)
 			return errors.New("destroyed meanwhile")
@@ -230,10 +231,11 @@ func newRig(t *testing.T, backend *fakeBackend, pools ...Config) *rig {
 			defer backend.mu.Unlock()
 			return r.blocked
 		},
-		NewID: func() string { ids++; return fmt.Sprintf("sb-%d-%d", time.Now().UnixNano(), ids) },
-		Step:  func(string) {},
-		Tell:  func(e Event) { r.events = append(r.events, e) }, // under the controller's mutex
-		Log:   slog.New(slog.DiscardHandler),
+		NewID:   func() string { ids++; return fmt.Sprintf("sb-%d-%d", time.Now().UnixNano(), ids) },
+		Step:    func(string) {},
+		Tell:    func(e Event) { r.events = append(r.events, e) }, // under the controller's mutex
+		Started: func(string, Started) {},
+		Log:     slog.New(slog.DiscardHandler),
 	})
 	if _, err := r.Reconcile(t.Context(), backend.list); err != nil {
 		t.Fatal(err)

@@ -113,7 +113,7 @@ func (c *Controller) adoptLocked(f Found, report *Report) {
 	switch {
 	case err != nil:
 		c.dismissLocked(p, f.ID, r, err.Error(), report)
-	case isReady(r.State, f.Status) && r.Pool == p.Name && r.Fingerprint == p.Fingerprint && p.room(now) > 0:
+	case isReady(r.State, f.Status) && r.Pool == p.Name && (p.Fingerprint == "" || r.Fingerprint == p.Fingerprint) && p.room(now) > 0:
 		report.Warm++
 		s := c.addLocked(p, f.ID, r)
 		s.ready, s.settled, s.paused = true, true, r.State == Available

@@ -203,7 +203,7 @@ func (c *Controller) refillLocked(ctx context.Context, p *pool, now time.Time) t
 	demanded, lack := p.lack(now)
 	n := min(demanded+lack, p.room(now), c.slotsLocked(demanded > 0))
 	switch {
-	case n <= 0:
+	case n <= 0, p.Fingerprint == "": // Prepared wakes the loop
 		return now.Add(idle)
 	case p.blocked != "":
 		return now.Add(admitEvery)

@@ -10,20 +10,25 @@ import (
 
 // warm starts a sandbox and gives it to a claim or to the pool.
 func (c *Controller) warm(ctx context.Context, s *sandbox) {
-	began := time.Now()
-	if err := c.backend.Start(ctx, s.id, Origin{s.pool.Template, s.from}, s.record.Labels()); err != nil {
+	s.begun = time.Now()
+	how, err := c.backend.Start(ctx, s.id, Origin{Template: s.pool.Template, Checkpoint: s.from, Cold: s.booked != nil}, s.record.Labels())
+	if err != nil {
 		c.startFailed(ctx, s, err)
 		return
 	}
 	c.mu.Lock()
+	s.how = how
 	p := s.pool
 	if s.from == "" { // a restore says nothing of the template
 		p.failures, p.degraded = 0, ""
-		p.demand.started(time.Since(began))
+		p.demand.started(time.Since(s.begun))
 	}
 	p.counters.Started++
 	s.ready = true
 	c.mu.Unlock()
+	if s.from == "" {
+		c.started(p.Template, how)
+	}
 	c.step("refill started")
 	c.settle(context.WithoutCancel(ctx), s)
 }
@@ -121,7 +126,7 @@ func (c *Controller) deliverLocked(s *sandbox) bool {
 	return true
 }
 
-// startFailed dooms s, delays the next start, and tells claims that wait when there is little hope.
+// startFailed dooms s and delays the next start.
 func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -140,13 +145,18 @@ func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
 		}
 		return
 	}
-	p.failures++
-	p.degraded = err.Error()
-	p.retryAt = time.Now().Add(backoff(p.failures))
-	c.log.Warn("sandbox could not be started", "sandbox", s.id, "pool", p.Name, "failures", p.failures, "err", err)
+	c.log.Warn("sandbox could not be started", "sandbox", s.id, "pool", p.Name, "failures", p.failures+1, "err", err)
+	c.failedLocked(p, err)
 	if w != nil && !w.left {
 		w.result <- result{err: p.empty()}
 	}
+}
+
+// failedLocked notes that p could start nothing, and why, and tells claims that wait when there is little hope.
+func (c *Controller) failedLocked(p *pool, err error) {
+	p.failures++
+	p.degraded = err.Error()
+	p.retryAt = time.Now().Add(backoff(p.failures))
 	if p.failures < failFast {
 		return
 	}

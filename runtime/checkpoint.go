@@ -65,8 +65,9 @@ func writeSpec(ctx context.Context, container client.Container, dir string) erro
 // Restore makes the sandbox id go on from the checkpoint in dir, an absolute path, and returns when it runs. Nothing of its
 // template is run again. What does not fit, or is gone, is an error of class FailedPrecondition. A sandbox whose restore
 // failed must be destroyed.
-func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Fit, dir string, labels map[string]string) error {
-	return e.call(ctx, e.cfg.StartTimeout, "restore sandbox "+id, func(ctx context.Context) error {
+func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Fit, dir string, labels map[string]string) (took Phases, err error) {
+	err = e.call(ctx, e.cfg.StartTimeout, "restore sandbox "+id, func(ctx context.Context) error {
+		lap := newLap()
 		t, err := e.fitting(ctx, fit, dir)
 		if err != nil {
 			return err
@@ -76,20 +77,24 @@ func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Fit, dir
 			return fmt.Errorf("create container: %w", err)
 		}
 		e.cfg.Step("restore created")
+		took.Image = lap.end()
 		if err := e.goOn(ctx, container, dir); err != nil {
 			return err
 		}
+		took.Sentry = lap.end()
 		// That this runs is a probe, too.
 		if err := e.runInitAsRoot(ctx, id, nil, "restored", id); err != nil {
 			return fmt.Errorf("give it an identity of its own: %w", err)
 		}
+		took.UserSpace = lap.end()
 		return nil
 	})
+	return took, err
 }
 
 // couldRestore tells of a sandbox from before an update or another configuration that it could not be restored here.
 func (e *Engine) couldRestore(made checkpoint.Fit) error {
-	now, err := e.fit(&template{spec: []byte("{}")}, e.info.Platform)
+	now, err := e.fit(&Prepared{spec: []byte("{}")}, e.info.Platform)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func TestRestoreOfDamagedFiles(t *testing.T) {
 			}
 			bad = filepath.Join(bad, "x")
 			copied := newID(t, e)
-			if err := e.Restore(t.Context(), copied, fit, bad, nil); err == nil {
+			if _, err := e.Restore(t.Context(), copied, fit, bad, nil); err == nil {
 				t.Error("no error")
 			} else {
 				t.Log(err)
@@ -62,8 +62,9 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 		bad := fit
 		reflect.ValueOf(&bad).Elem().Field(i).SetString("example.com/other")
 		fresh := NewID()
+		_, restoreErr := e.Restore(t.Context(), fresh, bad, dir, nil)
 		for call, err := range map[string]error{
-			"restore": e.Restore(t.Context(), fresh, bad, dir, nil),
+			"restore": restoreErr,
 			"revive":  e.Revive(t.Context(), id, bad, dir),
 		} {
 			if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "example.com/other") || fields.Field(i).String() == "" {

@@ -20,7 +20,7 @@ const counting = `read word < /proc/sys/kernel/random/uuid; i=0; while :; do i=$
 func openCounting(t *testing.T, cfg Config) *Engine {
 	t.Helper()
 	e := openEngine(t, cfg)
-	if err := e.Prepare(t.Context(), "count", Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}); err != nil {
+	if err := e.prepareAndUse(t.Context(), "count", Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -58,7 +58,7 @@ func restore(t *testing.T, e *Engine, fit checkpoint.Fit, dir string) string {
 	t.Helper()
 	id := newID(t, e)
 	began := time.Now()
-	if err := e.Restore(t.Context(), id, fit, dir, map[string]string{"sandpool.state": "restored"}); err != nil {
+	if _, err := e.Restore(t.Context(), id, fit, dir, map[string]string{"sandpool.state": "restored"}); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("restore took %s", time.Since(began))
@@ -128,7 +128,7 @@ func TestManyRestoresAtOnce(t *testing.T) {
 		copies[i] = newID(t, e)
 		all.Go(func() {
 			began := time.Now()
-			if err := e.Restore(t.Context(), copies[i], fit, dir, nil); err != nil {
+			if _, err := e.Restore(t.Context(), copies[i], fit, dir, nil); err != nil {
 				t.Error(err)
 			}
 			t.Logf("restore took %s", time.Since(began))
@@ -255,7 +255,10 @@ func TestCheckpointsAcrossEngines(t *testing.T) {
 	}
 	template := Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}
 	id := NewID()
-	if err := errors.Join(first.Prepare(t.Context(), "count", template), first.Start(t.Context(), id, "count", nil)); err != nil {
+	if err := first.prepareAndUse(t.Context(), "count", template); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Start(t.Context(), id, "count", nil); err != nil {
 		t.Fatal(err)
 	}
 	word, n := awaitCount(t, first, id, 5)

@@ -69,14 +69,14 @@ type Engine struct {
 	bundles bundles // of containerd; known once a canary ran
 
 	mu        sync.Mutex
-	templates map[string]*template
+	templates map[string]*Prepared
 	snapshots string // folder of the snapshotter
 }
 
 // Open connects to containerd, checks versions and settings, writes the shim's files and tries the platforms.
 // Errors say what to do about them.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err error) {
-	e := &Engine{cfg: cfg, log: log, templates: map[string]*template{}}
+	e := &Engine{cfg: cfg, log: log, templates: map[string]*Prepared{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Close())

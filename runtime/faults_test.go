@@ -95,30 +95,30 @@ func TestTemplatesThatCannotBePrepared(t *testing.T) {
 		"file:///nonexistent.tar":  "/nonexistent.tar",
 		"file://" + host.Runsc:     "import image archive",
 	} {
-		if err := e.Prepare(t.Context(), "bad", Template{Image: image}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"bad"`) {
+		if err := e.prepareAndUse(t.Context(), "bad", Template{Image: image}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"bad"`) {
 			t.Errorf("image %s: %v; want the template's name and %q", image, err, want)
 		}
 	}
-	if err := e.Start(t.Context(), NewID(), "bad", nil); !errdefs.IsNotFound(err) {
+	if _, err := e.Start(t.Context(), NewID(), "bad", nil); !errdefs.IsNotFound(err) {
 		t.Errorf("start of an unprepared template: %v", err)
 	}
 }
 
 func TestFingerprintFollowsTheTemplate(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	first := e.Fingerprint("default")
+	first := e.templates["default"].Fingerprint()
 	again := Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}
-	if err := e.Prepare(t.Context(), "default", again); err != nil {
+	if err := e.prepareAndUse(t.Context(), "default", again); err != nil {
 		t.Fatal(err)
 	}
-	if got := e.Fingerprint("default"); got != first || got == "" {
+	if got := e.templates["default"].Fingerprint(); got != first || got == "" {
 		t.Errorf("the same template has the fingerprints %q and %q", first, got)
 	}
 	again.Command = []string{"sleep", "1000"}
-	if err := e.Prepare(t.Context(), "default", again); err != nil {
+	if err := e.prepareAndUse(t.Context(), "default", again); err != nil {
 		t.Fatal(err)
 	}
-	if e.Fingerprint("default") == first {
+	if e.templates["default"].Fingerprint() == first {
 		t.Error("another command has the same fingerprint")
 	}
 }

@@ -23,7 +23,7 @@ import (
 const specFile = "spec.json"
 
 // fit says what a sandbox that is started now is made with.
-func (e *Engine) fit(t *template, platform string) (checkpoint.Fit, error) {
+func (e *Engine) fit(t *Prepared, platform string) (checkpoint.Fit, error) {
 	file, err := readShimFile(e.cfg.platformFile(platform))
 	if err != nil {
 		return checkpoint.Fit{}, err
@@ -62,7 +62,7 @@ func sharedSpec(data []byte) ([]byte, error) {
 }
 
 // fitting returns the template of a checkpoint, if the checkpoint can be restored here and now.
-func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*template, error) {
+func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*Prepared, error) {
 	spec, err := os.ReadFile(filepath.Join(dir, specFile))
 	if err != nil {
 		return nil, fmt.Errorf("read the checkpoint's spec: %w", err)
@@ -74,7 +74,7 @@ func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*
 	if err != nil {
 		return nil, err
 	}
-	t := &template{spec: spec}
+	t := &Prepared{spec: spec}
 	if err := t.use(ctx, image); err != nil {
 		return nil, err
 	}

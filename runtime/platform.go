@@ -81,7 +81,7 @@ func (e *Engine) tryPlatform(ctx context.Context, platform string) Canary {
 		if err != nil {
 			return err
 		}
-		if err := e.start(ctx, id, t, platform, map[string]string{"sandpool.state": "canary"}); err != nil {
+		if _, err := e.start(ctx, id, t, platform, map[string]string{"sandpool.state": "canary"}); err != nil {
 			return err
 		}
 		return e.learnBundles(id)

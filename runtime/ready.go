@@ -24,7 +24,7 @@ const (
 )
 
 // prewarm runs a template's prewarm commands in a started sandbox, one after the other, and keeps their output.
-func (e *Engine) prewarm(ctx context.Context, id string, t *template) error {
+func (e *Engine) prewarm(ctx context.Context, id string, t *Prepared) error {
 	if len(t.Prewarm) == 0 {
 		return nil
 	}
@@ -55,7 +55,7 @@ func (e *Engine) prewarm(ctx context.Context, id string, t *template) error {
 }
 
 // awaitReady waits until a template's own readiness checks pass.
-func (e *Engine) awaitReady(ctx context.Context, id string, t *template) error {
+func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 	if t.ReadyPort == 0 && t.ReadyCommand == "" {
 		return nil
 	}

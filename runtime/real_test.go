@@ -55,10 +55,19 @@ func openEngine(t *testing.T, cfg Config) *Engine {
 			t.Error(err)
 		}
 	})
-	if err := e.Prepare(t.Context(), "default", Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}); err != nil {
+	if err := e.prepareAndUse(t.Context(), "default", Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}); err != nil {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// prepareAndUse prepares a template and lets Start use it.
+func (e *Engine) prepareAndUse(ctx context.Context, name string, t Template) error {
+	prepared, err := e.Prepare(ctx, name, t)
+	if err == nil {
+		e.Use(prepared)
+	}
+	return err
 }
 
 // startSandbox starts a sandbox that the test's end destroys.
@@ -83,7 +92,7 @@ func newID(t *testing.T, e *Engine) string {
 func startFrom(t *testing.T, e *Engine, template string) string {
 	t.Helper()
 	id := newID(t, e)
-	if err := e.Start(t.Context(), id, template, map[string]string{"sandpool.state": "test"}); err != nil {
+	if _, err := e.Start(t.Context(), id, template, map[string]string{"sandpool.state": "test"}); err != nil {
 		t.Fatal(err)
 	}
 	return id

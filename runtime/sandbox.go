@@ -32,43 +32,59 @@ type Listed struct {
 	Status Status
 }
 
-// Start makes the sandbox id from a prepared template and returns when it runs, its prewarm commands have succeeded and
-// its readiness checks pass. A sandbox whose start failed must be destroyed.
-func (e *Engine) Start(ctx context.Context, id, name string, labels map[string]string) error {
+// Start makes the sandbox id from the template of a name that Use was called with; see StartFrom.
+func (e *Engine) Start(ctx context.Context, id, name string, labels map[string]string) (Phases, error) {
 	e.mu.Lock()
 	t := e.templates[name]
 	e.mu.Unlock()
 	if t == nil {
-		return fmt.Errorf("start sandbox %s: template %q is not prepared: %w", id, name, errdefs.ErrNotFound)
+		return Phases{}, fmt.Errorf("start sandbox %s: template %q is not prepared: %w", id, name, errdefs.ErrNotFound)
 	}
-	err := e.call(ctx, e.cfg.StartTimeout, "start sandbox "+id, func(ctx context.Context) error {
-		return e.start(ctx, id, t, e.info.Platform, labels)
-	})
-	if err != nil {
-		return err
-	}
-	if err := e.prewarm(ctx, id, t); err != nil {
-		return err
-	}
-	return e.awaitReady(ctx, id, t)
+	return e.StartFrom(ctx, id, t, labels)
 }
 
-func (e *Engine) start(ctx context.Context, id string, t *template, platform string, labels map[string]string) error {
+// StartFrom makes the sandbox id from a prepared template and returns when it runs, its prewarm commands have succeeded and
+// its readiness checks pass. A sandbox whose start failed must be destroyed.
+func (e *Engine) StartFrom(ctx context.Context, id string, t *Prepared, labels map[string]string) (Phases, error) {
+	var took Phases
+	err := e.call(ctx, e.cfg.StartTimeout, "start sandbox "+id, func(ctx context.Context) (err error) {
+		took, err = e.start(ctx, id, t, e.info.Platform, labels)
+		return err
+	})
+	if err != nil {
+		return took, err
+	}
+	lap := newLap()
+	if err := e.prewarm(ctx, id, t); err != nil {
+		return took, err
+	}
+	took.Dependencies = lap.end()
+	err = e.awaitReady(ctx, id, t)
+	took.Ready = lap.end()
+	return took, err
+}
+
+func (e *Engine) start(ctx context.Context, id string, t *Prepared, platform string, labels map[string]string) (took Phases, _ error) {
+	lap := newLap()
 	container, err := e.create(ctx, id, t, platform, labels)
 	if err != nil {
-		return fmt.Errorf("create container: %w", err)
+		return took, fmt.Errorf("create container: %w", err)
 	}
 	e.cfg.Step("container created")
+	took.Image = lap.end()
 	task, err := container.NewTask(ctx, cio.NullIO)
 	if err != nil {
-		return fmt.Errorf("create task: %w", err)
+		return took, fmt.Errorf("create task: %w", err)
 	}
 	e.cfg.Step("task created")
 	if err := task.Start(ctx); err != nil {
-		return fmt.Errorf("start task: %w", err)
+		return took, fmt.Errorf("start task: %w", err)
 	}
 	e.cfg.Step("task started")
-	return e.probe(ctx, id)
+	took.Sentry = lap.end()
+	err = e.probe(ctx, id)
+	took.UserSpace = lap.end()
+	return took, err
 }
 
 // probe shows that a sandbox schedules processes and that exec reaches it.
@@ -80,7 +96,7 @@ func (e *Engine) probe(ctx context.Context, id string) error {
 }
 
 // create makes the snapshot and the container. Until the container exists only a lease holds the snapshot.
-func (e *Engine) create(ctx context.Context, id string, t *template, platform string, labels map[string]string) (client.Container, error) {
+func (e *Engine) create(ctx context.Context, id string, t *Prepared, platform string, labels map[string]string) (client.Container, error) {
 	if err := e.writeSandboxFiles(id, t, platform); err != nil {
 		return nil, err
 	}
@@ -103,7 +119,7 @@ func (e *Engine) create(ctx context.Context, id string, t *template, platform st
 	)
 }
 
-func (e *Engine) withSnapshot(t *template) client.NewContainerOpts {
+func (e *Engine) withSnapshot(t *Prepared) client.NewContainerOpts {
 	return func(ctx context.Context, _ *client.Client, c *containers.Container) error {
 		if _, err := e.client.SnapshotService(e.cfg.Snapshotter).Prepare(ctx, c.ID, t.parent); err != nil {
 			return fmt.Errorf("prepare snapshot: %w", err)

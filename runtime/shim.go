@@ -59,7 +59,7 @@ func (c Config) writeRestoreScript(runsc string) error {
 }
 
 // writeSandboxFiles writes what the shim of a new sandbox reads, and notes what the sandbox is made with.
-func (e *Engine) writeSandboxFiles(id string, t *template, platform string) error {
+func (e *Engine) writeSandboxFiles(id string, t *Prepared, platform string) error {
 	made, err := e.fit(t, platform)
 	if err != nil {
 		return err

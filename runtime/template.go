@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -38,8 +37,8 @@ type Template struct {
 	ReadyTimeout   time.Duration
 }
 
-// template is a Template made ready: what the sandboxes of one kind have in common.
-type template struct {
+// Prepared is a Template that sandboxes can be started from: what those of one kind have in common.
+type Prepared struct {
 	Template
 	name        string
 	image       string // empty for a sandbox that has nothing but the init
@@ -49,36 +48,11 @@ type template struct {
 	fingerprint string
 }
 
-// Prepare makes a template ready to start sandboxes from: its image is imported if it is an archive, and unpacked.
-func (e *Engine) Prepare(ctx context.Context, name string, t Template) error {
-	ready, err := e.makeReady(ctx, name, t)
-	if err != nil {
-		return err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.templates[name] = ready
-	return nil
-}
-
-// PrepareAll prepares templates and forgets all others. After an error the engine has the templates that it had before.
-func (e *Engine) PrepareAll(ctx context.Context, templates map[string]Template) error {
-	prepared := map[string]*template{}
-	for _, name := range slices.Sorted(maps.Keys(templates)) {
-		ready, err := e.makeReady(ctx, name, templates[name])
-		if err != nil {
-			return fmt.Errorf("mend or remove [templates.%s]: %w", name, err)
-		}
-		prepared[name] = ready
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.templates = prepared
-	return nil
-}
-
-func (e *Engine) makeReady(ctx context.Context, name string, t Template) (ready *template, err error) {
-	err = e.call(ctx, e.cfg.StartTimeout, fmt.Sprintf("prepare template %q", name), func(ctx context.Context) error {
+// Prepare makes a template ready to start sandboxes from: its image is imported if it is an archive, and unpacked. Start does
+// not use it before Use.
+func (e *Engine) Prepare(ctx context.Context, name string, t Template) (*Prepared, error) {
+	var ready *Prepared
+	err := e.call(ctx, e.cfg.StartTimeout, fmt.Sprintf("prepare template %q", name), func(ctx context.Context) error {
 		image, err := e.image(ctx, t.Image)
 		if err != nil {
 			return err
@@ -93,16 +67,23 @@ func (e *Engine) makeReady(ctx context.Context, name string, t Template) (ready 
 	return ready, err
 }
 
-// Fingerprint names all that sandboxes of a prepared template are started from: image, command, init, runsc and its flags.
-// It is empty for a template that was not prepared.
-func (e *Engine) Fingerprint(name string) string {
+// Use makes p what Start starts of the template of its name.
+func (e *Engine) Use(p *Prepared) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if t := e.templates[name]; t != nil {
-		return t.fingerprint
-	}
-	return ""
+	e.templates[p.name] = p
 }
+
+// Forget drops all templates but those that keep names.
+func (e *Engine) Forget(keep func(name string) bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	maps.DeleteFunc(e.templates, func(name string, _ *Prepared) bool { return !keep(name) })
+}
+
+// Fingerprint names all that sandboxes of p are started from: image, command, prewarming and readiness, init, runsc
+// and its flags.
+func (t *Prepared) Fingerprint() string { return t.fingerprint }
 
 // image returns an image of containerd's, imported first if it is named by its archive.
 func (e *Engine) image(ctx context.Context, ref string) (client.Image, error) {
@@ -143,8 +124,8 @@ func (e *Engine) importArchive(ctx context.Context, path string) (string, error)
 }
 
 // prepare works out what sandboxes of t share. image may be nil: then they hold nothing but the init.
-func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*template, error) {
-	ready := &template{Template: t}
+func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*Prepared, error) {
+	ready := &Prepared{Template: t}
 	var opts []oci.SpecOpts
 	if image != nil {
 		if err := ready.use(ctx, image); err != nil {
@@ -171,7 +152,7 @@ func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*
 }
 
 // use makes an image the one that sandboxes of t have.
-func (t *template) use(ctx context.Context, image client.Image) error {
+func (t *Prepared) use(ctx context.Context, image client.Image) error {
 	diffIDs, err := image.RootFS(ctx)
 	if err != nil {
 		return fmt.Errorf("read layers of image %q: %w", image.Name(), err)
@@ -210,7 +191,7 @@ func (e *Engine) baseSpec(ctx context.Context, parent string, opts []oci.SpecOpt
 }
 
 // sandboxSpec is the template's spec with the sandbox's own names in it.
-func (t *template) sandboxSpec(namespace, id string) (*specs.Spec, error) {
+func (t *Prepared) sandboxSpec(namespace, id string) (*specs.Spec, error) {
 	spec := &specs.Spec{}
 	if err := json.Unmarshal(t.spec, spec); err != nil {
 		return nil, fmt.Errorf("decode spec: %w", err)
@@ -220,7 +201,7 @@ func (t *template) sandboxSpec(namespace, id string) (*specs.Spec, error) {
 	return spec, nil
 }
 
-func (e *Engine) fingerprint(t *template) (string, error) {
+func (e *Engine) fingerprint(t *Prepared) (string, error) {
 	h := sha256.New()
 	for _, path := range []string{e.cfg.Init, e.cfg.platformFile(e.info.Platform)} {
 		data, err := os.ReadFile(path)
@@ -233,6 +214,6 @@ func (e *Engine) fingerprint(t *template) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("fingerprint: %w", err)
 	}
-	_, _ = fmt.Fprintf(h, "%s\n%s\n%s\n%q", e.info.Runsc, t.digest, spec, t.Prewarm)
+	_, _ = fmt.Fprintf(h, "%s\n%s\n%s\n%q\n%q %d", e.info.Runsc, t.digest, spec, t.Prewarm, t.ReadyCommand, t.ReadyPort)
 	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }

@@ -35,6 +35,8 @@ const (
 	TierCold Tier = "cold"
 	// TierFallback is a sandbox from the pool of the template "generic", which stands in for the one asked for.
 	TierFallback Tier = "fallback"
+	// TierTemplate is a sandbox that the claim waited for until it went on from the snapshot of its template.
+	TierTemplate Tier = "template"
 	// TierRestored is a sandbox that goes on from a checkpoint.
 	TierRestored Tier = "restored"
 )
@@ -96,6 +98,20 @@ type Claim struct {
 	Extended   int               `json:"extended"`             // extensions used
 	Extensions int               `json:"extensions"`           // extensions allowed
 	Checkpoint string            `json:"checkpoint,omitempty"` // what the sandbox was restored from
+
+	// Phases are those of the start that the claim waited for; nil if it did not, or since the daemon was started again.
+	Phases *Phases `json:"phases,omitempty"`
+}
+
+// Phases are how long each part of a cold start took, in milliseconds and in their order. One that goes on from a checkpoint or a
+// snapshot has neither dependencies nor ready.
+type Phases struct {
+	Schedule     float64 `json:"schedule_ms"`     // until the sandbox was begun
+	Image        float64 `json:"image_ms"`        // the image's files, and containerd's record
+	Sentry       float64 `json:"sentry_ms"`       // gVisor's kernel of the sandbox
+	UserSpace    float64 `json:"user_space_ms"`   // until a first process ran in it
+	Dependencies float64 `json:"dependencies_ms"` // prewarm commands
+	Ready        float64 `json:"ready_ms"`        // readiness checks
 }
 
 // ClaimList is the body of GET /v1/claims.

@@ -41,6 +41,8 @@ type Manifest struct {
 	Comment  string `json:"comment,omitempty"`
 	Parent   string `json:"parent,omitempty"` // the checkpoint that its sandbox was restored from
 
+	Fingerprint string `json:"fingerprint,omitempty"` // of the template that it is the snapshot of
+
 	Fit   Fit    `json:"fit"`
 	Files []File `json:"files"`
 	Bytes int64  `json:"bytes"` // of all files

@@ -1,0 +1,178 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sandpool/runtime"
+)
+
+// fakeMaker makes templates ready in memory, each in a second, and notes what it is told.
+type fakeMaker struct {
+	mu      sync.Mutex
+	fail    map[string]error // by image
+	began   []time.Time
+	busy    int
+	busiest int
+	used    int
+	told    []string
+}
+
+func (m *fakeMaker) Prepare(ctx context.Context, _ string, t runtime.Template) (*runtime.Prepared, error) {
+	m.mu.Lock()
+	m.began = append(m.began, time.Now())
+	m.busy++
+	m.busiest = max(m.busiest, m.busy)
+	err := m.fail[t.Image]
+	m.mu.Unlock()
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.busy--
+	return &runtime.Prepared{}, err
+}
+
+func (m *fakeMaker) Use(*runtime.Prepared) { m.used++ }
+
+func (m *fakeMaker) Forget(func(string) bool) {}
+
+func (m *fakeMaker) Prepared(template, _ string) { m.told = append(m.told, template+" ready") }
+
+func (m *fakeMaker) Unprepared(template string, why error) {
+	m.told = append(m.told, template+" "+why.Error())
+}
+
+// prepare runs a preparer in a bubble until the test's end.
+func prepare(t *testing.T, m *fakeMaker) *preparer {
+	t.Helper()
+	p := newPreparer(m, 2, slog.New(slog.DiscardHandler))
+	p.pools, p.tidy = m, func() {}
+	ctx, cancel := context.WithCancel(t.Context())
+	var loop sync.WaitGroup
+	loop.Go(func() { p.run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		loop.Wait()
+	})
+	return p
+}
+
+func ofImage(image string) wanted { return wanted{Template: runtime.Template{Image: image}} }
+
+func TestTemplatesAreMadeReadyAFewAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &fakeMaker{}
+		p := prepare(t, m)
+		p.set(map[string]wanted{"a": ofImage("1"), "b": ofImage("1"), "c": ofImage("1"), "d": ofImage("1"), "e": ofImage("1")})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if m.busiest != 2 || m.used != 5 || len(m.began) != 5 {
+			t.Errorf("at most %d at once, %d in use after %d attempts; want 2, 5 and 5", m.busiest, m.used, len(m.began))
+		}
+	})
+}
+
+func TestATemplateThatFailsIsTriedAgainLaterAndLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &fakeMaker{fail: map[string]error{"bad": errors.New("resolve: no such host")}}
+		p := prepare(t, m)
+		p.set(map[string]wanted{"good": ofImage("good"), "bad": ofImage("bad")})
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if n := len(m.began) - 1; n < 10 || n > 20 {
+			t.Errorf("%d attempts at the bad one in ten minutes, want pauses that grow to a minute", n)
+		}
+		if said := strings.Join(m.told, "\n"); strings.Count(said, "good ready") != 1 || !strings.Contains(said, "bad resolve: no such host") {
+			t.Errorf("told\n%s", said)
+		}
+		m.mu.Lock()
+		delete(m.fail, "bad")
+		m.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if m.told[len(m.told)-1] != "bad ready" {
+			t.Errorf("told %q last, want that it is ready", m.told[len(m.told)-1])
+		}
+	})
+}
+
+func TestWhatIsInUseStaysUntilItsSuccessorIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &fakeMaker{fail: map[string]error{"2": errors.New("pull: broken")}}
+		p := prepare(t, m)
+		p.set(map[string]wanted{"a": ofImage("1")})
+		time.Sleep(time.Minute)
+		p.set(map[string]wanted{"a": ofImage("2")})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if m.used != 1 || p.templates["a"].inUse == nil || p.templates["a"].err == nil {
+			t.Errorf("used %d times, state %+v; want the first in use and the error of the second", m.used, p.templates["a"])
+		}
+		p.set(map[string]wanted{"b": ofImage("1")})
+		began := len(m.began)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if p.templates["a"] != nil || len(m.began) != began+1 {
+			t.Errorf("%d attempts after the template was removed, want one at its successor", len(m.began)-began)
+		}
+	})
+}
+
+func TestATemplateWithoutItsSnapshotIsUsedAllTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &fakeMaker{}
+		p := prepare(t, m)
+		broken := true
+		p.snapshot = func(_ context.Context, _ string, _ *runtime.Prepared, bad string) (string, error) {
+			if broken {
+				return "", errNoSnapshot
+			}
+			return "ck-" + bad, nil
+		}
+		warm := ofImage("1")
+		warm.snapshot = true
+		p.set(map[string]wanted{"a": warm})
+		time.Sleep(1500 * time.Millisecond)
+		synctest.Wait()
+		if m.used != 1 || p.snapshotOf("a") != "" {
+			t.Errorf("used %d times, snapshot %q; want it used without one", m.used, p.snapshotOf("a"))
+		}
+		broken = false
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := p.snapshotOf("a"); got != "ck-" {
+			t.Fatalf("snapshot %q, want the one of the next attempt", got)
+		}
+		// A few failures say nothing; too many in a row, or one for good, make another.
+		for range maxSpoilt - 1 {
+			p.restored("a", "ck-", context.DeadlineExceeded)
+		}
+		p.restored("a", "ck-", nil)
+		p.restored("a", "ck-", context.DeadlineExceeded)
+		p.restored("a", "another", context.DeadlineExceeded)
+		if got := p.snapshotOf("a"); got != "ck-" {
+			t.Errorf("snapshot %q after failures that were not in a row", got)
+		}
+		for range maxSpoilt {
+			p.restored("a", "ck-", context.DeadlineExceeded)
+		}
+		if got := p.snapshotOf("a"); got != "" {
+			t.Errorf("snapshot %q after %d failures", got, maxSpoilt)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := p.snapshotOf("a"); got != "ck-ck-" {
+			t.Errorf("snapshot %q, want one made in the knowledge of the bad one", got)
+		}
+	})
+}

@@ -1,0 +1,63 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/containerd/errdefs"
+)
+
+// Try makes a sandbox of a template known that no claim can get, lets use start it with the id and the labels and do with it
+// what it likes, and destroys it. The error is that of use. That there is no such template is one of class NotFound.
+func (c *Controller) Try(ctx context.Context, template string, use func(ctx context.Context, id string, labels map[string]string) error) error {
+	s, err := c.addTrial(template)
+	if err != nil {
+		return err
+	}
+	err = use(ctx, s.id, s.record.Labels())
+	c.mu.Lock()
+	c.doomLocked(s, "it was a trial")
+	c.mu.Unlock()
+	select {
+	case <-s.tried: // so that whoever looks after Try finds nothing of it
+	case <-ctx.Done():
+	}
+	return err
+}
+
+func (c *Controller) addTrial(template string) (*sandbox, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p, ok := c.pools[template]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("template %q: %w", template, errdefs.ErrNotFound)
+	case c.outage != nil:
+		return nil, c.outage
+	}
+	s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, CreatedAt: time.Now()})
+	s.trial = true
+	return s, nil
+}
+
+// Prepared says that sandboxes of a template are from now on started from what the fingerprint names. Ready ones with another are
+// replaced one by one.
+func (c *Controller) Prepared(template, fingerprint string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.pools[template]; p != nil {
+		p.Fingerprint = fingerprint
+		p.failures, p.degraded, p.retryAt = 0, "", time.Time{}
+		c.poke()
+	}
+}
+
+// Unprepared says why a template cannot be made ready. A pool that was prepared before goes on as it was.
+func (c *Controller) Unprepared(template string, why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.pools[template]; p != nil && p.Fingerprint == "" {
+		c.failedLocked(p, why)
+	}
+}

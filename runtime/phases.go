@@ -1,0 +1,25 @@
+package runtime
+
+import "time"
+
+// Phases are how long each part of a start took, in their order.
+type Phases struct {
+	Image        time.Duration // the snapshot of the image's files, and containerd's record of the sandbox
+	Sentry       time.Duration // shim, sentry and gofer, until runsc has reported the start or the restore
+	UserSpace    time.Duration // until a first process ran in it by exec
+	Dependencies time.Duration // the template's prewarm commands
+	Ready        time.Duration // the template's readiness checks
+}
+
+// lap measures one phase after the other.
+type lap struct{ last time.Time }
+
+func newLap() *lap { return &lap{time.Now()} }
+
+// end returns the time since the end of the phase before.
+func (l *lap) end() time.Duration {
+	now := time.Now()
+	took := now.Sub(l.last)
+	l.last = now
+	return took
+}
