@@ -25,8 +25,10 @@ func (a *app) benchCommand() *cobra.Command {
 	flags.IntVar(&b.cold, "cold", 10, "start this many for their claim")
 	flags.IntVar(&b.restored, "restored", 0, "claim this many that go on from a checkpoint")
 	flags.IntVar(&b.concurrency, "concurrency", 1, "claim this many at once")
-	flags.BoolVar(&b.exec, "exec", false, "also time from the call to the end of a first command, which is true")
+	flags.StringVar(&b.command, "exec", "", "also time from the call to the end of this first command line, such as true")
+	flags.Lookup("exec").NoOptDefVal = "true"
 	a.completeTemplates(cmd)
+	cmd.AddCommand(a.coldStartCommand())
 	return cmd
 }
 

@@ -61,13 +61,13 @@ func TestRoundsAreInterleaved(t *testing.T) {
 
 func TestReportKeepsKindsApart(t *testing.T) {
 	r := newReport([]sample{
-		{kindWarm, wire.TierPaused, 2 * time.Millisecond, 9 * time.Millisecond},
-		{kindWarm, wire.TierPaused, time.Millisecond, 8 * time.Millisecond},
-		{kindWarm, wire.TierCold, time.Hour, 0},
-		{kindCold, wire.TierCold, 100 * time.Millisecond, 0},
-		{kindRestored, wire.TierRestored, 40 * time.Millisecond, 0},
-		{kindRestored, wire.TierCold, time.Hour, 0},
-		{kindCold, wire.TierFallback, time.Hour, 0},
+		{kindWarm, wire.TierPaused, 2 * time.Millisecond, 9 * time.Millisecond, nil},
+		{kindWarm, wire.TierPaused, time.Millisecond, 8 * time.Millisecond, nil},
+		{kindWarm, wire.TierCold, time.Hour, 0, nil},
+		{kindCold, wire.TierCold, 100 * time.Millisecond, 0, nil},
+		{kindRestored, wire.TierRestored, 40 * time.Millisecond, 0, nil},
+		{kindRestored, wire.TierCold, time.Hour, 0, nil},
+		{kindCold, wire.TierFallback, time.Hour, 0, nil},
 	}, 1, machine{})
 	var out strings.Builder
 	r.write(&out)
@@ -160,7 +160,7 @@ func TestBenchWithoutAPool(t *testing.T) {
 func TestFailingBenchReleases(t *testing.T) {
 	f := newFake(t)
 	f.exec = func(conn net.Conn, _ io.Reader, _ wire.ExecRequest) { f.frame(conn, wire.FrameExit, 0, 0, 0, 1) }
-	if code, _, errOut := f.sandpool("bench", "--exec"); code != exitError || !strings.Contains(errOut, "bench: run true: exit code 1") {
+	if code, _, errOut := f.sandpool("bench", "--exec"); code != exitError || !strings.Contains(errOut, `bench: run "true": exit code 1`) {
 		t.Errorf("exit %d: %s", code, errOut)
 	}
 	if f.made != 1 || len(f.claims) != 0 {
@@ -190,7 +190,7 @@ func TestBenchOfRestores(t *testing.T) {
 func TestFailingBenchOfRestoresLeavesNothing(t *testing.T) {
 	f := newFake(t)
 	f.exec = func(conn net.Conn, _ io.Reader, _ wire.ExecRequest) { f.frame(conn, wire.FrameExit, 0, 0, 0, 1) }
-	if code, _, errOut := f.sandpool("bench", "--exec", "--restored", "1"); code != exitError || !strings.Contains(errOut, "bench: run true: exit code 1") {
+	if code, _, errOut := f.sandpool("bench", "--exec", "--restored", "1"); code != exitError || !strings.Contains(errOut, `bench: run "true": exit code 1`) {
 		t.Errorf("exit %d: %s", code, errOut)
 	}
 	if f.savings != 1 || len(f.saved) != 0 || len(f.claims) != 0 {

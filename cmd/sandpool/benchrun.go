@@ -27,6 +27,7 @@ const (
 	kindWarm     kind = "warm"     // one that was ready in the pool
 	kindCold     kind = "cold"     // one that is started for the claim
 	kindRestored kind = "restored" // one that goes on from a checkpoint
+	kindTemplate kind = "template" // one that goes on from its template's snapshot
 )
 
 // bench is what is to be measured.
@@ -36,7 +37,7 @@ type bench struct {
 	warm, cold  int // how many claims
 	restored    int
 	concurrency int
-	exec        bool
+	command     string // line for the sandbox's /bin/sh, run first; empty: none
 
 	checkpoint string // that the restored ones go on from
 }
@@ -47,6 +48,7 @@ type sample struct {
 	tier    wire.Tier // how it was served
 	claim   time.Duration
 	command time.Duration // from the same call to the end of the first command; 0 when none was run
+	phases  *wire.Phases  // of the start that it waited for
 }
 
 // round is claims that are made at once.
@@ -149,7 +151,7 @@ func (b bench) release(ctx context.Context, claim string) error {
 func (b bench) request(k kind) wire.ClaimRequest {
 	req := wire.ClaimRequest{Template: b.template}
 	switch k {
-	case kindWarm:
+	case kindWarm, kindTemplate:
 	case kindCold:
 		req.Start = wire.StartCold
 	case kindRestored:
@@ -205,21 +207,21 @@ func (b bench) round(ctx context.Context, r round) ([]sample, error) {
 func (b bench) measure(ctx context.Context, k kind) (s sample, err error) {
 	called := time.Now()
 	claim, err := b.daemon.Claim(ctx, b.request(k))
-	s = sample{kind: k, tier: claim.Tier, claim: time.Since(called)}
+	s = sample{kind: k, tier: claim.Tier, claim: time.Since(called), phases: claim.Phases}
 	if err != nil {
 		return s, fmt.Errorf("claim: %w", err)
 	}
 	defer func() { err = errors.Join(err, b.release(ctx, claim.ID)) }()
-	if !b.exec {
+	if b.command == "" {
 		return s, nil
 	}
-	exit, err := b.daemon.Exec(ctx, claim.ID, wire.ExecRequest{Args: []string{"true"}}, client.Stdio{Out: io.Discard, Err: io.Discard})
+	exit, err := b.daemon.Exec(ctx, claim.ID, wire.ExecRequest{Args: []string{"/bin/sh", "-c", b.command}}, client.Stdio{Out: io.Discard, Err: io.Discard})
 	s.command = time.Since(called)
 	switch {
 	case err != nil:
-		return s, fmt.Errorf("run true: %w", err)
+		return s, fmt.Errorf("run %q: %w", b.command, err)
 	case exit != 0:
-		return s, fmt.Errorf("run true: exit code %d", exit)
+		return s, fmt.Errorf("run %q: exit code %d", b.command, exit)
 	}
 	return s, nil
 }

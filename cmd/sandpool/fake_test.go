@@ -108,6 +108,8 @@ func (f *fakeDaemon) claim(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case f.last.Checkpoint != "":
 		tier = wire.TierRestored
+	case f.last.Template == "snapshot":
+		tier = wire.TierTemplate
 	case f.last.Start == wire.StartCold || f.pool.Available == 0:
 		tier = wire.TierCold
 	default:
@@ -118,6 +120,9 @@ func (f *fakeDaemon) claim(w http.ResponseWriter, r *http.Request) {
 	c := wire.Claim{
 		ID: fmt.Sprintf("c%d", f.made), Sandbox: "sp-1", Template: "default", Pool: "local:default", Owner: "0", State: wire.ClaimRunning,
 		Tier: tier, ClaimedAt: now.Add(-90 * time.Minute), ExpiresAt: now.Add(time.Hour + 30*time.Second),
+	}
+	if tier == wire.TierCold || tier == wire.TierTemplate {
+		c.Phases = &wire.Phases{Schedule: 1, Image: 2, Sentry: 30, UserSpace: 4, Ready: 500}
 	}
 	f.claims[c.ID] = c
 	f.served = append(f.served, tier)

@@ -13,9 +13,10 @@ import (
 // report is the result of a benchmark. Times are in milliseconds.
 type report struct {
 	Rows          []row    `json:"rows"`
-	Apart         int      `json:"apart"`                              // claims that were not served the way they were meant
-	WarmRatio     *float64 `json:"warm_to_cold_percent,omitempty"`     // p50 to p50
-	RestoredRatio *float64 `json:"restored_to_cold_percent,omitempty"` // p50 to p50
+	Apart         int      `json:"apart"`                                  // claims that were not served the way they were meant
+	WarmRatio     *float64 `json:"warm_to_cold_percent,omitempty"`         // p50 to p50
+	RestoredRatio *float64 `json:"restored_to_cold_percent,omitempty"`     // p50 to p50
+	CommandRatio  *float64 `json:"warm_to_cold_command_percent,omitempty"` // p50 to p50
 	Concurrency   int      `json:"concurrency"`
 	Machine       machine  `json:"machine"`
 }
@@ -42,7 +43,7 @@ func newReport(samples []sample, concurrency int, m machine) report {
 		kind := string(s.kind)
 		times[kind] = append(times[kind], s.claim)
 		if s.command > 0 {
-			times[kind+" + command"] = append(times[kind+" + command"], s.command)
+			times[kind+withCommand] = append(times[kind+withCommand], s.command)
 		}
 	}
 	for _, kind := range []string{"warm", "restored", "cold", "warm + command", "restored + command", "cold + command"} {
@@ -50,17 +51,20 @@ func newReport(samples []sample, concurrency int, m machine) report {
 			r.Rows = append(r.Rows, newRow(kind, times[kind]))
 		}
 	}
-	r.WarmRatio, r.RestoredRatio = r.toCold(kindWarm), r.toCold(kindRestored)
+	r.WarmRatio, r.RestoredRatio, r.CommandRatio = r.toCold(kindWarm, ""), r.toCold(kindRestored, ""), r.toCold(kindWarm, withCommand)
 	return r
 }
 
+// withCommand marks the rows of times to the end of the first command.
+const withCommand = " + command"
+
 // toCold returns the p50 of a kind as a percentage of that of a cold start, or nil if not both were measured.
-func (r report) toCold(k kind) *float64 {
+func (r report) toCold(k kind, suffix string) *float64 {
 	p50 := map[string]float64{}
 	for _, row := range r.Rows {
 		p50[row.Kind] = row.P50
 	}
-	some, cold := p50[string(k)], p50[string(kindCold)]
+	some, cold := p50[string(k)+suffix], p50[string(kindCold)+suffix]
 	if some == 0 || cold == 0 {
 		return nil
 	}
@@ -77,6 +81,8 @@ func (s sample) asMeant() bool {
 		return s.kind == kindCold
 	case wire.TierRestored:
 		return s.kind == kindRestored
+	case wire.TierTemplate:
+		return s.kind == kindTemplate
 	default:
 		return false
 	}
@@ -111,6 +117,9 @@ func (r report) write(w io.Writer) {
 	}
 	if r.RestoredRatio != nil {
 		line(w, fmt.Sprintf("restored p50 is %.1f %% of cold p50", *r.RestoredRatio))
+	}
+	if r.CommandRatio != nil {
+		line(w, fmt.Sprintf("warm + command p50 is %.1f %% of cold + command p50", *r.CommandRatio))
 	}
 	line(w, fmt.Sprintf("%d at once; %s", r.Concurrency, r.Machine))
 }
