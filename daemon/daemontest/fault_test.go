@@ -29,10 +29,6 @@ func TestStartsThatMustFail(t *testing.T) {
 		"runsc is missing": {func(cfg *configs.Config) { cfg.Runsc.Path = "no-such-runsc" },
 			[]string{`"no-such-runsc"`, "install", "runsc.path"}},
 		"init is missing": {func(cfg *configs.Config) { cfg.Runsc.Init = "/no/init" }, []string{"/no/init", "runsc.init"}},
-		"image is missing": {func(cfg *configs.Config) { cfg.Templates["default"] = configs.Template{Image: "sandpool.local/none:1"} },
-			[]string{"[templates.default]", "sandpool.local/none:1", "import"}},
-		"archive is missing": {func(cfg *configs.Config) { cfg.Templates["default"] = configs.Template{Image: "file:///no/image.tar"} },
-			[]string{"[templates.default]", "/no/image.tar"}},
 		"flag is unknown": {func(cfg *configs.Config) {
 			cfg.Runsc.Flags["no-such-flag"] = configs.Setting{Value: "1", Pos: "x.toml:7"}
 		},
@@ -50,6 +46,35 @@ func TestStartsThatMustFail(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTemplatesThatCannotBeMadeReady has two templates without an image beside a good one, and mends one of them.
+func TestTemplatesThatCannotBeMadeReady(t *testing.T) {
+	cfg := testConfig(t, 1, 4)
+	late := filepath.Join(filepath.Dir(cfg.Daemon.Socket), "late.tar")
+	cfg.Templates["missing"] = configs.Template{Image: "sandpool.local/none:1"}
+	cfg.Templates["late"] = configs.Template{Image: configs.FileScheme + late}
+	d := start(t, cfg)
+	for template, want := range map[string][]string{"missing": {`"missing"`, "sandpool.local/none:1", "import"}, "late": {`"late"`, late}} {
+		_, err := d.Claim(t.Context(), wire.ClaimRequest{Template: template})
+		wantError(t, err, "pool_empty")
+		for _, part := range want {
+			if err == nil || !strings.Contains(err.Error(), part) {
+				t.Errorf("claim of %s: %v does not tell %q", template, err, part)
+			}
+		}
+	}
+	checkAlive(t, d.Client, claim(t, d.Client, wire.ClaimRequest{}))
+	if err := os.Symlink(host.Image, late); err != nil {
+		t.Fatal(err)
+	}
+	var mended wire.Claim
+	await(t, "the mended template is tried again", func() (ok bool) {
+		var err error
+		mended, err = d.Claim(t.Context(), wire.ClaimRequest{Template: "late"})
+		return err == nil
+	})
+	checkAlive(t, d.Client, mended)
 }
 
 func TestTwoDaemons(t *testing.T) {
