@@ -18,6 +18,11 @@ func assign(dst, value any, pos string) (wrong string) {
 		var n int64
 		wrong = take(&n, value, "a whole number")
 		*dst = int(n)
+	case *float64:
+		if n, whole := value.(int64); whole {
+			value = float64(n)
+		}
+		return take(dst, value, "a number")
 	case *lifetime.Duration:
 		return takeDuration(dst, value)
 	case *[]string:

@@ -152,12 +152,16 @@ func (c Config) checkTemplates(found *faults) {
 	if len(c.Templates) == 0 {
 		found.add("templates", "none: want at least one")
 	}
+	capped := c.Caps.check(found)
 	for _, name := range slices.Sorted(maps.Keys(c.Templates)) {
 		key := join("templates", name)
 		if !namePattern.MatchString(name) {
 			found.add(key, "name: %s", nameRule)
 		}
 		c.Templates[name].check(key, found)
+		if capped {
+			c.Templates[name].checkResources(key, c.Caps, found)
+		}
 	}
 }
 
@@ -173,6 +177,8 @@ func (t Template) check(key string, found *faults) {
 	}
 	t.checkCommand(join(key, "command"), found)
 	t.checkEnv(join(key, "env"), found)
+	t.checkProcess(key, found)
+	t.checkMounts(key, found)
 	t.checkReady(key, found)
 }
 

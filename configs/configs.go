@@ -29,6 +29,7 @@ type Config struct {
 	Runsc       Runsc               `toml:"runsc"`
 	Limits      Limits              `toml:"limits"`
 	Reserves    Reserves            `toml:"reserves"`
+	Caps        Caps                `toml:"caps"`
 	Lifetimes   map[string]Lifetime `toml:"lifetimes"` // by name; the built-in ones too
 	Checkpoints Checkpoints         `toml:"checkpoints"`
 	Events      Events              `toml:"events"`
@@ -141,6 +142,16 @@ type Template struct {
 	Env          []string `toml:"env"`           // KEY=VALUE, added to the image's
 	LifetimeType string   `toml:"lifetime_type"` // of its claims, one of Lifetimes; empty: that of Limits
 
+	User     string `toml:"user"`     // name or number, or either with :group; empty: the image's
+	Cwd      string `toml:"cwd"`      // absolute path in the sandbox; empty: the image's
+	Platform string `toml:"platform"` // of gVisor; empty: the daemon's
+
+	CPUs      float64 `toml:"cpus"` // of this and the next three 0 means no limit
+	MemoryMiB int     `toml:"memory_mib"`
+	DiskMiB   int     `toml:"disk_mib"` // of what it writes to its root file system
+	PIDs      int     `toml:"pids"`     // processes and threads of one user
+	Mounts    []Mount `toml:"mounts"`
+
 	Prewarm        []string          `toml:"prewarm"` // command lines for /bin/sh, run in each sandbox before it is ready
 	PrewarmTimeout lifetime.Duration `toml:"prewarm_timeout"`
 	ReadyCommand   string            `toml:"ready_command"` // command line that must succeed, if not empty
@@ -221,6 +232,7 @@ func Default() Config {
 			MaxLifetime:  hours(7 * 24),
 		},
 		Reserves:  Reserves{MemoryMiB: 512, DiskMiB: 1024, PIDs: 512, Files: 1024},
+		Caps:      Caps{CPUs: 4, MemoryMiB: 8192, DiskMiB: 51200, PIDs: 4096},
 		Lifetimes: maps.Clone(builtInTypes),
 		Checkpoints: Checkpoints{
 			Dir: "/var/lib/sandpool/checkpoints", MaxAge: hours(7 * 24), MaxCount: 100, MaxMiB: 10240, Timeout: seconds(60),
@@ -235,8 +247,10 @@ const defaultName = "default"
 
 // These also fill the keys that a file's own templates and pools leave out.
 var (
-	defaultTemplate = Template{PrewarmTimeout: minutes(5), ReadyTimeout: seconds(30)}
-	defaultPool     = Pool{
+	defaultTemplate = Template{
+		CPUs: 1, MemoryMiB: 2048, DiskMiB: 10240, PIDs: 1024, PrewarmTimeout: minutes(5), ReadyTimeout: seconds(30),
+	}
+	defaultPool = Pool{
 		Min: 8, Target: 8, Max: 32, ScaleUp: 70, ScaleDown: 30, MaxAge: builtInTypes[WarmPool].Lifetime, Recycle: RecycleDestroy,
 	}
 )

@@ -45,19 +45,23 @@ func TestSampleAndEmptyFileAreTheDefaults(t *testing.T) {
 	}
 }
 
-// sampleWithHooks is the sample with the hooks that it shows as comments, which stand one after the other.
-func sampleWithHooks(t *testing.T) string {
+// sampleWithLists is the sample with the tables that it shows as comments: those of a list stand one after the other.
+func sampleWithLists(t *testing.T) string {
 	t.Helper()
-	before, hooks, _ := strings.Cut(Sample, "# [[hooks]]")
-	hooks, after, ok := strings.Cut(hooks, "\n\n")
-	if !ok {
-		t.Fatal("the sample shows no hooks")
+	sample := Sample
+	for _, list := range []string{"[[hooks]]", "[[templates.default.mounts]]"} {
+		before, tables, _ := strings.Cut(sample, "# "+list)
+		tables, after, ok := strings.Cut(tables, "\n\n")
+		if !ok {
+			t.Fatalf("the sample shows no %s", list)
+		}
+		sample = before + list + strings.ReplaceAll(tables, "\n# ", "\n") + "\n\n" + after
 	}
-	return before + "[[hooks]]" + strings.ReplaceAll(hooks, "\n# ", "\n") + "\n\n" + after
+	return sample
 }
 
 func TestSampleNamesEveryKey(t *testing.T) {
-	known := findPlaces("", []byte(sampleWithHooks(t)))
+	known := findPlaces("", []byte(sampleWithLists(t)))
 	var walk func(reflect.Type, string)
 	walk = func(typ reflect.Type, key string) {
 		switch typ.Kind() {
@@ -84,7 +88,7 @@ func TestSampleNamesEveryKey(t *testing.T) {
 			}
 			fallthrough
 		default:
-			if !known.has(key) && !known.has(strings.Replace(key, "hooks[0]", "hooks[1]", 1)) {
+			if !known.has(key) && !known.has(strings.Replace(key, "[0]", "[1]", 1)) {
 				t.Errorf("the sample leaves out %s", key)
 			}
 		}
@@ -140,6 +144,31 @@ func TestRunscFlagsAndPlatform(t *testing.T) {
 	}
 	if !slices.Equal(c.Runsc.Platform, Platforms{"kvm", "systrap"}) {
 		t.Errorf("platform %v", c.Runsc.Platform)
+	}
+}
+
+func TestSampleTablesOfListsAreValid(t *testing.T) {
+	c := parse(t, sampleWithLists(t))
+	want := []Mount{
+		{Type: MountBind, Source: "/srv/data", Target: "/data", ReadOnly: true},
+		{Type: MountTmpfs, Target: "/scratch", ReadOnly: true, SizeMiB: 64},
+	}
+	if got := c.Templates["default"].Mounts; !slices.Equal(got, want) || len(c.Hooks) != 2 {
+		t.Errorf("mounts %+v, want %+v; %d hooks, want 2", got, want, len(c.Hooks))
+	}
+}
+
+func TestResources(t *testing.T) {
+	c := parse(t, "[caps]\ncpus = 0\nmemory_mib = 0\n[templates.go]\nimage = 'x'\ncpus = 2\nmemory_mib = 0\nuser = '1000:staff'\ncwd = '/srv'\nplatform = 'kvm'\nmounts = [{source = '/a', target = '/b/'}]")
+	got := c.Templates["go"]
+	if got.CPUs != 2 || got.MemoryMiB != 0 || got.DiskMiB != 10240 || got.PIDs != 1024 || got.User != "1000:staff" || got.Cwd != "/srv" || got.Platform != "kvm" {
+		t.Errorf("template %+v", got)
+	}
+	if got := parse(t, "caps = {cpus = 0.5, pids = 100}").Templates["default"]; got.CPUs != 0.5 || got.PIDs != 100 || got.MemoryMiB != 2048 {
+		t.Errorf("template that follows the caps: %+v", got)
+	}
+	if want := []Mount{{Type: MountBind, Source: "/a", Target: "/b/", ReadOnly: true}}; !slices.Equal(got.Mounts, want) {
+		t.Errorf("mounts %+v, want %+v", got.Mounts, want)
 	}
 }
 

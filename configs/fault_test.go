@@ -5,6 +5,12 @@ import (
 	"testing"
 )
 
+// own is the beginning of a template of a file's own, without a fault, and bind that of a mount of it.
+const (
+	own  = "[templates.go]\nimage = 'x'\n"
+	bind = own + "[[templates.go.mounts]]\nsource = '/a'\n"
+)
+
 // hook is the beginning of a hook without a fault.
 const hook = "[[hooks]]\nurl = 'http://x'\nevents = ['*']\n"
 
@@ -111,6 +117,33 @@ func TestFaults(t *testing.T) {
 		"ready port":         {"[templates.go]\nimage = 'x'\nready_port = 65536", "f:3: templates.go.ready_port: 65536: want 0 to 65535"},
 		"ready timeout":      {"[templates.go]\nimage = 'x'\nready_timeout = '2h'", "f:3: templates.go.ready_timeout: 2h0m0s: want at most 1h0m0s"},
 		"reserve":            {"[reserves]\nmemory_mib = -1", "f:2: reserves.memory_mib: -1: want 0 to 1073741824"},
+		"cpus of a text":     {own + "cpus = '2'", "f:3: templates.go.cpus: is a text, want a number"},
+		"few cpus":           {own + "cpus = 0.01", "f:3: templates.go.cpus: 0.01: want 0 for none, or 0.05 to 4096"},
+		"cpus over the cap":  {own + "cpus = 4.5", "f:3: templates.go.cpus: 4.5: above the cap caps.cpus, which is 4"},
+		"cpus of no number":  {own + "cpus = nan", "f:3: templates.go.cpus: NaN: want 0 for none"},
+		"no limit, but cap":  {own + "cpus = 0", "f:3: templates.go.cpus: 0: no limit, but the cap caps.cpus is 4"},
+		"little memory":      {own + "memory_mib = 2", "f:3: templates.go.memory_mib: 2: want 0 for none, or 64 to 1073741824"},
+		"memory over":        {own + "memory_mib = 8193", "f:3: templates.go.memory_mib: 8193: above the cap caps.memory_mib, which is 8192"},
+		"disk over":          {own + "disk_mib = 20\n[caps]\ndisk_mib = 10", "f:3: templates.go.disk_mib: 20: above the cap caps.disk_mib, which is 10"},
+		"disk below 0":       {own + "disk_mib = -1", "f:3: templates.go.disk_mib: -1: want 0 for none, or 1 to 1073741824"},
+		"pids over":          {own + "pids = 5000", "f:3: templates.go.pids: 5000: above the cap caps.pids, which is 4096"},
+		"cap":                {"[caps]\npids = 1", "f:2: caps.pids: 1: want 0 for none, or 16 to 1073741824"},
+		"user":               {own + "user = 'a b'", `f:3: templates.go.user: "a b": want a name or a number, or two of them as in "app:staff"`},
+		"user of no group":   {own + "user = 'a:'", `f:3: templates.go.user: "a:": want a name or a number`},
+		"working folder":     {own + "cwd = 'srv'", `f:3: templates.go.cwd: "srv": want an absolute path`},
+		"template platform":  {own + "platform = 'auto'", `f:3: templates.go.platform: "auto": want one of systrap, kvm, ptrace`},
+		"kind of mount":      {own + "mounts = [{type = 'nfs', target = '/b'}]", `f:3: templates.go.mounts[0].type: "nfs": want one of bind, tmpfs`},
+		"mount of nothing":   {own + "[[templates.go.mounts]]\ntarget = '/b'", `f:3: templates.go.mounts[0].source: "": want an absolute path`},
+		"mount to nowhere":   {bind, `f:3: templates.go.mounts[0].target: "": want an absolute path`},
+		"relative target":    {bind + "target = 'b'", `f:5: templates.go.mounts[0].target: "b": want an absolute path`},
+		"target in /proc":    {bind + "target = '/proc/sys'", `f:5: templates.go.mounts[0].target: "/proc/sys": overlaps /proc, which is the sandbox's own`},
+		"target over all":    {bind + "target = '/b/..'", `f:5: templates.go.mounts[0].target: "/b/..": overlaps /proc`},
+		"target of the init": {bind + "target = '/.sandpool'", `f:5: templates.go.mounts[0].target: "/.sandpool": overlaps /.sandpool`},
+		"target twice":       {bind + "target = '/b'\n[[templates.go.mounts]]\nsource = '/c'\ntarget = '/b/'", `f:8: templates.go.mounts[1].target: "/b/": mounted twice`},
+		"size of a folder":   {bind + "target = '/b'\nsize_mib = 1", "f:6: templates.go.mounts[0].size_mib: 1: only a tmpfs has a size"},
+		"tmpfs of a folder":  {bind + "target = '/b'\ntype = 'tmpfs'\nsize_mib = 1", `f:4: templates.go.mounts[0].source: "/a": a tmpfs has none`},
+		"tmpfs of no size":   {own + "[[templates.go.mounts]]\ntarget = '/b'\ntype = 'tmpfs'", "f:3: templates.go.mounts[0].size_mib: 0: want 1 to 1073741824"},
+		"tmpfs too large":    {own + "[[templates.go.mounts]]\ntarget = '/b'\ntype = 'tmpfs'\nsize_mib = 2049", "f:6: templates.go.mounts[0].size_mib: 2049: a tmpfs is memory, of which the sandbox has 2048 MiB"},
 		"syntax":             {"region = 'a'\nversion = = 1", "f:2:11:"},
 		"key twice":          {"region = 'a'\nregion = 'b'", "f:2:1:"},
 		"unknown key":        {"[limits]\nstart = 1", "f:2: limits.start: unknown key: want one of claim_wait, kill_timeout, lifetime_type, max_lifetime, max_wait, pause_timeout, start_timeout, starts\n2| start = 1\n | ~~~~~"},

@@ -104,7 +104,7 @@ func TestHooks(t *testing.T) {
 		{Events: []string{"*"}, URL: "https://example.com/events", Timeout: seconds(10), Retries: 3},
 		{Events: []string{"warning", "killed"}, Command: []string{"/usr/local/bin/notify"}, Timeout: seconds(10), Retries: 3},
 	}
-	if got := parse(t, sampleWithHooks(t)).Hooks; !reflect.DeepEqual(got, want) {
+	if got := parse(t, sampleWithLists(t)).Hooks; !reflect.DeepEqual(got, want) {
 		t.Errorf("hooks of the sample\n got %+v\nwant %+v", got, want)
 	}
 	c := parse(t, `hooks = [{events = ["killed"], command = ["/x", "-v"], timeout = "1s", retries = 0}]`)

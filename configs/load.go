@@ -15,6 +15,7 @@ import (
 //   - A key that it leaves out has its default, in its own pools too; only a template's image must be given.
 //   - Flags of runsc are added to the default ones, and so are types of lifetimes. One that has the name of a built-in type
 //     changes the keys that it gives.
+//   - The limits of a template are lowered to the caps when the file leaves them out.
 //   - Templates replace the default template, and pools the default pool. A file that names no pool keeps the default one as
 //     long as there is a template of that name.
 //
@@ -34,6 +35,7 @@ func Parse(name string, data []byte) (Config, error) {
 	c.places = findPlaces(name, data)
 	found := &faults{places: c.places}
 	decode(data, &c, found)
+	c.followCaps()
 	c.check(found)
 	if err := found.err(); err != nil {
 		return Config{}, err
@@ -143,5 +145,7 @@ func presets(entry any) {
 		*entry = defaultPool
 	case *Hook:
 		*entry = defaultHook
+	case *Mount:
+		*entry = defaultMount
 	}
 }

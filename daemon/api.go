@@ -53,6 +53,8 @@ var (
 	_ sizes  = (*pool.Controller)(nil)
 	_ keeper = (*checkpoints)(nil)
 	_ shelf  = (*checkpoint.Store)(nil)
+
+	_ catalogue = templateCatalogue{}
 )
 
 // process is a command that runs in a sandbox; see runtime.Process.
@@ -66,18 +68,20 @@ var _ process = (*runtime.Process)(nil)
 
 // api answers HTTP requests. All fields are required.
 type api struct {
-	claims  claims
-	keeper  keeper
-	shelf   shelf
-	feed    feed
-	pools   func() []pool.Overview
-	sizes   sizes
-	exec    func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error)
-	ready   func(ctx context.Context) error // why the daemon cannot do its work, or nil
-	info    wire.Info
-	config  func() *configs.Config // as it is now; not to be changed
-	metrics *metrics
-	log     *slog.Logger
+	claims claims
+	keeper keeper
+	shelf  shelf
+	feed   feed
+	pools  func() []pool.Overview
+	sizes  sizes
+	// catalogue is asked about templates.
+	catalogue catalogue
+	exec      func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error)
+	ready     func(ctx context.Context) error // why the daemon cannot do its work, or nil
+	info      wire.Info
+	config    func() *configs.Config // as it is now; not to be changed
+	metrics   *metrics
+	log       *slog.Logger
 }
 
 // handler answers a request, or returns the error to answer with.
@@ -106,6 +110,8 @@ func (a *api) routes() http.Handler {
 		{http.MethodGet, "/v1/pools", a.listPools},
 		{http.MethodPut, "/v1/pools/{name}", a.changePool},
 		{http.MethodPost, "/v1/pools/{name}/drain", a.drainPool},
+		{http.MethodGet, "/v1/templates", a.listTemplates},
+		{http.MethodPost, "/v1/templates/{name}/check", a.checkTemplate},
 		{http.MethodGet, "/v1/info", a.getInfo},
 		{http.MethodGet, "/healthz", a.getHealth},
 		{http.MethodGet, "/readyz", a.getReady},

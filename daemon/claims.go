@@ -232,12 +232,13 @@ func wirePhases(p *pool.Phases) *wire.Phases {
 	if p == nil {
 		return nil
 	}
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	return &wire.Phases{
-		Schedule: ms(p.Schedule), Image: ms(p.Image), Sentry: ms(p.Sentry), UserSpace: ms(p.UserSpace),
-		Dependencies: ms(p.Dependencies), Ready: ms(p.Ready),
+		Schedule: inMilliseconds(p.Schedule), Image: inMilliseconds(p.Image), Sentry: inMilliseconds(p.Sentry),
+		UserSpace: inMilliseconds(p.UserSpace), Dependencies: inMilliseconds(p.Dependencies), Ready: inMilliseconds(p.Ready),
 	}
 }
+
+func inMilliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func wireState(c pool.Claim) wire.ClaimState {
 	switch {

@@ -259,12 +259,13 @@ func (d *Daemon) ready(ctx context.Context) error {
 
 func (d *Daemon) api(started time.Time) *api {
 	return &api{
-		claims: d.pools,
-		keeper: d.checkpoints,
-		shelf:  d.checkpoints.store,
-		feed:   feed{log: d.events, stopping: d.stopping},
-		pools:  d.status,
-		sizes:  d.pools,
+		claims:    d.pools,
+		keeper:    d.checkpoints,
+		shelf:     d.checkpoints.store,
+		feed:      feed{log: d.events, stopping: d.stopping},
+		pools:     d.status,
+		sizes:     d.pools,
+		catalogue: templateCatalogue{d.templates, d.engine, d.pools},
 		exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error) {
 			return d.engine.Exec(ctx, sandbox, spec)
 		},

@@ -85,12 +85,6 @@ func newMetrics(s sources) *metrics {
 			Help: "Events for hooks, by the hook's place in the configuration and by outcome: delivered, failed or dropped.",
 		}, []string{"hook", "outcome"}),
 	}
-	build := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name:        "sandbox_build_info",
-		Help:        "Always 1; its labels tell what runs.",
-		ConstLabels: prometheus.Labels{"version": s.version, "goversion": goruntime.Version()},
-	})
-	build.Set(1)
 	for _, tier := range []string{pool.TierHot, pool.TierPaused, pool.TierCold, pool.TierFallback, pool.TierTemplate, pool.TierRestored} {
 		m.claimSeconds.WithLabelValues(tier)
 	}
@@ -99,7 +93,7 @@ func newMetrics(s sources) *metrics {
 	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		build, m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.coldSeconds, m.warmSeconds, m.events, m.saveSeconds, m.deliveries,
+		buildInfo(s.version), m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.coldSeconds, m.warmSeconds, m.events, m.saveSeconds, m.deliveries,
 		poolCollector{s.pools}, claimCollector{s.pools, s.claims}, checkpointGauge("sandbox_checkpoints", "Checkpoints on disk.", s.checkpoints, func(checkpoint.Manifest) int64 { return 1 }),
 		checkpointGauge("sandbox_checkpoint_bytes", "Bytes that checkpoints take on disk.", s.checkpoints, func(m checkpoint.Manifest) int64 { return m.Bytes }),
 	)
@@ -108,6 +102,16 @@ func newMetrics(s sources) *metrics {
 	}
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	return m
+}
+
+func buildInfo(version string) prometheus.Collector {
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "sandbox_build_info",
+		Help:        "Always 1; its labels tell what runs.",
+		ConstLabels: prometheus.Labels{"version": version, "goversion": goruntime.Version()},
+	})
+	info.Set(1)
+	return info
 }
 
 // claimed counts a claim on a pool.

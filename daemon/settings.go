@@ -45,11 +45,24 @@ func templates(c configs.Config) map[string]wanted {
 	for name, t := range c.Templates {
 		all[name] = wanted{snapshot: t.Snapshot, Template: runtime.Template{
 			Image: t.Image, Command: t.Command, ImageCommand: t.ImageCommand, Env: t.Env,
+			User: t.User, Cwd: t.Cwd, Platform: t.Platform, Limits: limits(t), Mounts: mounts(t.Mounts),
 			Prewarm: t.Prewarm, PrewarmTimeout: t.PrewarmTimeout.Std(),
 			ReadyCommand: t.ReadyCommand, ReadyPort: t.ReadyPort, ReadyTimeout: t.ReadyTimeout.Std(),
 		}}
 	}
 	return all
+}
+
+func limits(t configs.Template) runtime.Limits {
+	return runtime.Limits{CPUs: t.CPUs, Memory: int64(t.MemoryMiB) << 20, Disk: int64(t.DiskMiB) << 20, PIDs: int64(t.PIDs)}
+}
+
+func mounts(configured []configs.Mount) []runtime.Mount {
+	var list []runtime.Mount
+	for _, m := range configured {
+		list = append(list, runtime.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Size: int64(m.SizeMiB) << 20})
+	}
+	return list
 }
 
 func hookList(c configs.Config) []hooks.Hook {

@@ -20,6 +20,9 @@ type bundles struct {
 
 // learnBundles finds containerd's folders by a sandbox that runs: a shim works in its bundle.
 func (e *Engine) learnBundles(id string) error {
+	if e.bundles != (bundles{}) {
+		return nil
+	}
 	all, err := allProcesses()
 	if err != nil {
 		return err

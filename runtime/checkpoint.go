@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/go-runc"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandpool/runtime/checkpoint"
 )
@@ -39,10 +40,14 @@ func (e *Engine) checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit
 	if flags["overlay2"] == "none" {
 		return made, errdefs.ErrFailedPrecondition.WithMessage("with the runsc flag overlay2=none what a sandbox writes to its files is not part of a checkpoint: leave the flag out")
 	}
-	if err := e.couldRestore(made); err != nil {
+	spec, err := container.Spec(ctx)
+	if err != nil {
+		return made, fmt.Errorf("read spec: %w", err)
+	}
+	if err := e.couldRestore(made, spec); err != nil {
 		return made, err
 	}
-	if err := writeSpec(ctx, container, dir); err != nil {
+	if err := writeSpec(spec, dir); err != nil {
 		return made, err
 	}
 	command := runc.Runc{Command: e.runsc, Root: filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace), ExtraArgs: flagList(flags)}
@@ -50,11 +55,7 @@ func (e *Engine) checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit
 	return made, command.Checkpoint(ctx, id, &runc.CheckpointOpts{ImagePath: dir}, runc.LeaveRunning)
 }
 
-func writeSpec(ctx context.Context, container client.Container, dir string) error {
-	spec, err := container.Spec(ctx)
-	if err != nil {
-		return fmt.Errorf("read spec: %w", err)
-	}
+func writeSpec(spec *specs.Spec, dir string) error {
 	data, err := json.Marshal(spec)
 	if err != nil {
 		return fmt.Errorf("encode spec: %w", err)
@@ -72,7 +73,7 @@ func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Fit, dir
 		if err != nil {
 			return err
 		}
-		container, err := e.create(ctx, id, t, e.info.Platform, labels)
+		container, err := e.create(ctx, id, t, labels)
 		if err != nil {
 			return fmt.Errorf("create container: %w", err)
 		}
@@ -93,8 +94,12 @@ func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Fit, dir
 }
 
 // couldRestore tells of a sandbox from before an update or another configuration that it could not be restored here.
-func (e *Engine) couldRestore(made checkpoint.Fit) error {
-	now, err := e.fit(&Prepared{spec: []byte("{}")}, e.info.Platform)
+func (e *Engine) couldRestore(made checkpoint.Fit, spec *specs.Spec) error {
+	t := &Prepared{}
+	if err := e.follow(t, spec); err != nil {
+		return err
+	}
+	now, err := e.fit(t)
 	if err != nil {
 		return err
 	}
@@ -135,7 +140,7 @@ func (e *Engine) Revive(ctx context.Context, id string, fit checkpoint.Fit, dir 
 		if _, err := snapshots.Prepare(ctx, id, t.parent); err != nil {
 			return fmt.Errorf("prepare snapshot: %w", err)
 		}
-		if err := e.writeSandboxFiles(id, t, e.info.Platform); err != nil { // the state folder may not outlive the host
+		if err := e.writeSandboxFiles(id, t); err != nil { // the state folder may not outlive the host
 			return err
 		}
 		if err := e.goOn(ctx, container, dir); err != nil {

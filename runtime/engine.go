@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -70,13 +71,14 @@ type Engine struct {
 
 	mu        sync.Mutex
 	templates map[string]*Prepared
-	snapshots string // folder of the snapshotter
+	snapshots string          // folder of the snapshotter
+	hidden    map[string]bool // sandboxes of the engine's own
 }
 
 // Open connects to containerd, checks versions and settings, writes the shim's files and tries the platforms.
 // Errors say what to do about them.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err error) {
-	e := &Engine{cfg: cfg, log: log, templates: map[string]*Prepared{}}
+	e := &Engine{cfg: cfg, log: log, templates: map[string]*Prepared{}, hidden: map[string]bool{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Close())
@@ -114,7 +116,13 @@ func (e *Engine) Close() error {
 }
 
 // Info says what the engine runs on.
-func (e *Engine) Info() Info { return e.info }
+func (e *Engine) Info() Info {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	info := e.info
+	info.Canaries = slices.Clone(info.Canaries)
+	return info
+}
 
 // lockState makes the state folder and takes it for this process.
 func (e *Engine) lockState() error {
@@ -168,7 +176,7 @@ func (e *Engine) openRunsc(ctx context.Context) error {
 		return err
 	}
 	settings, warnings, err := translate(e.cfg.Settings, flags)
-	for _, w := range warnings {
+	for _, w := range append(warnings, unenforced(settings)...) {
 		e.warn(w)
 	}
 	if err := errors.Join(err, checkValues(ctx, e.runsc, settings)); err != nil {
@@ -236,9 +244,9 @@ func (e *Engine) call(ctx context.Context, deadline time.Duration, what string, 
 	switch cause := context.Cause(ctx); {
 	case errors.Is(err, missed):
 	case cause != nil:
-		err = cause
+		err = inSameStep(err, cause)
 	case errdefs.IsDeadlineExceeded(err) && time.Since(began) > deadline-time.Second: // containerd noticed it a moment earlier
-		err = missed
+		err = inSameStep(err, missed)
 	case errdefs.IsDeadlineExceeded(err):
 		err = fmt.Errorf("containerd missed a deadline of its own: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -23,8 +24,8 @@ import (
 const specFile = "spec.json"
 
 // fit says what a sandbox that is started now is made with.
-func (e *Engine) fit(t *Prepared, platform string) (checkpoint.Fit, error) {
-	file, err := readShimFile(e.cfg.platformFile(platform))
+func (e *Engine) fit(t *Prepared) (checkpoint.Fit, error) {
+	file, err := e.shimFile(t)
 	if err != nil {
 		return checkpoint.Fit{}, err
 	}
@@ -39,7 +40,7 @@ func (e *Engine) fit(t *Prepared, platform string) (checkpoint.Fit, error) {
 	}
 	cpu, err := processor()
 	return checkpoint.Fit{
-		Runsc: e.info.Runsc, Platform: platform, CPU: cpu, Settings: strings.Join(flagList(file.RunscFlags, "platform"), " "),
+		Runsc: e.info.Runsc, Platform: t.platform, CPU: cpu, Settings: strings.Join(flagList(file.RunscFlags, "platform"), " "),
 		Init: digest(program), Image: t.image, ImageDigest: t.digest, Layers: t.parent, Spec: digest(shared),
 	}, err
 }
@@ -63,9 +64,13 @@ func sharedSpec(data []byte) ([]byte, error) {
 
 // fitting returns the template of a checkpoint, if the checkpoint can be restored here and now.
 func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*Prepared, error) {
-	spec, err := os.ReadFile(filepath.Join(dir, specFile))
+	data, err := os.ReadFile(filepath.Join(dir, specFile))
 	if err != nil {
 		return nil, fmt.Errorf("read the checkpoint's spec: %w", err)
+	}
+	var spec specs.Spec
+	if err := json.Unmarshal(data, &spec); err != nil {
+		return nil, fmt.Errorf("decode the checkpoint's spec: %w", err)
 	}
 	image, err := e.image(ctx, fit.Image)
 	if errdefs.IsNotFound(err) {
@@ -74,15 +79,18 @@ func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*
 	if err != nil {
 		return nil, err
 	}
-	t := &Prepared{spec: spec}
-	if err := t.use(ctx, image); err != nil {
+	t := &Prepared{}
+	if err := errors.Join(t.use(ctx, image), e.follow(t, &spec)); err != nil {
 		return nil, err
 	}
-	now, err := e.fit(t, e.info.Platform)
+	now, err := e.fit(t)
 	if err != nil {
 		return nil, err
 	}
-	return t, fit.Check(now)
+	if err := fit.Check(now); err != nil || t.platform == e.info.Platform {
+		return t, err
+	}
+	return t, e.usable(ctx, t.platform)
 }
 
 // flagList writes flags as arguments, in the order of their names.

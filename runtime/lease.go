@@ -61,7 +61,7 @@ func (e *Engine) Sweep(ctx context.Context, live func(id string) bool) error {
 		}
 		var errs []error
 		for id, lease := range orphans {
-			if !live(id) {
+			if !live(id) && !e.isHidden(id) {
 				errs = append(errs, e.remove(ctx, id, lease))
 			}
 		}

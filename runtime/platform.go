@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/containerd/errdefs"
 )
 
 // The platforms that gVisor has: the ways in which a sentry catches its sandbox's system calls.
@@ -60,7 +63,6 @@ func (e *Engine) choosePlatform(ctx context.Context) error {
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}
-		e.info.Canaries = append(e.info.Canaries, c)
 		if c.OK {
 			e.log.Info("platform chosen", "platform", platform, "canary_ms", c.Took.Milliseconds())
 			e.info.Platform = platform
@@ -72,32 +74,78 @@ func (e *Engine) choosePlatform(ctx context.Context) error {
 	return fmt.Errorf("no configured gVisor platform works here; set runsc.platform to another one or to \"auto\" (%s)", strings.Join(reasons, "; "))
 }
 
-// tryPlatform runs a sandbox on the platform. That its device opens proves nothing: only a run does.
+// usable returns why a platform cannot be used, or nil. It is tried once.
+func (e *Engine) usable(ctx context.Context, platform string) error {
+	e.mu.Lock()
+	at := slices.IndexFunc(e.info.Canaries, func(c Canary) bool { return c.Platform == platform })
+	var c Canary
+	if at >= 0 {
+		c = e.info.Canaries[at]
+	}
+	e.mu.Unlock()
+	if at < 0 {
+		c = e.tryPlatform(ctx, platform)
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if !c.OK {
+		return errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("platform %s cannot be used: %s: set the template's platform to another one, or start the daemon anew to try it again", platform, c.Reason))
+	}
+	return nil
+}
+
+// tryPlatform runs a sandbox on the platform and notes the result, unless ctx ended. That its device opens proves nothing:
+// only a run does.
 func (e *Engine) tryPlatform(ctx context.Context, platform string) Canary {
 	began := time.Now()
 	id := NewID()
+	defer e.hide(id)()
 	err := e.call(ctx, e.cfg.CanaryTimeout, "canary", func(ctx context.Context) error {
-		t, err := e.prepare(ctx, nil, Template{}) // an empty root file system and the init: needs no image
+		t, err := e.prepare(ctx, nil, Template{Platform: platform}) // an empty root file system and the init: needs no image
 		if err != nil {
 			return err
 		}
-		if _, err := e.start(ctx, id, t, platform, map[string]string{"sandpool.state": "canary"}); err != nil {
+		if _, err := e.start(ctx, id, t, map[string]string{"sandpool.state": "canary"}); err != nil {
 			return err
 		}
 		return e.learnBundles(id)
 	})
 	// Once the canary missed its deadline nothing can be learnt from asking it politely to end.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*e.cfg.KillTimeout)
+	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*e.cfg.KillTimeout)
 	defer cancel()
 	if err != nil {
-		err = errors.Join(err, killProcesses(ctx, id, anyServant))
+		err = errors.Join(err, killProcesses(cleanup, id, anyServant))
 	}
-	if destroyErr := e.Destroy(ctx, id); err == nil {
+	if destroyErr := e.Destroy(cleanup, id); err == nil {
 		err = destroyErr
 	}
 	c := Canary{Platform: platform, OK: err == nil, Took: time.Since(began)}
 	if err != nil {
 		c.Reason = err.Error()
 	}
+	if context.Cause(ctx) == nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.info.Canaries = append(e.info.Canaries, c)
+	}
 	return c
+}
+
+// hide keeps a sandbox of the engine's own from List and Sweep until the returned function is called.
+func (e *Engine) hide(id string) (done func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hidden[id] = true
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.hidden, id)
+	}
+}
+
+func (e *Engine) isHidden(id string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.hidden[id]
 }

@@ -250,7 +250,7 @@ func TestDestroyOfAHalfMadeSandbox(t *testing.T) {
 	for _, step := range []string{"container", "task", "dead task"} {
 		t.Run(step, func(t *testing.T) {
 			id := NewID()
-			container, err := e.create(ctx, id, e.templates["default"], systrap, nil)
+			container, err := e.create(ctx, id, e.templates["default"], nil)
 			if err != nil {
 				t.Fatal(err)
 			}

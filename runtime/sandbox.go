@@ -48,43 +48,47 @@ func (e *Engine) Start(ctx context.Context, id, name string, labels map[string]s
 func (e *Engine) StartFrom(ctx context.Context, id string, t *Prepared, labels map[string]string) (Phases, error) {
 	var took Phases
 	err := e.call(ctx, e.cfg.StartTimeout, "start sandbox "+id, func(ctx context.Context) (err error) {
-		took, err = e.start(ctx, id, t, e.info.Platform, labels)
+		took, err = e.start(ctx, id, t, labels)
 		return err
 	})
 	if err != nil {
 		return took, err
 	}
 	lap := newLap()
-	if err := e.prewarm(ctx, id, t); err != nil {
-		return took, err
-	}
+	err = e.prewarm(ctx, id, t)
 	took.Dependencies = lap.end()
+	if err != nil {
+		return took, atStep(StepPrewarm, "", err)
+	}
 	err = e.awaitReady(ctx, id, t)
 	took.Ready = lap.end()
-	return took, err
+	return took, atStep(StepReady, "", err)
 }
 
-func (e *Engine) start(ctx context.Context, id string, t *Prepared, platform string, labels map[string]string) (took Phases, _ error) {
+func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[string]string) (took Phases, _ error) {
 	lap := newLap()
-	container, err := e.create(ctx, id, t, platform, labels)
+	container, err := e.create(ctx, id, t, labels)
 	if err != nil {
-		return took, fmt.Errorf("create container: %w", err)
+		return took, atStep(StepCreate, "create container", err)
 	}
 	e.cfg.Step("container created")
 	took.Image = lap.end()
 	task, err := container.NewTask(ctx, cio.NullIO)
 	if err != nil {
-		return took, fmt.Errorf("create task: %w", err)
+		return took, atStep(StepStart, "create task", err)
 	}
 	e.cfg.Step("task created")
 	if err := task.Start(ctx); err != nil {
-		return took, fmt.Errorf("start task: %w", err)
+		return took, atStep(StepStart, "start task", err)
 	}
 	e.cfg.Step("task started")
 	took.Sentry = lap.end()
 	err = e.probe(ctx, id)
+	if err != nil {
+		err = e.whyEnded(ctx, id, t.command, err)
+	}
 	took.UserSpace = lap.end()
-	return took, err
+	return took, atStep(StepProbe, "", err)
 }
 
 // probe shows that a sandbox schedules processes and that exec reaches it.
@@ -96,8 +100,8 @@ func (e *Engine) probe(ctx context.Context, id string) error {
 }
 
 // create makes the snapshot and the container. Until the container exists only a lease holds the snapshot.
-func (e *Engine) create(ctx context.Context, id string, t *Prepared, platform string, labels map[string]string) (client.Container, error) {
-	if err := e.writeSandboxFiles(id, t, platform); err != nil {
+func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[string]string) (client.Container, error) {
+	if err := e.writeSandboxFiles(id, t); err != nil {
 		return nil, err
 	}
 	ctx, release, err := e.lease(ctx, id)
@@ -167,6 +171,9 @@ func (e *Engine) List(ctx context.Context) ([]Listed, error) {
 			return err
 		}
 		for _, c := range found {
+			if e.isHidden(c.ID) {
+				continue
+			}
 			status, err := e.status(ctx, c.ID)
 			if err != nil {
 				return err

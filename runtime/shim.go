@@ -59,8 +59,8 @@ func (c Config) writeRestoreScript(runsc string) error {
 }
 
 // writeSandboxFiles writes what the shim of a new sandbox reads, and notes what the sandbox is made with.
-func (e *Engine) writeSandboxFiles(id string, t *Prepared, platform string) error {
-	made, err := e.fit(t, platform)
+func (e *Engine) writeSandboxFiles(id string, t *Prepared) error {
+	made, err := e.fit(t)
 	if err != nil {
 		return err
 	}
@@ -71,11 +71,28 @@ func (e *Engine) writeSandboxFiles(id string, t *Prepared, platform string) erro
 	if err := os.WriteFile(e.cfg.sandboxFile(id, fitSuffix), data, 0o600); err != nil {
 		return err
 	}
-	data, err = os.ReadFile(e.cfg.platformFile(platform))
+	file, err := e.shimFile(t)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(e.cfg.sandboxFile(id, shimSuffix), data, 0o600)
+	return writeShimFile(e.cfg.sandboxFile(id, shimSuffix), file)
+}
+
+// shimFile is what the shims of a template's sandboxes read.
+func (e *Engine) shimFile(t *Prepared) (shimFile, error) {
+	file, err := readShimFile(e.cfg.platformFile(t.platform))
+	if err == nil && t.disk != "" {
+		file.RunscFlags["overlay2"] = limitOverlay(file.RunscFlags["overlay2"], t.disk)
+	}
+	return file, err
+}
+
+func writeShimFile(path string, file shimFile) error {
+	data, err := toml.Marshal(file)
+	if err != nil {
+		return fmt.Errorf("encode the shim's file: %w", err)
+	}
+	return os.WriteFile(path, data, 0o600)
 }
 
 // madeWith returns what a sandbox was made with, and the flags of its runsc.
@@ -104,17 +121,13 @@ func readShimFile(path string) (file shimFile, _ error) {
 
 // writeRestoreFiles makes the next start of a sandbox's task a restore of the checkpoint in dir.
 func (e *Engine) writeRestoreFiles(id, dir string) error {
-	file, err := readShimFile(e.cfg.platformFile(e.info.Platform))
+	file, err := readShimFile(e.cfg.sandboxFile(id, shimSuffix))
 	if err != nil {
 		return err
 	}
 	file.BinaryName = e.cfg.sandboxFile(id, runscSuffix)
-	data, err := toml.Marshal(file)
-	if err != nil {
-		return fmt.Errorf("encode the shim's file: %w", err)
-	}
 	return errors.Join(
-		os.WriteFile(e.cfg.sandboxFile(id, shimSuffix), data, 0o600),
+		writeShimFile(e.cfg.sandboxFile(id, shimSuffix), file),
 		link(dir, e.cfg.sandboxFile(id, imageSuffix)),
 		link(e.cfg.restorer(), e.cfg.sandboxFile(id, runscSuffix)),
 	)

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -29,6 +30,11 @@ type Template struct {
 	Command      []string // run as the init's child; empty: the init waits
 	ImageCommand bool     // run the image's own command instead
 	Env          []string // KEY=VALUE, added to the image's
+	User         string   // name or number in the image, or either with :group; empty: the image's
+	Cwd          string   // absolute path in the sandbox; empty: the image's
+	Platform     string   // of gVisor; empty: the engine's
+	Limits       Limits
+	Mounts       []Mount
 
 	Prewarm        []string // command lines for /bin/sh, run in each sandbox before it counts as ready
 	PrewarmTimeout time.Duration
@@ -45,6 +51,9 @@ type Prepared struct {
 	digest      string // of the image
 	parent      string // snapshot of the image's layers
 	spec        []byte // OCI spec as JSON; the sandbox's own names are filled in later
+	command     string // the program that the init starts; empty: none
+	platform    string // of gVisor; this and disk follow from the spec
+	disk        string // bytes that a sandbox may write; empty: any number
 	fingerprint string
 }
 
@@ -55,16 +64,22 @@ func (e *Engine) Prepare(ctx context.Context, name string, t Template) (*Prepare
 	err := e.call(ctx, e.cfg.StartTimeout, fmt.Sprintf("prepare template %q", name), func(ctx context.Context) error {
 		image, err := e.image(ctx, t.Image)
 		if err != nil {
-			return err
+			return atStep(StepImage, "", err)
 		}
 		if ready, err = e.prepare(ctx, image, t); err != nil {
-			return err
+			return atStep(StepSettings, "", err)
 		}
 		ready.name = name
 		ready.fingerprint, err = e.fingerprint(ready)
 		return err
 	})
-	return ready, err
+	if err == nil && t.Platform != "" {
+		err = atStep(StepSettings, fmt.Sprintf("prepare template %q", name), e.usable(ctx, t.Platform))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ready, nil
 }
 
 // Use makes p what Start starts of the template of its name.
@@ -84,6 +99,9 @@ func (e *Engine) Forget(keep func(name string) bool) {
 // Fingerprint names all that sandboxes of p are started from: image, command, prewarming and readiness, init, runsc
 // and its flags.
 func (t *Prepared) Fingerprint() string { return t.fingerprint }
+
+// Digest is that of the image.
+func (t *Prepared) Digest() string { return t.digest }
 
 // image returns an image of containerd's, imported first if it is named by its archive.
 func (e *Engine) image(ctx context.Context, ref string) (client.Image, error) {
@@ -133,7 +151,7 @@ func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*
 		}
 		opts = append(opts, oci.WithImageConfig(image))
 	}
-	spec, err := e.baseSpec(ctx, ready.parent, append(opts, oci.WithEnv(t.Env)))
+	spec, err := e.baseSpec(ctx, ready.parent, t, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -143,12 +161,34 @@ func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*
 	}
 	spec.Process.Args = []string{initPath}
 	if len(command) > 0 {
+		ready.command = command[0]
 		spec.Process.Args = append(spec.Process.Args, append([]string{"--"}, command...)...)
 	}
-	if ready.spec, err = json.Marshal(spec); err != nil {
-		return nil, fmt.Errorf("encode spec: %w", err)
+	return ready, e.follow(ready, spec)
+}
+
+// follow makes spec the one that sandboxes of t are started with, and takes from it what else they are started with.
+func (e *Engine) follow(t *Prepared, spec *specs.Spec) (err error) {
+	if t.spec, err = json.Marshal(spec); err != nil {
+		return fmt.Errorf("encode spec: %w", err)
 	}
-	return ready, nil
+	t.platform, t.disk = cmp.Or(spec.Annotations[platformAnnotation], e.info.Platform), spec.Annotations[diskAnnotation]
+	return nil
+}
+
+// options are the parts of a spec that the template asks for beside its image.
+func (t Template) options() []oci.SpecOpts {
+	opts := []oci.SpecOpts{oci.WithEnv(t.Env), withLimits(t.Limits), withMounts(t.Mounts)}
+	if t.User != "" {
+		opts = append(opts, withUser(t.User))
+	}
+	if t.Cwd != "" {
+		opts = append(opts, oci.WithProcessCwd(t.Cwd))
+	}
+	if t.Platform != "" {
+		opts = append(opts, oci.WithAnnotations(map[string]string{platformAnnotation: t.Platform}))
+	}
+	return opts
 }
 
 // use makes an image the one that sandboxes of t have.
@@ -161,8 +201,8 @@ func (t *Prepared) use(ctx context.Context, image client.Image) error {
 	return nil
 }
 
-// baseSpec makes the OCI spec that opts ask for. Users and groups are looked up in a view of the image's files.
-func (e *Engine) baseSpec(ctx context.Context, parent string, opts []oci.SpecOpts) (*specs.Spec, error) {
+// baseSpec makes the OCI spec that t and opts, which come first, ask for. Users and groups are looked up in a view of the image's files.
+func (e *Engine) baseSpec(ctx context.Context, parent string, t Template, opts []oci.SpecOpts) (*specs.Spec, error) {
 	key := NewID()
 	ctx, release, err := e.lease(ctx, key)
 	if err != nil {
@@ -170,12 +210,14 @@ func (e *Engine) baseSpec(ctx context.Context, parent string, opts []oci.SpecOpt
 	}
 	defer release()
 	snapshots := e.client.SnapshotService(e.cfg.Snapshotter)
-	if _, err := snapshots.View(ctx, key, parent); err != nil {
+	files, err := snapshots.View(ctx, key, parent)
+	if err != nil {
 		return nil, fmt.Errorf("view image: %w", err)
 	}
 	defer func() { _ = snapshots.Remove(ctx, key) }() // the lease's end would remove it too
 	container := &containers.Container{ID: key, Snapshotter: e.cfg.Snapshotter, SnapshotKey: key}
-	opts = append(opts,
+	opts = append(opts, t.options()...)
+	opts = append(opts, withTemporary(t.Limits, files),
 		oci.WithMounts([]specs.Mount{{
 			Destination: initPath, Type: "bind", Source: e.cfg.Init, Options: []string{"rbind", "ro"},
 		}}),
@@ -203,7 +245,7 @@ func (t *Prepared) sandboxSpec(namespace, id string) (*specs.Spec, error) {
 
 func (e *Engine) fingerprint(t *Prepared) (string, error) {
 	h := sha256.New()
-	for _, path := range []string{e.cfg.Init, e.cfg.platformFile(e.info.Platform)} {
+	for _, path := range []string{e.cfg.Init, e.cfg.platformFile(t.platform)} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return "", fmt.Errorf("fingerprint: %w", err)

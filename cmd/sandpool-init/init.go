@@ -32,11 +32,12 @@ func listen() initProcess {
 	signal.Notify(children, unix.SIGCHLD)
 	signal.Notify(signals)
 	children <- unix.SIGCHLD // for those that ended before
-	return initProcess{children, signals, serveSpawns()}
+	return initProcess{children: children, signals: signals}
 }
 
 // wait reaps until SIGTERM or SIGINT comes, then ends every process and returns the exit code when the last has ended.
 func (p initProcess) wait() int {
+	p.spawner = serveSpawns()
 	for {
 		select {
 		case <-p.children:
@@ -76,11 +77,20 @@ func (p initProcess) endAll() {
 	}
 }
 
+// lingerTime is how long the init stays when it could not run its command: an exit code is lost if the sandbox ends before
+// gVisor's shim has begun to wait for it.
+const lingerTime = 5 * time.Second
+
 // supervise runs the command as its child, passes signals on to it, and returns its exit code. A command that ends by
 // itself ends the sandbox. After SIGTERM the command ends first, then all others do; being asked once more kills them.
 func (p initProcess) supervise(args []string) int {
 	child, code := start(args)
-	for ending := false; child != 0; {
+	if child == 0 {
+		time.Sleep(lingerTime)
+		return code
+	}
+	p.spawner = serveSpawns() // which tells `ready` that the command has begun
+	for ending := false; ; {
 		select {
 		case <-p.children:
 			status, ended := reap(child)
@@ -100,7 +110,6 @@ func (p initProcess) supervise(args []string) int {
 			}
 		}
 	}
-	return code
 }
 
 // start starts the command in a process group of its own, which gets the terminal if there is one. It returns the

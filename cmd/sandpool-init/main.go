@@ -10,7 +10,7 @@
 // Beside it the same program has these uses:
 //
 //	sandpool-init exec -- CMD ARG…           waits for a byte of input, then becomes CMD
-//	sandpool-init ready                      does nothing: that it ran shows that the sandbox runs programs
+//	sandpool-init ready                      waits until process 1 has started CMD: the sandbox runs programs
 //	sandpool-init ready PORT                 waits until the sandbox's own TCP port accepts a connection
 //	sandpool-init tell                       appends a line of input to /run/sandpool/events, for programs to watch
 //	sandpool-init restored ID                gives a sandbox made from a checkpoint an identity of its own, and runs

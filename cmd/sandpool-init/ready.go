@@ -7,12 +7,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// connectInterval is the time between two attempts to connect.
-const connectInterval = 20 * time.Millisecond
+const (
+	// connectInterval is the time between two attempts to connect.
+	connectInterval = 20 * time.Millisecond
+	// beginTime is how long process 1 may take to start its command, and more than lingerTime. One that cannot listen never says
+	// that it has.
+	beginTime = 3 * lingerTime
+)
 
-// ready ends at once without a port; with one, when it accepts a connection. Who runs it sets the deadline.
+// ready waits until process 1 has started its command: with a port, until that accepts a connection. Who runs it sets the
+// deadline.
 func ready(args []string) int {
 	if len(args) == 0 {
+		for began := time.Now(); !connects(unix.AF_UNIX, &unix.SockaddrUnix{Name: spawnSocket}) && time.Since(began) < beginTime; {
+			time.Sleep(connectInterval)
+		}
 		return 0
 	}
 	port, err := strconv.ParseUint(args[0], 10, 16)

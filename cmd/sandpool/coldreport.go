@@ -27,9 +27,9 @@ type coldRow struct {
 
 	spread
 
-	Brief  *spread     `json:"brief,omitempty"`         // what the project's brief says
-	Target float64     `json:"target_p50_s,omitempty"`  // what it aims at
-	Phases wire.Phases `json:"phases_p50_ms,omitempty"` // the p50 of each phase by itself
+	Brief  *spread     `json:"brief,omitempty"`        // what the project's brief says
+	Target float64     `json:"target_p50_s,omitempty"` // what it aims at
+	Phases wire.Phases `json:"phases_p50_ms,omitzero"` // the p50 of each phase by itself
 
 	kind kind
 }

@@ -61,6 +61,8 @@ func newFake(t *testing.T) *fakeDaemon {
 	mux.HandleFunc("GET /v1/pools", f.pools)
 	mux.HandleFunc("PUT /v1/pools/{name}", f.change)
 	mux.HandleFunc("POST /v1/pools/{name}/drain", f.change)
+	mux.HandleFunc("GET /v1/templates", f.templates)
+	mux.HandleFunc("POST /v1/templates/{name}/check", f.checkTemplate)
 	mux.HandleFunc("GET /v1/info", f.info)
 	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}}
 	server.Start()

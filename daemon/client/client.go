@@ -110,6 +110,18 @@ func (c *Client) DrainPool(ctx context.Context, name string) (wire.Pool, error) 
 	return pool, c.call(ctx, http.MethodPost, poolPath(name)+"/drain", nil, &pool)
 }
 
+// Templates lists the templates.
+func (c *Client) Templates(ctx context.Context) ([]wire.Template, error) {
+	var list wire.TemplateList
+	return list.Templates, c.call(ctx, http.MethodGet, "/v1/templates", nil, &list)
+}
+
+// CheckTemplate tries a template: one sandbox is started and destroyed. A step that failed is no error.
+func (c *Client) CheckTemplate(ctx context.Context, name string) ([]wire.TemplateStep, error) {
+	var check wire.TemplateCheck
+	return check.Steps, c.call(ctx, http.MethodPost, "/v1/templates/"+url.PathEscape(name)+"/check", nil, &check)
+}
+
 // Info returns what the daemon says about itself and its host.
 func (c *Client) Info(ctx context.Context) (wire.Info, error) {
 	var info wire.Info

@@ -217,6 +217,52 @@ type PoolList struct {
 	Pools []Pool `json:"pools"`
 }
 
+// TemplateState is how far a template is.
+type TemplateState string
+
+const (
+	// TemplateReady is a template that sandboxes can be started from.
+	TemplateReady TemplateState = "ready"
+	// TemplatePreparing is one that is being made ready; what was ready before is used meanwhile.
+	TemplatePreparing TemplateState = "preparing"
+	// TemplateFailed is one that could not be made ready and is tried again; what was ready before is used meanwhile.
+	TemplateFailed TemplateState = "failed"
+)
+
+// Template is what sandboxes of one kind are made from. Of a limit 0 means none.
+type Template struct {
+	Name      string        `json:"name"`
+	Image     string        `json:"image"`
+	Digest    string        `json:"digest,omitempty"` // of the image in use
+	Pool      string        `json:"pool"`             // region:template
+	State     TemplateState `json:"state"`
+	Reason    string        `json:"reason,omitempty"`   // why it is failed
+	Snapshot  string        `json:"snapshot,omitempty"` // the checkpoint that its sandboxes go on from
+	Platform  string        `json:"platform,omitempty"` // of gVisor, unless it is the daemon's
+	CPUs      float64       `json:"cpus"`
+	MemoryMiB int           `json:"memory_mib"`
+	DiskMiB   int           `json:"disk_mib"`
+	PIDs      int           `json:"pids"`
+}
+
+// TemplateList is the body of GET /v1/templates.
+type TemplateList struct {
+	Templates []Template `json:"templates"`
+}
+
+// TemplateCheck is what came of a trial of a template: the steps that were taken. If one failed it is the last.
+type TemplateCheck struct {
+	Steps []TemplateStep `json:"steps"`
+}
+
+// TemplateStep is one step of a trial.
+type TemplateStep struct {
+	Step   string  `json:"step"` // image, settings, create, start, probe, prewarm or ready
+	OK     bool    `json:"ok"`
+	TookMS float64 `json:"took_ms,omitempty"` // of a step that succeeded
+	Detail string  `json:"detail,omitempty"`  // why it failed, and what to do
+}
+
 // Canary is what became of one platform's trial at start.
 type Canary struct {
 	Platform string `json:"platform"`

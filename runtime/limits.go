@@ -1,0 +1,95 @@
+package runtime
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/pkg/oci"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Limits are the most that one sandbox gets. Of each 0 means no limit.
+type Limits struct {
+	CPUs   float64 // processor time, in processors
+	Memory int64   // bytes, of the sentry and all that runs in it
+	Disk   int64   // bytes that it may write to its root file system
+	PIDs   int64   // processes and threads of each of its users
+}
+
+const (
+	// cpuPeriod is the kernel's usual period of a quota, in microseconds.
+	cpuPeriod = 100_000
+	// cpuShares is the weight of one whole processor in the kernel's cgroups.
+	cpuShares = 1024
+	// hostTasksEach is how many threads of the host one process in a sandbox can need, and hostTasks how many gVisor itself does.
+	// They only keep a sentry that went astray from taking all that the host has: see docs/templates.md.
+	hostTasksEach = 4
+	hostTasks     = 1024
+)
+
+// The annotations that make an OCI spec say all that its sandbox is started with.
+const (
+	diskAnnotation     = "sandpool.disk"     // bytes
+	platformAnnotation = "sandpool.platform" // unless it is the engine's
+)
+
+// withLimits puts l into a spec. All but the disk's are kept by the host's cgroup of the sandbox, and what the sandbox sees
+// follows from them; processes are counted by the sentry, too, which has threads of its own in that cgroup.
+func withLimits(l Limits) oci.SpecOpts {
+	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
+		if s.Linux.Resources == nil {
+			s.Linux.Resources = &specs.LinuxResources{}
+		}
+		resources := s.Linux.Resources
+		if l.CPUs > 0 {
+			quota, period, shares := int64(l.CPUs*cpuPeriod), uint64(cpuPeriod), max(2, uint64(l.CPUs*cpuShares))
+			resources.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period, Shares: &shares}
+		}
+		if l.Memory > 0 {
+			resources.Memory = &specs.LinuxMemory{Limit: &l.Memory}
+		}
+		if l.PIDs > 0 {
+			most := uint64(l.PIDs)
+			s.Process.Rlimits = append(s.Process.Rlimits, specs.POSIXRlimit{Type: "RLIMIT_NPROC", Soft: most, Hard: most})
+			onHost := l.PIDs*hostTasksEach + hostTasks
+			resources.Pids = &specs.LinuxPids{Limit: &onHost}
+		}
+		if l.Disk > 0 {
+			annotate(s, diskAnnotation, strconv.FormatInt(l.Disk, 10))
+		}
+		return nil
+	}
+}
+
+func annotate(s *oci.Spec, key, value string) {
+	if s.Annotations == nil {
+		s.Annotations = map[string]string{}
+	}
+	s.Annotations[key] = value
+}
+
+// limitOverlay gives a value of the flag overlay2 another size, in bytes. Where there is no overlay none is made: the
+// sandbox would write to files that a checkpoint does not hold.
+func limitOverlay(value, bytes string) string {
+	switch value {
+	case "none":
+		return value
+	case "":
+		value = "root:self" // runsc's own default
+	}
+	medium, _, _ := strings.Cut(value, ",")
+	return medium + ",size=" + bytes
+}
+
+// unenforced says which limits the configured flags of runsc do away with.
+func unenforced(settings map[string]Setting) (warnings []string) {
+	if s := settings["ignore-cgroups"]; s.Value == "true" {
+		warnings = append(warnings, s.Pos+": runsc.flags.ignore-cgroups: the templates' cpus and memory_mib are not enforced with it")
+	}
+	if s := settings["overlay2"]; s.Value == "none" {
+		warnings = append(warnings, s.Pos+": runsc.flags.overlay2: the templates' disk_mib are not enforced with \"none\"")
+	}
+	return warnings
+}
