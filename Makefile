@@ -38,6 +38,14 @@ test-faults: build stack image ## inject faults into the real stack and count wh
 bench: build stack image ## measure warm claims and restores beside cold starts
 	@$(BIN)/demo -bench
 
+.PHONY: images
+images: build ## build the production image and two templates with BuildKit (IMAGES=names: others); the first time takes minutes
+	@scripts/images.sh $(or $(IMAGES),production python-fastapi react-vite)
+
+.PHONY: bench-cold
+bench-cold: build stack image images ## measure cold starts of those images beside warm ones
+	@$(BIN)/demo -cold
+
 .PHONY: build
 build: ## build our programs into .build/bin
 	@mkdir -p $(BIN)

@@ -40,11 +40,17 @@ func (i Image) WriteArchive(w io.Writer) error {
 		d := describe(ocispec.MediaTypeImageLayer, layer)
 		layers, diffs = append(layers, d), append(diffs, d.Digest)
 	}
+	// Without a history of each layer builders of further images would guess one.
+	history := make([]ocispec.History, len(layers))
+	for n := range history {
+		history[n] = ocispec.History{Created: &epoch, CreatedBy: "sandpool"}
+	}
 	config, err := json.Marshal(ocispec.Image{
 		Created:  &epoch,
 		Platform: i.Platform,
 		Config:   i.Config,
 		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: diffs},
+		History:  history,
 	})
 	if err != nil {
 		return fmt.Errorf("encode image config: %w", err)

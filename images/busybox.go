@@ -29,8 +29,13 @@ func Busybox(program []byte, applets []string, architecture string) (Image, erro
 	if err != nil {
 		return Image{}, fmt.Errorf("make busybox layer: %w", err)
 	}
+	return Plain(BusyboxName, layer, architecture), nil
+}
+
+// Plain returns an image of one layer, a tar archive of a root file system for the architecture, that runs a shell.
+func Plain(name string, layer []byte, architecture string) Image {
 	return Image{
-		Name:     BusyboxName,
+		Name:     name,
 		Platform: ocispec.Platform{OS: "linux", Architecture: architecture},
 		Config: ocispec.ImageConfig{
 			Env:        []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
@@ -38,7 +43,7 @@ func Busybox(program []byte, applets []string, architecture string) (Image, erro
 			WorkingDir: "/",
 		},
 		Layers: [][]byte{layer},
-	}, nil
+	}
 }
 
 func busyboxLayer(program []byte, applets []string) ([]byte, error) {

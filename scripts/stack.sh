@@ -5,6 +5,7 @@
 #   scripts/stack.sh lint      golangci-lint, and shellcheck from Debian
 #   scripts/stack.sh busybox   the static busybox that the default image is made of
 #   scripts/stack.sh python    the files of CPython 3 and uuidgen, which the tests' second image adds to busybox, from Debian
+#   scripts/stack.sh buildkit  buildkitd and buildctl, and runc and mmdebstrap from Debian, which build images: see scripts/images.sh
 #   scripts/stack.sh race      the C compiler that the race detector needs, from Debian
 #
 # With SANDPOOL_STACK=/a/folder the four programs there, such as official builds, are checked and used instead.
@@ -78,6 +79,16 @@ build_lint() {
 	say "building golangci-lint $(version lint $path)"
 	build lint golangci-lint $path/cmd/golangci-lint -ldflags "-s -w -X main.version=$(version lint $path)"
 	stamp lint >"$stack/.lint"
+}
+
+build_buildkit() {
+	fresh buildkit buildkitd buildctl && return
+	local path=github.com/moby/buildkit program
+	say "building BuildKit $(version buildkit $path); the first time takes minutes"
+	for program in buildkitd buildctl; do
+		build buildkit $program $path/cmd/$program -ldflags '-s -w'
+	done
+	stamp buildkit >"$stack/.buildkit"
 }
 
 # check_host: whether the programs in SANDPOOL_STACK are there and new enough.
@@ -167,8 +178,13 @@ lint)
 	build_lint
 	need shellcheck shellcheck
 	;;
+buildkit)
+	build_buildkit
+	need runc runc
+	need mmdebstrap mmdebstrap
+	;;
 busybox) fetch_busybox ;;
 python) fetch_python ;;
 race) need gcc gcc libc6-dev ;;
-*) die "unknown part $1: want lint, busybox, python, race or none" ;;
+*) die "unknown part $1: want lint, buildkit, busybox, python, race or none" ;;
 esac

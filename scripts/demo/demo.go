@@ -41,10 +41,13 @@ path = %[5]q
 init = %[6]q
 
 [checkpoints]
-dir = %[8]q
+dir = %[7]q
+`
 
+// defaultConfig is the template of most of it.
+const defaultConfig = `
 [templates.default]
-image = "file://%[7]s"
+image = "file://%s"
 
 [pools.default]
 target = 8
@@ -71,6 +74,7 @@ type demo struct {
 	host   *testhost.Host
 	out    io.Writer
 	bin    string // the folder of our programs
+	cold   bool   // measure cold starts of large images
 	socket string
 	daemon *testhost.Process
 }
@@ -89,9 +93,16 @@ func newDemo(host *testhost.Host, out io.Writer) (*demo, error) {
 func (d *demo) startDaemon(ctx context.Context) error {
 	h := d.host
 	file := filepath.Join(h.Dir, "sandpoold.toml")
-	text := fmt.Sprintf(config, d.socket, filepath.Join(h.Dir, "sandpool"), h.Address, h.Namespace, h.Runsc, h.Init, h.Image,
+	text := fmt.Sprintf(config, d.socket, filepath.Join(h.Dir, "sandpool"), h.Address, h.Namespace, h.Runsc, h.Init,
 		filepath.Join(h.Dir, "checkpoints"))
-	text += fmt.Sprintf(interpreterConfig, h.Python, interpreter)
+	templates := fmt.Sprintf(defaultConfig+interpreterConfig, h.Image, h.Python, interpreter)
+	if d.cold {
+		var err error
+		if templates, err = d.coldTemplates(); err != nil {
+			return err
+		}
+	}
+	text += templates
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}

@@ -20,9 +20,10 @@ import (
 
 func main() {
 	bench := flag.Bool("bench", false, "measure at length instead of showing")
+	cold := flag.Bool("cold", false, "measure cold starts of the images that make images builds, instead of showing")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *bench)
+	err := run(ctx, *bench, *cold)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -31,7 +32,7 @@ func main() {
 }
 
 // run starts a host and a daemon, shows or measures, and removes them. Whatever goes wrong, or is left, is an error.
-func run(ctx context.Context, bench bool) (err error) {
+func run(ctx context.Context, bench, cold bool) (err error) {
 	start := time.Now()
 	host, err := testhost.Start(ctx, testhost.Options{})
 	if err != nil {
@@ -50,11 +51,15 @@ func run(ctx context.Context, bench bool) (err error) {
 	if err != nil {
 		return err
 	}
+	d.cold = cold
 	if err := d.startDaemon(ctx); err != nil {
 		return cmp.Or(context.Cause(ctx), err) // what an interrupt broke says less than the interrupt
 	}
 	steps := d.show
-	if bench {
+	switch {
+	case cold:
+		steps = d.measureCold
+	case bench:
 		steps = d.measure
 	}
 	if err := steps(ctx); err != nil {

@@ -1,5 +1,5 @@
 // Command mkimage writes the archive of an image: the default one, made from a static busybox program, or that with the
-// files of a folder over it, under another name.
+// files of a folder over it, under another name, or one that is nothing but a layer, such as mmdebstrap makes.
 package main
 
 import (
@@ -22,12 +22,17 @@ import (
 func main() {
 	busybox := flag.String("busybox", "", "the static busybox `program`")
 	root := flag.String("root", "", "a `folder` whose files are put over busybox")
+	layer := flag.String("layer", "", "a tar `file` that is the whole image, instead of busybox")
 	name := flag.String("name", images.BusyboxName, "the image's `reference`")
 	output := flag.String("o", "", "the archive `file` to write")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *busybox, *root, *name, *output); err != nil {
+	do := func() error { return run(ctx, *busybox, *root, *name, *output) }
+	if *layer != "" {
+		do = func() error { return wrap(*layer, *name, *output) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "mkimage:", err)
 		os.Exit(1) //nolint:gocritic // stop has nothing left to do
 	}
@@ -57,6 +62,19 @@ func run(ctx context.Context, busybox, root, name, output string) error {
 		}
 		image.Layers = append(image.Layers, layer)
 	}
+	return write(image, output)
+}
+
+// wrap makes an image of one layer.
+func wrap(layer, name, output string) error {
+	data, err := os.ReadFile(layer)
+	if err != nil {
+		return err
+	}
+	return write(images.Plain(name, data, runtime.GOARCH), output)
+}
+
+func write(image images.Image, output string) error {
 	var archive bytes.Buffer
 	if err := image.WriteArchive(&archive); err != nil {
 		return err
