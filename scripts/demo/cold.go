@@ -31,7 +31,8 @@ target = 0
 
 [templates.react-vite-uncached]
 image = "file://%[1]s/react-vite.tar"
-command = ["node", "node_modules/vite/bin/vite.js", "--force", "--host", "0.0.0.0", "--port", "5173", "--strictPort"]
+image_command = true
+env = ["VITE_CACHE_DIR=/tmp/vite"]
 ready_command = "curl -fsS -o /dev/null http://127.0.0.1:5173/src/main.jsx"
 ready_timeout = "1m"
 
@@ -96,7 +97,7 @@ func (d *demo) measureCold(ctx context.Context) error {
 		return err
 	}
 	plot := filepath.Join(filepath.Dir(d.bin), "cold-start.svg")
-	_, err := d.shown(ctx, "sandpool", "bench", "cold-start", "--rounds", "15", "--svg", plot, "--empty", "default",
+	_, err := d.shown(ctx, "sandpool", "bench", "cold-start", "--rounds", "10", "--svg", plot, "--empty", "default",
 		"--deps", "react-vite-uncached", "--deps", "python-fastapi-warm", "--cache", "react-vite", "--pool", "python-fastapi", "--snapshot", "python-fastapi-warm")
 	return err
 }
