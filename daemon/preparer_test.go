@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -118,8 +119,8 @@ func TestWhatIsInUseStaysUntilItsSuccessorIsReady(t *testing.T) {
 		if m.used != 1 || p.templates["a"].inUse == nil || p.templates["a"].err == nil {
 			t.Errorf("used %d times, state %+v; want the first in use and the error of the second", m.used, p.templates["a"])
 		}
-		p.set(map[string]wanted{"b": ofImage("1")})
 		began := len(m.began)
+		p.set(map[string]wanted{"b": ofImage("1")})
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if p.templates["a"] != nil || len(m.began) != began+1 {
@@ -132,9 +133,9 @@ func TestATemplateWithoutItsSnapshotIsUsedAllTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &fakeMaker{}
 		p := prepare(t, m)
-		broken := true
+		var mended atomic.Bool
 		p.snapshot = func(_ context.Context, _ string, _ *runtime.Prepared, bad string) (string, error) {
-			if broken {
+			if !mended.Load() {
 				return "", errNoSnapshot
 			}
 			return "ck-" + bad, nil
@@ -147,7 +148,7 @@ func TestATemplateWithoutItsSnapshotIsUsedAllTheSame(t *testing.T) {
 		if m.used != 1 || p.snapshotOf("a") != "" {
 			t.Errorf("used %d times, snapshot %q; want it used without one", m.used, p.snapshotOf("a"))
 		}
-		broken = false
+		mended.Store(true)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if got := p.snapshotOf("a"); got != "ck-" {
