@@ -77,10 +77,10 @@ func TestOthersClaims(t *testing.T) {
 	}
 }
 
-// TestOthersMayNotChangePools is about those who are neither root nor the daemon's user.
-func TestOthersMayNotChangePools(t *testing.T) {
+// TestOthersMayNotOperate is about those who are neither root nor the daemon's user.
+func TestOthersMayNotOperate(t *testing.T) {
 	ts := startServer(t)
-	for _, path := range []string{"PUT /v1/pools/default", "POST /v1/pools/default/drain"} {
+	for _, path := range []string{"PUT /v1/pools/default", "POST /v1/pools/default/drain", "POST /v1/templates/default/check"} {
 		method, path, _ := strings.Cut(path, " ")
 		r := httptest.NewRequestWithContext(context.WithValue(t.Context(), actorKey{}, actor{uid: 4242}), method, path, strings.NewReader(`{"hold": true}`))
 		w := httptest.NewRecorder()

@@ -2,6 +2,9 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+
+	"github.com/containerd/errdefs"
 
 	"sandpool/pool"
 	"sandpool/runtime"
@@ -22,9 +25,12 @@ func (b backend) Start(ctx context.Context, id string, from pool.Origin, labels 
 		took, err := b.checkpoints.restore(ctx, id, from.Checkpoint, labels)
 		return pool.Started{Phases: phases(took)}, err
 	}
-	snapshot := b.templates.snapshotOf(from.Template)
+	prepared, snapshot := b.templates.current(from.Template)
+	if prepared == nil { // a reload has removed it
+		return pool.Started{}, fmt.Errorf("start sandbox %s: template %q is not ready: %w", id, from.Template, errdefs.ErrNotFound)
+	}
 	if snapshot == "" || from.Cold {
-		took, err := b.Engine.Start(ctx, id, from.Template, labels)
+		took, err := b.Engine.Start(ctx, id, prepared, labels)
 		return pool.Started{Phases: phases(took)}, err
 	}
 	took, err := b.checkpoints.restore(ctx, id, snapshot, labels)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"sandpool/configs"
 	"sandpool/pool"
 	"sandpool/runtime/checkpoint"
 )
@@ -83,5 +84,24 @@ func TestForget(t *testing.T) {
 		if _, err := c.store.Get(id); (err == nil) != want {
 			t.Errorf("checkpoint %s: %v; want it kept: %t", id, err, want)
 		}
+	}
+}
+
+// TestPruneKeepsSnapshots has a policy that keeps almost nothing: what sandboxes of templates go on from stays all the same.
+func TestPruneKeepsSnapshots(t *testing.T) {
+	tidied := false
+	c := &checkpoints{
+		store: openStore(t), pools: &fakeRetirer{}, log: slog.New(slog.DiscardHandler), tidy: func() { tidied = true },
+		policy: func() configs.Checkpoints { return configs.Checkpoints{MaxCount: 1} },
+	}
+	snapshot, old, newest := save(t, c.store, triggerTemplate), save(t, c.store, triggerRequest), save(t, c.store, triggerRequest)
+	c.prune()
+	for id, want := range map[string]bool{snapshot: true, old: false, newest: true} {
+		if _, err := c.store.Get(id); (err == nil) != want {
+			t.Errorf("checkpoint %s: %v; want it kept: %t", id, err, want)
+		}
+	}
+	if !tidied {
+		t.Error("snapshots that nothing goes on from were not looked for")
 	}
 }

@@ -140,10 +140,7 @@ func (d *Daemon) join(ctx context.Context) error {
 
 // joinTemplates lets the templates, their snapshots and the pools know of each other.
 func (d *Daemon) joinTemplates(store *checkpoint.Store) {
-	saved := &snapshots{
-		store: store, pools: d.pools, engine: d.engine, log: d.Log,
-		poolFor: func(template string) string { return poolName(d.Config.Region, template) },
-	}
+	saved := &snapshots{store: store, pools: d.pools, engine: d.engine, region: d.Config.Region, log: d.Log}
 	d.templates.pools, d.templates.snapshot = d.pools, saved.of
 	d.templates.set(templates(d.Config))
 	d.templates.tidy = func() { saved.drop(d.templates.keeps) }

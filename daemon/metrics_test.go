@@ -44,6 +44,13 @@ func TestMetrics(t *testing.T) {
 	m.claimed("local:a", pool.Claim{}, false, errors.New("broken"), time.Second)
 	m.claimed("local:made-up", pool.Claim{}, false, fmt.Errorf("template: %w", errdefs.ErrNotFound), time.Second)
 
+	waited := pool.Phases{Schedule: time.Second, Sentry: time.Second}
+	m.started("a", pool.Started{Phases: waited})
+	m.started("a", pool.Started{Phases: waited, Restored: true})
+	m.started("a", pool.Started{Phases: waited, Restored: true})
+	m.claimed("local:a", pool.Claim{Grant: pool.Grant{Tier: pool.TierTemplate, Template: "a"}, Phases: &waited}, false, nil, time.Second)
+	m.claimed("local:a", pool.Claim{Grant: pool.Grant{Tier: pool.TierCold, Template: "a"}, Phases: &waited}, false, nil, time.Second)
+
 	got := gather(t, m)
 	if age := got["sandbox_lifetime_seconds local:a"]; age < 3600 || age > 4000 {
 		t.Errorf("the oldest claim is %v s old, want an hour", age)
@@ -72,7 +79,12 @@ func TestMetrics(t *testing.T) {
 		"sandbox_claims_total local:a internal ":             1,
 		"sandbox_claims_total  not_found ":                   1,
 		"sandbox_claim_duration_seconds paused":              1,
-		"sandbox_claim_duration_seconds cold":                0,
+		"sandbox_claim_duration_seconds cold":                1,
+		"sandbox_cold_start_seconds schedule a":              1,
+		"sandbox_cold_start_seconds sentry a":                1,
+		"sandbox_cold_start_seconds total a":                 1,
+		"sandbox_snapshot_start_seconds user_space a":        2,
+		"sandbox_snapshot_start_seconds total a":             2,
 		"sandbox_exec_duration_seconds":                      0,
 		"sandbox_lifetime_seconds local:b":                   0,
 		"sandbox_events_total warning":                       1,

@@ -56,8 +56,8 @@ func (a *api) drainPool(w http.ResponseWriter, r *http.Request) error {
 
 // operated returns the template of the pool that the path names, to a caller who may change pools.
 func (a *api) operated(r *http.Request) (string, error) {
-	if who, _ := actorOf(r.Context()); !who.operates() {
-		return "", errdefs.ErrPermissionDenied.WithMessage("only root and the daemon's own user may change pools")
+	if err := mayOperate(r, "change pools"); err != nil {
+		return "", err
 	}
 	name := r.PathValue("name")
 	region, template, both := strings.Cut(name, ":")
@@ -68,6 +68,14 @@ func (a *api) operated(r *http.Request) (string, error) {
 		return "", noPool(name)
 	}
 	return template, nil
+}
+
+// mayOperate refuses callers who are neither root nor the daemon's own user.
+func mayOperate(r *http.Request, what string) error {
+	if who, _ := actorOf(r.Context()); !who.operates() {
+		return errdefs.ErrPermissionDenied.WithMessage("only root and the daemon's own user may " + what)
+	}
+	return nil
 }
 
 func (a *api) answerChanged(w http.ResponseWriter, r *http.Request, template string) error {

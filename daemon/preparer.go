@@ -27,8 +27,6 @@ var errNoSnapshot = errors.New("no snapshot of the template could be made")
 // maker is what the preparer needs of the runtime.
 type maker interface {
 	Prepare(ctx context.Context, name string, t runtime.Template) (*runtime.Prepared, error)
-	Use(p *runtime.Prepared)
-	Forget(keep func(name string) bool)
 }
 
 // filler is what the preparer tells of its templates.
@@ -100,7 +98,6 @@ func (p *preparer) set(templates map[string]wanted) {
 		}
 		t.want, t.due, t.failures, t.retryAt = want, true, 0, time.Time{}
 	}
-	p.maker.Forget(func(name string) bool { return p.templates[name] != nil })
 	p.poke()
 }
 
@@ -168,7 +165,8 @@ func (p *preparer) work(ctx context.Context, name string, t *preparation, want w
 	defer p.mu.Unlock()
 	t.busy = false
 	if context.Cause(ctx) != nil || p.templates[name] != t {
-		return // the daemon stops, or the template was removed
+		t.due = true // the daemon stops, and the template keeps its snapshot; or it was removed
+		return
 	}
 	t.err = err
 	if err != nil {
@@ -182,7 +180,6 @@ func (p *preparer) work(ctx context.Context, name string, t *preparation, want w
 		p.pools.Unprepared(name, err)
 		return
 	}
-	p.maker.Use(ready)
 	t.inUse, t.snapshot, t.spoilt = ready, saved, 0
 	p.pools.Prepared(name, ready.Fingerprint())
 	p.log.Info("template is ready", "template", name, "fingerprint", ready.Fingerprint(), "snapshot", saved)
@@ -190,20 +187,19 @@ func (p *preparer) work(ctx context.Context, name string, t *preparation, want w
 
 // fingerprint is that of what sandboxes of a template are started from now; empty if it was never ready.
 func (p *preparer) fingerprint(name string) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if t := p.templates[name]; t != nil && t.inUse != nil {
-		return t.inUse.Fingerprint()
+	if inUse, _ := p.current(name); inUse != nil {
+		return inUse.Fingerprint()
 	}
 	return ""
 }
 
-// snapshotOf returns the checkpoint that sandboxes of a template go on from, or nothing.
-func (p *preparer) snapshotOf(name string) string {
+// current returns what sandboxes of a template are started from now, nil if it was never ready, and the checkpoint that they
+// go on from instead, if there is one.
+func (p *preparer) current(name string) (inUse *runtime.Prepared, snapshot string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if t := p.templates[name]; t != nil {
-		return t.snapshot
+		return t.inUse, t.snapshot
 	}
-	return ""
+	return nil, ""
 }

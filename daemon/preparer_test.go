@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sandpool/runtime"
+	"sandpool/runtime/checkpoint"
 )
 
 // fakeMaker makes templates ready in memory, each in a second, and notes what it is told.
@@ -21,7 +22,6 @@ type fakeMaker struct {
 	began   []time.Time
 	busy    int
 	busiest int
-	used    int
 	told    []string
 }
 
@@ -42,10 +42,6 @@ func (m *fakeMaker) Prepare(ctx context.Context, _ string, t runtime.Template) (
 	m.busy--
 	return &runtime.Prepared{}, err
 }
-
-func (m *fakeMaker) Use(*runtime.Prepared) { m.used++ }
-
-func (m *fakeMaker) Forget(func(string) bool) {}
 
 func (m *fakeMaker) Prepared(template, _ string) { m.told = append(m.told, template+" ready") }
 
@@ -77,8 +73,8 @@ func TestTemplatesAreMadeReadyAFewAtOnce(t *testing.T) {
 		p.set(map[string]wanted{"a": ofImage("1"), "b": ofImage("1"), "c": ofImage("1"), "d": ofImage("1"), "e": ofImage("1")})
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if m.busiest != 2 || m.used != 5 || len(m.began) != 5 {
-			t.Errorf("at most %d at once, %d in use after %d attempts; want 2, 5 and 5", m.busiest, m.used, len(m.began))
+		if m.busiest != 2 || len(m.told) != 5 || len(m.began) != 5 {
+			t.Errorf("at most %d at once, %q after %d attempts; want 2, five ready and 5", m.busiest, m.told, len(m.began))
 		}
 	})
 }
@@ -113,11 +109,13 @@ func TestWhatIsInUseStaysUntilItsSuccessorIsReady(t *testing.T) {
 		p := prepare(t, m)
 		p.set(map[string]wanted{"a": ofImage("1")})
 		time.Sleep(time.Minute)
+		synctest.Wait()
+		first, _ := p.current("a")
 		p.set(map[string]wanted{"a": ofImage("2")})
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if m.used != 1 || p.templates["a"].inUse == nil || p.templates["a"].err == nil {
-			t.Errorf("used %d times, state %+v; want the first in use and the error of the second", m.used, p.templates["a"])
+		if now, _ := p.current("a"); first == nil || now != first || p.templates["a"].err == nil {
+			t.Errorf("%p is in use after %p, state %+v; want the first and the error of the second", now, first, p.templates["a"])
 		}
 		began := len(m.began)
 		p.set(map[string]wanted{"b": ofImage("1")})
@@ -145,13 +143,13 @@ func TestATemplateWithoutItsSnapshotIsUsedAllTheSame(t *testing.T) {
 		p.set(map[string]wanted{"a": warm})
 		time.Sleep(1500 * time.Millisecond)
 		synctest.Wait()
-		if m.used != 1 || p.snapshotOf("a") != "" {
-			t.Errorf("used %d times, snapshot %q; want it used without one", m.used, p.snapshotOf("a"))
+		if inUse, got := p.current("a"); inUse == nil || got != "" {
+			t.Errorf("in use %v, snapshot %q; want it used without one", inUse, got)
 		}
 		mended.Store(true)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := p.snapshotOf("a"); got != "ck-" {
+		if _, got := p.current("a"); got != "ck-" {
 			t.Fatalf("snapshot %q, want the one of the next attempt", got)
 		}
 		// A few failures say nothing; too many in a row, or one for good, make another.
@@ -161,19 +159,52 @@ func TestATemplateWithoutItsSnapshotIsUsedAllTheSame(t *testing.T) {
 		p.restored("a", "ck-", nil)
 		p.restored("a", "ck-", context.DeadlineExceeded)
 		p.restored("a", "another", context.DeadlineExceeded)
-		if got := p.snapshotOf("a"); got != "ck-" {
+		if _, got := p.current("a"); got != "ck-" {
 			t.Errorf("snapshot %q after failures that were not in a row", got)
 		}
 		for range maxSpoilt {
 			p.restored("a", "ck-", context.DeadlineExceeded)
 		}
-		if got := p.snapshotOf("a"); got != "" {
+		if _, got := p.current("a"); got != "" {
 			t.Errorf("snapshot %q after %d failures", got, maxSpoilt)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := p.snapshotOf("a"); got != "ck-ck-" {
+		if _, got := p.current("a"); got != "ck-ck-" {
 			t.Errorf("snapshot %q, want one made in the knowledge of the bad one", got)
+		}
+	})
+}
+
+// TestSnapshotsAreKeptAsLongAsTheyMayBeUsed covers a daemon that stops before it knows whether a snapshot still fits.
+func TestSnapshotsAreKeptAsLongAsTheyMayBeUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &fakeMaker{}
+		p := newPreparer(m, 2, slog.New(slog.DiscardHandler))
+		p.pools, p.tidy = m, func() {}
+		p.snapshot = func(context.Context, string, *runtime.Prepared, string) (string, error) { return "ck-now", nil }
+		warm := ofImage("1")
+		warm.snapshot = true
+		p.set(map[string]wanted{"a": warm})
+		now, old := checkpoint.Manifest{ID: "ck-now", Template: "a"}, checkpoint.Manifest{ID: "ck-old", Template: "a"}
+		if !p.keeps(now) || !p.keeps(old) || p.keeps(checkpoint.Manifest{ID: "ck-now", Template: "gone"}) {
+			t.Error("before the first attempt: want all of the template's kept, and none of another")
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		p.schedule(ctx, new(sync.WaitGroup))
+		synctest.Wait()
+		if !p.keeps(now) {
+			t.Error("an attempt that a stop broke off cost the template its snapshot")
+		}
+		runs, end := context.WithCancel(t.Context())
+		var loop sync.WaitGroup
+		loop.Go(func() { p.run(runs) })
+		defer func() { end(); loop.Wait() }()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if !p.keeps(now) || p.keeps(old) {
+			t.Errorf("once it is ready: kept %t and %t, want the one in use alone", p.keeps(now), p.keeps(old))
 		}
 	})
 }

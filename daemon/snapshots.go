@@ -26,7 +26,7 @@ type trier interface {
 
 // starter is what snapshots need of the runtime.
 type starter interface {
-	StartFrom(ctx context.Context, id string, p *runtime.Prepared, labels map[string]string) (runtime.Phases, error)
+	Start(ctx context.Context, id string, p *runtime.Prepared, labels map[string]string) (runtime.Phases, error)
 	Checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit, error)
 }
 
@@ -37,11 +37,11 @@ var (
 
 // snapshots makes the checkpoints that sandboxes of warm templates go on from.
 type snapshots struct {
-	store   *checkpoint.Store
-	pools   trier
-	engine  starter
-	poolFor func(template string) string // the pool's name
-	log     *slog.Logger
+	store  *checkpoint.Store
+	pools  trier
+	engine starter
+	region string
+	log    *slog.Logger
 }
 
 // of returns the snapshot of a template. One that was made before, and is not bad, is used if all that it was made from is the same.
@@ -58,11 +58,11 @@ func (s *snapshots) of(ctx context.Context, name string, p *runtime.Prepared, ba
 // started all the same.
 func (s *snapshots) build(ctx context.Context, name string, p *runtime.Prepared) (saved string, err error) {
 	err = s.pools.Try(ctx, name, func(ctx context.Context, id string, labels map[string]string) error {
-		if _, err := s.engine.StartFrom(ctx, id, p, labels); err != nil {
+		if _, err := s.engine.Start(ctx, id, p, labels); err != nil {
 			return err
 		}
 		m, err := s.store.Create(ctx, checkpoint.Manifest{
-			Sandbox: id, Template: name, Pool: s.poolFor(name), Trigger: triggerTemplate, Fingerprint: p.Fingerprint(),
+			Sandbox: id, Template: name, Pool: poolName(s.region, name), Trigger: triggerTemplate, Fingerprint: p.Fingerprint(),
 		}, func(ctx context.Context, dir string) (checkpoint.Fit, error) {
 			return s.engine.Checkpoint(ctx, id, dir)
 		})

@@ -52,8 +52,8 @@ func (a *api) listTemplates(w http.ResponseWriter, _ *http.Request) error {
 
 // checkTemplate makes a template ready anew, starts one sandbox of it and destroys that.
 func (a *api) checkTemplate(w http.ResponseWriter, r *http.Request) error {
-	if who, _ := actorOf(r.Context()); !who.operates() {
-		return errdefs.ErrPermissionDenied.WithMessage("only root and the daemon's own user may check templates")
+	if err := mayOperate(r, "check templates"); err != nil {
+		return err
 	}
 	name := r.PathValue("name")
 	if _, ok := a.config().Templates[name]; !ok {
@@ -113,7 +113,7 @@ func (c templateCatalogue) try(ctx context.Context, name string) ([]wire.Templat
 	var took runtime.Phases
 	var startErr error
 	tryErr := c.trials.Try(ctx, name, func(ctx context.Context, id string, labels map[string]string) error {
-		took, startErr = c.engine.StartFrom(ctx, id, prepared, labels)
+		took, startErr = c.engine.Start(ctx, id, prepared, labels)
 		return startErr
 	})
 	if startErr == nil && tryErr != nil { // it did not come to a start

@@ -9,7 +9,8 @@ import (
 )
 
 // Try makes a sandbox of a template known that no claim can get, lets use start it with the id and the labels and do with it
-// what it likes, and destroys it. The error is that of use. That there is no such template is one of class NotFound.
+// what it likes, and destroys it. The error is that of use. That there is no such template is one of class NotFound, that nothing
+// may be started now of class Unavailable.
 func (c *Controller) Try(ctx context.Context, template string, use func(ctx context.Context, id string, labels map[string]string) error) error {
 	s, err := c.addTrial(template)
 	if err != nil {
@@ -35,6 +36,9 @@ func (c *Controller) addTrial(template string) (*sandbox, error) {
 		return nil, fmt.Errorf("template %q: %w", template, errdefs.ErrNotFound)
 	case c.outage != nil:
 		return nil, c.outage
+	}
+	if reason := c.admit(); reason != "" {
+		return nil, errdefs.ErrUnavailable.WithMessage("nothing is started: " + reason)
 	}
 	s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, CreatedAt: time.Now()})
 	s.trial = true

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -52,6 +53,10 @@ func TestTrialIsNobodysAndLeavesNothing(t *testing.T) {
 			t.Errorf("trial in an outage: %v", err)
 		}
 		r.SetOutage(nil)
+		backend.locked(func() { r.blocked = "memory: 1 MiB left" })
+		if err := r.Try(t.Context(), "default", nil); !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), r.blocked) {
+			t.Errorf("trial on a host that is short: %v", err)
+		}
 		r.stop()
 	})
 }
@@ -126,20 +131,28 @@ func TestATemplateThatCannotBePreparedDegradesItsPool(t *testing.T) {
 func TestOldSandboxesServeUntilTheTemplateIsPrepared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		backend := newFakeBackend(t)
-		backend.sandboxes["sb-old"] = &fakeSandbox{labels: record(Available).Labels(), status: Paused}
-		cfg := onePool(1, 4)
+		for i := range 4 {
+			backend.sandboxes[fmt.Sprint("sb-old-", i)] = &fakeSandbox{labels: record(Available).Labels(), status: Paused}
+		}
+		cfg := onePool(4, 8)
 		cfg.Fingerprint = ""
 		r := newRig(t, backend, cfg)
 		r.run(t)
 		synctest.Wait()
-		if s := r.Status()[0]; s.Available != 1 {
-			t.Fatalf("status %+v, want the old sandbox adopted", s)
+		claim, _, err := r.Claim(t.Context(), request())
+		if s := r.Status()[0]; err != nil || s.Available != 3 || s.Wanted != 4 || claim.Tier != TierPaused {
+			t.Fatalf("claim %+v, %v, status %+v; want the old sandboxes adopted, one handed out, and the pool as large as before", claim, err, s)
 		}
 		r.Prepared("default", "f2")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if backend.sandboxes["sb-old"] != nil || r.Status()[0].Available != 1 {
-			t.Error("the old sandbox was not replaced")
+		for id := range backend.sandboxes {
+			if strings.HasPrefix(id, "sb-old-") && id != claim.Sandbox {
+				t.Errorf("%s was not replaced", id)
+			}
+		}
+		if s := r.Status()[0]; s.Available != 3 || s.InUse != 1 {
+			t.Errorf("status %+v, want three new ones beside the claim", s)
 		}
 		r.stop()
 	})

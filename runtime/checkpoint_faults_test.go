@@ -166,7 +166,7 @@ func TestSweepRemovesFilesOfSandboxes(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := NewID()
-	if err := e.writeSandboxFiles(gone, e.templates["default"]); err != nil {
+	if err := e.writeSandboxFiles(gone, prepared["default"]); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.writeRestoreFiles(gone, dir); err != nil {

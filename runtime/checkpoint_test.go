@@ -20,7 +20,7 @@ const counting = `read word < /proc/sys/kernel/random/uuid; i=0; while :; do i=$
 func openCounting(t *testing.T, cfg Config) *Engine {
 	t.Helper()
 	e := openEngine(t, cfg)
-	if err := e.prepareAndUse(t.Context(), "count", Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}); err != nil {
+	if err := prepare(t.Context(), e, "count", Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -255,10 +255,10 @@ func TestCheckpointsAcrossEngines(t *testing.T) {
 	}
 	template := Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}
 	id := NewID()
-	if err := first.prepareAndUse(t.Context(), "count", template); err != nil {
+	if err := prepare(t.Context(), first, "count", template); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := first.Start(t.Context(), id, "count", nil); err != nil {
+	if _, err := first.Start(t.Context(), id, prepared["count"], nil); err != nil {
 		t.Fatal(err)
 	}
 	word, n := awaitCount(t, first, id, 5)

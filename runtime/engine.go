@@ -67,10 +67,10 @@ type Engine struct {
 	runsc  string   // absolute path
 	info   Info
 
-	bundles bundles // of containerd; known once a canary ran
+	bundles bundles       // of containerd; known once a canary ran
+	trials  chan struct{} // one slot: held by whoever tries a platform for a template
 
 	mu        sync.Mutex
-	templates map[string]*Prepared
 	snapshots string          // folder of the snapshotter
 	hidden    map[string]bool // sandboxes of the engine's own
 }
@@ -78,7 +78,7 @@ type Engine struct {
 // Open connects to containerd, checks versions and settings, writes the shim's files and tries the platforms.
 // Errors say what to do about them.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err error) {
-	e := &Engine{cfg: cfg, log: log, templates: map[string]*Prepared{}, hidden: map[string]bool{}}
+	e := &Engine{cfg: cfg, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Close())

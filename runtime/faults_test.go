@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
-	"github.com/containerd/errdefs"
 )
 
 // wrapRunsc makes a runsc that runs script, a shell's, before the real one.
@@ -95,30 +94,27 @@ func TestTemplatesThatCannotBePrepared(t *testing.T) {
 		"file:///nonexistent.tar":  "/nonexistent.tar",
 		"file://" + host.Runsc:     "import image archive",
 	} {
-		if err := e.prepareAndUse(t.Context(), "bad", Template{Image: image}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"bad"`) {
+		if err := prepare(t.Context(), e, "bad", Template{Image: image}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"bad"`) {
 			t.Errorf("image %s: %v; want the template's name and %q", image, err, want)
 		}
-	}
-	if _, err := e.Start(t.Context(), NewID(), "bad", nil); !errdefs.IsNotFound(err) {
-		t.Errorf("start of an unprepared template: %v", err)
 	}
 }
 
 func TestFingerprintFollowsTheTemplate(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	first := e.templates["default"].Fingerprint()
+	first := prepared["default"].Fingerprint()
 	again := Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}
-	if err := e.prepareAndUse(t.Context(), "default", again); err != nil {
+	if err := prepare(t.Context(), e, "default", again); err != nil {
 		t.Fatal(err)
 	}
-	if got := e.templates["default"].Fingerprint(); got != first || got == "" {
+	if got := prepared["default"].Fingerprint(); got != first || got == "" {
 		t.Errorf("the same template has the fingerprints %q and %q", first, got)
 	}
 	again.Command = []string{"sleep", "1000"}
-	if err := e.prepareAndUse(t.Context(), "default", again); err != nil {
+	if err := prepare(t.Context(), e, "default", again); err != nil {
 		t.Fatal(err)
 	}
-	if e.templates["default"].Fingerprint() == first {
+	if prepared["default"].Fingerprint() == first {
 		t.Error("another command has the same fingerprint")
 	}
 }
@@ -256,7 +252,7 @@ func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
 	}
 	defer release()
 	for _, id := range []string{live, orphan} { // a snapshot without a container, as between two steps of a start
-		if _, err := e.client.SnapshotService("overlayfs").Prepare(ctx, id, e.templates["default"].parent); err != nil {
+		if _, err := e.client.SnapshotService("overlayfs").Prepare(ctx, id, prepared["default"].parent); err != nil {
 			t.Fatal(err)
 		}
 	}

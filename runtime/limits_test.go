@@ -18,7 +18,7 @@ func prepareChanged(t *testing.T, e *Engine, change func(*Template)) {
 	t.Helper()
 	limited := Template{Image: "file://" + host.Image, Limits: limits}
 	change(&limited)
-	if err := e.prepareAndUse(t.Context(), "limited", limited); err != nil {
+	if err := prepare(t.Context(), e, "limited", limited); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -76,14 +76,18 @@ func (e *Engine) choosePlatform(ctx context.Context) error {
 
 // usable returns why a platform cannot be used, or nil. It is tried once.
 func (e *Engine) usable(ctx context.Context, platform string) error {
-	e.mu.Lock()
-	at := slices.IndexFunc(e.info.Canaries, func(c Canary) bool { return c.Platform == platform })
+	select {
+	case e.trials <- struct{}{}:
+		defer func() { <-e.trials }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	tried := e.Info().Canaries
+	at := slices.IndexFunc(tried, func(c Canary) bool { return c.Platform == platform })
 	var c Canary
 	if at >= 0 {
-		c = e.info.Canaries[at]
-	}
-	e.mu.Unlock()
-	if at < 0 {
+		c = tried[at]
+	} else {
 		c = e.tryPlatform(ctx, platform)
 	}
 	if cause := context.Cause(ctx); cause != nil {

@@ -18,7 +18,7 @@ func TestPrewarmAndReadiness(t *testing.T) {
 			Command: []string{"sh", "-c", "nc -l -p 8080 && touch /tmp/served; sleep 1000"},
 		}
 		change(&tmpl)
-		if err := e.prepareAndUse(t.Context(), "default", tmpl); err != nil {
+		if err := prepare(t.Context(), e, "default", tmpl); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -44,7 +44,7 @@ func TestPrewarmAndReadiness(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			prepare(test.change)
 			id := NewID()
-			_, err := e.Start(t.Context(), id, "default", nil)
+			_, err := e.Start(t.Context(), id, prepared["default"], nil)
 			if destroyErr := e.Destroy(t.Context(), id); destroyErr != nil {
 				t.Error(destroyErr)
 			}

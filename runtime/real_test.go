@@ -55,17 +55,20 @@ func openEngine(t *testing.T, cfg Config) *Engine {
 			t.Error(err)
 		}
 	})
-	if err := e.prepareAndUse(t.Context(), "default", Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}); err != nil {
+	if err := prepare(t.Context(), e, "default", Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}); err != nil {
 		t.Fatal(err)
 	}
 	return e
 }
 
-// prepareAndUse prepares a template and lets Start use it.
-func (e *Engine) prepareAndUse(ctx context.Context, name string, t Template) error {
-	prepared, err := e.Prepare(ctx, name, t)
+// prepared are the templates of the test that runs, by name.
+var prepared = map[string]*Prepared{}
+
+// prepare makes a template ready for startFrom and others that name it.
+func prepare(ctx context.Context, e *Engine, name string, t Template) error {
+	ready, err := e.Prepare(ctx, name, t)
 	if err == nil {
-		e.Use(prepared)
+		prepared[name] = ready
 	}
 	return err
 }
@@ -92,7 +95,7 @@ func newID(t *testing.T, e *Engine) string {
 func startFrom(t *testing.T, e *Engine, template string) string {
 	t.Helper()
 	id := newID(t, e)
-	if _, err := e.Start(t.Context(), id, template, map[string]string{"sandpool.state": "test"}); err != nil {
+	if _, err := e.Start(t.Context(), id, prepared[template], map[string]string{"sandpool.state": "test"}); err != nil {
 		t.Fatal(err)
 	}
 	return id
@@ -250,7 +253,7 @@ func TestDestroyOfAHalfMadeSandbox(t *testing.T) {
 	for _, step := range []string{"container", "task", "dead task"} {
 		t.Run(step, func(t *testing.T) {
 			id := NewID()
-			container, err := e.create(ctx, id, e.templates["default"], nil)
+			container, err := e.create(ctx, id, prepared["default"], nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -32,20 +32,9 @@ type Listed struct {
 	Status Status
 }
 
-// Start makes the sandbox id from the template of a name that Use was called with; see StartFrom.
-func (e *Engine) Start(ctx context.Context, id, name string, labels map[string]string) (Phases, error) {
-	e.mu.Lock()
-	t := e.templates[name]
-	e.mu.Unlock()
-	if t == nil {
-		return Phases{}, fmt.Errorf("start sandbox %s: template %q is not prepared: %w", id, name, errdefs.ErrNotFound)
-	}
-	return e.StartFrom(ctx, id, t, labels)
-}
-
-// StartFrom makes the sandbox id from a prepared template and returns when it runs, its prewarm commands have succeeded and
+// Start makes the sandbox id from a prepared template and returns when it runs, its prewarm commands have succeeded and
 // its readiness checks pass. A sandbox whose start failed must be destroyed.
-func (e *Engine) StartFrom(ctx context.Context, id string, t *Prepared, labels map[string]string) (Phases, error) {
+func (e *Engine) Start(ctx context.Context, id string, t *Prepared, labels map[string]string) (Phases, error) {
 	var took Phases
 	err := e.call(ctx, e.cfg.StartTimeout, "start sandbox "+id, func(ctx context.Context) (err error) {
 		took, err = e.start(ctx, id, t, labels)

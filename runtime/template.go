@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,8 +56,7 @@ type Prepared struct {
 	fingerprint string
 }
 
-// Prepare makes a template ready to start sandboxes from: its image is imported if it is an archive, and unpacked. Start does
-// not use it before Use.
+// Prepare makes a template ready to start sandboxes from: its image is imported if it is an archive, and unpacked.
 func (e *Engine) Prepare(ctx context.Context, name string, t Template) (*Prepared, error) {
 	var ready *Prepared
 	err := e.call(ctx, e.cfg.StartTimeout, fmt.Sprintf("prepare template %q", name), func(ctx context.Context) error {
@@ -80,20 +78,6 @@ func (e *Engine) Prepare(ctx context.Context, name string, t Template) (*Prepare
 		return nil, err
 	}
 	return ready, nil
-}
-
-// Use makes p what Start starts of the template of its name.
-func (e *Engine) Use(p *Prepared) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.templates[p.name] = p
-}
-
-// Forget drops all templates but those that keep names.
-func (e *Engine) Forget(keep func(name string) bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	maps.DeleteFunc(e.templates, func(name string, _ *Prepared) bool { return !keep(name) })
 }
 
 // Fingerprint names all that sandboxes of p are started from: image, command, prewarming and readiness, init, runsc

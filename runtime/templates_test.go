@@ -60,7 +60,7 @@ func TestStartsThatFailNameTheirStep(t *testing.T) {
 				t.PrewarmTimeout, t.ReadyTimeout = time.Minute, 2*time.Second
 				test.change(t)
 			})
-			_, err := e.Start(t.Context(), newID(t, e), "limited", nil)
+			_, err := e.Start(t.Context(), newID(t, e), prepared["limited"], nil)
 			if stepOf(err) != test.step || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("step %q, %v; want step %s and %q", stepOf(err), err, test.step, test.want)
 			}

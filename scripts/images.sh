@@ -60,8 +60,9 @@ layout() {
 
 # stand_in makes the image that takes the place of ubuntu:22.04.
 stand_in() {
-	local archive=$built/debian.tar start=$SECONDS
-	[[ -s $archive ]] && return
+	local archive=$built/debian.tar start=$SECONDS made
+	made=$(sha256sum <scripts/images.sh)
+	[[ -s $archive && -f $built/.debian.stamp && $(<"$built/.debian.stamp") == "$made" ]] && return
 	say "making a Debian that stands in for ubuntu:22.04"
 	mmdebstrap --quiet --variant=minbase --include=ca-certificates \
 		--dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-include=/usr/share/locale/locale.alias' \
@@ -69,6 +70,7 @@ stand_in() {
 		bookworm "$work/debian.tar"
 	.build/bin/mkimage -layer "$work/debian.tar" -name sandpool.local/debian:12 -o "$archive"
 	rm "$work/debian.tar"
+	printf '%s\n' "$made" >"$built/.debian.stamp"
 	say "made it ($((SECONDS - start)) s)"
 }
 

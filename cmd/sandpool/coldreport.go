@@ -76,7 +76,7 @@ var phaseFields = []struct {
 	{"ready", func(p *wire.Phases) *float64 { return &p.Ready }},
 }
 
-// median is the p50 of one phase, by nearest rank; 0 without samples.
+// median is the p50 of one phase; 0 without samples.
 func median(all []wire.Phases, of func(*wire.Phases) *float64) float64 {
 	if len(all) == 0 {
 		return 0
@@ -86,7 +86,7 @@ func median(all []wire.Phases, of func(*wire.Phases) *float64) float64 {
 		values[i] = *of(&all[i])
 	}
 	slices.Sort(values)
-	return values[(len(values)-1)/2]
+	return percentile(values, 50)
 }
 
 func (r coldReport) write(w io.Writer) {

@@ -94,8 +94,8 @@ func newRow(kind string, times []time.Duration) row {
 	return row{Kind: kind, N: len(times), P50: at(50), P90: at(90), P95: at(95), P99: at(99), Max: at(100)}
 }
 
-// percentile is by nearest rank: the least of the sorted times that at least so many per cent do not exceed.
-func percentile(sorted []time.Duration, percent float64) time.Duration {
+// percentile is by nearest rank: the least of the sorted values that at least so many per cent do not exceed.
+func percentile[T any](sorted []T, percent float64) T {
 	rank := int(math.Ceil(percent / 100 * float64(len(sorted))))
 	return sorted[max(rank, 1)-1]
 }

@@ -40,12 +40,13 @@ func TestTemplateCheck(t *testing.T) {
 		if err != nil || len(steps) == 0 {
 			t.Fatalf("%s: %v, %v", name, steps, err)
 		}
+		last := steps[len(steps)-1]
 		for _, s := range steps[:len(steps)-1] {
-			if !s.OK || s.Detail != "" {
-				t.Errorf("%s: step %+v comes before the last", name, s)
+			if !s.OK || s.Detail != "" || s.Step == last.Step || s.Step == "ready" {
+				t.Errorf("%s: step %+v comes before the last, %s", name, s, last.Step)
 			}
 		}
-		if last := steps[len(steps)-1]; last.Step != want.step || last.OK != (want.detail == "") || !strings.Contains(last.Detail, want.detail) {
+		if last.Step != want.step || last.OK != (want.detail == "") || !strings.Contains(last.Detail, want.detail) {
 			t.Errorf("%s: the last of %d steps is %+v, want %s and %q", name, len(steps), last, want.step, want.detail)
 		}
 	}

@@ -94,8 +94,11 @@ func measure(archive string) ([]layer, error) {
 		return nil, err
 	}
 	var index ocispec.Index
-	if err := json.Unmarshal(small[ocispec.ImageIndexFile], &index); err != nil || len(index.Manifests) != 1 {
-		return nil, fmt.Errorf("want an index with one image: %w", errors.Join(err, errors.ErrUnsupported))
+	if err := json.Unmarshal(small[ocispec.ImageIndexFile], &index); err != nil {
+		return nil, fmt.Errorf("read index: %w", err)
+	}
+	if len(index.Manifests) != 1 {
+		return nil, fmt.Errorf("it holds %d images, want one", len(index.Manifests))
 	}
 	var manifest ocispec.Manifest
 	var config ocispec.Image
