@@ -58,8 +58,8 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 		return a.exec(r.Context(), claim.Sandbox, spec)
 	})
 	a.metrics.execSeconds.Observe(time.Since(began).Seconds())
-	if err == nil && code >= 128 { // ended by a signal: perhaps with all of its sandbox
-		err = a.lost(claim)
+	if err != nil || code >= 128 { // ended by a signal: perhaps with all of its sandbox
+		err = cmp.Or(a.lost(claim), err)
 	}
 	if err != nil {
 		s.sendError(a.report(r, err))

@@ -68,6 +68,7 @@ type Engine struct {
 	info   Info
 
 	bundles bundles       // of containerd; known once a canary ran
+	direct  bool          // sentries start commands without the shim; known once a canary ran
 	trials  chan struct{} // one slot: held by whoever tries a platform for a template
 
 	mu        sync.Mutex

@@ -21,8 +21,23 @@ import (
 	"github.com/containerd/errdefs"
 )
 
-func TestExecStreams(t *testing.T) {
+// eachWay runs a test with commands that the sentry starts for the engine, and with such that the shim starts.
+func eachWay(t *testing.T, test func(*testing.T, *Engine)) {
 	e := openEngine(t, testConfig(t))
+	if !e.direct {
+		t.Errorf("this runsc's sentries start no commands for the engine: %q", e.Info().Warnings)
+	}
+	for _, direct := range []bool{true, false} {
+		t.Run(map[bool]string{true: "sentry", false: "shim"}[direct], func(t *testing.T) {
+			e.direct = direct
+			test(t, e)
+		})
+	}
+}
+
+func TestExecStreams(t *testing.T) { eachWay(t, testExecStreams) }
+
+func testExecStreams(t *testing.T, e *Engine) {
 	id := startSandbox(t, e)
 	var out, errs bytes.Buffer
 	in := bytes.Repeat([]byte("0123456789abcde\n"), 1<<16) // 1 MiB, more than any pipe holds
@@ -44,8 +59,9 @@ func TestExecStreams(t *testing.T) {
 	}
 }
 
-func TestExecTerminalAndSignals(t *testing.T) {
-	e := openEngine(t, testConfig(t))
+func TestExecTerminalAndSignals(t *testing.T) { eachWay(t, testExecTerminalAndSignals) }
+
+func testExecTerminalAndSignals(t *testing.T, e *Engine) {
 	id := startSandbox(t, e)
 	var out bytes.Buffer
 	input, typed := io.Pipe()
@@ -71,6 +87,9 @@ func TestExecTerminalAndSignals(t *testing.T) {
 	if code, err := p.Wait(t.Context()); code != 128+int(syscall.SIGTERM) || err != nil {
 		t.Errorf("exit code %d, %v; want 143", code, err)
 	}
+	if err := p.Signal(t.Context(), syscall.SIGTERM); !errdefs.IsNotFound(err) {
+		t.Errorf("a signal after the end: %v, want not found", err)
+	}
 
 	p, err = e.Exec(t.Context(), id, ExecSpec{Args: []string{"sleep", "1000"}})
 	if err != nil {
@@ -86,11 +105,12 @@ func TestExecTerminalAndSignals(t *testing.T) {
 	}
 }
 
-func TestExecOfWhatCannotRun(t *testing.T) {
-	e := openEngine(t, testConfig(t))
+func TestExecOfWhatCannotRun(t *testing.T) { eachWay(t, testExecOfWhatCannotRun) }
+
+func testExecOfWhatCannotRun(t *testing.T, e *Engine) {
 	id := startSandbox(t, e)
 	for program, want := range map[string]int{"/no/such/program": 127, "no-such-program": 127, "/etc": 126} {
-		if code, out := run(t, e, id, "", program); code != want || !strings.Contains(out, program) {
+		if code, out := run(t, e, id, "in", program); code != want || !strings.Contains(out, program) {
 			t.Errorf("%s: exit code %d, %q; want %d and its name", program, code, out, want)
 		}
 	}
@@ -128,6 +148,7 @@ func TestCommandThatRunscLosesIsTriedAgain(t *testing.T) {
 	lose := filepath.Join(t.TempDir(), "lose")
 	cfg.Runsc = wrapRunsc(t, fmt.Sprintf(`case " $* " in *" exec "*) rm %s 2>/dev/null && exit 1;; esac`, lose))
 	e := openEngine(t, cfg)
+	e.direct = false
 	id := startSandbox(t, e)
 	if err := os.WriteFile(lose, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -168,4 +189,27 @@ func TestSlowShimIsAskedAgain(t *testing.T) {
 			t.Errorf("a shim that is always slow: %v", err)
 		}
 	})
+}
+
+// TestCommandsGoOnAfterACheckpoint saves a sandbox under a command that waits for input.
+func TestCommandsGoOnAfterACheckpoint(t *testing.T) { eachWay(t, testCommandsGoOnAfterACheckpoint) }
+
+func testCommandsGoOnAfterACheckpoint(t *testing.T, e *Engine) {
+	id := startSandbox(t, e)
+	input, typed := io.Pipe()
+	var out bytes.Buffer
+	p, err := e.Exec(t.Context(), id, ExecSpec{Args: []string{"cat"}, Stdin: input, Stdout: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Checkpoint(t.Context(), id, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := typed.Write([]byte("after")); err != nil {
+		t.Fatal(err)
+	}
+	_ = typed.Close()
+	if code, err := p.Wait(t.Context()); code != 0 || err != nil || out.String() != "after" {
+		t.Errorf("exit code %d, %v, output %q; want 0 and the input", code, err, out.String())
+	}
 }

@@ -113,7 +113,13 @@ func (e *Engine) tryPlatform(ctx context.Context, platform string) Canary {
 		if _, err := e.start(ctx, id, t, map[string]string{"sandpool.state": "canary"}); err != nil {
 			return err
 		}
-		return e.learnBundles(id)
+		if err := e.learnBundles(id); err != nil {
+			return err
+		}
+		if e.info.Platform == "" {
+			e.tryDirectly(ctx, id)
+		}
+		return nil
 	})
 	// Once the canary missed its deadline nothing can be learnt from asking it politely to end.
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*e.cfg.KillTimeout)

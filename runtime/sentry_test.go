@@ -1,0 +1,195 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// TestCommandsOfASandboxAreAlike compares what commands may and see that the sentry starts with such that the shim starts.
+func TestCommandsOfASandboxAreAlike(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	for user, template := range map[string]Template{
+		"root":   {Image: "file://" + host.Image},
+		"nobody": {Image: "file://" + host.Image, User: "65534:65534", Cwd: "/tmp", Limits: Limits{PIDs: 50}},
+	} {
+		t.Run(user, func(t *testing.T) {
+			if err := prepare(t.Context(), e, "alike", template); err != nil {
+				t.Fatal(err)
+			}
+			id := startFrom(t, e, "alike")
+			outputs := map[bool]string{}
+			for _, direct := range []bool{true, false} {
+				e.direct = direct
+				code, out := run(t, e, id, "in", "sh", "-c", `grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp)' /proc/self/status
+					pwd; env | sort; ulimit -a; cat; echo again >/dev/stdout; ls -l /proc/self/fd | sed 's/.*[0-9] ->/->/' | cut -c1-8`)
+				if code != 0 {
+					t.Errorf("direct %v: exit code %d: %s", direct, code, out)
+				}
+				outputs[direct] = out
+			}
+			e.direct = true
+			if outputs[true] != outputs[false] || !strings.Contains(outputs[true], "CapEff") {
+				t.Errorf("the sentry starts\n%s\nthe shim starts\n%s", outputs[true], outputs[false])
+			}
+		})
+	}
+}
+
+// TestSentriesThatStartNothing hides the sockets of sentries, as a runsc that keeps them elsewhere would.
+func TestSentriesThatStartNothing(t *testing.T) {
+	cfg := testConfig(t)
+	cfg.Runsc = wrapRunsc(t, fmt.Sprintf(`case " $* " in *" start "*)
+		%s "$@"; code=$?
+		sed -i 's/"controlSocketPath":"[^"]*"/"controlSocketPath":""/' %s/*/*.state
+		exit $code;;
+	esac`, host.Runsc, cfg.runscRoot()))
+	e := openEngine(t, cfg)
+	if warnings := strings.Join(e.Info().Warnings, "\n"); e.direct || !strings.Contains(warnings, "only the shim") {
+		t.Errorf("direct is %v, warnings are %q; want one about the shim", e.direct, warnings)
+	}
+	if code, out := run(t, e, startSandbox(t, e), "in", "cat"); code != 0 || out != "in" {
+		t.Errorf("exit code %d, output %q", code, out)
+	}
+}
+
+// fakeSentry answers the requests of one connection after the other.
+func fakeSentry(t *testing.T, answers ...func(*net.UnixConn, string)) *Engine {
+	t.Helper()
+	const id = "sb-fake"
+	e := &Engine{cfg: Config{StateDir: t.TempDir(), Namespace: "test"}, log: testLog(t)}
+	dir := filepath.Join(e.cfg.runscRoot(), "test")
+	socket := filepath.Join(dir, "s")
+	state := fmt.Sprintf(`{"id":%q,"sandbox":{"controlSocketPath":%q}}`, id, socket)
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, id+"_sandbox:"+id+".state"), []byte(state), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, answer := range answers {
+			conn, err := listener.AcceptUnix()
+			if err != nil {
+				return
+			}
+			var call struct{ Method string }
+			if err := json.NewDecoder(conn).Decode(&call); err != nil {
+				t.Errorf("request: %v", err)
+			}
+			answer(conn, call.Method)
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() {
+		_ = listener.Close()
+		<-done
+	})
+	return e
+}
+
+func says(text string) func(*net.UnixConn, string) {
+	return func(conn *net.UnixConn, _ string) { _, _ = io.WriteString(conn, text) }
+}
+
+func TestWhatASentryMayAnswer(t *testing.T) {
+	for text, want := range map[string]func(pid int32, err error) bool{
+		`{"success":true,"result":7}`:              func(pid int32, err error) bool { return pid == 7 && err == nil },
+		`{"success":false,"err":"unknown method"}`: func(_ int32, err error) bool { return err == error(sentryError("unknown method")) }, //nolint:errorlint // itself
+		`{"success":true,"result":"seven"}`:        func(_ int32, err error) bool { return err != nil && strings.Contains(err.Error(), "ask the sentry") },
+		`{"success":tr`:                            func(_ int32, err error) bool { return errors.Is(err, errSentryGone) },
+		``:                                         func(_ int32, err error) bool { return errdefs.IsFailedPrecondition(err) },
+		`not JSON`:                                 func(_ int32, err error) bool { return err != nil && !errors.Is(err, errSentryGone) },
+	} {
+		t.Run(text, func(t *testing.T) {
+			e := fakeSentry(t, says(text))
+			var pid int32
+			if err := e.askSentry(t.Context(), "sb-fake", "m", struct{}{}, &pid); !want(pid, err) {
+				t.Errorf("%d, %v", pid, err)
+			}
+			if err := e.askSentry(t.Context(), "sb-other", "m", struct{}{}, &pid); !errors.Is(err, errSentryGone) {
+				t.Errorf("a sandbox that there is not: %v", err)
+			}
+		})
+	}
+}
+
+func TestSentryThatDoesNotAnswerCostsTheDeadline(t *testing.T) {
+	asked, leave := make(chan struct{}), make(chan struct{})
+	e := fakeSentry(t, func(*net.UnixConn, string) { close(asked); <-leave })
+	defer close(leave)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		<-asked
+		cancel(io.ErrNoProgress)
+	}()
+	if err := e.askSentry(ctx, "sb-fake", "m", struct{}{}, nil); !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("%v, want the cause", err)
+	}
+}
+
+// TestCommandThatStartsTooLateIsKilled lets a client leave while the sentry starts its command.
+func TestCommandThatStartsTooLateIsKilled(t *testing.T) {
+	asked, left, killed := make(chan struct{}), make(chan struct{}), make(chan string, 1)
+	e := fakeSentry(t,
+		func(conn *net.UnixConn, _ string) {
+			close(asked)
+			<-left
+			says(`{"success":true,"result":7}`)(conn, "")
+		},
+		func(conn *net.UnixConn, method string) {
+			killed <- method
+			says(`{"success":true}`)(conn, "")
+		})
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		<-asked
+		cancel(io.ErrNoProgress)
+	}()
+	p := &sentryProcess{engine: e, id: "sb-fake", exited: make(chan struct{})}
+	if err := p.start(ctx, sentryExec{}, nil); !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("start: %v, want the cause", err)
+	}
+	close(left)
+	select {
+	case method := <-killed:
+		if method != "containerManager.Signal" {
+			t.Errorf("%s was called, want the signal", method)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the command was not killed")
+	}
+}
+
+// TestCommandsEndWithTheirSandbox kills a sentry under a command.
+func TestCommandsEndWithTheirSandbox(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	id := startSandbox(t, e)
+	p, err := e.Exec(t.Context(), id, ExecSpec{Args: []string{"sleep", "1000"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := killProcesses(t.Context(), id, isSentry); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := p.Wait(t.Context()); code != 128+int(unix.SIGKILL) || err != nil {
+		t.Errorf("exit code %d, %v; want 137", code, err)
+	}
+	if _, err := e.Exec(t.Context(), id, ExecSpec{Args: []string{"true"}}); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("exec in a sandbox without a sentry: %v, want a failed precondition", err)
+	}
+}
