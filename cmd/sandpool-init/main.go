@@ -12,6 +12,7 @@
 //	sandpool-init exec -- CMD ARG…           waits for a byte of input, then becomes CMD
 //	sandpool-init ready                      waits until process 1 has started CMD: the sandbox runs programs
 //	sandpool-init ready PORT                 waits until the sandbox's own TCP port accepts a connection
+//	sandpool-init connect PORT               carries its input to a TCP port of the sandbox's own, and the answer to its output
 //	sandpool-init tell                       appends a line of input to /run/sandpool/events, for programs to watch
 //	sandpool-init restored ID                gives a sandbox made from a checkpoint an identity of its own, and runs
 //	                                         the programs in /etc/sandpool/restored.d
@@ -48,6 +49,8 @@ func run(args []string) int {
 			return gate(args[1:])
 		case "ready":
 			return ready(args[1:])
+		case "connect":
+			return connect(args[1:])
 		case "tell":
 			return tell(args[1:])
 		case "restored":
@@ -58,7 +61,7 @@ func run(args []string) int {
 	}
 	idle := len(args) == 0
 	if !idle && (len(args) == 1 || args[0] != "--") {
-		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | ready [PORT] | tell | restored ID | spawn [--log FILE] -- CMD ARG... | -- CMD ARG...]")
+		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | ready [PORT] | connect PORT | tell | restored ID | spawn [--log FILE] -- CMD ARG... | -- CMD ARG...]")
 	}
 	// It signals every process that it can see, which outside a sandbox would be all of the machine.
 	if os.Getpid() != 1 {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,11 +23,11 @@ func ready(args []string) int {
 		}
 		return 0
 	}
-	port, err := strconv.ParseUint(args[0], 10, 16)
-	if err != nil || port == 0 || len(args) > 1 {
+	port, err := portOf(args)
+	if err != nil {
 		return fail(exitUsage, "usage: sandpool-init ready [PORT]")
 	}
-	for !accepts(int(port)) {
+	for !accepts(port) {
 		time.Sleep(connectInterval)
 	}
 	return 0
@@ -36,16 +35,19 @@ func ready(args []string) int {
 
 // accepts tells whether a program in the sandbox listens on the port, by IPv4 or IPv6.
 func accepts(port int) bool {
-	return connects(unix.AF_INET, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}) ||
-		connects(unix.AF_INET6, &unix.SockaddrInet6{Port: port, Addr: [16]byte{15: 1}})
-}
-
-// connects does without package net, which would make every sandbox's init half as large again.
-func connects(family int, to unix.Sockaddr) bool {
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := dialPort(port)
 	if err != nil {
 		return false
 	}
-	defer func() { _ = unix.Close(fd) }()
-	return unix.Connect(fd, to) == nil
+	_ = unix.Close(fd)
+	return true
+}
+
+func connects(family int, to unix.Sockaddr) bool {
+	fd, err := dial(family, to)
+	if err != nil {
+		return false
+	}
+	_ = unix.Close(fd)
+	return true
 }

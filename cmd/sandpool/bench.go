@@ -27,6 +27,8 @@ func (a *app) benchCommand() *cobra.Command {
 	flags.IntVar(&b.concurrency, "concurrency", 1, "claim this many at once")
 	flags.StringVar(&b.command, "exec", "", "also time from the call to the end of this first command line, such as true")
 	flags.Lookup("exec").NoOptDefVal = "true"
+	flags.StringVar(&b.get, "get", "", "also time from the call to the end of the answer to a first HTTP request, to `PORT/PATH` in the sandbox")
+	cmd.MarkFlagsMutuallyExclusive("exec", "get")
 	a.completeTemplates(cmd)
 	cmd.AddCommand(a.coldStartCommand())
 	return cmd
@@ -35,6 +37,10 @@ func (a *app) benchCommand() *cobra.Command {
 func (b bench) check() error {
 	if min(b.warm, b.cold, b.restored) < 0 || b.warm+b.cold+b.restored == 0 || b.concurrency < 1 {
 		return errors.New("want at least one claim, and at least one at once")
+	}
+	if b.get != "" {
+		_, _, err := parseGet(b.get)
+		return err
 	}
 	return nil
 }

@@ -61,24 +61,28 @@ func TestRoundsAreInterleaved(t *testing.T) {
 
 func TestReportKeepsKindsApart(t *testing.T) {
 	r := newReport([]sample{
-		{kindWarm, wire.TierPaused, 2 * time.Millisecond, 9 * time.Millisecond, nil},
-		{kindWarm, wire.TierPaused, time.Millisecond, 8 * time.Millisecond, nil},
-		{kindWarm, wire.TierCold, time.Hour, 0, nil},
-		{kindCold, wire.TierCold, 100 * time.Millisecond, 0, nil},
-		{kindRestored, wire.TierRestored, 40 * time.Millisecond, 0, nil},
-		{kindRestored, wire.TierCold, time.Hour, 0, nil},
-		{kindCold, wire.TierFallback, time.Hour, 0, nil},
+		{kind: kindWarm, tier: wire.TierPaused, claim: 2 * time.Millisecond, command: 9 * time.Millisecond},
+		{kind: kindWarm, tier: wire.TierPaused, claim: time.Millisecond, command: 8 * time.Millisecond},
+		{kind: kindWarm, tier: wire.TierPaused, claim: time.Millisecond, request: 10 * time.Millisecond},
+		{kind: kindWarm, tier: wire.TierCold, claim: time.Hour},
+		{kind: kindCold, tier: wire.TierCold, claim: 100 * time.Millisecond, request: 200 * time.Millisecond},
+		{kind: kindRestored, tier: wire.TierRestored, claim: 40 * time.Millisecond},
+		{kind: kindRestored, tier: wire.TierCold, claim: time.Hour},
+		{kind: kindCold, tier: wire.TierFallback, claim: time.Hour},
 	}, 1, machine{})
 	var out strings.Builder
 	r.write(&out)
 	want := `CLAIM N P50 MS P90 MS P95 MS P99 MS MAX MS
-warm 2 1.00 2.00 2.00 2.00 2.00
+warm 3 1.00 2.00 2.00 2.00 2.00
 restored 1 40.00 40.00 40.00 40.00 40.00
 cold 1 100.00 100.00 100.00 100.00 100.00
 warm + command 2 8.00 9.00 9.00 9.00 9.00
+warm + request 1 10.00 10.00 10.00 10.00 10.00
+cold + request 1 200.00 200.00 200.00 200.00 200.00
 3 left out: they were served in another way than was meant
 warm p50 is 1.0 % of cold p50
 restored p50 is 40.0 % of cold p50
+warm + request p50 is 5.0 % of cold + request p50
 `
 	if got := fields(out.String()); !strings.HasPrefix(got, strings.TrimSpace(want)) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -5,7 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +42,7 @@ type bench struct {
 	restored    int
 	concurrency int
 	command     string // line for the sandbox's /bin/sh, run first; empty: none
+	get         string // PORT/PATH of a first HTTP request; empty: none
 
 	checkpoint string // that the restored ones go on from
 }
@@ -48,6 +53,7 @@ type sample struct {
 	tier    wire.Tier // how it was served
 	claim   time.Duration
 	command time.Duration // from the same call to the end of the first command; 0 when none was run
+	request time.Duration // or of the answer to the first request
 	phases  *wire.Phases  // of the start that it waited for
 }
 
@@ -212,16 +218,62 @@ func (b bench) measure(ctx context.Context, k kind) (s sample, err error) {
 		return s, fmt.Errorf("claim: %w", err)
 	}
 	defer func() { err = errors.Join(err, b.release(ctx, claim.ID)) }()
-	if b.command == "" {
-		return s, nil
+	if b.command != "" {
+		err = b.exec(ctx, claim.ID)
+		s.command = time.Since(called)
 	}
-	exit, err := b.daemon.Exec(ctx, claim.ID, wire.ExecRequest{Args: []string{"/bin/sh", "-c", b.command}}, client.Stdio{Out: io.Discard, Err: io.Discard})
-	s.command = time.Since(called)
-	switch {
-	case err != nil:
-		return s, fmt.Errorf("run %q: %w", b.command, err)
-	case exit != 0:
-		return s, fmt.Errorf("run %q: exit code %d", b.command, exit)
+	if b.get != "" {
+		err = b.ask(ctx, claim.ID)
+		s.request = time.Since(called)
 	}
-	return s, nil
+	return s, err
+}
+
+func (b bench) exec(ctx context.Context, id string) error {
+	exit, err := b.daemon.Exec(ctx, id, wire.ExecRequest{Args: []string{"/bin/sh", "-c", b.command}}, client.Stdio{Out: io.Discard, Err: io.Discard})
+	if err == nil && exit != 0 {
+		err = fmt.Errorf("exit code %d", exit)
+	}
+	if err != nil {
+		return fmt.Errorf("run %q: %w", b.command, err)
+	}
+	return nil
+}
+
+// ask sends an HTTP request to a server in a claim's sandbox and reads the answer.
+func (b bench) ask(ctx context.Context, id string) error {
+	port, path, err := parseGet(b.get)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
+	if err != nil {
+		return fmt.Errorf("get %s: %w", b.get, err)
+	}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return b.daemon.DialPort(context.WithoutCancel(ctx), id, port), nil
+	}}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return fmt.Errorf("get %s: %w", b.get, err)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	err = errors.Join(err, resp.Body.Close())
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = errors.New(resp.Status)
+	}
+	if err != nil {
+		return fmt.Errorf("get %s: %w", b.get, err)
+	}
+	return nil
+}
+
+// parseGet takes PORT/PATH apart.
+func parseGet(get string) (port int, path string, err error) {
+	number, rest, _ := strings.Cut(get, "/")
+	n, err := strconv.ParseUint(number, 10, 16)
+	if err != nil || n == 0 {
+		return 0, "", fmt.Errorf("--get %q: want PORT/PATH", get)
+	}
+	return int(n), "/" + rest, nil
 }

@@ -14,9 +14,6 @@ import (
 	"sandpool/daemon/wire"
 )
 
-// initPath is the sandbox's own init. Asked to spawn a command it has process 1 start it, and prints its process id.
-const initPath = "/.sandpool/init"
-
 func (a *app) execCommand() *cobra.Command {
 	var req wire.ExecRequest
 	var detach bool
@@ -70,7 +67,7 @@ func (a *app) exec(ctx context.Context, id string, req wire.ExecRequest) error {
 
 // execDetached leaves the command to the sandbox's init.
 func (a *app) execDetached(ctx context.Context, id string, req wire.ExecRequest, log string) error {
-	spawn := []string{initPath, "spawn"}
+	spawn := []string{client.InitPath, "spawn"} // has process 1 start the command, and prints its process id
 	if log != "" {
 		spawn = append(spawn, "--log", log)
 	}

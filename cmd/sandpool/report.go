@@ -17,6 +17,7 @@ type report struct {
 	WarmRatio     *float64 `json:"warm_to_cold_percent,omitempty"`         // p50 to p50
 	RestoredRatio *float64 `json:"restored_to_cold_percent,omitempty"`     // p50 to p50
 	CommandRatio  *float64 `json:"warm_to_cold_command_percent,omitempty"` // p50 to p50
+	RequestRatio  *float64 `json:"warm_to_cold_request_percent,omitempty"` // p50 to p50
 	Concurrency   int      `json:"concurrency"`
 	Machine       machine  `json:"machine"`
 }
@@ -45,18 +46,27 @@ func newReport(samples []sample, concurrency int, m machine) report {
 		if s.command > 0 {
 			times[kind+withCommand] = append(times[kind+withCommand], s.command)
 		}
-	}
-	for _, kind := range []string{"warm", "restored", "cold", "warm + command", "restored + command", "cold + command"} {
-		if len(times[kind]) > 0 {
-			r.Rows = append(r.Rows, newRow(kind, times[kind]))
+		if s.request > 0 {
+			times[kind+withRequest] = append(times[kind+withRequest], s.request)
 		}
 	}
-	r.WarmRatio, r.RestoredRatio, r.CommandRatio = r.toCold(kindWarm, ""), r.toCold(kindRestored, ""), r.toCold(kindWarm, withCommand)
+	for _, suffix := range []string{"", withCommand, withRequest} {
+		for _, k := range []kind{kindWarm, kindRestored, kindCold} {
+			if kind := string(k) + suffix; len(times[kind]) > 0 {
+				r.Rows = append(r.Rows, newRow(kind, times[kind]))
+			}
+		}
+	}
+	r.WarmRatio, r.RestoredRatio = r.toCold(kindWarm, ""), r.toCold(kindRestored, "")
+	r.CommandRatio, r.RequestRatio = r.toCold(kindWarm, withCommand), r.toCold(kindWarm, withRequest)
 	return r
 }
 
-// withCommand marks the rows of times to the end of the first command.
-const withCommand = " + command"
+// What marks the rows of times that end later than the claim.
+const (
+	withCommand = " + command" // with the first command
+	withRequest = " + request" // with the answer to the first HTTP request
+)
 
 // toCold returns the p50 of a kind as a percentage of that of a cold start, or nil if not both were measured.
 func (r report) toCold(k kind, suffix string) *float64 {
@@ -120,6 +130,9 @@ func (r report) write(w io.Writer) {
 	}
 	if r.CommandRatio != nil {
 		line(w, fmt.Sprintf("warm + command p50 is %.1f %% of cold + command p50", *r.CommandRatio))
+	}
+	if r.RequestRatio != nil {
+		line(w, fmt.Sprintf("warm + request p50 is %.1f %% of cold + request p50", *r.RequestRatio))
 	}
 	line(w, fmt.Sprintf("%d at once; %s", r.Concurrency, r.Machine))
 }

@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	goruntime "runtime"
 	"runtime/pprof"
@@ -145,6 +149,7 @@ func TestExec(t *testing.T) {
 			}
 		})
 	}
+	t.Run("port", func(t *testing.T) { testPort(t, d.Client, c.ID) })
 	t.Run("released meanwhile", func(t *testing.T) {
 		started := writerFunc(func(data []byte) (int, error) {
 			return len(data), d.Release(t.Context(), c.ID)
@@ -152,6 +157,41 @@ func TestExec(t *testing.T) {
 		_, err := d.Exec(t.Context(), c.ID, wire.ExecRequest{Args: []string{"sh", "-c", "echo; exec sleep 4321"}}, client.Stdio{Out: started})
 		wantError(t, err, "conflict")
 	})
+}
+
+// testPort asks an HTTP server in a sandbox, which has no network, from outside.
+func testPort(t *testing.T, d *client.Client, id string) {
+	get := func() string {
+		ask := &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return d.DialPort(t.Context(), id, 8000), nil
+		}}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://sandbox/page", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := ask.RoundTrip(req)
+		if err != nil {
+			return err.Error()
+		}
+		defer func() { _ = resp.Body.Close() }()
+		body, err := io.ReadAll(resp.Body)
+		return fmt.Sprint(resp.StatusCode, " ", len(body), " ", err)
+	}
+	if got := get(); !strings.Contains(got, "connect to port 8000: connection refused") {
+		t.Errorf("nobody listens: %s", got)
+	}
+	const serve = "head -c 1000000 /dev/zero > /tmp/page; /.sandpool/init spawn -- httpd -f -p 127.0.0.1:8000 -h /tmp"
+	if code, out, err := output(t.Context(), d, id, "", "sh", "-c", serve); err != nil || code != 0 {
+		t.Fatalf("serve: exit code %d, %q, %v", code, out, err)
+	}
+	got := ""
+	await(t, "the server answers", func() bool {
+		got = get()
+		return !strings.Contains(got, "refused")
+	})
+	if got != "200 1000000 <nil>" {
+		t.Errorf("the server answers %s", got)
+	}
 }
 
 type writerFunc func([]byte) (int, error)

@@ -59,9 +59,6 @@ snapshot = true
 target = 0
 `
 
-// firstRequest is asked of the FastAPI application.
-const firstRequest = "curl -fsS http://127.0.0.1:8000/health"
-
 // coldTemplates are those of coldConfig.
 func (d *demo) coldTemplates() (string, error) {
 	dir := filepath.Dir(d.host.Image)
@@ -76,7 +73,7 @@ func (d *demo) coldTemplates() (string, error) {
 // measureCold is `make bench-cold`: it shows that the images serve, and measures their starts.
 func (d *demo) measureCold(ctx context.Context) error {
 	for _, server := range []struct{ template, request, want string }{
-		{"python-fastapi", firstRequest, `"ok":true`},
+		{"python-fastapi", "curl -fsS http://127.0.0.1:8000/health", `"ok":true`},
 		{"react-vite", "curl -fsS http://127.0.0.1:5173/src/App.jsx | head -n 20", "Hello from a sandbox"},
 	} {
 		id, err := d.named(ctx, "ID=$(sandpool claim --template "+server.template+")", "claim", "--template", server.template)
@@ -94,7 +91,7 @@ func (d *demo) measureCold(ctx context.Context) error {
 			return err
 		}
 	}
-	if _, err := d.shown(ctx, "sandpool", "bench", "--template", "python-fastapi", "--warm", "20", "--cold", "20", "--exec="+firstRequest); err != nil {
+	if _, err := d.shown(ctx, "sandpool", "bench", "--template", "python-fastapi", "--warm", "20", "--cold", "20", "--get", "8000/health"); err != nil {
 		return err
 	}
 	plot := filepath.Join(filepath.Dir(d.bin), "cold-start.svg")

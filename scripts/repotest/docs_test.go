@@ -155,8 +155,8 @@ func brief(d lifetime.Duration) string {
 
 // TestCommandsKnowTheInit compares what the client asks for with where the sandboxes have their init.
 func TestCommandsKnowTheInit(t *testing.T) {
-	const pattern = `initPath = "(.*)"`
-	if theirs, ours := found(t, pattern, read(t, "runtime/*.go")), found(t, pattern, read(t, "cmd/sandpool/*.go")); !slices.Equal(theirs, ours) {
+	const pattern = `(?i)const initPath = "(.*)"`
+	if theirs, ours := found(t, pattern, read(t, "runtime/*.go")), found(t, pattern, read(t, "daemon/client/*.go")); !slices.Equal(theirs, ours) {
 		t.Errorf("the client names %v; sandboxes have %v", ours, theirs)
 	}
 }
