@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 BIN := .build/bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 TESTS := $(BIN)/runtests -timeout 20m
+MAIN_IMAGES := production python-fastapi react-vite
 
 # All our programs are static: the init must be, and the others then run on any host.
 export CGO_ENABLED := 0
@@ -40,7 +41,12 @@ bench: build stack image ## measure warm claims and restores beside cold starts
 
 .PHONY: images
 images: build ## build the production image and two templates with BuildKit (IMAGES=names: others); the first time takes minutes
-	@scripts/images.sh $(or $(IMAGES),production python-fastapi react-vite)
+	@scripts/images.sh $(or $(IMAGES),$(MAIN_IMAGES))
+
+.PHONY: test-images
+test-images: build stack image ## build them, claim sandboxes of them and ask their servers (IMAGES=names: of others too)
+	@scripts/images.sh $(MAIN_IMAGES) $(IMAGES)
+	@SANDPOOL_IMAGES="$(filter-out $(MAIN_IMAGES),$(IMAGES))" $(TESTS) -count=1 -tags images ./images/imagetest
 
 .PHONY: bench-cold
 bench-cold: build stack image images ## measure cold starts of those images beside warm ones
@@ -73,9 +79,10 @@ vet: ## run go vet
 	@go vet ./...
 
 .PHONY: lint
-lint: ## run golangci-lint and shellcheck
+lint: ## run golangci-lint, shellcheck, and BuildKit's own checks of the Dockerfiles
 	@scripts/stack.sh lint
 	@.build/stack/golangci-lint run ./...
+	@GOWORK=off go run -C scripts/stack/buildkit -trimpath ./dockerlint $(abspath $(wildcard images/*/Dockerfile images/templates/*/Dockerfile))
 	@shellcheck scripts/*.sh .ci/run
 
 .PHONY: fmt

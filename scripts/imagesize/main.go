@@ -1,4 +1,4 @@
-// Command imagesize shows how large the layers of images are, from their OCI archives, and fails when one has outgrown its budget.
+// Command imagesize shows how large the layers of images are, from their OCI archives, and fails when one is outside of its budget.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 const megabyte = 1_000_000
 
 func main() {
-	budgets := flag.String("budgets", "", "a TOML `file` with the most megabytes, unpacked, that each image may have")
+	budgets := flag.String("budgets", "", "a TOML `file` with the most and least megabytes, unpacked, that each image may have")
 	flag.Parse()
 	if err := run(os.Stdout, *budgets, flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "imagesize:", err)
@@ -32,9 +32,12 @@ func main() {
 	}
 }
 
-// run reports on each archive, named after its image, and joins the errors of those that are over their budget or have none.
+// limits are megabytes by an image's name. Every image has a most; few have a least.
+type limits struct{ Most, Least map[string]int64 }
+
+// run reports on each archive, named after its image, and joins the errors of those that are outside of their budget or have none.
 func run(w io.Writer, budgetFile string, archives []string) error {
-	budgets := map[string]int64{}
+	var budgets limits
 	if budgetFile != "" {
 		data, err := os.ReadFile(budgetFile)
 		if err != nil {
@@ -52,13 +55,15 @@ func run(w io.Writer, budgetFile string, archives []string) error {
 		}
 		name := strings.TrimSuffix(filepath.Base(archive), ".tar")
 		total := report(w, name, layers)
-		budget, ok := budgets[name]
+		budget, ok := budgets.Most[name]
 		switch {
 		case budgetFile == "":
 		case !ok:
 			errs = append(errs, fmt.Errorf("%s has no budget in %s", name, budgetFile))
 		case total > budget*megabyte:
 			errs = append(errs, fmt.Errorf("%s has %d MB unpacked; its budget is %d MB", name, total/megabyte, budget))
+		case total < budgets.Least[name]*megabyte:
+			errs = append(errs, fmt.Errorf("%s has only %d MB unpacked, want at least %d MB", name, total/megabyte, budgets.Least[name]))
 		}
 	}
 	return errors.Join(errs...)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pelletier/go-toml/v2"
+
 	"sandpool/images"
 )
 
@@ -39,10 +41,12 @@ func writeImage(t *testing.T, size int) string {
 func TestBudget(t *testing.T) {
 	path := writeImage(t, 3*megabyte)
 	for budgets, want := range map[string]string{
-		"large = 3": "",
-		"large = 2": "large has 3 MB unpacked; its budget is 2 MB",
-		"other = 9": "large has no budget",
-		"large = x": "read ",
+		"most.large = 3":                  "",
+		"most.large = 2":                  "large has 3 MB unpacked; its budget is 2 MB",
+		"most.other = 9":                  "large has no budget",
+		"most.large = x":                  "read ",
+		"most.large = 9\nleast.large = 3": "",
+		"most.large = 9\nleast.large = 4": "large has only 3 MB unpacked, want at least 4 MB",
 	} {
 		file := filepath.Join(t.TempDir(), "budgets.toml")
 		if err := os.WriteFile(file, []byte(budgets), 0o600); err != nil {
@@ -64,15 +68,22 @@ func TestEveryImageHasABudget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var budgets limits
+	if err := toml.Unmarshal(data, &budgets); err != nil {
+		t.Fatal(err)
+	}
 	for _, pattern := range []string{"../../images/*/Dockerfile", "../../images/templates/*/Dockerfile"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("%s: %v, %v", pattern, found, err)
 		}
 		for _, path := range found {
-			if name := filepath.Base(filepath.Dir(path)); !strings.Contains(string(data), "\n"+name+" = ") {
+			if name := filepath.Base(filepath.Dir(path)); budgets.Most[name] == 0 {
 				t.Errorf("%s has no budget", name)
 			}
 		}
+	}
+	if base, production := budgets.Least["base"], budgets.Most["production"]; base < 2*production {
+		t.Errorf("base may have only %d MB, less than twice the %d MB of production", base, production)
 	}
 }

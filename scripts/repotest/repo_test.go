@@ -30,6 +30,7 @@ var imports = map[string][]string{
 	"daemon/hooks":       {"daemon/wire"},
 	"daemon/wire":        {"lifetime"},
 	"images":             {},
+	"images/imagetest":   {},
 	"lifetime":           {},
 	"pool":               {"lifetime"},
 	"runtime":            {"runtime/atomicfile", "runtime/checkpoint"},

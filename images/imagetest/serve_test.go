@@ -1,0 +1,128 @@
+//go:build images
+
+package imagetest
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// question is a command for the sandbox's shell, and what its output begins with.
+type question struct{ command, want string }
+
+// subject is an image, the rest of its template, and what is asked of it besides what is asked of all.
+type subject struct {
+	image, template string
+	questions       []question
+}
+
+// answers asks the server of this port, as a sandbox's user would.
+func answers(port, path, want string) question {
+	return question{"curl -fsS http://127.0.0.1:" + port + path, want}
+}
+
+// served shows that the server's parent is tini, and that both are of the user sandbox.
+func served(program string) question {
+	return question{`for dir in /proc/[0-9]*; do
+		[ "$(cat $dir/comm)" = ` + program + ` ] || continue
+		parent=/proc/$(awk '/^PPid:/ { print $2 }' $dir/status)
+		[ "$(cat $parent/comm)" = tini ] && awk '/^Uid:/ { print $2 }' $dir/status $parent/status
+	done 2>/dev/null`, "1000\n1000"}
+}
+
+// compile shows that the compilers work without what was removed of them.
+const compile = `cd "$(mktemp -d)" && echo '#include <iostream>
+int main() { std::cout << "compiled" << std::endl; }' >main.cc && g++ -O2 -o main main.cc && ./main`
+
+// always are the images that `make images` builds when it is given no names.
+var always = []subject{
+	{"production", `command = ["/usr/bin/tini", "--", "node", "-e", "require('http').createServer((_, r) => r.end('served by node')).listen(8080)"]
+ready_port = 8080`, []question{
+		answers("8080", "/", "served by node"),
+		served("node"),
+		{compile, "compiled"},
+	}},
+	{"python-fastapi", "image_command = true\nready_port = 8000", []question{
+		answers("8000", "/", `{"hello":"from a sandbox"}`),
+		answers("8000", "/health", `{"ok":true,"asked":1,`),
+		served("python3"),
+	}},
+	{"react-vite", "image_command = true\nready_port = 5173", []question{
+		answers("5173", "/ | grep -o '<div id=\"root\">'", `<div id="root">`),
+		answers("5173", "/src/App.jsx | grep -o 'Hello from a sandbox'", "Hello from a sandbox"),
+		served("node"),
+	}},
+}
+
+// onDemand are tested when SANDPOOL_IMAGES names them.
+var onDemand = []subject{
+	{"nextjs", "image_command = true\nready_port = 3000", []question{
+		answers("3000", "/ | grep -o '<h1>.*</h1>'", "<h1>Hello from Next.js</h1>"),
+		answers("3000", "/health", `{"status":"ok"}`),
+	}},
+	{"generic", "image_command = true", []question{served("sleep")}},
+	{"sandbox", "", []question{
+		{`cd "$(mktemp -d)" && pnpm add --offline react vite >&2 && ls node_modules`, "react\nvite"},
+	}},
+	{"base", "", []question{
+		{compile, "compiled"},
+		{"python3 --version", "Python 3.11."},
+		{"go version", "go version go1."},
+		{"vim --version", "VIM"},
+	}},
+}
+
+// everywhere is what holds in every image.
+func everywhere(t *testing.T) []question {
+	return []question{
+		{"id -un; id -u; id -g", "sandbox\n1000\n1000"},
+		{"echo $LANG $LC_ALL; locale charmap 2>&1", "en_US.UTF-8 en_US.UTF-8\nUTF-8"},
+		{"touch $HOME/.written && rm $HOME/.written && echo writable", "writable"},
+		{"node --version", "v" + pinned(t, "NODE_VERSION")},
+		{"npm --version", pinned(t, "NPM_VERSION")},
+		{"pnpm --version", pinned(t, "PNPM_VERSION")},
+		{"yarn --version", pinned(t, "YARN_VERSION")},
+		{"git --version", "git version 2."},
+		{"tini --version", "tini version 0."},
+	}
+}
+
+// pinned returns the version that production's Dockerfile gives an argument.
+func pinned(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "production", "Dockerfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	match := regexp.MustCompile(`(?m)^ARG ` + name + `=(.+)$`).FindSubmatch(data)
+	if match == nil {
+		t.Fatalf("production's Dockerfile has no ARG %s", name)
+	}
+	return string(match[1])
+}
+
+func TestImages(t *testing.T) {
+	subjects := slices.Clone(always)
+	for name := range strings.FieldsSeq(os.Getenv("SANDPOOL_IMAGES")) {
+		i := slices.IndexFunc(onDemand, func(s subject) bool { return s.image == name })
+		if i < 0 {
+			t.Fatalf("SANDPOOL_IMAGES: no image %s", name)
+		}
+		subjects = append(subjects, onDemand[i])
+	}
+	d := serve(t, subjects)
+	for _, s := range subjects {
+		t.Run(s.image, func(t *testing.T) {
+			id := d.claim(t, s.image)
+			for _, q := range slices.Concat(s.questions, everywhere(t)) {
+				if got := d.ask(t, id, q.command); !strings.HasPrefix(got, q.want) {
+					t.Errorf("%s\nsays %q, want %q", q.command, got, q.want)
+				}
+			}
+		})
+	}
+}
