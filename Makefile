@@ -7,7 +7,6 @@ MAKEFLAGS += --no-print-directory
 BIN := .build/bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 TESTS := $(BIN)/runtests -timeout 20m
-MAIN_IMAGES := production python-fastapi react-vite
 
 # All our programs are static: the init must be, and the others then run on any host.
 export CGO_ENABLED := 0
@@ -41,12 +40,11 @@ bench: build stack image ## measure warm claims and restores beside cold starts
 
 .PHONY: images
 images: build ## build the production image and two templates with BuildKit (IMAGES=names: others); the first time takes minutes
-	@scripts/images.sh $(or $(IMAGES),$(MAIN_IMAGES))
+	@scripts/images.sh $(or $(IMAGES),production python-fastapi react-vite)
 
 .PHONY: test-images
-test-images: build stack image ## build them, claim sandboxes of them and ask their servers (IMAGES=names: of others too)
-	@scripts/images.sh $(MAIN_IMAGES) $(IMAGES)
-	@SANDPOOL_IMAGES="$(filter-out $(MAIN_IMAGES),$(IMAGES))" $(TESTS) -count=1 -tags images ./images/imagetest
+test-images: build stack image images ## claim sandboxes of those images and ask their servers under gVisor
+	@$(TESTS) -count=1 -tags images ./images/imagetest
 
 .PHONY: bench-cold
 bench-cold: build stack image images ## measure cold starts of those images beside warm ones

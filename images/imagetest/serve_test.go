@@ -39,8 +39,8 @@ func served(program string) question {
 const compile = `cd "$(mktemp -d)" && echo '#include <iostream>
 int main() { std::cout << "compiled" << std::endl; }' >main.cc && g++ -O2 -o main main.cc && ./main`
 
-// always are the images that `make images` builds when it is given no names.
-var always = []subject{
+// subjects are the images that `make images` builds when it is given no names.
+var subjects = []subject{
 	{"production", `command = ["/usr/bin/tini", "--", "node", "-e", "require('http').createServer((_, r) => r.end('served by node')).listen(8080)"]
 ready_port = 8080`, []question{
 		answers("8080", "/", "served by node"),
@@ -56,14 +56,6 @@ ready_port = 8080`, []question{
 		answers("5173", "/ | grep -o '<div id=\"root\">'", `<div id="root">`),
 		answers("5173", "/src/App.jsx | grep -o 'Hello from a sandbox'", "Hello from a sandbox"),
 		served("node"),
-	}},
-}
-
-// onDemand are tested when SANDPOOL_IMAGES names them.
-var onDemand = []subject{
-	{"nextjs", "image_command = true\nready_port = 3000", []question{
-		answers("3000", "/ | grep -o '<h1>.*</h1>'", "<h1>Hello from Next.js</h1>"),
-		answers("3000", "/health", `{"status":"ok"}`),
 	}},
 }
 
@@ -97,14 +89,6 @@ func pinned(t *testing.T, name string) string {
 }
 
 func TestImages(t *testing.T) {
-	subjects := slices.Clone(always)
-	for name := range strings.FieldsSeq(os.Getenv("SANDPOOL_IMAGES")) {
-		i := slices.IndexFunc(onDemand, func(s subject) bool { return s.image == name })
-		if i < 0 {
-			t.Fatalf("SANDPOOL_IMAGES: no image %s", name)
-		}
-		subjects = append(subjects, onDemand[i])
-	}
 	d := serve(t, subjects)
 	for _, s := range subjects {
 		t.Run(s.image, func(t *testing.T) {

@@ -1,3 +1,0 @@
-export default function Page() {
-  return <h1>Hello from Next.js</h1>
-}
