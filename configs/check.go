@@ -22,6 +22,7 @@ const (
 	minKeep       = 100
 	maxKeep       = 10_000_000
 	maxReserve    = 1 << 30
+	maxParallel   = 64
 	maxPort       = 65535
 )
 
@@ -63,6 +64,7 @@ func (c Config) check(found *faults) {
 	c.Daemon.check(found)
 	c.Containerd.check(found)
 	c.Runsc.check(found)
+	c.Images.check(found)
 	c.Limits.check(found)
 	c.Reserves.check(found)
 	c.checkLifetimes(found)
@@ -120,6 +122,21 @@ func (p Platforms) check(found *faults) {
 			found.add(at, "%q: named twice", name)
 		}
 	}
+}
+
+func (i Images) check(found *faults) {
+	found.oneOf("images.pull", i.Pull, PullMissing, PullAlways, PullNever)
+	if i.HostsDir != "" {
+		found.absolute("images.hosts_dir", i.HostsDir)
+	}
+	if i.DockerConfig != "" {
+		found.absolute("images.docker_config", i.DockerConfig)
+	}
+	if found.duration("images.pull_timeout", i.PullTimeout, 1, maxWait) {
+		found.duration("images.stall_timeout", i.StallTimeout, 1, i.PullTimeout.Std())
+	}
+	found.number("images.parallel", i.Parallel, 1, maxParallel)
+	found.duration("images.keep_unused", i.KeepUnused, 0, maxAge)
 }
 
 func (l Limits) check(found *faults) {

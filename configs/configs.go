@@ -27,6 +27,7 @@ type Config struct {
 	Daemon      Daemon              `toml:"daemon"`
 	Containerd  Containerd          `toml:"containerd"`
 	Runsc       Runsc               `toml:"runsc"`
+	Images      Images              `toml:"images"`
 	Limits      Limits              `toml:"limits"`
 	Reserves    Reserves            `toml:"reserves"`
 	Caps        Caps                `toml:"caps"`
@@ -100,6 +101,24 @@ type Setting struct {
 	Pos   string // FILE:LINE where it was set, or "built-in default"
 }
 
+// Images is how the images of templates are fetched, and how long those are kept that no template has any more.
+type Images struct {
+	Pull         string            `toml:"pull"`          // PullMissing, PullAlways or PullNever
+	HostsDir     string            `toml:"hosts_dir"`     // absolute path of a folder like containerd's certs.d; empty: none
+	DockerConfig string            `toml:"docker_config"` // absolute path of Docker's config.json; empty: the usual places
+	PullTimeout  lifetime.Duration `toml:"pull_timeout"`  // for all that makes one image usable
+	StallTimeout lifetime.Duration `toml:"stall_timeout"` // for a registry that sends nothing
+	Parallel     int               `toml:"parallel"`      // templates that are made ready at once
+	KeepUnused   lifetime.Duration `toml:"keep_unused"`
+}
+
+// When a reference is looked up at its registry.
+const (
+	PullMissing = "missing" // when containerd does not have it
+	PullAlways  = "always"  // whenever its template is made ready
+	PullNever   = "never"
+)
+
 // Limits are the deadlines and bounds of the daemon's work.
 type Limits struct {
 	StartTimeout lifetime.Duration `toml:"start_timeout"`
@@ -136,7 +155,7 @@ type Events struct {
 
 // Template is what runs in a sandbox.
 type Template struct {
-	Image        string   `toml:"image"`         // a reference in containerd's namespace, or FileScheme and an absolute path
+	Image        string   `toml:"image"`         // a reference, or FileScheme and an absolute path
 	Command      []string `toml:"command"`       // empty: the sandbox waits
 	ImageCommand bool     `toml:"image_command"` // run the image's own command
 	Env          []string `toml:"env"`           // KEY=VALUE, added to the image's
@@ -221,6 +240,9 @@ func Default() Config {
 			Platform:      Platforms{"systrap"},
 			CanaryTimeout: seconds(10),
 			Flags:         map[string]Setting{"network": {Value: "none", Pos: "built-in default"}},
+		},
+		Images: Images{
+			Pull: PullMissing, PullTimeout: minutes(10), StallTimeout: seconds(60), Parallel: 2, KeepUnused: hours(24),
 		},
 		Limits: Limits{
 			StartTimeout: seconds(60),

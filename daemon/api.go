@@ -74,6 +74,7 @@ type api struct {
 	feed   feed
 	pools  func() []pool.Overview
 	sizes  sizes
+	images func(ctx context.Context) ([]runtime.ImageStatus, error)
 	// catalogue is asked about templates.
 	catalogue catalogue
 	exec      func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error)
@@ -112,6 +113,7 @@ func (a *api) routes() http.Handler {
 		{http.MethodPost, "/v1/pools/{name}/drain", a.drainPool},
 		{http.MethodGet, "/v1/templates", a.listTemplates},
 		{http.MethodPost, "/v1/templates/{name}/check", a.checkTemplate},
+		{http.MethodGet, "/v1/images", a.listImages},
 		{http.MethodGet, "/v1/info", a.getInfo},
 		{http.MethodGet, "/healthz", a.getHealth},
 		{http.MethodGet, "/readyz", a.getReady},

@@ -52,6 +52,7 @@ type Daemon struct {
 	warden      *lifetime.Warden
 	checkpoints *checkpoints
 	templates   *preparer
+	images      *imageKeeper
 	pools       *pool.Controller
 	admission   *admission
 	metrics     *metrics
@@ -71,7 +72,7 @@ func New(o Options) *Daemon {
 func (d *Daemon) Run(ctx context.Context) (err error) {
 	started := time.Now()
 	d.Notify("STATUS=Trying containerd and runsc")
-	d.engine, err = runtime.Open(ctx, engineConfig(d.Config, d.Step), d.Log)
+	d.engine, err = runtime.Open(ctx, engineConfig(d.Config, d.Step, func(s runtime.ImageStatus) { d.teller.tell(imageEvent(s)) }), d.Log)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
@@ -116,7 +117,7 @@ func (d *Daemon) join(ctx context.Context) error {
 		headroom: d.engine.Headroom, reserves: func() configs.Reserves { return d.live.Load().Reserves }, log: d.Log,
 	}
 	d.admission.measure(ctx)
-	d.templates = newPreparer(d.engine, preparing, d.Log)
+	d.templates = newPreparer(d.engine, d.Config.Images.Parallel, d.Log)
 	d.pools = pool.New(pool.Options{
 		Pools: poolConfigs(d.Config, d.templates.fingerprint), Backend: backend{d.engine, d.checkpoints, d.templates}, Deadlines: d.warden, NewID: runtime.NewID,
 		Starts: startsAtOnce(d.Config.Limits), Admit: d.admission.reason, Step: d.Step,
@@ -143,7 +144,11 @@ func (d *Daemon) joinTemplates(store *checkpoint.Store) {
 	saved := &snapshots{store: store, pools: d.pools, engine: d.engine, region: d.Config.Region, log: d.Log}
 	d.templates.pools, d.templates.snapshot = d.pools, saved.of
 	d.templates.set(templates(d.Config))
-	d.templates.tidy = func() { saved.drop(d.templates.keeps) }
+	d.images = newImageKeeper(d.engine, d.templates, store.List, d.Log)
+	d.templates.tidy = func() {
+		saved.drop(d.templates.keeps)
+		d.images.poke()
+	}
 	d.checkpoints.tidy = d.templates.tidy
 }
 
@@ -195,6 +200,7 @@ func (d *Daemon) serve(ctx context.Context, ln net.Listener, s *server) error {
 	loops.Go(func() { d.warden.Run(working, d.pools, d.ladder(), d.Config.Checkpoints.Timeout.Std()) })
 	loops.Go(func() { d.idler().run(working) })
 	loops.Go(func() { d.checkpoints.run(working) })
+	loops.Go(func() { d.images.run(working) })
 	loops.Go(func() { d.watcher.run(working) })
 	loops.Go(func() { d.admission.run(working) })
 	loops.Go(func() { d.reloads(working) })
@@ -263,6 +269,7 @@ func (d *Daemon) api(started time.Time) *api {
 		pools:     d.status,
 		sizes:     d.pools,
 		catalogue: templateCatalogue{d.templates, d.engine, d.pools},
+		images:    d.engine.Images,
 		exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error) {
 			return d.engine.Exec(ctx, sandbox, spec)
 		},

@@ -261,6 +261,7 @@ func newTestAPI(t *testing.T) *testServer {
 		shelf:  ts.shelf,
 		pools:  status,
 		sizes:  ts.sizes,
+		images: func(context.Context) ([]runtime.ImageStatus, error) { return nil, nil },
 		exec: func(_ context.Context, _ string, spec runtime.ExecSpec) (process, error) {
 			if spec.Args[0] == "missing" {
 				return nil, errdefs.ErrNotFound.WithMessage("no such command")

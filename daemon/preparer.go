@@ -17,8 +17,6 @@ const (
 	// firstPrepare doubles with each failure in a row up to lastPrepare.
 	firstPrepare = time.Second
 	lastPrepare  = time.Minute
-	// preparing is how many templates are made ready at once.
-	preparing = 2
 )
 
 // errNoSnapshot is why a template has no snapshot though its sandboxes start.
@@ -48,9 +46,8 @@ type wanted struct {
 
 // preparer makes templates ready, as often as it takes. One that was ready before is used until its successor is.
 type preparer struct {
-	maker    maker
-	pools    filler
-	parallel int // the most templates that are made ready at once
+	maker maker
+	pools filler
 	// snapshot returns the checkpoint that sandboxes of a template go on from, but not bad, made anew if there is none that fits.
 	snapshot func(ctx context.Context, name string, p *runtime.Prepared, bad string) (string, error)
 	tidy     func() // deletes the snapshots that keeps does not want
@@ -59,6 +56,7 @@ type preparer struct {
 	wake chan struct{} // one slot: the loop has something to look at
 
 	mu        sync.Mutex
+	parallel  int // the most templates that are made ready at once
 	templates map[string]*preparation
 }
 
@@ -79,6 +77,13 @@ type preparation struct {
 
 func newPreparer(m maker, parallel int, log *slog.Logger) *preparer {
 	return &preparer{maker: m, parallel: parallel, log: log, wake: make(chan struct{}, 1), templates: map[string]*preparation{}}
+}
+
+// limit changes how many templates are made ready at once, from the next one on.
+func (p *preparer) limit(parallel int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parallel = parallel
 }
 
 // set replaces what is configured. All of it is made ready, also what was before: what its image's name stands for may have
@@ -191,6 +196,25 @@ func (p *preparer) fingerprint(name string) string {
 		return inUse.Fingerprint()
 	}
 	return ""
+}
+
+// knows tells whether a template is configured.
+func (p *preparer) knows(name string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.templates[name] != nil
+}
+
+// uses tells whether sandboxes are started from an image.
+func (p *preparer) uses(digest string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.templates {
+		if t.inUse != nil && t.inUse.Digest() == digest {
+			return true
+		}
+	}
+	return false
 }
 
 // current returns what sandboxes of a template are started from now, nil if it was never ready, and the checkpoint that they

@@ -45,12 +45,14 @@ func (d *Daemon) reload() error {
 		d.Log.Warn("some changes wait for a restart", "keys", strings.Join(fixed, ", "))
 	}
 	now.Templates, now.Pools, now.Lifetimes, now.Reserves = next.Templates, next.Pools, next.Lifetimes, next.Reserves
-	now.Caps = next.Caps
+	now.Caps, now.Images = next.Caps, next.Images
 	now.Limits.ClaimWait, now.Limits.MaxWait = next.Limits.ClaimWait, next.Limits.MaxWait
 	now.Limits.LifetimeType, now.Limits.MaxLifetime = next.Limits.LifetimeType, next.Limits.MaxLifetime
 	now.Checkpoints.MaxAge, now.Checkpoints.MaxCount, now.Checkpoints.MaxMiB = next.Checkpoints.MaxAge, next.Checkpoints.MaxCount, next.Checkpoints.MaxMiB
 	d.live.Store(&now)
 	d.pools.Configure(poolConfigs(now, d.templates.fingerprint))
+	d.engine.SetImages(imagePolicy(now.Images))
+	d.templates.limit(now.Images.Parallel)
 	d.templates.set(templates(now))
 	d.Log.Info("configuration reloaded", "templates", len(now.Templates), "pools", len(now.Pools))
 	return nil

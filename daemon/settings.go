@@ -73,7 +73,14 @@ func hookList(c configs.Config) []hooks.Hook {
 	return list
 }
 
-func engineConfig(c configs.Config, step func(string)) runtime.Config {
+func imagePolicy(i configs.Images) runtime.ImagePolicy {
+	return runtime.ImagePolicy{
+		Pull: i.Pull, HostsDir: i.HostsDir, DockerConfig: i.DockerConfig, PullTimeout: i.PullTimeout.Std(), StallTimeout: i.StallTimeout.Std(),
+		KeepUnused: i.KeepUnused.Std(),
+	}
+}
+
+func engineConfig(c configs.Config, step func(string), fetched func(runtime.ImageStatus)) runtime.Config {
 	settings := map[string]runtime.Setting{}
 	for name, s := range c.Runsc.Flags {
 		settings[name] = runtime.Setting{Value: s.Value, Pos: s.Pos}
@@ -86,6 +93,7 @@ func engineConfig(c configs.Config, step func(string)) runtime.Config {
 		CanaryTimeout: c.Runsc.CanaryTimeout.Std(), StartTimeout: c.Limits.StartTimeout.Std(),
 		PauseTimeout: c.Limits.PauseTimeout.Std(), KillTimeout: c.Limits.KillTimeout.Std(),
 		CheckpointTimeout: c.Checkpoints.Timeout.Std(),
-		Step:              step,
+		Images:            imagePolicy(c.Images), Fetched: fetched,
+		Step: step,
 	}
 }

@@ -84,7 +84,7 @@ func (t *teller) journal(e wire.Event) {
 	switch e.Kind {
 	case pool.EventClaimed, pool.EventReleased:
 		level = slog.LevelDebug
-	case pool.EventDied, eventCheckpointFailed:
+	case pool.EventDied, eventCheckpointFailed, eventImageFailed:
 		level = slog.LevelWarn
 	case pool.EventKillFailed:
 		level = slog.LevelError

@@ -45,6 +45,9 @@ type Config struct {
 
 	CheckpointTimeout time.Duration // one checkpoint; the sandbox is lost after it
 
+	Images  ImagePolicy
+	Fetched func(ImageStatus) // told when an image was pulled or imported, or when it cannot be had for a new reason
+
 	Step func(string) // told at every step after which a crash must leave nothing behind
 }
 
@@ -71,7 +74,8 @@ type Engine struct {
 	direct  bool          // sentries start commands without the shim; known once a canary ran
 	trials  chan struct{} // one slot: held by whoever tries a platform for a template
 
-	mu        sync.Mutex
+	images    imageBook
+	mu        sync.Mutex      // guards cfg.Images too
 	snapshots string          // folder of the snapshotter
 	hidden    map[string]bool // sandboxes of the engine's own
 }
@@ -79,7 +83,7 @@ type Engine struct {
 // Open connects to containerd, checks versions and settings, writes the shim's files and tries the platforms.
 // Errors say what to do about them.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err error) {
-	e := &Engine{cfg: cfg, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{}}
+	e := &Engine{cfg: cfg, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{}, images: imageBook{fetches: map[string]*fetch{}}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Close())

@@ -92,7 +92,7 @@ func TestTemplatesThatCannotBePrepared(t *testing.T) {
 	for image, want := range map[string]string{
 		"sandpool.local/missing:1": "images import",
 		"file:///nonexistent.tar":  "/nonexistent.tar",
-		"file://" + host.Runsc:     "import image archive",
+		"file://" + host.Runsc:     "import: ",
 	} {
 		if err := prepare(t.Context(), e, "bad", Template{Image: image}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"bad"`) {
 			t.Errorf("image %s: %v; want the template's name and %q", image, err, want)

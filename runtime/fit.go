@@ -72,7 +72,7 @@ func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*
 	if err := json.Unmarshal(data, &spec); err != nil {
 		return nil, fmt.Errorf("decode the checkpoint's spec: %w", err)
 	}
-	image, err := e.image(ctx, fit.Image)
+	image, err := e.pinned(ctx, fit.Image, fit.ImageDigest)
 	if errdefs.IsNotFound(err) {
 		return nil, errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("the checkpoint's image is gone: %s", err))
 	}
@@ -87,6 +87,7 @@ func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*
 	if err != nil {
 		return nil, err
 	}
+	now.Image = fit.Image // its digest says whether it is the same
 	if err := fit.Check(now); err != nil || t.platform == e.info.Platform {
 		return t, err
 	}

@@ -35,7 +35,8 @@ func testConfig(t *testing.T) Config {
 		Runsc: host.Runsc, Shim: host.Shim, Init: host.Init, StateDir: dir,
 		Platforms: []string{systrap}, Settings: map[string]Setting{"network": {Value: "none", Pos: "test:1"}},
 		CanaryTimeout: 30 * time.Second, StartTimeout: 60 * time.Second, PauseTimeout: 20 * time.Second, KillTimeout: 20 * time.Second, CheckpointTimeout: 20 * time.Second,
-		Step: func(string) {},
+		Images:  ImagePolicy{Pull: PullMissing, PullTimeout: time.Minute, StallTimeout: 20 * time.Second, KeepUnused: time.Hour},
+		Fetched: func(ImageStatus) {}, Step: func(string) {},
 	}
 }
 

@@ -9,13 +9,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/oci"
-	"github.com/containerd/errdefs"
 	"github.com/opencontainers/image-spec/identity"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -25,7 +23,7 @@ const initPath = "/.sandpool/init"
 
 // Template says what a sandbox is made from.
 type Template struct {
-	Image        string   // a reference in containerd, or file:///absolute/path of an archive to import
+	Image        string   // a reference, or file:///absolute/path of an archive to import
 	Command      []string // run as the init's child; empty: the init waits
 	ImageCommand bool     // run the image's own command instead
 	Env          []string // KEY=VALUE, added to the image's
@@ -56,14 +54,15 @@ type Prepared struct {
 	fingerprint string
 }
 
-// Prepare makes a template ready to start sandboxes from: its image is imported if it is an archive, and unpacked.
+// Prepare makes a template ready to start sandboxes from: its image is pulled or imported if need be, and unpacked.
 func (e *Engine) Prepare(ctx context.Context, name string, t Template) (*Prepared, error) {
+	what := fmt.Sprintf("prepare template %q", name)
+	image, err := e.image(ctx, name, t.Image)
+	if err != nil {
+		return nil, atStep(StepImage, what, err)
+	}
 	var ready *Prepared
-	err := e.call(ctx, e.cfg.StartTimeout, fmt.Sprintf("prepare template %q", name), func(ctx context.Context) error {
-		image, err := e.image(ctx, t.Image)
-		if err != nil {
-			return atStep(StepImage, "", err)
-		}
+	err = e.call(ctx, e.cfg.StartTimeout, what, func(ctx context.Context) (err error) {
 		if ready, err = e.prepare(ctx, image, t); err != nil {
 			return atStep(StepSettings, "", err)
 		}
@@ -86,44 +85,6 @@ func (t *Prepared) Fingerprint() string { return t.fingerprint }
 
 // Digest is that of the image.
 func (t *Prepared) Digest() string { return t.digest }
-
-// image returns an image of containerd's, imported first if it is named by its archive.
-func (e *Engine) image(ctx context.Context, ref string) (client.Image, error) {
-	if path, isFile := strings.CutPrefix(ref, "file://"); isFile {
-		imported, err := e.importArchive(ctx, path)
-		if err != nil {
-			return nil, err
-		}
-		ref = imported
-	}
-	image, err := e.client.GetImage(ctx, ref)
-	if errdefs.IsNotFound(err) {
-		return nil, fmt.Errorf("image %q is not in containerd: import it with `ctr -n %s images import ARCHIVE` or pull it: %w", ref, e.cfg.Namespace, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("get image %q: %w", ref, err)
-	}
-	if err := image.Unpack(ctx, e.cfg.Snapshotter); err != nil {
-		return nil, fmt.Errorf("unpack image %q: %w", ref, err)
-	}
-	return image, nil
-}
-
-func (e *Engine) importArchive(ctx context.Context, path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("open image archive: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	images, err := e.client.Import(ctx, f)
-	if err != nil {
-		return "", fmt.Errorf("import image archive %s: %w", path, err)
-	}
-	if len(images) != 1 {
-		return "", fmt.Errorf("image archive %s holds %d named images, want 1", path, len(images))
-	}
-	return images[0].Name, nil
-}
 
 // prepare works out what sandboxes of t share. image may be nil: then they hold nothing but the init.
 func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*Prepared, error) {

@@ -22,17 +22,19 @@ type fakeDaemon struct {
 	t      *testing.T
 	socket string
 
-	mu      sync.Mutex
-	last    wire.ClaimRequest
-	claims  map[string]wire.Claim
-	pool    wire.Pool
-	changed string // the last request that changed a pool or used a claim in another way than by a command
-	saved   []wire.Checkpoint
-	savings int    // checkpoints made
-	saving  func() // called before one is made, if not nil
-	made    int
-	served  []wire.Tier
-	exec    func(conn net.Conn, stream io.Reader, req wire.ExecRequest) // nil: the command ends with 0
+	mu        sync.Mutex
+	last      wire.ClaimRequest
+	claims    map[string]wire.Claim
+	pool      wire.Pool
+	changed   string // the last request that changed a pool or used a claim in another way than by a command
+	saved     []wire.Checkpoint
+	savings   int    // checkpoints made
+	saving    func() // called before one is made, if not nil
+	made      int
+	asked     int    // for images
+	imageEnds string // the state of its image once it was asked for
+	served    []wire.Tier
+	exec      func(conn net.Conn, stream io.Reader, req wire.ExecRequest) // nil: the command ends with 0
 }
 
 func newFake(t *testing.T) *fakeDaemon {
@@ -63,6 +65,7 @@ func newFake(t *testing.T) *fakeDaemon {
 	mux.HandleFunc("POST /v1/pools/{name}/drain", f.change)
 	mux.HandleFunc("GET /v1/templates", f.templates)
 	mux.HandleFunc("POST /v1/templates/{name}/check", f.checkTemplate)
+	mux.HandleFunc("GET /v1/images", f.images)
 	mux.HandleFunc("GET /v1/info", f.info)
 	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}}
 	server.Start()

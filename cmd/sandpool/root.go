@@ -44,18 +44,22 @@ func (a *app) rootCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&a.daemon.Socket, "socket", socket, "the daemon's unix socket")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON for programs")
-	root.AddCommand(a.claimCommand(), a.releaseCommand(), a.lsCommand(), a.extendCommand(), a.checkpointCommand(), a.checkpointsCommand(), a.forkCommand(), a.execCommand(), a.forwardCommand(), a.poolsCommand(), a.templatesCommand(), a.infoCommand(), a.versionCommand(), a.benchCommand(), a.eventsCommand())
+	root.AddCommand(a.claimCommand(), a.releaseCommand(), a.lsCommand(), a.extendCommand(), a.checkpointCommand(), a.checkpointsCommand(), a.forkCommand(), a.execCommand(), a.forwardCommand(), a.poolsCommand(), a.templatesCommand(), a.imagesCommand(), a.infoCommand(), a.versionCommand(), a.benchCommand(), a.eventsCommand())
 	return root
 }
 
 // print writes value as JSON when that was asked for, and otherwise what text writes, aligned at its tabs.
 func (a *app) print(value any, text func(w io.Writer)) error {
+	return a.printTo(a.out, value, text)
+}
+
+func (a *app) printTo(to io.Writer, value any, text func(w io.Writer)) error {
 	if a.json {
-		encoder := json.NewEncoder(a.out)
+		encoder := json.NewEncoder(to)
 		encoder.SetIndent("", "  ")
 		return printed(encoder.Encode(value))
 	}
-	table := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	text(table)
 	return printed(table.Flush())
 }

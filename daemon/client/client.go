@@ -122,6 +122,12 @@ func (c *Client) CheckTemplate(ctx context.Context, name string) ([]wire.Templat
 	return check.Steps, c.call(ctx, http.MethodPost, "/v1/templates/"+url.PathEscape(name)+"/check", nil, &check)
 }
 
+// Images returns the images of all templates, sorted by their references.
+func (c *Client) Images(ctx context.Context) ([]wire.Image, error) {
+	var list wire.ImageList
+	return list.Images, c.call(ctx, http.MethodGet, "/v1/images", nil, &list)
+}
+
 // Info returns what the daemon says about itself and its host.
 func (c *Client) Info(ctx context.Context) (wire.Info, error) {
 	var info wire.Info

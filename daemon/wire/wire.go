@@ -263,6 +263,35 @@ type TemplateStep struct {
 	Detail string  `json:"detail,omitempty"`  // why it failed, and what to do
 }
 
+// ImageWaiting is the state of an image before the turn of its template; the others are resolving, pulling, importing, unpacking, and
+// in the end ready or failed.
+const ImageWaiting = "waiting"
+
+// The states that an image stays in.
+const (
+	ImageReady  = "ready"
+	ImageFailed = "failed"
+)
+
+// Image is the image of one or more templates. While it is fetched Digest is the one to come.
+type Image struct {
+	Image       string     `json:"image"` // as the templates name it
+	Digest      string     `json:"digest,omitempty"`
+	State       string     `json:"state"`
+	Templates   []string   `json:"templates"`
+	Layers      int        `json:"layers"`
+	LayersTotal int        `json:"layers_total"`
+	Bytes       int64      `json:"bytes"`
+	BytesTotal  int64      `json:"bytes_total"`
+	Error       string     `json:"error,omitempty"`
+	Since       *time.Time `json:"since,omitempty"`
+}
+
+// ImageList is the body of GET /v1/images.
+type ImageList struct {
+	Images []Image `json:"images"`
+}
+
 // Canary is what became of one platform's trial at start.
 type Canary struct {
 	Platform string `json:"platform"`

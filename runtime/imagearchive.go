@@ -1,0 +1,149 @@
+package runtime
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/images"
+	imagearchive "github.com/containerd/containerd/v2/core/images/archive"
+	"github.com/containerd/errdefs"
+	ociplatforms "github.com/containerd/platforms"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// archiveLabel is on an image's pinned record: a hash of the archive file that the image was imported from.
+const archiveLabel = "sandpool.image.archive"
+
+// archive is the source of an image that is a file.
+type archive struct {
+	e    *Engine
+	f    *fetch
+	path string
+}
+
+// find returns the image that was imported from the file as it is now.
+func (a *archive) find(ctx context.Context) (images.Image, error) {
+	id, _, err := fileID(a.path)
+	if err != nil {
+		return images.Image{}, fmt.Errorf("import: open image archive: %w", err)
+	}
+	a.e.images.pruning.RLock()
+	defer a.e.images.pruning.RUnlock()
+	list, err := a.e.client.ImageService().List(ctx, fmt.Sprintf("labels.%q==%s", archiveLabel, id))
+	if err != nil {
+		return images.Image{}, fmt.Errorf("list images: %w", native(err))
+	}
+	if len(list) == 0 {
+		return images.Image{}, &missingError{"it was not imported yet"}
+	}
+	a.e.images.hold(a.f, list[0].Target.Digest)
+	list[0].Name = baseName(list[0].Name)
+	return list[0], nil
+}
+
+// fileID returns a hash that a file keeps until it is changed or replaced, and the file's size.
+func fileID(path string) (string, int64, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return "", 0, fmt.Errorf("%s is not a regular file", path)
+	}
+	text := fmt.Sprintf("%d %d", info.Size(), info.ModTime().UnixNano())
+	if s, ok := info.Sys().(*syscall.Stat_t); ok { // a change that keeps the time still moves these
+		text += fmt.Sprintf(" %d %d %d", s.Dev, s.Ino, s.Ctim.Nano())
+	}
+	return digest([]byte(text)), info.Size(), nil
+}
+
+func (a *archive) fetch(ctx context.Context, _ error) (found images.Image, err error) {
+	err = a.e.step(ctx, a.f, ImageImporting, "import", func(ctx context.Context) error {
+		if found, err = a.read(ctx); err != nil {
+			return fmt.Errorf("archive %s: %w", a.path, err)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// read imports the file. Only an image that is whole gets its name.
+func (a *archive) read(ctx context.Context) (images.Image, error) {
+	id, size, err := fileID(a.path)
+	if err != nil {
+		return images.Image{}, err
+	}
+	a.e.images.reads(a.f, size)
+	f, err := os.Open(a.path)
+	if err != nil {
+		return images.Image{}, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	ctx, done, err := a.e.client.WithLease(ctx)
+	if err != nil {
+		return images.Image{}, fmt.Errorf("lease: %w", err)
+	}
+	defer func() { _ = done(context.WithoutCancel(ctx)) }() // it expires, too
+	index, err := imagearchive.ImportIndex(ctx, a.e.client.ContentStore(), &countedReader{f, &a.f.read})
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return images.Image{}, fmt.Errorf("it is cut off: %w", err)
+	}
+	if err != nil {
+		return images.Image{}, err
+	}
+	found, err := a.named(ctx, index)
+	if err != nil {
+		return images.Image{}, err
+	}
+	a.e.images.hold(a.f, found.Target.Digest)
+	a.f.archive = id
+	return found, errors.Join(a.e.leaseImage(ctx, found.Target.Digest), a.e.nameImage(ctx, found.Name, found.Target))
+}
+
+// named returns the one image of an imported archive, if it is for this host and whole.
+func (a *archive) named(ctx context.Context, index ocispec.Descriptor) (images.Image, error) {
+	store := a.e.client.ContentStore()
+	var top ocispec.Index
+	data, err := content.ReadBlob(ctx, store, index)
+	if err == nil {
+		err = json.Unmarshal(data, &top)
+	}
+	if err != nil {
+		return images.Image{}, fmt.Errorf("read its index: %w", err)
+	}
+	var list []images.Image
+	for _, m := range top.Manifests {
+		if name := cmp.Or(m.Annotations[images.AnnotationImageName], m.Annotations[ocispec.AnnotationRefName]); name != "" {
+			list = append(list, images.Image{Name: name, Target: m})
+		}
+	}
+	if len(list) != 1 {
+		return images.Image{}, errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("it holds %d named images, want 1", len(list)))
+	}
+	// Blobs are stored under the digest of what they hold, so one that was changed is as good as missing.
+	if err := a.e.whole(ctx, list[0].Target); err != nil {
+		return images.Image{}, err
+	}
+	children := images.FilterPlatforms(images.ChildrenHandler(store), ociplatforms.Default())
+	return list[0], images.WalkNotEmpty(ctx, images.SetChildrenLabels(store, children), list[0].Target)
+}
+
+// countedReader counts what is read. It does not seek, so that all of the file passes by.
+type countedReader struct {
+	from io.Reader
+	read *atomic.Int64
+}
+
+func (r *countedReader) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	r.read.Add(int64(n))
+	return n, err
+}
