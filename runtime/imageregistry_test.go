@@ -189,3 +189,44 @@ func TestARegistryThatHangsIsGivenUp(t *testing.T) {
 		t.Errorf("once it answers: %v", err)
 	}
 }
+
+func TestProgressOfAPull(t *testing.T) {
+	r := newRegistry(t)
+	image := newImage(t, goruntime.GOARCH, 1)
+	r.push(t, "a:1", image)
+	layers, err := image.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := digestOf(t, layers[0])
+	asked, answer := make(chan struct{}), make(chan struct{})
+	r.do(func(_ http.ResponseWriter, req *http.Request) bool {
+		if strings.HasSuffix(req.URL.Path, held) {
+			asked <- struct{}{}
+			<-answer
+		}
+		return true
+	})
+	e, _ := imageEngine(t, nil)
+	ref, done := r.host+"/a:1", make(chan error, 1)
+	go func() {
+		_, err := e.Prepare(t.Context(), "a", Template{Image: ref})
+		done <- err
+	}()
+	select {
+	case <-asked:
+	case err := <-done:
+		t.Fatalf("prepared without its layer: %v", err)
+	}
+	s := statusOfImage(t, e, ref)
+	close(answer)
+	if s.State != ImagePulling || s.Layers != 0 || s.LayersTotal != 1 || s.Bytes >= s.BytesTotal || s.BytesTotal < 64<<10 {
+		t.Errorf("before its layer is there: %+v", s)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if s := statusOfImage(t, e, ref); s.State != ImageReady || s.Layers != 1 || s.Bytes != s.BytesTotal {
+		t.Errorf("in the end: %+v", s)
+	}
+}
