@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -108,13 +109,28 @@ func run(t *testing.T, e *Engine, id, stdin string, args ...string) (int, string
 	var out, errs bytes.Buffer
 	p, err := e.Exec(t.Context(), id, ExecSpec{Args: args, Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs})
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v; %s", err, fate(t, e, id))
 	}
 	code, err := p.Wait(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return code, out.String() + errs.String()
+}
+
+// fate tells what became of a sandbox that should run.
+func fate(t *testing.T, e *Engine, id string) string {
+	t.Helper()
+	c, err := e.client.LoadContainer(t.Context(), id)
+	if err != nil {
+		return err.Error()
+	}
+	task, err := c.Task(t.Context(), nil)
+	if err != nil {
+		return err.Error()
+	}
+	status, err := task.Status(t.Context())
+	return fmt.Sprintf("its task: %+v, %v", status, err)
 }
 
 func statusOf(t *testing.T, e *Engine, id string) Status {

@@ -46,8 +46,8 @@ func stopContainerd(ctx context.Context, r *rig, _ int) error {
 	return nil
 }
 
-// removeImage removes the daemon's image from containerd before sandboxes are started from it. As long as there is one, its
-// layers stay, and nothing breaks.
+// removeImage removes the daemon's image from containerd before sandboxes are started from it. As long as there is a sandbox or
+// one of the daemon's leases, its layers stay, and nothing breaks.
 func removeImage(ctx context.Context, r *rig, _ int) error {
 	const pool = "/v1/pools/default"
 	r.tell(ctx, http.MethodPost, pool+"/drain", "")
@@ -57,13 +57,15 @@ func removeImage(ctx context.Context, r *rig, _ int) error {
 	}) {
 		return errors.New("the pool is not drained")
 	}
-	names, err := r.ctr(ctx, "images", "ls", "-q")
-	if err != nil {
-		return err
-	}
-	for name := range strings.FieldsSeq(names) {
-		if _, err := r.ctr(ctx, "images", "rm", "--sync", name); err != nil {
+	for _, kind := range []string{"leases", "images"} {
+		names, err := r.ctr(ctx, kind, "ls", "-q")
+		if err != nil {
 			return err
+		}
+		for name := range strings.FieldsSeq(names) {
+			if _, err := r.ctr(ctx, kind, "rm", "--sync", name); err != nil {
+				return err
+			}
 		}
 	}
 	r.tell(ctx, http.MethodPut, pool, fmt.Sprintf(`{"hold": false, "target": %d}`, r.target))
