@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/configs"
+	"sandpool/daemon/engine"
 	"sandpool/daemon/events"
 	"sandpool/daemon/hooks"
 	"sandpool/daemon/wire"
@@ -72,7 +73,9 @@ func New(o Options) *Daemon {
 func (d *Daemon) Run(ctx context.Context) (err error) {
 	started := time.Now()
 	d.Notify("STATUS=Trying containerd and runsc")
-	d.engine, err = runtime.Open(ctx, engineConfig(d.Config, d.Step, func(s runtime.ImageStatus) { d.teller.tell(imageEvent(s)) }), d.Log)
+	cfg := engine.Config(d.Config)
+	cfg.Step, cfg.Fetched = d.Step, func(s runtime.ImageStatus) { d.teller.tell(imageEvent(s)) }
+	d.engine, err = runtime.Open(ctx, cfg, d.Log)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}

@@ -72,28 +72,3 @@ func hookList(c configs.Config) []hooks.Hook {
 	}
 	return list
 }
-
-func imagePolicy(i configs.Images) runtime.ImagePolicy {
-	return runtime.ImagePolicy{
-		Pull: i.Pull, HostsDir: i.HostsDir, DockerConfig: i.DockerConfig, PullTimeout: i.PullTimeout.Std(), StallTimeout: i.StallTimeout.Std(),
-		KeepUnused: i.KeepUnused.Std(),
-	}
-}
-
-func engineConfig(c configs.Config, step func(string), fetched func(runtime.ImageStatus)) runtime.Config {
-	settings := map[string]runtime.Setting{}
-	for name, s := range c.Runsc.Flags {
-		settings[name] = runtime.Setting{Value: s.Value, Pos: s.Pos}
-	}
-	return runtime.Config{
-		Address: c.Containerd.Address, Namespace: c.Containerd.Namespace, Snapshotter: c.Containerd.Snapshotter,
-		ConnectTimeout: c.Containerd.ConnectTimeout.Std(),
-		Runsc:          c.Runsc.Path, Shim: c.Runsc.Shim, Init: c.Runsc.Init, StateDir: c.Daemon.StateDir,
-		Platforms: c.Runsc.Platform, Settings: settings,
-		CanaryTimeout: c.Runsc.CanaryTimeout.Std(), StartTimeout: c.Limits.StartTimeout.Std(),
-		PauseTimeout: c.Limits.PauseTimeout.Std(), KillTimeout: c.Limits.KillTimeout.Std(),
-		CheckpointTimeout: c.Checkpoints.Timeout.Std(),
-		Images:            imagePolicy(c.Images), Fetched: fetched,
-		Step: step,
-	}
-}

@@ -156,17 +156,10 @@ func (c Config) fifoDir() string { return filepath.Join(c.StateDir, "fifo") }
 
 // openRunsc finds runsc, checks its version and writes the shim's files from what its flags allow.
 func (e *Engine) openRunsc(ctx context.Context) error {
-	path, err := exec.LookPath(e.cfg.Runsc)
-	if err != nil {
-		return fmt.Errorf("find runsc %q: %w: install gVisor's runsc or set runsc.path", e.cfg.Runsc, err)
+	if err := e.findRunsc(ctx); err != nil {
+		return err
 	}
-	if e.runsc, err = filepath.Abs(path); err != nil {
-		return fmt.Errorf("find runsc %q: %w", e.cfg.Runsc, err)
-	}
-	if _, err := os.Stat(e.cfg.Init); err != nil {
-		return fmt.Errorf("find the sandboxes' init: %w: install sandpool-init or set runsc.init", err)
-	}
-	if e.info.Runsc, err = runscVersion(ctx, e.runsc); err != nil {
+	if err := e.findInit(); err != nil {
 		return err
 	}
 	warning, err := checkRunsc(e.info.Runsc)
@@ -176,6 +169,31 @@ func (e *Engine) openRunsc(ctx context.Context) error {
 	if warning != "" {
 		e.warn(warning)
 	}
+	return e.applySettings(ctx)
+}
+
+// findRunsc finds runsc and asks it for its version.
+func (e *Engine) findRunsc(ctx context.Context) error {
+	path, err := exec.LookPath(e.cfg.Runsc)
+	if err != nil {
+		return fmt.Errorf("find runsc %q: %w: install gVisor's runsc or set runsc.path", e.cfg.Runsc, err)
+	}
+	if e.runsc, err = filepath.Abs(path); err != nil {
+		return fmt.Errorf("find runsc %q: %w", e.cfg.Runsc, err)
+	}
+	e.info.Runsc, err = runscVersion(ctx, e.runsc)
+	return err
+}
+
+func (e *Engine) findInit() error {
+	if _, err := os.Stat(e.cfg.Init); err != nil {
+		return fmt.Errorf("find the sandboxes' init: %w: install sandpool-init or set runsc.init", err)
+	}
+	return nil
+}
+
+// applySettings checks the flags that are configured, and writes the shim's files.
+func (e *Engine) applySettings(ctx context.Context) error {
 	flags, err := readFlags(ctx, e.runsc)
 	if err != nil {
 		return err

@@ -17,15 +17,17 @@ const module = "sandpool"
 
 // imports says which of our packages each of them may import. Only daemon joins the parts.
 var imports = map[string][]string{
-	"cmd/sandpool":      {"daemon/client", "daemon/wire", "lifetime"},
+	"cmd/sandpool":      {"daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "runtime"},
 	"cmd/sandpool-init": {},
 	"cmd/sandpoold":     {"configs", "daemon", "systemd"},
 	"configs":           {"lifetime"},
 	"daemon": {
-		"configs", "daemon/events", "daemon/hooks", "daemon/wire", "images", "lifetime", "pool", "runtime", "runtime/checkpoint",
+		"configs", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/wire", "images", "lifetime", "pool", "runtime", "runtime/checkpoint",
 	},
 	"daemon/client":      {"daemon/wire"},
 	"daemon/daemontest":  {},
+	"daemon/doctor":      {"configs", "daemon/engine", "daemon/wire", "runtime"},
+	"daemon/engine":      {"configs", "runtime"},
 	"daemon/events":      {"daemon/wire", "runtime/atomicfile"},
 	"daemon/hooks":       {"daemon/wire"},
 	"daemon/wire":        {"lifetime"},

@@ -1,0 +1,190 @@
+package doctor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sandpool/configs"
+	"sandpool/daemon/engine"
+	"sandpool/daemon/wire"
+	"sandpool/runtime"
+)
+
+// commandTimeout bounds a question to systemd.
+const commandTimeout = 10 * time.Second
+
+// Options say where to look. All fields but ConfigNamed and Ask are required.
+type Options struct {
+	Config      string // path of the daemon's configuration
+	ConfigNamed bool   // it must exist
+	// Ask asks the daemon at a socket who it is and how many sandboxes its pools hold.
+	Ask func(ctx context.Context, socket string) (wire.Info, int, error)
+}
+
+// Look takes a view of this host. It starts trial sandboxes, and removes them. Its error is that ctx ended.
+func Look(ctx context.Context, o Options) (Host, error) {
+	h := Host{ConfigPath: o.Config, Root: os.Geteuid() == 0}
+	before := clockOffset()
+	h.Config, h.ConfigErr = configs.Load(o.Config)
+	if errors.Is(h.ConfigErr, fs.ErrNotExist) && !o.ConfigNamed {
+		h.Config, h.ConfigErr, h.ConfigMissing = configs.Default(), nil, true
+	}
+	h.lookAtKernel()
+	h.lookAtClock()
+	h.lookAtUnit(ctx)
+	if h.ConfigErr != nil {
+		h.Config = configs.Default()
+	}
+	info, sandboxes, err := o.Ask(ctx, h.Config.Daemon.Socket)
+	if h.DaemonErr = err; err == nil {
+		h.Daemon, h.Sandboxes = &info, sandboxes
+	}
+	h.lookAtLimits()
+	if h.ConfigErr == nil {
+		h.lookAtStack(ctx)
+	}
+	h.ClockStep = (clockOffset() - before).Round(time.Millisecond)
+	return h, context.Cause(ctx)
+}
+
+func (h *Host) lookAtStack(ctx context.Context) {
+	cfg := engine.Config(h.Config)
+	if !h.Root {
+		cfg.StateDir = filepath.Join(os.TempDir(), "sandpool") // others may write nowhere else
+	}
+	h.Stack, h.StackErr = runtime.Inspect(ctx, cfg)
+}
+
+func (h *Host) lookAtKernel() {
+	h.Kernel = word("/proc/sys/kernel/osrelease")
+	h.UserLimit = number("/proc/sys/user/max_user_namespaces")
+	h.Inotify = number("/proc/sys/fs/inotify/max_user_instances")
+	h.Controllers = strings.Fields(word("/sys/fs/cgroup/cgroup.controllers"))
+	h.CgroupV2 = len(h.Controllers) > 0
+	if !h.CgroupV2 {
+		h.Controllers = controllersV1()
+	}
+	for _, path := range matches("/proc/self/ns/*") {
+		h.Namespaces = append(h.Namespaces, filepath.Base(path))
+	}
+	h.Capabilities = capabilities(word("/proc/self/status"))
+	device, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+	if h.KVM = err; err == nil {
+		_ = device.Close()
+	}
+	for _, dir := range []string{"/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"} {
+		for _, path := range matches(filepath.Join(dir, "*")) {
+			h.CNI = append(h.CNI, filepath.Base(path))
+		}
+	}
+}
+
+// controllersV1 are the hierarchies that are mounted: the third field of a line of mounts is the kind, the fourth has the controllers.
+func controllersV1() (names []string) {
+	for line := range strings.Lines(word("/proc/self/mounts")) {
+		if fields := strings.Fields(line); len(fields) > 3 && fields[2] == "cgroup" {
+			names = append(names, strings.Split(fields[3], ",")...)
+		}
+	}
+	return names
+}
+
+// The capabilities that are looked for, by their names.
+var capabilityBits = map[string]uint{
+	"CAP_CHOWN": unix.CAP_CHOWN, "CAP_DAC_OVERRIDE": unix.CAP_DAC_OVERRIDE, "CAP_KILL": unix.CAP_KILL, "CAP_SETGID": unix.CAP_SETGID,
+	"CAP_SETUID": unix.CAP_SETUID, "CAP_SYS_ADMIN": unix.CAP_SYS_ADMIN, "CAP_SYS_CHROOT": unix.CAP_SYS_CHROOT,
+	"CAP_SYS_PTRACE": unix.CAP_SYS_PTRACE, "CAP_SYS_RESOURCE": unix.CAP_SYS_RESOURCE,
+}
+
+// capabilities are the effective ones of a process, from its /proc/PID/status.
+func capabilities(status string) map[string]bool {
+	has := map[string]bool{}
+	for line := range strings.Lines(status) {
+		if mask, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			bits, _ := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+			for name, bit := range capabilityBits {
+				has[name] = bits&(1<<bit) != 0
+			}
+		}
+	}
+	return has
+}
+
+// lookAtLimits reads the daemon's limit of open files, or this process's while there is no daemon.
+func (h *Host) lookAtLimits() {
+	pid := os.Getpid()
+	if h.Daemon != nil {
+		pid = h.Daemon.PID
+	}
+	var limit unix.Rlimit
+	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &limit); err == nil || unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) == nil {
+		h.FileLimit = limit.Cur
+	}
+}
+
+// lookAtClock asks the kernel whether a time server keeps its clock.
+func (h *Host) lookAtClock() {
+	var state unix.Timex
+	if _, err := unix.Adjtimex(&state); err != nil {
+		h.ClockErr = fmt.Errorf("ask the kernel: %w", err)
+		return
+	}
+	h.Synchronised = state.Status&unix.STA_UNSYNC == 0
+}
+
+// clockOffset is how far the time of day is from the time since the boot: it changes only when the clock is set.
+func clockOffset() time.Duration {
+	var boot unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {
+		return 0
+	}
+	return time.Duration(time.Now().UnixNano() - boot.Nano())
+}
+
+// lookAtUnit asks systemd for the daemon's unit, where it runs the host: see sd_booted(3).
+func (h *Host) lookAtUnit(ctx context.Context) {
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "systemctl", "show", "sandpoold.service", "--property=LoadState,ActiveState,Result").Output()
+	if err != nil {
+		h.UnitErr = fmt.Errorf("systemctl show: %w", err)
+		return
+	}
+	h.Unit = map[string]string{}
+	for line := range bytes.Lines(out) {
+		key, value, _ := strings.Cut(strings.TrimSpace(string(line)), "=")
+		h.Unit[key] = value
+	}
+}
+
+// word reads a small file of the kernel's; empty if there is none.
+func word(path string) string {
+	data, _ := os.ReadFile(path)
+	return strings.TrimSpace(string(data))
+}
+
+func number(path string) uint64 {
+	n, _ := strconv.ParseUint(word(path), 10, 64)
+	return n
+}
+
+func matches(pattern string) []string {
+	found, _ := filepath.Glob(pattern) // the patterns are constants
+	slices.Sort(found)
+	return found
+}

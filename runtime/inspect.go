@@ -1,0 +1,191 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/containerd/containerd/api/services/introspection/v1"
+)
+
+// Inspection is what a look at containerd and runsc found, part by part. Errors say what to do about them.
+type Inspection struct {
+	Runsc        string // version
+	RunscErr     error  // it is missing, does not run, or is known to be bad
+	RunscWarning string
+	Sidecars     []string // programs that runsc wants beside it and that are missing
+	Init         error
+	Flags        error    // in [runsc.flags]
+	FlagWarnings []string // likewise
+
+	Containerd    string // version
+	ContainerdErr error
+	Plugins       []string // what is wrong with those that sandboxes need
+	Snapshotter   error
+	Shim          error
+
+	Canaries    []Canary // none when a part that they need is missing
+	Headroom    Headroom
+	HeadroomErr error
+}
+
+// needed are the plugins of containerd that sandboxes need, besides the snapshotter.
+var needed = []string{
+	"io.containerd.runtime.v2/task",
+	"io.containerd.grpc.v1/containers", "io.containerd.grpc.v1/content", "io.containerd.grpc.v1/events", "io.containerd.grpc.v1/images",
+	"io.containerd.grpc.v1/leases", "io.containerd.grpc.v1/snapshots", "io.containerd.grpc.v1/tasks",
+}
+
+const snapshotterType = "io.containerd.snapshotter.v1"
+
+// Inspect looks at all that an engine needs and tries every platform. It disturbs no engine that runs: its trials are in a namespace and in a
+// folder of their own, which it removes.
+func Inspect(ctx context.Context, cfg Config) (found Inspection, err error) {
+	// Beside the daemon's own folder, since containerd is known to see that.
+	dir, err := os.MkdirTemp(filepath.Dir(cfg.StateDir), "sandpool-doctor-")
+	if err != nil {
+		return found, fmt.Errorf("make a folder for the trials: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	cfg.StateDir, cfg.Namespace, cfg.Step = dir, cfg.Namespace+"-doctor", func(string) {}
+	e := &Engine{cfg: cfg, log: slog.New(slog.NewTextHandler(io.Discard, nil)), trials: make(chan struct{}, 1), hidden: map[string]bool{}}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	if err := e.lockState(); err != nil {
+		return found, err
+	}
+	e.inspectRunsc(ctx, &found)
+	e.inspectContainerd(ctx, &found)
+	if errors.Join(found.RunscErr, found.Flags, found.Init, found.ContainerdErr, found.Snapshotter, found.Shim) != nil {
+		return found, nil
+	}
+	for _, platform := range platforms {
+		found.Canaries = append(found.Canaries, e.tryPlatform(ctx, platform))
+	}
+	return found, errors.Join(e.Sweep(ctx, func(string) bool { return false }), e.removeNamespace(ctx))
+}
+
+func (e *Engine) inspectRunsc(ctx context.Context, found *Inspection) {
+	found.Init = e.findInit()
+	if found.RunscErr = e.findRunsc(ctx); found.RunscErr != nil {
+		return
+	}
+	found.Runsc = e.info.Runsc
+	found.RunscWarning, found.RunscErr = checkRunsc(e.info.Runsc)
+	found.Flags = e.applySettings(ctx)
+	found.FlagWarnings = e.info.Warnings
+	if flags, err := readFlags(ctx, e.runsc); err == nil {
+		found.Sidecars = missingSidecars(filepath.Dir(e.runsc), flags)
+	}
+}
+
+// sidecars are the programs that runsc starts sandboxes with, in the folder gvisor-bin beside it. A build that has none of them falls
+// back on itself, slowly, and later releases will refuse to.
+var sidecars = []string{"gvisor_sentry", "gvisor-sentry-prewarmer", "checkpointgofer"}
+
+func missingSidecars(dir string, flags map[string]string) (missing []string) {
+	if _, has := flags["sidecar-usage-policy"]; !has {
+		return nil // a release from before there were any
+	}
+	for _, name := range sidecars {
+		path := filepath.Join(dir, "gvisor-bin", name)
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, path)
+		}
+	}
+	return missing
+}
+
+func (e *Engine) inspectContainerd(ctx context.Context, found *Inspection) {
+	// A socket that nobody serves is known at once, where connect would wait.
+	if _, err := peerPID(ctx, e.cfg.Address); err != nil {
+		found.ContainerdErr = fmt.Errorf("connect to containerd at %s: %w", e.cfg.Address, err)
+		return
+	}
+	found.ContainerdErr = e.connect(ctx)
+	found.Containerd = e.info.Containerd
+	if found.ContainerdErr != nil {
+		return
+	}
+	var loaded []*introspection.Plugin
+	found.ContainerdErr = e.call(ctx, e.cfg.PauseTimeout, "list plugins", func(ctx context.Context) error {
+		answer, err := e.client.IntrospectionService().Plugins(ctx)
+		loaded = answer.GetPlugins()
+		return err
+	})
+	for _, name := range needed {
+		if err := isLoaded(loaded, name); err != nil {
+			found.Plugins = append(found.Plugins, err.Error())
+		}
+	}
+	found.Snapshotter = isLoaded(loaded, snapshotterType+"/"+e.cfg.Snapshotter)
+	found.Shim = e.findShim(ctx)
+	found.Headroom, found.HeadroomErr = e.Headroom(ctx)
+}
+
+func isLoaded(loaded []*introspection.Plugin, name string) error {
+	kind, id, _ := strings.Cut(name, "/")
+	at := slices.IndexFunc(loaded, func(p *introspection.Plugin) bool { return p.GetType() == kind && p.GetID() == id })
+	if at < 0 {
+		return fmt.Errorf("%s is not there", name)
+	}
+	if fault := loaded[at].GetInitErr(); fault != nil {
+		return fmt.Errorf("%s was not loaded: %s", name, fault.GetMessage())
+	}
+	return nil
+}
+
+// findShim looks for the shim where containerd does: in its PATH, then beside its own program.
+func (e *Engine) findShim(ctx context.Context) error {
+	pid, err := e.containerdPID(ctx)
+	if err != nil {
+		return err
+	}
+	if filepath.IsAbs(e.cfg.Shim) {
+		_, err := os.Stat(filepath.Join(rootOf(pid), e.cfg.Shim))
+		return err
+	}
+	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return fmt.Errorf("read containerd's PATH: %w", err)
+	}
+	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return fmt.Errorf("find containerd's program: %w", err)
+	}
+	dirs := ""
+	for entry := range strings.SplitSeq(string(environment), "\x00") {
+		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
+			dirs = value
+		}
+	}
+	name := shimName(e.cfg.Shim)
+	for _, dir := range append(filepath.SplitList(dirs), filepath.Dir(program)) {
+		if info, err := os.Stat(filepath.Join(rootOf(pid), dir, name)); err == nil && info.Mode()&0o111 != 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is not in containerd's PATH, %s", name, dirs)
+}
+
+// shimName is the program of a runtime: containerd-shim-runsc-v1 of io.containerd.runsc.v1.
+func shimName(runtime string) string {
+	parts := strings.Split(runtime, ".")
+	if len(parts) < 2 {
+		return runtime
+	}
+	return "containerd-shim-" + strings.Join(parts[len(parts)-2:], "-")
+}
+
+// removeNamespace removes the namespace of the trials, which nothing is left in.
+func (e *Engine) removeNamespace(ctx context.Context) error {
+	return e.call(ctx, e.cfg.KillTimeout, "remove the namespace of the trials", func(ctx context.Context) error {
+		return ignoreNotFound(e.client.NamespaceService().Delete(ctx, e.cfg.Namespace))
+	})
+}
