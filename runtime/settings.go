@@ -116,9 +116,9 @@ func checkValues(ctx context.Context, runsc string, settings map[string]Setting)
 
 // shimFile is the TOML file that the shim reads through the runtime option ConfigPath.
 type shimFile struct {
-	BinaryName string            `toml:"binary_name"`
-	Root       string            `toml:"root"`
-	RunscFlags map[string]string `toml:"runsc_config"` // the shim wants strings, also for booleans
+	BinaryName string            `toml:"binary_name,omitempty"` // empty: what is called runsc in containerd's PATH
+	Root       string            `toml:"root,omitempty"`        // empty: the shim's own place
+	RunscFlags map[string]string `toml:"runsc_config"`          // the shim wants strings, also for booleans
 }
 
 // platformFile is where the file for a platform is kept.
