@@ -85,7 +85,7 @@ func TestDoctor(t *testing.T) {
 		}
 	})
 	oldRunsc := filepath.Join(t.TempDir(), "runsc")
-	if err := os.WriteFile(oldRunsc, []byte("#!/bin/sh\necho runsc version release-20260202.0\n"), 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(oldRunsc, []byte("#!/bin/sh\necho runsc version release-20260202.0\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for name, spoil := range map[string]func(*configs.Config){

@@ -79,7 +79,7 @@ func checkFileLimit(h Host) Result {
 
 // checkInotify: with cgroups v2 each shim watches its sandbox's memory by an inotify instance of its own.
 func checkInotify(h Host) Result {
-	need := uint64(spare) //nolint:gosec // not negative
+	need := uint64(spare)
 	if h.CgroupV2 {
 		need += uint64(most(h.Config)) //nolint:gosec // not negative
 	}
