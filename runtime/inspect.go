@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -55,7 +54,7 @@ func Inspect(ctx context.Context, cfg Config) (found Inspection, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	cfg.StateDir, cfg.Namespace, cfg.Step = dir, cfg.Namespace+"-doctor", func(string) {}
-	e := &Engine{cfg: cfg, log: slog.New(slog.NewTextHandler(io.Discard, nil)), trials: make(chan struct{}, 1), hidden: map[string]bool{}}
+	e := &Engine{cfg: cfg, log: slog.New(slog.DiscardHandler), trials: make(chan struct{}, 1), hidden: map[string]bool{}}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	if err := e.lockState(); err != nil {
 		return found, err

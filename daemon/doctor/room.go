@@ -6,8 +6,8 @@ import (
 	"sandpool/configs"
 )
 
-// What one paused sandbox takes from the host, rounded up from the measurements in docs/doctor.md: it is a bound for
-// a warning, no more. What its commands take comes on top.
+// What one paused sandbox takes from the host at the most, roughly: bounds for a warning, of which docs/doctor.md tells what was
+// measured. What its commands take comes on top.
 const (
 	memoryEach = 32 << 20 // bytes
 	pidsEach   = 64       // processes and threads
@@ -42,7 +42,7 @@ func roomChecks(h Host) []Result {
 // room compares what is left with what the daemon keeps for others and what the sandboxes take that its pools still want.
 func (h Host) room(name, unit string, left uint64, reserve int, each uint64, mend string) Result {
 	missing := max(target(h.Config)-h.Sandboxes, 0)
-	need := uint64(missing) * each //nolint:gosec // not negative
+	need := uint64(missing) * each
 	switch {
 	case left < uint64(reserve): //nolint:gosec // not negative, as configs checks
 		return failure(name, mend, "%d %s left, below the reserve of %d: no sandbox is started", left, unit, reserve)
