@@ -20,11 +20,11 @@ demo: build stack image ## show it all: fill a pool, claim a sandbox, run in it,
 	@$(BIN)/demo
 
 .PHONY: test
-test: build stack image ## run every test, those on the real containerd and runsc too
+test: build stack image .build/stack/promtool ## run every test, those on the real containerd and runsc too
 	@$(TESTS) -count=1 ./...
 
 .PHONY: race
-race: build stack image ## run every test under the race detector
+race: build stack image .build/stack/promtool ## run every test under the race detector
 	@scripts/stack.sh race
 	@CGO_ENABLED=1 $(TESTS) -count=1 -race ./...
 
@@ -69,7 +69,7 @@ image: .build/images/busybox.tar .build/images/python.tar ## make the default im
 .build/images/python.tar: .build/images/busybox .build/images/python $(wildcard images/*.go scripts/mkimage/*.go) | build
 	@$(BIN)/mkimage -busybox $< -root .build/images/python -name sandpool.local/python:1 -o $@
 
-.build/images/busybox .build/images/python:
+.build/images/busybox .build/images/python .build/stack/promtool:
 	@scripts/stack.sh $(@F)
 
 .PHONY: vet

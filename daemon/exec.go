@@ -57,7 +57,7 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 		spec.Args, spec.Env, spec.Cwd, spec.TTY, spec.Rows, spec.Cols = body.Args, body.Env, body.Cwd, body.TTY, body.Rows, body.Cols
 		return a.exec(r.Context(), claim.Sandbox, spec)
 	})
-	a.metrics.execSeconds.Observe(time.Since(began).Seconds())
+	a.metrics.execed(claim.ID, time.Since(began))
 	if err != nil || code >= 128 { // ended by a signal: perhaps with all of its sandbox
 		err = cmp.Or(a.lost(claim), err)
 	}

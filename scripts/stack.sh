@@ -6,6 +6,7 @@
 #   scripts/stack.sh busybox   the static busybox that the default image is made of
 #   scripts/stack.sh python    the files of CPython 3 and uuidgen, which the tests' second image adds to busybox, from Debian
 #   scripts/stack.sh buildkit  buildkitd and buildctl, and runc and mmdebstrap from Debian, which build images: see scripts/images.sh
+#   scripts/stack.sh promtool  promtool, which checks metrics and alerts, from Debian
 #   scripts/stack.sh race      the C compiler that the race detector needs, from Debian
 #
 # With SANDPOOL_STACK=/a/folder the four programs there, such as official builds, are checked and used instead.
@@ -127,6 +128,17 @@ fetch_busybox() {
 	say "fetched busybox-static ($((SECONDS - start)) s)"
 }
 
+# fetch_promtool takes the program out of Debian's package without installing it, which would start a service.
+fetch_promtool() {
+	[[ -x $stack/promtool ]] && return
+	local start=$SECONDS dir
+	dir=$(mktemp -d "$stack/.promtool-XXXXXX")
+	(cd "$dir" && apt download prometheus && dpkg-deb -x ./*.deb .)
+	mv "$dir/usr/bin/promtool" "$stack/promtool"
+	rm -rf "$dir"
+	say "fetched promtool ($((SECONDS - start)) s)"
+}
+
 # libraries PACKAGE...: the packages of libraries that the packages depend on.
 libraries() { apt-cache depends "$@" | sed -nE 's/^[ |]*(Pre)?Depends: (z?lib[^ ]+)$/\2/p'; }
 
@@ -185,6 +197,7 @@ buildkit)
 	;;
 busybox) fetch_busybox ;;
 python) fetch_python ;;
+promtool) fetch_promtool ;;
 race) need gcc gcc libc6-dev ;;
-*) die "unknown part $1: want lint, buildkit, busybox, python, race or none" ;;
+*) die "unknown part $1: want lint, buildkit, busybox, python, promtool, race or none" ;;
 esac
