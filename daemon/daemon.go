@@ -128,7 +128,10 @@ func (d *Daemon) join(ctx context.Context) error {
 	})
 	d.checkpoints.pools = d.pools
 	d.joinTemplates(store)
-	d.metrics = newMetrics(sources{version: d.Version, pools: d.status, blocks: d.admission.blocks, claims: d.pools.Claims, checkpoints: store.List})
+	d.metrics = newMetrics(sources{
+		version: d.Version, pools: d.status, blocks: d.admission.blocks, claims: d.pools.Claims, checkpoints: store.List,
+		outage: func() error { return d.watcher.status() },
+	})
 	d.hooks = hooks.New(hookList(d.Config), d.metrics.hooked, d.Log)
 	d.teller = newTeller(d.events, d.hooks, d.told, d.Log)
 	d.watcher = &watcher{

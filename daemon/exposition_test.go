@@ -21,7 +21,7 @@ const promtool = "../.build/stack/promtool"
 func observed() *metrics {
 	m := newMetrics(sources{
 		version: "v1", pools: func() []pool.Overview { return []pool.Overview{{Config: pool.Config{Name: "local:a"}}} },
-		blocks: func(string) bool { return false }, claims: func() []pool.Claim { return nil },
+		blocks: func(string) bool { return false }, claims: func() []pool.Claim { return nil }, outage: func() error { return nil },
 		checkpoints: func() []checkpoint.Manifest { return nil },
 	})
 	m.claimed("local:a", pool.Claim{Grant: pool.Grant{ID: "c-1", Tier: pool.TierPaused}}, false, nil, 3*time.Millisecond)

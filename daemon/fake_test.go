@@ -274,7 +274,7 @@ func newTestAPI(t *testing.T) *testServer {
 		info:   wire.Info{Version: "test", Region: "local"},
 		config: func() *configs.Config { return &cfg },
 		metrics: newMetrics(sources{
-			version: "test", pools: status, blocks: func(string) bool { return false }, claims: ts.claims.Claims, checkpoints: ts.shelf.List,
+			version: "test", pools: status, blocks: func(string) bool { return false }, outage: func() error { return nil }, claims: ts.claims.Claims, checkpoints: ts.shelf.List,
 		}),
 		log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

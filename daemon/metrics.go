@@ -42,6 +42,7 @@ type sources struct {
 	version     string
 	pools       func() []pool.Overview
 	blocks      func(resource string) bool
+	outage      func() error // why containerd is away, or nil
 	claims      func() []pool.Claim
 	checkpoints func() []checkpoint.Manifest
 }
@@ -97,6 +98,7 @@ func newMetrics(s sources) *metrics {
 		poolCollector{s.pools}, claimCollector{s.pools, s.claims}, checkpointGauge("sandbox_checkpoints", "Checkpoints on disk.", s.checkpoints, func(checkpoint.Manifest) int64 { return 1 }),
 		checkpointGauge("sandbox_checkpoint_bytes", "Bytes that checkpoints take on disk.", s.checkpoints, func(m checkpoint.Manifest) int64 { return m.Bytes }),
 	)
+	m.registry.MustRegister(flag("sandbox_containerd_up", "1 while containerd answers.", nil, func() bool { return s.outage() == nil }))
 	for _, resource := range resources {
 		m.registry.MustRegister(admissionGauge(resource, s.blocks))
 	}
@@ -233,12 +235,14 @@ func (c claimCollector) Collect(ch chan<- prometheus.Metric) {
 }
 
 func admissionGauge(resource string, blocks func(resource string) bool) prometheus.Collector {
-	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name:        "sandbox_admission_blocked",
-		Help:        "1 while nothing is started because the host has too little of the resource left.",
-		ConstLabels: prometheus.Labels{"resource": resource},
-	}, func() float64 {
-		if blocks(resource) {
+	return flag("sandbox_admission_blocked", "1 while nothing is started because the host has too little of the resource left.",
+		prometheus.Labels{"resource": resource}, func() bool { return blocks(resource) })
+}
+
+// flag is a gauge that is 1 or 0.
+func flag(name, help string, labels prometheus.Labels, is func() bool) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 {
+		if is() {
 			return 1
 		}
 		return 0

@@ -21,6 +21,7 @@ func TestMetrics(t *testing.T) {
 			{Config: pool.Config{Name: "local:b"}},
 		}
 	}
+	var outage error
 	m := newMetrics(sources{
 		version: "v1", pools: pools, blocks: func(resource string) bool { return resource == "disk" },
 		claims: func() []pool.Claim {
@@ -30,6 +31,7 @@ func TestMetrics(t *testing.T) {
 			}
 		},
 		checkpoints: func() []checkpoint.Manifest { return []checkpoint.Manifest{{Bytes: 3}, {Bytes: 4}} },
+		outage:      func() error { return outage },
 	})
 	m.happened(pool.EventWarning)
 	m.saved(triggerExpiry, time.Second, nil)
@@ -63,6 +65,7 @@ func TestMetrics(t *testing.T) {
 		"sandbox_warm_pool_wanted local:a":                   9,
 		"sandbox_admission_blocked disk":                     1,
 		"sandbox_admission_blocked memory":                   0,
+		"sandbox_containerd_up":                              1,
 		"sandbox_reconcile_total ok start":                   1,
 		"sandbox_reconcile_total failed sweep":               1,
 		"sandbox_warm_pool_size local:a":                     7,
@@ -98,6 +101,10 @@ func TestMetrics(t *testing.T) {
 		if value, ok := got[series]; !ok || value != want {
 			t.Errorf("%s is %v (present: %t), want %v", series, value, ok, want)
 		}
+	}
+	outage = errStreamEnded
+	if up := gather(t, m)["sandbox_containerd_up"]; up != 0 {
+		t.Errorf("sandbox_containerd_up is %v while containerd is away", up)
 	}
 }
 
