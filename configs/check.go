@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -86,6 +87,9 @@ func (d Daemon) check(found *faults) {
 	found.oneOf("daemon.on_stop", d.OnStop, OnStopKeep, OnStopRemove)
 	found.oneOf("daemon.log_level", d.LogLevel, "debug", "info", "warn", "error")
 	found.oneOf("daemon.log_format", d.LogFormat, "text", "json")
+	if address, err := netip.ParseAddrPort(d.MetricsAddress); d.MetricsAddress != "" && (err != nil || !address.Addr().IsLoopback() || address.Port() == 0) {
+		found.add("daemon.metrics_address", `%q: want a loopback address and a port, as in "127.0.0.1:9464"`, d.MetricsAddress)
+	}
 }
 
 func (c Containerd) check(found *faults) {

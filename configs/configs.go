@@ -50,6 +50,8 @@ type Daemon struct {
 	OnStop      string `toml:"on_stop"`      // OnStopKeep or OnStopRemove
 	LogLevel    string `toml:"log_level"`    // see Level
 	LogFormat   string `toml:"log_format"`   // "text" or "json"
+	// MetricsAddress is a loopback address and a port on which the metrics are served too; empty for none.
+	MetricsAddress string `toml:"metrics_address"`
 }
 
 // What a stopping daemon does with its sandboxes.

@@ -88,6 +88,11 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	if err := d.join(ctx); err != nil {
 		return unlessStopped(ctx, err)
 	}
+	stop, err := d.metrics.serveMetrics(ctx, d.Config.Daemon.MetricsAddress, d.Log)
+	if err != nil {
+		return unlessStopped(ctx, err)
+	}
+	defer stop()
 	ln := d.Listener
 	if ln == nil {
 		if ln, err = listen(ctx, d.Config.Daemon); err != nil {

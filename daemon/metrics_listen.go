@@ -1,0 +1,36 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+)
+
+// serveMetrics serves the metrics, and nothing else, on a TCP address until stop is called. Without an address it does nothing.
+func (m *metrics) serveMetrics(ctx context.Context, address string, log *slog.Logger) (stop func(), err error) {
+	if address == "" {
+		return func() {}, nil
+	}
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("serve metrics: %w: set daemon.metrics_address", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", m.handler)
+	s := &http.Server{
+		Handler: mux, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = s.Serve(ln) // ends when stop closes it
+	}()
+	log.Info("metrics are served", "address", ln.Addr().String())
+	return func() {
+		_ = s.Close()
+		<-ended
+	}, nil
+}
