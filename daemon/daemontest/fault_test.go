@@ -89,7 +89,9 @@ func TestTwoDaemons(t *testing.T) {
 
 // TestContainerdGoesAway kills containerd under a daemon with claims and brings it back.
 func TestContainerdGoesAway(t *testing.T) {
-	d := start(t, testConfig(t, 2, 4))
+	cfg := testConfig(t, 2, 4)
+	cfg.Daemon.MetricsAddress = freeAddress(t)
+	d := start(t, cfg)
 	awaitPool(t, d.Client)
 	told := events(t)
 	c := claim(t, d.Client, wire.ClaimRequest{})
@@ -99,12 +101,14 @@ func TestContainerdGoesAway(t *testing.T) {
 		return strings.Contains(line, "/tasks/resumed") && strings.Contains(line, c.Sandbox)
 	})
 	awaitPool(t, d.Client)
+	wantSample(t, cfg.Daemon.MetricsAddress, "sandbox_containerd_up 1")
 
 	if err := host.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	await(t, "the outage is noticed", func() bool { return d.Ready(t.Context()) != nil })
 	wantError(t, d.Ready(t.Context()), "unavailable")
+	wantSample(t, cfg.Daemon.MetricsAddress, "sandbox_containerd_up 0")
 	_, err := d.Claim(t.Context(), wire.ClaimRequest{})
 	wantError(t, err, "unavailable")
 	if err != nil && !strings.Contains(err.Error(), host.Address) {
@@ -118,6 +122,7 @@ func TestContainerdGoesAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "the daemon is ready again", func() bool { return d.Ready(t.Context()) == nil })
+	wantSample(t, cfg.Daemon.MetricsAddress, "sandbox_containerd_up 1")
 	checkAlive(t, d.Client, c)
 	if p := awaitPool(t, d.Client); p.InUse != 1 {
 		t.Errorf("pool is %+v, want 1 in use", p)
