@@ -21,11 +21,13 @@ demo: build stack image ## show it all: fill a pool, claim a sandbox, run in it,
 
 .PHONY: test
 test: build stack image .build/stack/promtool ## run every test, those on the real containerd and runsc too
+	@scripts/stack.sh systemd
 	@$(TESTS) -count=1 ./...
 
 .PHONY: race
 race: build stack image .build/stack/promtool ## run every test under the race detector
 	@scripts/stack.sh race
+	@scripts/stack.sh systemd
 	@CGO_ENABLED=1 $(TESTS) -count=1 -race ./...
 
 .PHONY: test-faults

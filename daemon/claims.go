@@ -49,7 +49,7 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 	if repeated {
 		return answerJSON(w, http.StatusOK, wireClaim(claim))
 	}
-	a.log.Info("claimed", "claim", claim.ID, "sandbox", claim.Sandbox, "pool", claim.Pool, "owner", claim.Owner, "pid", who.pid,
+	a.log.Info("claimed", "kind", pool.EventClaimed, "claim", claim.ID, "sandbox", claim.Sandbox, "pool", claim.Pool, "owner", claim.Owner, "pid", who.pid,
 		"tier", claim.Tier, "took", time.Since(began))
 	if err := answerJSON(w, http.StatusCreated, wireClaim(claim)); err != nil {
 		a.takeBack(r.Context(), err, claim)
@@ -198,7 +198,7 @@ func (a *api) releaseClaim(w http.ResponseWriter, r *http.Request) error {
 	if err := a.claims.Release(r.Context(), claim.ID); err != nil {
 		return err
 	}
-	a.log.Info("released", "claim", claim.ID, "sandbox", claim.Sandbox, "pool", claim.Pool)
+	a.log.Info("released", "kind", pool.EventReleased, "claim", claim.ID, "sandbox", claim.Sandbox, "pool", claim.Pool)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

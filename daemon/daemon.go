@@ -37,6 +37,7 @@ type Options struct {
 	Version  string
 	Listener *net.UnixListener  // given by systemd; nil: the daemon makes the socket that Config names
 	Notify   func(state string) // reports to the service manager; see sd_notify(3)
+	Watchdog time.Duration      // how long it waits for a sign of life; 0: it waits for none
 	Step     func(string)       // told at every step after which a crash must lose nothing
 	Log      *slog.Logger
 }
@@ -58,6 +59,7 @@ type Daemon struct {
 	admission   *admission
 	metrics     *metrics
 	watcher     *watcher
+	reporter    *reporter
 	stopping    chan struct{} // closed when the daemon begins to stop
 }
 
@@ -142,7 +144,8 @@ func (d *Daemon) join(ctx context.Context) error {
 	d.watcher = &watcher{
 		sandboxes: d.engine, pools: d.pools, address: d.Config.Containerd.Address, reconciled: d.metrics.reconciled, log: d.Log,
 	}
-	if err := d.watcher.reconcile(ctx, triggerStart); err != nil {
+	d.reporter = d.newReporter()
+	if err := d.adopt(ctx); err != nil {
 		return err
 	}
 	d.checkpoints.clear()
@@ -215,10 +218,11 @@ func (d *Daemon) serve(ctx context.Context, ln net.Listener, s *server) error {
 	loops.Go(func() { d.watcher.run(working) })
 	loops.Go(func() { d.admission.run(working) })
 	loops.Go(func() { d.reloads(working) })
+	loops.Go(func() { d.reporter.run(working) })
 	served := make(chan error, 1)
 	loops.Go(func() { served <- s.serve(ln) })
 	d.Log.Info("sandpoold serves", "version", d.Version, "socket", ln.Addr().String(), "pid", os.Getpid())
-	d.Notify("READY=1\nSTATUS=Serving on " + ln.Addr().String())
+	d.Notify("READY=1\nSTATUS=" + d.reporter.status())
 
 	var err error
 	select {
@@ -227,13 +231,13 @@ func (d *Daemon) serve(ctx context.Context, ln net.Listener, s *server) error {
 	case err = <-served:
 		err = fmt.Errorf("serve: %w", err)
 	}
-	d.Notify("STOPPING=1\nSTATUS=Finishing requests")
+	d.Notify("STOPPING=1\nSTATUS=Finishing requests\n" + extend(claimGrace+extension))
 	close(d.stopping)
 	s.stop()
 	rest()
 	loops.Wait()
 	if d.Config.Daemon.OnStop == configs.OnStopRemove {
-		d.Notify("STATUS=Removing sandboxes")
+		d.Notify("STATUS=Removing sandboxes\n" + extend(removeTimeout+extension))
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
 		defer cancel()
 		d.pools.RemoveAll(cleanup)

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sandpool/pool"
@@ -53,7 +54,8 @@ type preparer struct {
 	tidy     func() // deletes the snapshots that keeps does not want
 	log      *slog.Logger
 
-	wake chan struct{} // one slot: the loop has something to look at
+	wake   chan struct{} // one slot: the loop has something to look at
+	rounds atomic.Uint64 // of the loop
 
 	mu        sync.Mutex
 	parallel  int // the most templates that are made ready at once
@@ -106,6 +108,12 @@ func (p *preparer) set(templates map[string]wanted) {
 	p.poke()
 }
 
+// turns counts the rounds of the loop and has it go another.
+func (p *preparer) turns() uint64 {
+	p.poke()
+	return p.rounds.Load()
+}
+
 func (p *preparer) poke() {
 	select {
 	case p.wake <- struct{}{}:
@@ -119,6 +127,7 @@ func (p *preparer) run(ctx context.Context) {
 	defer workers.Wait()
 	for {
 		timer := time.NewTimer(p.schedule(ctx, &workers))
+		p.rounds.Add(1)
 		select {
 		case <-ctx.Done():
 			timer.Stop()

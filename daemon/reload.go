@@ -20,10 +20,12 @@ func (d *Daemon) reloads(ctx context.Context) {
 			return
 		case <-d.Reload:
 			d.Notify(reloading())
-			if err := d.reload(); err != nil {
+			err := d.reload()
+			if err != nil {
 				d.Log.Error("configuration is not reloaded; the old one stays", "err", err)
 			}
-			d.Notify("READY=1")
+			d.reporter.reloaded(err)
+			d.Notify("READY=1\nSTATUS=" + d.reporter.status())
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -62,6 +63,8 @@ type watcher struct {
 	// reconciled is told how each reconciliation went.
 	reconciled func(trigger string, err error)
 
+	rounds atomic.Uint64 // of whichever loop is under way
+
 	mu     sync.Mutex
 	outage error
 }
@@ -94,6 +97,7 @@ func (w *watcher) session(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {
+		w.rounds.Add(1)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -109,6 +113,7 @@ func (w *watcher) session(ctx context.Context) error {
 // awaitContainerd returns when containerd answers or ctx ends.
 func (w *watcher) awaitContainerd(ctx context.Context) {
 	for delay := firstPing; ; delay = min(lastPing, 2*delay) {
+		w.rounds.Add(1)
 		timer := time.NewTimer(delay)
 		select {
 		case <-ctx.Done():

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -47,6 +48,7 @@ type Acts interface {
 type Warden struct {
 	log    *slog.Logger
 	wake   chan struct{} // one slot: the loop has something to look at
+	rounds atomic.Uint64 // of the loop
 	closes chan struct{} // a slot for each Close under way
 	warns  chan struct{} // a slot for each Warn under way
 
@@ -102,6 +104,7 @@ func (w *Warden) Run(ctx context.Context, claims Claims, acts Acts, closeTime ti
 	w.claims, w.acts, w.closeTime, w.began = claims, acts, closeTime, time.Now().Round(0)
 	defer w.running.Wait()
 	for context.Cause(ctx) == nil {
+		w.rounds.Add(1)
 		over, next := w.look(ctx, time.Now())
 		if context.Cause(ctx) != nil {
 			return // which may have ended a late Close: to end the claim is for the next start

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -103,6 +104,7 @@ type Controller struct {
 	log       *slog.Logger
 
 	wake    chan struct{}  // one slot: the loop has something to look at
+	rounds  atomic.Uint64  // of the loop
 	workers sync.WaitGroup // goroutines that start, settle and destroy
 
 	mu        sync.Mutex
@@ -191,6 +193,12 @@ func New(o Options) *Controller {
 
 func newPool(cfg Config) *pool {
 	return &pool{Config: cfg, sandboxes: map[string]*sandbox{}, size: cfg.Target, sweepAt: time.Now().Add(sweepEvery)}
+}
+
+// Turns counts the rounds of the loop and has it go another: a count that stays the same is of a loop that hangs.
+func (c *Controller) Turns() uint64 {
+	c.poke()
+	return c.rounds.Load()
 }
 
 // poke makes the loop look at the pools again.

@@ -23,6 +23,7 @@ const (
 func (c *Controller) Run(ctx context.Context) {
 	for {
 		timer := time.NewTimer(c.schedule(ctx))
+		c.rounds.Add(1)
 		select {
 		case <-ctx.Done():
 			timer.Stop()

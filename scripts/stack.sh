@@ -7,6 +7,7 @@
 #   scripts/stack.sh python    the files of CPython 3 and uuidgen, which the tests' second image adds to busybox, from Debian
 #   scripts/stack.sh buildkit  buildkitd and buildctl, and runc and mmdebstrap from Debian, which build images: see scripts/images.sh
 #   scripts/stack.sh promtool  promtool, which checks metrics and alerts, from Debian
+#   scripts/stack.sh systemd   the systemd that the tests of the units boot, from Debian
 #   scripts/stack.sh race      the C compiler that the race detector needs, from Debian
 #
 # With SANDPOOL_STACK=/a/folder the four programs there, such as official builds, are checked and used instead.
@@ -198,6 +199,7 @@ buildkit)
 busybox) fetch_busybox ;;
 python) fetch_python ;;
 promtool) fetch_promtool ;;
+systemd) need systemd-analyze systemd ;;
 race) need gcc gcc libc6-dev ;;
-*) die "unknown part $1: want lint, buildkit, busybox, python, promtool, race or none" ;;
+*) die "unknown part $1: want lint, buildkit, busybox, python, promtool, systemd, race or none" ;;
 esac

@@ -1,4 +1,5 @@
-// Package systemd speaks to the service manager: it takes over the socket that systemd made and reports the daemon's state.
+// Package systemd speaks to the service manager: it takes over the socket that systemd made, reports the daemon's state and
+// writes to the journal.
 //
 // Without systemd there is no socket to take over, and reports go nowhere.
 package systemd
@@ -7,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -41,4 +43,13 @@ func Notifier(log *slog.Logger) func(state string) {
 			log.Warn("systemd could not be notified", "state", state, "err", err)
 		}
 	}
+}
+
+// Watchdog returns how long systemd waits for a sign of life before it replaces this process, or 0 when it does not wait for any.
+func Watchdog() (time.Duration, error) {
+	patience, err := daemon.SdWatchdogEnabled(false)
+	if err != nil {
+		return 0, fmt.Errorf("read systemd's watchdog: %w", err)
+	}
+	return patience, nil
 }

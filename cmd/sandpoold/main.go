@@ -70,8 +70,13 @@ func serve(o options, cfg configs.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	watchdog, err := systemd.Watchdog()
+	if err != nil {
+		return err
+	}
 	return daemon.New(daemon.Options{
-		Config: cfg, Reload: hangup, Load: o.reload, Version: version, Listener: listener, Notify: systemd.Notifier(log), Step: step, Log: log,
+		Config: cfg, Reload: hangup, Load: o.reload, Version: version, Listener: listener, Notify: systemd.Notifier(log), Watchdog: watchdog,
+		Step: step, Log: log,
 	}).Run(ctx)
 }
 
@@ -123,6 +128,9 @@ func newLogger(cfg configs.Daemon, out io.Writer) *slog.Logger {
 	var handler slog.Handler = slog.NewTextHandler(out, opts)
 	if cfg.LogFormat == "json" {
 		handler = slog.NewJSONHandler(out, opts)
+	}
+	if journal := systemd.Journal(opts.Level); journal != nil {
+		handler = journal
 	}
 	log := slog.New(handler)
 	slog.SetDefault(log)

@@ -37,6 +37,8 @@ type Options struct {
 	// Disk is the size in bytes of a file system of its own that containerd's root then lies on; only containerd sees it.
 	// 0 puts the root on the file system of the host's folder.
 	Disk uint64
+	// Systemd starts a systemd of its own instead of containerd, which is then for the test to start by a unit.
+	Systemd bool
 }
 
 // Host is a running containerd with a folder of its own.
@@ -53,10 +55,11 @@ type Host struct {
 
 	Python string // the archive of sandpool.local/python:1, which adds CPython 3 and uuidgen to the default image
 
-	stack string
-	lock  *os.File // held while the host lives; a free one marks a stale host
-	run   *os.File // a shared lock on the run folder of containerd's shims
-	ns    *namespaces
+	stack   string
+	systemd *Process // nil on a host without
+	lock    *os.File // held while the host lives; a free one marks a stale host
+	run     *os.File // a shared lock on the run folder of containerd's shims
+	ns      *namespaces
 
 	mu         sync.Mutex // guards what follows
 	containerd *Process
@@ -78,7 +81,7 @@ func Start(ctx context.Context, opts Options) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start test host: %w", err)
 	}
-	if err := h.open(ctx, opts.Disk); err != nil {
+	if err := h.open(ctx, opts); err != nil {
 		return nil, errors.Join(fmt.Errorf("start test host: %w", err), h.Close())
 	}
 	return h, nil
@@ -110,15 +113,18 @@ func newHost(opts Options) (*Host, error) {
 	return h, nil
 }
 
-func (h *Host) open(ctx context.Context, disk uint64) error {
+func (h *Host) open(ctx context.Context, opts Options) error {
 	if err := h.makeDir(ctx); err != nil {
 		return err
+	}
+	if opts.Systemd {
+		return h.boot(ctx)
 	}
 	var err error
 	if h.run, err = holdRunFolder(); err != nil {
 		return err
 	}
-	if h.ns, err = newNamespaces(h.Dir, disk); err != nil {
+	if h.ns, err = newNamespaces(h.Dir, opts.Disk); err != nil {
 		return err
 	}
 	return h.StartContainerd(ctx)
@@ -133,6 +139,9 @@ func (h *Host) Close() error {
 	h.processes, h.containerd = nil, nil
 	h.mu.Unlock()
 	// The last to start stops first: the daemon, then containerd.
+	if h.systemd != nil {
+		h.systemd.Kill() // and with it all that it started
+	}
 	for _, p := range slices.Backward(processes) {
 		_ = p.Stop(stopTimeout) // killed if it must be; its exit code is the caller's matter
 	}

@@ -15,6 +15,10 @@ import (
 //
 // The process id is added to the namespace: two runs of the same tests must not see each other's cgroups.
 func Main(m interface{ Run() int }, opts Options, host **Host) int {
+	if dir := os.Getenv(rootEnv); dir != "" {
+		fmt.Fprintln(os.Stderr, becomeSystemd(dir))
+		return 1
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	opts.Namespace = fmt.Sprintf("%s-%d", cmp.Or(opts.Namespace, DefaultNamespace), os.Getpid())
