@@ -231,7 +231,7 @@ func (d *Daemon) serve(ctx context.Context, ln net.Listener, s *server) error {
 	case err = <-served:
 		err = fmt.Errorf("serve: %w", err)
 	}
-	d.Notify("STOPPING=1\nSTATUS=Finishing requests\n" + extend(claimGrace+extension))
+	d.Notify("STOPPING=1\nSTATUS=Finishing requests\n" + extend(stopGrace+extension))
 	close(d.stopping)
 	s.stop()
 	rest()

@@ -214,6 +214,7 @@ func TestStop(t *testing.T) {
 		checkError(t, ts.do(t, "POST", "/v1/claims", ""), 503, "unavailable", "the daemon is stopping")
 	})
 	<-waiting
+	ts.grace = streamGrace
 	requests.Go(ts.stop)
 	wantFrameError(t, c, "unavailable", "the daemon is stopping")
 	if cause := <-p.killed; !errors.Is(cause, errStopping) {

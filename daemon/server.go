@@ -2,10 +2,10 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -14,28 +14,34 @@ const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 5 * time.Minute
 	maxHeader     = 16 << 10 // bytes
-	// stopGrace is how long a stop lets requests and exec streams finish by themselves before it cuts them off.
-	stopGrace = 5 * time.Second
-	// claimGrace is the same of claims, which wait for a sandbox meanwhile: the pools still fill.
-	claimGrace = 30 * time.Second
+	// streamGrace is how long a stop lets exec streams finish by themselves before it cuts them off.
+	streamGrace = 5 * time.Second
+	// stopGrace is the same of all other requests. Claims wait for a sandbox meanwhile: the pools still fill.
+	stopGrace = 30 * time.Second
 	// cutGrace is how long those that were cut off may take to receive that as their answer.
 	cutGrace = 2 * time.Second
 )
 
 // server is an http.Server whose stop waits for every handler, those included that took over their connection.
 type server struct {
-	http   *http.Server
-	cut    context.CancelCauseFunc // ends the context of every request
-	hurry  context.CancelCauseFunc // ends that of every request that is no claim
-	under  gate
-	served chan struct{} // closed when no more connections are taken
+	http  *http.Server
+	cut   context.CancelCauseFunc // ends the context of every request
+	hurry context.CancelCauseFunc // ends that of every stream
+	grace time.Duration           // stopGrace
+	under gate
+	conns sync.WaitGroup // connections; none is added once served is closed
+
+	stopping context.Context // ends when no more connections are to be taken
+	quit     context.CancelFunc
+	served   chan struct{} // closed when no more connections are taken
 }
 
 // newServer makes a server of h. It listens when serve is called.
 func newServer(a *api) *server {
 	base, cut := context.WithCancelCause(context.Background())
-	others, hurry := context.WithCancelCause(context.Background())
-	s := &server{cut: cut, hurry: hurry, served: make(chan struct{})}
+	streams, hurry := context.WithCancelCause(context.Background())
+	stopping, quit := context.WithCancel(context.Background())
+	s := &server{stopping: stopping, quit: quit, cut: cut, hurry: hurry, grace: stopGrace, served: make(chan struct{})}
 	routes := a.routes()
 	s.http = &http.Server{
 		Handler: a.answer(func(w http.ResponseWriter, r *http.Request) error {
@@ -43,10 +49,10 @@ func newServer(a *api) *server {
 				return errStopping
 			}
 			defer s.under.leave()
-			if r.Method != http.MethodPost || r.URL.Path != "/v1/claims" {
+			if isStream(r) {
 				ctx, cancel := context.WithCancelCause(r.Context())
 				defer cancel(nil)
-				defer context.AfterFunc(others, func() { cancel(context.Cause(others)) })()
+				defer context.AfterFunc(streams, func() { cancel(context.Cause(streams)) })()
 				r = r.WithContext(ctx)
 			}
 			routes.ServeHTTP(w, r)
@@ -54,6 +60,7 @@ func newServer(a *api) *server {
 		}),
 		BaseContext:                  func(net.Listener) context.Context { return base },
 		ConnContext:                  withActor,
+		ConnState:                    s.count,
 		ReadHeaderTimeout:            headerTimeout,
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHeader,
@@ -63,32 +70,51 @@ func newServer(a *api) *server {
 	return s
 }
 
+// isStream tells whether a request may go on for as long as its client likes.
+func isStream(r *http.Request) bool {
+	return r.URL.Path == "/v1/events" || strings.HasSuffix(r.URL.Path, "/exec")
+}
+
 // serve answers requests until stop is called. Call it once.
 func (s *server) serve(ln net.Listener) error {
 	defer close(s.served)
-	if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+	defer context.AfterFunc(s.stopping, func() { _ = ln.Close() })()
+	if err := s.http.Serve(ln); context.Cause(s.stopping) == nil {
 		return err
 	}
 	return nil
 }
 
-// stop takes no more connections, answers what came by those that there are, and returns when all requests have ended: by
-// themselves within stopGrace, claims within claimGrace, else because they were cut off. Who connects meanwhile to a socket of
-// the service manager's waits there for the next daemon.
+// count keeps the number of connections that are to be waited for.
+func (s *server) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		s.conns.Add(1)
+	case http.StateClosed, http.StateHijacked: // the latter's handlers are waited for
+		s.conns.Done()
+	}
+}
+
+// stop takes no more connections, answers what comes by those that there are, and returns when all requests have ended: by
+// themselves within their grace, streams within streamGrace, else because they were cut off. Who connects meanwhile to a socket
+// of the service manager's waits there for the next daemon.
+//
+// http.Server.Shutdown would drop a request that it has not read yet.
 func (s *server) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), claimGrace)
+	ctx, cancel := context.WithTimeout(context.Background(), s.grace)
 	defer cancel()
 	ended := make(chan struct{})
+	s.quit()
 	go func() {
 		defer close(ended)
-		_ = s.http.Shutdown(ctx) // fails when the grace is over, which is seen below
 		<-s.served
-		_ = s.http.Shutdown(ctx) // of the connection that was taken in the same moment
+		s.http.SetKeepAlivesEnabled(false)
+		s.conns.Wait() // one that sends nothing ends after headerTimeout
 		<-s.under.close()
 	}()
 	select {
 	case <-ended:
-	case <-time.After(stopGrace):
+	case <-time.After(streamGrace):
 	}
 	s.hurry(errStopping)
 	select {
