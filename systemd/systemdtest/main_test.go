@@ -89,7 +89,7 @@ var install = sync.OnceValue(func() error {
 		if err != nil {
 			return err
 		}
-		if err := put(to, string(data)); err != nil {
+		if err := errors.Join(put(to, string(data)), os.Chmod(host.Inside(to), 0o755)); err != nil {
 			return err
 		}
 	}
@@ -115,12 +115,12 @@ var install = sync.OnceValue(func() error {
 	return configure(2)
 })
 
-// put writes a file on the host, which anybody there may read and run.
+// put writes a file on the host, which anybody there may read.
 func put(path, text string) error {
 	if err := os.MkdirAll(filepath.Dir(host.Inside(path)), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(host.Inside(path), []byte(text), 0o755)
+	return os.WriteFile(host.Inside(path), []byte(text), 0o644)
 }
 
 func configure(pool int) error {
