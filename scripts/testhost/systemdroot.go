@@ -93,7 +93,7 @@ func (r *root) bind(path string, readOnly bool) {
 		if err := unix.Statfs(r.at(path), &fs); err != nil {
 			return err
 		}
-		kept := uintptr(fs.Flags) & (unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME | unix.MS_NODIRATIME | unix.MS_RELATIME)
+		kept := uintptr(fs.Flags) & (unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC | unix.MS_NOATIME | unix.MS_NODIRATIME | unix.MS_RELATIME) //nolint:gosec // flags are small
 		return unix.Mount("", r.at(path), "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|kept, "")
 	})
 }
