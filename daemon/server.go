@@ -18,6 +18,8 @@ const (
 	streamGrace = 5 * time.Second
 	// stopGrace is the same of all other requests. Claims wait for a sandbox meanwhile: the pools still fill.
 	stopGrace = 30 * time.Second
+	// closeIdleEvery is how often a stop looks for connections without a request.
+	closeIdleEvery = 100 * time.Millisecond
 	// cutGrace is how long those that were cut off may take to receive that as their answer.
 	cutGrace = 2 * time.Second
 )
@@ -108,7 +110,10 @@ func (s *server) stop() {
 	go func() {
 		defer close(ended)
 		<-s.served
-		s.http.SetKeepAlivesEnabled(false)
+		s.http.SetKeepAlivesEnabled(false) // which closes idle connections, but not one that becomes so in the same moment
+		closing, closed := context.WithCancel(ctx)
+		defer closed()
+		go every(closing, closeIdleEvery, func() { s.http.SetKeepAlivesEnabled(false) })
 		s.conns.Wait() // one that sends nothing ends after headerTimeout
 		<-s.under.close()
 	}()
