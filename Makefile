@@ -11,6 +11,10 @@ TESTS := $(BIN)/runtests -timeout 20m
 # All our programs are static: the init must be, and the others then run on any host.
 export CGO_ENABLED := 0
 
+# Where install puts things.
+PREFIX ?= /usr/local
+export PREFIX DESTDIR
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +60,28 @@ bench-cold: build stack image images ## measure cold starts of those images besi
 build: ## build our programs into .build/bin
 	@mkdir -p $(BIN)
 	@go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/ ./cmd/... ./scripts/demo ./scripts/mkimage ./scripts/runtests
+
+.PHONY: share
+share: build ## make the manual and the shells' completion in .build/share
+	@scripts/share.sh $(VERSION)
+
+.PHONY: install
+install: share ## install below PREFIX (/usr/local), and below DESTDIR for packages; see docs/install.md
+	@scripts/install.sh install
+
+.PHONY: uninstall
+uninstall: ## remove what install put there, but no configuration that was changed and no state
+	@scripts/install.sh uninstall
+
+.PHONY: packages
+packages: share ## build a .deb and an .rpm in .build/packages with nfpm
+	@scripts/stack.sh nfpm
+	@scripts/packages.sh $(VERSION)
+
+.PHONY: test-packages
+test-packages: packages ## install, upgrade and remove what install and packages made, in roots of their own
+	@scripts/stack.sh debian
+	@scripts/testpackages.sh
 
 .PHONY: stack
 stack: ## build containerd, runsc and the shim, or check those in SANDPOOL_STACK=/a/folder
