@@ -8,6 +8,8 @@
 #   scripts/stack.sh buildkit  buildkitd and buildctl, and runc and mmdebstrap from Debian, which build images: see scripts/images.sh
 #   scripts/stack.sh promtool  promtool, which checks metrics and alerts, from Debian
 #   scripts/stack.sh systemd   the systemd that the tests of the units boot, from Debian
+#   scripts/stack.sh nfpm      nfpm, which makes the packages: see scripts/packages.sh
+#   scripts/stack.sh debian    what tests the packages, from Debian
 #   scripts/stack.sh race      the C compiler that the race detector needs, from Debian
 #
 # With SANDPOOL_STACK=/a/folder the four programs there, such as official builds, are checked and used instead.
@@ -81,6 +83,14 @@ build_lint() {
 	say "building golangci-lint $(version lint $path)"
 	build lint golangci-lint $path/cmd/golangci-lint -ldflags "-s -w -X main.version=$(version lint $path)"
 	stamp lint >"$stack/.lint"
+}
+
+build_nfpm() {
+	fresh nfpm nfpm && return
+	local path=github.com/goreleaser/nfpm/v2
+	say "building nfpm $(version nfpm $path)"
+	build nfpm nfpm $path/cmd/nfpm -ldflags '-s -w'
+	stamp nfpm >"$stack/.nfpm"
 }
 
 build_buildkit() {
@@ -196,10 +206,17 @@ buildkit)
 	need runc runc
 	need mmdebstrap mmdebstrap
 	;;
+nfpm) build_nfpm ;;
+debian)
+	need mandoc mandoc
+	need lintian lintian
+	need rpm rpm
+	need mmdebstrap mmdebstrap
+	;;
 busybox) fetch_busybox ;;
 python) fetch_python ;;
 promtool) fetch_promtool ;;
 systemd) need systemd-analyze systemd ;;
 race) need gcc gcc libc6-dev ;;
-*) die "unknown part $1: want lint, buildkit, busybox, python, promtool, systemd, race or none" ;;
+*) die "unknown part $1: want lint, buildkit, nfpm, debian, busybox, python, promtool, systemd, race or none" ;;
 esac
