@@ -144,6 +144,29 @@ test_deb() {
 	holds "purge leaves nothing"
 }
 
+# pasted HEADING: the commands below a heading of docs/install.md, up to the first that needs containerd.
+pasted() {
+	awk -v heading="## $1" '/^## / { on = $0 == heading } /^```/ { code = on && /sh$/; next } /^ctr / { exit } on && code' docs/install.md
+}
+
+test_docs() {
+	local root=$work/debian heading
+	mkdir -p "$root/.build/packages" "$root/var/lib/sandpool"
+	cp "$packages"/*.deb "$root/.build/packages/"
+	for heading in "The package" Upgrade Remove; do
+		[[ -n $(pasted "$heading") ]]
+		pasted "$heading" | inside bash -e >"$work/pasted" 2>&1 || {
+			cat "$work/pasted"
+			false
+		}
+		[[ $heading == Remove || -x $root/usr/bin/sandpoold ]]
+		told >/dev/null
+	done
+	rm -r "$root/.build"
+	[[ -z $(leftovers "$root") ]]
+	holds "the commands of docs/install.md install, upgrade and remove"
+}
+
 test_rpm() {
 	local root=$work/debian
 	rpm --root "$root" --nodeps -i "$packages"/*.rpm
@@ -166,5 +189,6 @@ test_manual
 test_alike
 debian
 test_deb
+test_docs
 test_rpm
 echo "all of it holds, $SECONDS s"
