@@ -6,6 +6,7 @@ cd "$(dirname "$0")/.."
 
 readonly packages=$PWD/.build/packages
 work=$(mktemp -d)
+chmod 755 "$work" # apt reads packages as a user of its own
 trap 'rm -rf --one-file-system "$work"' EXIT
 trap 'echo "FAILED: line $LINENO: $BASH_COMMAND" >&2' ERR
 
@@ -76,13 +77,10 @@ test_alike() {
 
 # debian makes a minimal root of a Debian, with a systemctl that writes down what it is told.
 debian() {
-	mmdebstrap --quiet --variant=minbase --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$work/debian.tar"
-	mkdir "$work/debian"
-	tar -C "$work/debian" -xf "$work/debian.tar" --exclude './dev/*'
+	mmdebstrap --quiet --variant=apt --include=passwd --dpkgopt='path-exclude=/usr/share/locale/*' bookworm "$work/debian"
 	mkdir -p "$work/debian/run/systemd/system"
-	printf '#!/bin/sh\necho "$*" >>/systemctl.log\n' >"$work/debian/usr/local/bin/systemctl"
-	chmod 755 "$work/debian/usr/local/bin/systemctl"
-	: >"$work/debian/dev/null" # one that only this root's scripts see
+	printf '#!/bin/sh\necho "$*" >>/systemctl.log\n' >"$work/debian/usr/bin/systemctl"
+	chmod 755 "$work/debian/usr/bin/systemctl"
 }
 
 inside() { LC_ALL=C.UTF-8 chroot "$work/debian" "$@"; }
@@ -98,7 +96,7 @@ newer() {
 	dpkg-deb -R "$packages"/*.deb "$work/newer"
 	sed -i "s/^Version:.*/Version: $1/" "$work/newer/DEBIAN/control"
 	echo '# a new default' >>"$work/newer/etc/sandpool/sandpoold.toml"
-	dpkg-deb -b "$work/newer" "$work/debian/newer-$1.deb" >/dev/null
+	dpkg-deb -Zgzip -z1 -b "$work/newer" "$work/debian/newer-$1.deb" >/dev/null
 	rm -r "$work/newer"
 }
 
