@@ -29,10 +29,9 @@ test: build stack image .build/stack/promtool ## run every test, those on the re
 	@$(TESTS) -count=1 ./...
 
 .PHONY: race
-race: build stack image .build/stack/promtool ## run every test under the race detector
+race: build stack image .build/stack/promtool ## run the tests under the race detector, but for those that only start programs
 	@scripts/stack.sh race
-	@scripts/stack.sh systemd
-	@CGO_ENABLED=1 $(TESTS) -count=1 -race ./...
+	@CGO_ENABLED=1 $(TESTS) -count=1 -race $$(go list ./... | grep -v -e /scripts/ -e /systemd/systemdtest)
 
 .PHONY: test-faults
 test-faults: build stack image ## inject faults into the real stack and count what they break (FAULTS=-short: fewer)
@@ -107,7 +106,7 @@ vet: ## run go vet
 .PHONY: lint
 lint: ## run golangci-lint, shellcheck, and BuildKit's own checks of the Dockerfiles
 	@scripts/stack.sh lint
-	@.build/stack/golangci-lint run ./...
+	@.build/stack/golangci-lint run --build-tags images,manual ./...
 	@GOWORK=off go run -C scripts/stack/buildkit -trimpath ./dockerlint $(abspath $(wildcard images/*/Dockerfile images/templates/*/Dockerfile))
 	@shellcheck scripts/*.sh .ci/run
 
