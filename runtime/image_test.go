@@ -149,6 +149,23 @@ func TestATagThatMoved(t *testing.T) {
 	}
 }
 
+func TestARegistryThatIsAway(t *testing.T) {
+	e, _ := imageEngine(t, func(p *ImagePolicy) { p.Pull = PullAlways })
+	r := newRegistry(t)
+	digest := r.push(t, "a:1", newImage(t, goruntime.GOARCH, 1))
+	if err := prepare(t.Context(), e, "a", Template{Image: r.host + "/a:1"}); err != nil {
+		t.Fatal(err)
+	}
+	r.do(func(w http.ResponseWriter, _ *http.Request) bool {
+		http.Error(w, "away", http.StatusBadGateway)
+		return false
+	})
+	if p, err := e.Prepare(t.Context(), "a", Template{Image: r.host + "/a:1"}); err != nil || p.digest != digest {
+		t.Errorf("%v, %+v; want the image that was pulled before", err, p)
+	}
+	refused(t, e, r.host+"/b:1", "resolve: ")
+}
+
 func TestAFailedPullLeavesTheOldImage(t *testing.T) {
 	e, told := imageEngine(t, func(p *ImagePolicy) { p.Pull = PullAlways })
 	r := newRegistry(t)

@@ -31,20 +31,30 @@ type registry struct {
 }
 
 // find returns what containerd has by the reference, or, if the registry is to be asked each time, what it has of what the
-// registry says.
+// registry says. When the registry cannot say, what containerd has will do: a host restarts while its registry is away.
 func (r *registry) find(ctx context.Context) (images.Image, error) {
-	if r.f.policy.Pull == PullAlways && r.refuses() == "" {
-		name, err := r.resolve(ctx)
-		if err != nil {
-			return images.Image{}, err
-		}
-		found, err := r.e.record(ctx, r.f, pinName(name, r.target.Digest))
-		if err == nil {
-			err = r.e.nameImage(ctx, name, found.Target)
-		}
-		found.Name = name
-		return found, err
+	if r.f.policy.Pull != PullAlways || r.refuses() != "" {
+		return r.known(ctx)
 	}
+	name, err := r.resolve(ctx)
+	if err != nil {
+		known, missing := r.known(ctx)
+		if missing != nil {
+			return known, err
+		}
+		r.e.log.Warn("the registry could not be asked; the image that is there is used", "image", r.f.ref, "digest", known.Target.Digest, "err", err)
+		return known, nil
+	}
+	found, err := r.e.record(ctx, r.f, pinName(name, r.target.Digest))
+	if err == nil {
+		err = r.e.nameImage(ctx, name, found.Target)
+	}
+	found.Name = name
+	return found, err
+}
+
+// known returns what containerd has by the reference, as it is or in full.
+func (r *registry) known(ctx context.Context) (images.Image, error) {
 	found, err := r.e.record(ctx, r.f, r.f.ref)
 	if full, named := fullName(r.f.ref); named == nil && full.String() != r.f.ref {
 		if _, isMissing := errors.AsType[*missingError](err); isMissing {
