@@ -18,9 +18,21 @@ type backend struct {
 	*runtime.Engine
 	checkpoints *checkpoints
 	templates   *preparer
+	failed      failedFunc
 }
 
+// failedFunc is told at what step a template or a sandbox of it failed; otherwise is the step when the error knows none.
+type failedFunc func(template, otherwise string, err error)
+
 func (b backend) Start(ctx context.Context, id string, from pool.Origin, labels map[string]string) (pool.Started, error) {
+	how, err := b.start(ctx, id, from, labels)
+	if err != nil && context.Cause(ctx) == nil {
+		b.failed(from.Template, stepRestore, err)
+	}
+	return how, err
+}
+
+func (b backend) start(ctx context.Context, id string, from pool.Origin, labels map[string]string) (pool.Started, error) {
 	if from.Checkpoint != "" {
 		took, err := b.checkpoints.restore(ctx, id, from.Checkpoint, labels)
 		return pool.Started{Phases: phases(took)}, err

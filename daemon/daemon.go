@@ -75,8 +75,9 @@ func New(o Options) *Daemon {
 func (d *Daemon) Run(ctx context.Context) (err error) {
 	started := time.Now()
 	d.Notify("STATUS=Trying containerd and runsc")
+	d.metrics = d.newMetrics()
 	cfg := engine.Config(d.Config)
-	cfg.Step, cfg.Fetched = d.Step, func(s runtime.ImageStatus) { d.teller.tell(imageEvent(s)) }
+	cfg.Step, cfg.Fetched, cfg.Called = d.Step, func(s runtime.ImageStatus) { d.teller.tell(imageEvent(s)) }, d.metrics.called
 	d.engine, err = runtime.Open(ctx, cfg, d.Log)
 	if err != nil {
 		return unlessStopped(ctx, err)
@@ -127,18 +128,14 @@ func (d *Daemon) join(ctx context.Context) error {
 		headroom: d.engine.Headroom, reserves: func() configs.Reserves { return d.live.Load().Reserves }, log: d.Log,
 	}
 	d.admission.measure(ctx)
-	d.templates = newPreparer(d.engine, d.Config.Images.Parallel, d.Log)
+	d.templates = newPreparer(d.engine, d.Config.Images.Parallel, d.metrics.failed, d.Log)
 	d.pools = pool.New(pool.Options{
-		Pools: poolConfigs(d.Config, d.templates.fingerprint), Backend: backend{d.engine, d.checkpoints, d.templates}, Deadlines: d.warden, NewID: runtime.NewID,
+		Pools: poolConfigs(d.Config, d.templates.fingerprint), Backend: backend{d.engine, d.checkpoints, d.templates, d.metrics.failed}, Deadlines: d.warden, NewID: runtime.NewID,
 		Starts: startsAtOnce(d.Config.Limits), Admit: d.admission.reason, Step: d.Step,
 		Tell: func(e pool.Event) { d.teller.tell(claimEvent(e)) }, Started: func(template string, how pool.Started) { d.metrics.started(template, how) }, Log: d.Log,
 	})
 	d.checkpoints.pools = d.pools
 	d.joinTemplates(store)
-	d.metrics = newMetrics(sources{
-		version: d.Version, pools: d.status, blocks: d.admission.blocks, claims: d.pools.Claims, checkpoints: store.List,
-		outage: func() error { return d.watcher.status() },
-	})
 	d.hooks = hooks.New(hookList(d.Config), d.metrics.hooked, d.Log)
 	d.teller = newTeller(d.events, d.hooks, d.told, d.Log)
 	d.watcher = &watcher{
@@ -151,6 +148,17 @@ func (d *Daemon) join(ctx context.Context) error {
 	d.checkpoints.clear()
 	d.checkpoints.prune()
 	return nil
+}
+
+// newMetrics makes the metrics before what they show: nobody can ask for them until all is there.
+func (d *Daemon) newMetrics() *metrics {
+	return newMetrics(sources{
+		version: d.Version, pools: d.status,
+		blocks:      func(resource string) bool { return d.admission.blocks(resource) },
+		claims:      func() []pool.Claim { return d.pools.Claims() },
+		checkpoints: func() []checkpoint.Manifest { return d.checkpoints.store.List() },
+		outage:      func() error { return d.watcher.status() },
+	})
 }
 
 // joinTemplates lets the templates, their snapshots and the pools know of each other.
@@ -191,7 +199,7 @@ func (d *Daemon) told(e wire.Event) {
 
 // saved is told how each attempt to save a claim's sandbox went.
 func (d *Daemon) saved(claim pool.Claim, m checkpoint.Manifest, trigger string, took time.Duration, err error) {
-	d.metrics.saved(trigger, took, err)
+	d.metrics.saved(trigger, took, m.Bytes, err)
 	d.teller.tell(checkpointEvent(claim, m, trigger, err))
 }
 

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	goruntime "runtime"
 	"strconv"
@@ -12,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"sandpool/pool"
+	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
 )
 
@@ -34,6 +37,9 @@ type metrics struct {
 	warmSeconds  *prometheus.HistogramVec
 	events       *prometheus.CounterVec
 	saveSeconds  *prometheus.HistogramVec
+	saveBytes    prometheus.Histogram
+	callSeconds  *prometheus.HistogramVec
+	failedSteps  *prometheus.CounterVec
 	deliveries   *prometheus.CounterVec
 }
 
@@ -81,6 +87,20 @@ func newMetrics(s sources) *metrics {
 			Help:    "Time that it took to save a claim's sandbox, by what asked for it and by result: saved or failed.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}, []string{"trigger", "result"}),
+		saveBytes: prometheus.NewHistogram(native(prometheus.HistogramOpts{
+			Name:    "sandbox_checkpoint_size_bytes",
+			Help:    "Bytes on disk of each checkpoint of a claim's sandbox when it was saved.",
+			Buckets: prometheus.ExponentialBuckets(1<<20, 2, 14), // to 8 GiB
+		})),
+		callSeconds: prometheus.NewHistogramVec(native(prometheus.HistogramOpts{
+			Name:    "sandbox_call_duration_seconds",
+			Help:    "Time of each call of containerd and runsc, by the call and by result: ok, failed or canceled.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}), []string{"call", "result"}),
+		failedSteps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sandbox_failed_steps_total",
+			Help: "Failures to make a template ready or to start a sandbox of it, by the step that failed.",
+		}, []string{"template", "step"}),
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sandbox_hook_events_total",
 			Help: "Events for hooks, by the hook's place in the configuration and by outcome: delivered, failed or dropped.",
@@ -92,9 +112,19 @@ func newMetrics(s sources) *metrics {
 	for _, kind := range []string{pool.EventWarning, pool.EventExtended, pool.EventGrace, pool.EventKilled, pool.EventKillFailed, eventCheckpoint, eventCheckpointFailed} {
 		m.events.WithLabelValues(kind)
 	}
+	for _, trigger := range []string{triggerStart, triggerEvents, triggerSweep} {
+		for _, result := range []string{"ok", "failed"} {
+			m.reconciles.WithLabelValues(trigger, result)
+		}
+	}
+	for _, trigger := range []string{triggerRequest, triggerExpiry, triggerIdle, triggerFork} {
+		for _, result := range []string{"saved", "failed"} {
+			m.saveSeconds.WithLabelValues(trigger, result)
+		}
+	}
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		buildInfo(s.version), m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.coldSeconds, m.warmSeconds, m.events, m.saveSeconds, m.deliveries,
+		buildInfo(s.version), m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.coldSeconds, m.warmSeconds, m.events, m.saveSeconds, m.saveBytes, m.callSeconds, m.failedSteps, m.deliveries,
 		poolCollector{s.pools}, claimCollector{s.pools, s.claims}, checkpointGauge("sandbox_checkpoints", "Checkpoints on disk.", s.checkpoints, func(checkpoint.Manifest) int64 { return 1 }),
 		checkpointGauge("sandbox_checkpoint_bytes", "Bytes that checkpoints take on disk.", s.checkpoints, func(m checkpoint.Manifest) int64 { return m.Bytes }),
 	)
@@ -185,11 +215,40 @@ func (m *metrics) reconciled(trigger string, err error) {
 // happened counts an event.
 func (m *metrics) happened(kind string) { m.events.WithLabelValues(kind).Inc() }
 
+// called counts a call of containerd or runsc.
+func (m *metrics) called(call string, took time.Duration, err error) {
+	result := "ok"
+	switch {
+	case errors.Is(err, context.Canceled):
+		result = "canceled"
+	case err != nil:
+		result = "failed"
+	}
+	m.callSeconds.WithLabelValues(call, result).Observe(took.Seconds())
+}
+
+// The steps that only this package knows; see runtime.StepError for the others.
+const (
+	stepSnapshot = "snapshot" // of a template is made
+	stepRestore  = "restore"
+)
+
+// failed counts a template that cannot be made ready, or a sandbox of it that did not start.
+func (m *metrics) failed(template, otherwise string, err error) {
+	step := otherwise
+	if at, ok := errors.AsType[*runtime.StepError](err); ok {
+		step = at.Step
+	}
+	m.failedSteps.WithLabelValues(template, step).Inc()
+}
+
 // saved counts an attempt to save a claim's sandbox.
-func (m *metrics) saved(trigger string, took time.Duration, err error) {
+func (m *metrics) saved(trigger string, took time.Duration, bytes int64, err error) {
 	result := "saved"
 	if err != nil {
 		result = "failed"
+	} else {
+		m.saveBytes.Observe(float64(bytes))
 	}
 	m.saveSeconds.WithLabelValues(trigger, result).Observe(took.Seconds())
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"sandpool/pool"
+	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
 )
 
@@ -34,8 +36,13 @@ func TestMetrics(t *testing.T) {
 		outage:      func() error { return outage },
 	})
 	m.happened(pool.EventWarning)
-	m.saved(triggerExpiry, time.Second, nil)
-	m.saved(triggerRequest, time.Second, errors.New("full"))
+	m.saved(triggerExpiry, time.Second, 5<<20, nil)
+	m.saved(triggerRequest, time.Second, 0, errors.New("full"))
+	m.called("pause", time.Millisecond, nil)
+	m.called("pause", time.Second, errors.New("broken"))
+	m.called("exec", time.Second, fmt.Errorf("gone: %w", context.Canceled))
+	m.failed("a", stepRestore, &runtime.StepError{Step: runtime.StepPrewarm, Err: errors.New("exit code 1")})
+	m.failed("a", stepRestore, errors.New("broken"))
 	m.hooked(1, "delivered")
 	m.reconciled(triggerStart, nil)
 	m.reconciled(triggerSweep, errors.New("broken"))
@@ -94,6 +101,14 @@ func TestMetrics(t *testing.T) {
 		"sandbox_events_total kill_failed":                   0,
 		"sandbox_checkpoint_duration_seconds saved expiry":   1,
 		"sandbox_checkpoint_duration_seconds failed request": 1,
+		"sandbox_checkpoint_duration_seconds failed fork":    0,
+		"sandbox_checkpoint_size_bytes":                      1,
+		"sandbox_reconcile_total failed start":               0,
+		"sandbox_call_duration_seconds pause ok":             1,
+		"sandbox_call_duration_seconds pause failed":         1,
+		"sandbox_call_duration_seconds exec canceled":        1,
+		"sandbox_failed_steps_total prewarm a":               1,
+		"sandbox_failed_steps_total restore a":               1,
 		"sandbox_checkpoints":                                2,
 		"sandbox_checkpoint_bytes":                           7,
 		"sandbox_hook_events_total 1 delivered":              1,

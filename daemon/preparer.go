@@ -52,6 +52,7 @@ type preparer struct {
 	// snapshot returns the checkpoint that sandboxes of a template go on from, but not bad, made anew if there is none that fits.
 	snapshot func(ctx context.Context, name string, p *runtime.Prepared, bad string) (string, error)
 	tidy     func() // deletes the snapshots that keeps does not want
+	failed   failedFunc
 	log      *slog.Logger
 
 	wake   chan struct{} // one slot: the loop has something to look at
@@ -77,8 +78,8 @@ type preparation struct {
 	bad      string // the last snapshot that could not be used
 }
 
-func newPreparer(m maker, parallel int, log *slog.Logger) *preparer {
-	return &preparer{maker: m, parallel: parallel, log: log, wake: make(chan struct{}, 1), templates: map[string]*preparation{}}
+func newPreparer(m maker, parallel int, failed failedFunc, log *slog.Logger) *preparer {
+	return &preparer{maker: m, parallel: parallel, failed: failed, log: log, wake: make(chan struct{}, 1), templates: map[string]*preparation{}}
 }
 
 // limit changes how many templates are made ready at once, from the next one on.
@@ -185,6 +186,7 @@ func (p *preparer) work(ctx context.Context, name string, t *preparation, want w
 	t.err = err
 	if err != nil {
 		t.failures++
+		p.failed(name, stepSnapshot, err)
 		t.due, t.retryAt = true, time.Now().Add(min(lastPrepare, firstPrepare<<min(t.failures-1, 10)))
 		p.log.Warn("template is not ready; it is tried again", "template", name, "failures", t.failures, "err", err)
 	} else {

@@ -52,7 +52,7 @@ func (m *fakeMaker) Unprepared(template string, why error) {
 // prepare runs a preparer in a bubble until the test's end.
 func prepare(t *testing.T, m *fakeMaker) *preparer {
 	t.Helper()
-	p := newPreparer(m, 2, slog.New(slog.DiscardHandler))
+	p := newPreparer(m, 2, func(string, string, error) {}, slog.New(slog.DiscardHandler))
 	p.pools, p.tidy = m, func() {}
 	ctx, cancel := context.WithCancel(t.Context())
 	var loop sync.WaitGroup
@@ -180,7 +180,7 @@ func TestATemplateWithoutItsSnapshotIsUsedAllTheSame(t *testing.T) {
 func TestSnapshotsAreKeptAsLongAsTheyMayBeUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &fakeMaker{}
-		p := newPreparer(m, 2, slog.New(slog.DiscardHandler))
+		p := newPreparer(m, 2, func(string, string, error) {}, slog.New(slog.DiscardHandler))
 		p.pools, p.tidy = m, func() {}
 		p.snapshot = func(context.Context, string, *runtime.Prepared, string) (string, error) { return "ck-now", nil }
 		warm := ofImage("1")

@@ -48,6 +48,8 @@ type Config struct {
 	Images  ImagePolicy
 	Fetched func(ImageStatus) // told when an image was pulled or imported, or when it cannot be had for a new reason
 
+	Called func(call string, took time.Duration, err error) // told of each call of containerd and runsc; call is one of few words
+
 	Step func(string) // told at every step after which a crash must leave nothing behind
 }
 
@@ -253,14 +255,18 @@ func (e *Engine) Ping(ctx context.Context) error {
 	})
 }
 
-// call runs fn in the engine's namespace and within the deadline. Errors get an errdefs class and say what was done.
-func (e *Engine) call(ctx context.Context, deadline time.Duration, what string, fn func(context.Context) error) error {
+// call runs fn in the engine's namespace and within the deadline. Errors get an errdefs class and say what was done, whose first
+// word names the call.
+func (e *Engine) call(ctx context.Context, deadline time.Duration, what string, fn func(context.Context) error) (err error) {
 	missed := fmt.Errorf("not done within %s: %w", deadline, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(namespaces.WithNamespace(ctx, e.cfg.Namespace), deadline, missed)
 	defer cancel()
 	began := time.Now()
-	err := fn(ctx)
-	if err == nil {
+	defer func() {
+		word, _, _ := strings.Cut(what, " ")
+		e.cfg.Called(word, time.Since(began), err)
+	}()
+	if err = fn(ctx); err == nil {
 		return nil
 	}
 	err = native(err)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/api/services/introspection/v1"
 )
@@ -53,7 +54,8 @@ func Inspect(ctx context.Context, cfg Config) (found Inspection, err error) {
 		return found, fmt.Errorf("make a folder for the trials: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	cfg.StateDir, cfg.Namespace, cfg.Step = dir, cfg.Namespace+"-doctor", func(string) {}
+	cfg.StateDir, cfg.Namespace = dir, cfg.Namespace+"-doctor"
+	cfg.Step, cfg.Called = func(string) {}, func(string, time.Duration, error) {}
 	e := &Engine{cfg: cfg, log: slog.New(slog.DiscardHandler), trials: make(chan struct{}, 1), hidden: map[string]bool{}}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	if err := e.lockState(); err != nil {

@@ -37,7 +37,7 @@ func testConfig(t *testing.T) Config {
 		Platforms: []string{systrap}, Settings: map[string]Setting{"network": {Value: "none", Pos: "test:1"}},
 		CanaryTimeout: 30 * time.Second, StartTimeout: 60 * time.Second, PauseTimeout: 20 * time.Second, KillTimeout: 20 * time.Second, CheckpointTimeout: 20 * time.Second,
 		Images:  ImagePolicy{Pull: PullMissing, PullTimeout: time.Minute, StallTimeout: 20 * time.Second, KeepUnused: time.Hour},
-		Fetched: func(ImageStatus) {}, Step: func(string) {},
+		Fetched: func(ImageStatus) {}, Called: func(string, time.Duration, error) {}, Step: func(string) {},
 	}
 }
 
