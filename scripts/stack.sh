@@ -216,7 +216,10 @@ debian)
 busybox) fetch_busybox ;;
 python) fetch_python ;;
 promtool) fetch_promtool ;;
-systemd) need systemd-analyze systemd ;;
+systemd)
+	need systemd-analyze systemd
+	need curl curl
+	;;
 race) need gcc gcc libc6-dev ;;
 *) die "unknown part $1: want lint, buildkit, nfpm, debian, busybox, python, promtool, systemd, race or none" ;;
 esac

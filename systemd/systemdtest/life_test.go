@@ -73,7 +73,11 @@ func checkSocket(t *testing.T) {
 	if err := syscall.Stat(host.Inside(socket), &stat); err != nil {
 		t.Fatal(err)
 	}
-	if stat.Mode != syscall.S_IFSOCK|0o660 || stat.Uid != 0 || stat.Gid != 4242 {
+	groups, err := os.ReadFile(host.Inside("/etc/group"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if group := fmt.Sprintf("\nsandpool:x:%d:", stat.Gid); stat.Mode != syscall.S_IFSOCK|0o660 || stat.Uid != 0 || !strings.Contains(string(groups), group) {
 		t.Errorf("the socket has mode %o, user %d and group %d", stat.Mode, stat.Uid, stat.Gid)
 	}
 }

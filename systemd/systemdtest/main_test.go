@@ -24,7 +24,7 @@ const patience = 90 * time.Second
 const (
 	service  = "sandpoold.service"
 	socket   = "/run/sandpool/sandpool.sock"
-	unitDir  = "/etc/systemd/system/"
+	unitDir  = "/usr/local/lib/systemd/system/"
 	confFile = "/etc/sandpool/sandpoold.toml"
 )
 
@@ -76,15 +76,9 @@ target = %[1]d
 max = 48
 `
 
-// install puts the project's units and programs, a containerd and a configuration on the host, once for all tests.
+// install puts containerd and the project on the host, once for all tests: as docs/install.md says, but for the start.
 var install = sync.OnceValue(func() error {
-	program := filepath.Join(host.Dir, "sandpoold")
-	build := exec.Command("go", "build", "-trimpath", "-o", program, "../../cmd/sandpoold")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the daemon: %w: %s", err, out)
-	}
-	for from, to := range map[string]string{program: "/usr/local/bin/sandpoold", host.Init: "/opt/sandpool-init", host.Image: "/opt/busybox.tar"} {
+	for from, to := range map[string]string{host.Init: "/opt/sandpool-init", host.Image: "/opt/busybox.tar"} {
 		data, err := os.ReadFile(from)
 		if err != nil {
 			return err
@@ -93,27 +87,61 @@ var install = sync.OnceValue(func() error {
 			return err
 		}
 	}
-	for _, name := range []string{service, "sandpoold.socket"} {
-		unit, err := os.ReadFile(filepath.Join("..", name))
-		if err != nil {
-			return err
-		}
-		if err := put(unitDir+name, string(unit)); err != nil {
-			return err
-		}
-	}
-	if err := errors.Join(put(unitDir+"containerd.service", containerdUnit), put("/etc/containerd/config.toml", containerdConfig)); err != nil {
+	if err := errors.Join(put("/etc/systemd/system/containerd.service", containerdUnit), put("/etc/containerd/config.toml", containerdConfig)); err != nil {
 		return err
 	}
-	groups, err := os.ReadFile(host.Inside("/etc/group"))
+	toInstall, _, err := docsCommands()
 	if err != nil {
 		return err
 	}
-	if err := put("/etc/group", string(groups)+"sandpool:x:4242:\n"); err != nil {
-		return err
+	// make runs on the machine, which has Go, and installs on the host.
+	cmd := exec.Command("sh", "-ec", toInstall[0])
+	cmd.Dir, cmd.Env = checkout, append(os.Environ(), "DESTDIR="+host.Inside("/"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", toInstall[0], err, out)
+	}
+	if out, err := paste(context.Background(), toInstall[1:3], ""); err != nil {
+		return fmt.Errorf("%q: %w: %s", toInstall[1:3], err, out)
 	}
 	return configure(2)
 })
+
+// checkout is this project's folder. Its .build is seen on the host at the same path.
+var checkout = func() string {
+	dir, err := filepath.Abs("../..")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}()
+
+// docsCommands returns the lines of docs/install.md that install without a package, and those of a first claim.
+func docsCommands() (install, claim []string, err error) {
+	docs, err := os.ReadFile(filepath.Join(checkout, "docs", "install.md"))
+	if err != nil {
+		return nil, nil, err
+	}
+	lines := func(heading string) []string {
+		_, section, _ := strings.Cut(string(docs), "\n## "+heading+"\n")
+		_, code, _ := strings.Cut(section, "\n```sh\n")
+		code, _, _ = strings.Cut(code, "\n```\n")
+		return strings.Split(code, "\n")
+	}
+	install, claim = lines("Without a package"), lines("A first claim")
+	if len(install) != 5 || !strings.HasPrefix(install[0], "make ") || len(claim) < 2 {
+		return nil, nil, fmt.Errorf("docs/install.md has the commands %q and %q", install, claim)
+	}
+	return install, claim, nil
+}
+
+// paste runs lines in a shell on the host, up to the first that fails, and returns their output. $ID is id.
+func paste(ctx context.Context, lines []string, id string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*patience)
+	defer cancel()
+	script := "ID=" + id + "; cd " + checkout + "\n" + strings.Join(lines, "\n")
+	out, err := host.In(ctx, "env", "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_PAGER=", "bash", "-euc", script).CombinedOutput()
+	return string(out), err
+}
 
 // put writes a file on the host, which anybody there may read.
 func put(path, text string) error {
@@ -134,7 +162,7 @@ func start(t *testing.T, dropIn string) *client.Client {
 	if err := install(); err != nil {
 		t.Fatal(err)
 	}
-	extra := unitDir + service + ".d/test.conf"
+	extra := "/etc/systemd/system/" + service + ".d/test.conf"
 	if err := put(extra, dropIn); err != nil {
 		t.Fatal(err)
 	}
