@@ -73,7 +73,7 @@ func send(ctx context.Context, conn *net.UnixConn, method string, arg any, files
 		rights = unix.UnixRights(fds...)
 	}
 	n, _, err := conn.WriteMsgUnix(data, rights, nil)
-	if err == nil {
+	if err == nil && n < len(data) { // even writing nothing fails once the sentry has answered and hung up
 		_, err = conn.Write(data[n:])
 	}
 	return conversation(err)
