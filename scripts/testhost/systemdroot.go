@@ -130,8 +130,10 @@ func (r *root) build(dir, build string) {
 		}
 	}
 	r.mount("tmpfs", "/usr/local", "mode=755", 0)
+	r.mkdir("/usr/local/bin")
 	for _, name := range []string{"containerd", "ctr", "runsc", "containerd-shim-runsc-v1"} {
-		r.link(filepath.Join(stackOr(filepath.Join(build, "stack")), name), "/usr/local/bin/"+name)
+		// No links: where they lead to, as below /tmp, services with a /tmp of their own see nothing.
+		r.bindAt(filepath.Join(stackOr(filepath.Join(build, "stack")), name), "/usr/local/bin/"+name)
 	}
 	r.mkdir("/var/lib", "/var/log", "/var/tmp", "/root", "/home", "/srv", "/opt", "/mnt")
 	r.etc()
