@@ -26,11 +26,13 @@ demo: build stack image ## show it all: fill a pool, claim a sandbox, run in it,
 .PHONY: test
 test: build stack image .build/stack/promtool ## run every test, those on the real containerd and runsc too
 	@scripts/stack.sh systemd
+	@scripts/stack.sh tmux
 	@$(TESTS) -count=1 ./...
 
 .PHONY: race
 race: build stack image .build/stack/promtool ## run the tests under the race detector, but for those that only start programs
 	@scripts/stack.sh race
+	@scripts/stack.sh tmux
 	@CGO_ENABLED=1 $(TESTS) -count=1 -race $$(go list ./... | grep -v -e /scripts/ -e /systemd/systemdtest)
 
 .PHONY: test-faults

@@ -116,6 +116,6 @@ func wirePool(p pool.Overview) wire.Pool {
 		Name: p.Name, Template: p.Template, Min: p.Min, Target: p.Target, Max: p.Max, Wanted: p.Wanted,
 		ScaleUp: p.ScaleUp, ScaleDown: p.ScaleDown, Hot: p.Hot, Adaptive: p.Adaptive, Hold: p.Hold,
 		Available: p.Available, Running: p.Running, InUse: p.InUse, Warming: p.Warming, Total: p.Total,
-		Waiting: p.Waiting, Degraded: p.Degraded, Blocked: p.Blocked,
+		Waiting: p.Waiting, Started: p.Counters.Started, Degraded: p.Degraded, Blocked: p.Blocked,
 	}
 }

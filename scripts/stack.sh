@@ -8,6 +8,7 @@
 #   scripts/stack.sh buildkit  buildkitd and buildctl, and runc and mmdebstrap from Debian, which build images: see scripts/images.sh
 #   scripts/stack.sh promtool  promtool, which checks metrics and alerts, from Debian
 #   scripts/stack.sh systemd   the systemd that the tests of the units boot, from Debian
+#   scripts/stack.sh tmux      tmux, the terminal in which `sandpool top` is tested, from Debian
 #   scripts/stack.sh nfpm      nfpm, which makes the packages: see scripts/packages.sh
 #   scripts/stack.sh debian    what tests the packages, from Debian
 #   scripts/stack.sh race      the C compiler that the race detector needs, from Debian
@@ -220,6 +221,7 @@ systemd)
 	need systemd-analyze systemd
 	need curl curl
 	;;
+tmux) need tmux tmux ;;
 race) need gcc gcc libc6-dev ;;
-*) die "unknown part $1: want lint, buildkit, nfpm, debian, busybox, python, promtool, systemd, race or none" ;;
+*) die "unknown part $1: want lint, buildkit, nfpm, debian, busybox, python, promtool, systemd, tmux, race or none" ;;
 esac

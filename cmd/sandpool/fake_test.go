@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -67,6 +68,7 @@ func newFake(t *testing.T) *fakeDaemon {
 	mux.HandleFunc("POST /v1/templates/{name}/check", f.checkTemplate)
 	mux.HandleFunc("GET /v1/images", f.images)
 	mux.HandleFunc("GET /v1/info", f.info)
+	mux.HandleFunc("GET /v1/events", f.events)
 	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}}
 	server.Start()
 	t.Cleanup(server.Close)
@@ -189,6 +191,16 @@ func (f *fakeDaemon) info(w http.ResponseWriter, _ *http.Request) {
 		Version: "v1", PID: 7, StartedAt: time.Now().Add(-50 * time.Hour), Region: "local", Containerd: "v2.4.2", Namespace: "sandpool", Runsc: "release-1",
 		Platform: "systrap", Canaries: []wire.Canary{{Platform: "kvm", Reason: "too slow"}, {Platform: "systrap", OK: true}}, Warnings: []string{"old key"},
 	})
+}
+
+// events tells of the claims that were made since the cursor, a number of claims.
+func (f *fakeDaemon) events(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen, _ := strconv.Atoi(r.FormValue("after")) // at first there is none
+	for i := seen + 1; i <= f.made; i++ {
+		_ = json.NewEncoder(w).Encode(wire.Event{Cursor: strconv.Itoa(i), Time: time.Now(), Kind: kindClaimed, Claim: fmt.Sprintf("c%d", i), Message: "it was claimed"})
+	}
 }
 
 func (f *fakeDaemon) run(w http.ResponseWriter, r *http.Request) {

@@ -196,6 +196,7 @@ type Pool struct {
 	Warming   int    `json:"warming"`            // being started
 	Total     int    `json:"total"`              // available + in use
 	Waiting   int    `json:"waiting"`            // claims that wait for a sandbox
+	Started   uint64 `json:"started"`            // sandboxes that became ready since the daemon's start
 	Degraded  string `json:"degraded,omitempty"` // why the last start failed
 	Blocked   string `json:"blocked,omitempty"`  // why nothing may be started
 }
