@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -71,6 +72,7 @@ func (c Config) check(found *faults) {
 	c.checkLifetimes(found)
 	c.Checkpoints.check(found)
 	found.number("events.keep", c.Events.Keep, minKeep, maxKeep)
+	c.Tracing.check(found)
 	for i, hook := range c.Hooks {
 		hook.check(fmt.Sprintf("hooks[%d]", i), found)
 	}
@@ -167,6 +169,19 @@ func (c Checkpoints) check(found *faults) {
 	found.number("checkpoints.max_count", c.MaxCount, 0, maxReserve)
 	found.number("checkpoints.max_mib", c.MaxMiB, 0, maxReserve)
 	found.duration("checkpoints.timeout", c.Timeout, 1, maxTimeout)
+}
+
+func (t Tracing) check(found *faults) {
+	const key = "tracing.endpoint"
+	if t.Endpoint != "" {
+		checkURL(key, t.Endpoint, found)
+		if u, err := url.Parse(t.Endpoint); err == nil && (u.User != nil || u.RawQuery != "" || u.Fragment != "") {
+			found.add(key, "%q: want it without a user, a query and a fragment", t.Endpoint)
+		}
+	}
+	if ok := t.Sample >= 0 && t.Sample <= 1; !ok {
+		found.add("tracing.sample", "%s: want 0 to 1", short(t.Sample))
+	}
 }
 
 func (c Config) checkTemplates(found *faults) {

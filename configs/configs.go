@@ -34,6 +34,7 @@ type Config struct {
 	Lifetimes   map[string]Lifetime `toml:"lifetimes"` // by name; the built-in ones too
 	Checkpoints Checkpoints         `toml:"checkpoints"`
 	Events      Events              `toml:"events"`
+	Tracing     Tracing             `toml:"tracing"`
 	Hooks       []Hook              `toml:"hooks"`
 	Templates   map[string]Template `toml:"templates"`
 	Pools       map[string]Pool     `toml:"pools"` // by their template's name
@@ -155,6 +156,12 @@ type Events struct {
 	Keep int `toml:"keep"` // how many, the newest ones
 }
 
+// Tracing is where the spans of traces are sent.
+type Tracing struct {
+	Endpoint string  `toml:"endpoint"` // http or https URL of an OTLP/HTTP collector, without v1/traces; empty: none are made
+	Sample   float64 `toml:"sample"`   // share of the traces that begin here, 0 to 1
+}
+
 // Template is what runs in a sandbox.
 type Template struct {
 	Image        string   `toml:"image"`         // a reference, or FileScheme and an absolute path
@@ -262,6 +269,7 @@ func Default() Config {
 			Dir: "/var/lib/sandpool/checkpoints", MaxAge: hours(7 * 24), MaxCount: 100, MaxMiB: 10240, Timeout: seconds(60),
 		},
 		Events:    Events{Keep: 10000},
+		Tracing:   Tracing{Sample: 1},
 		Templates: map[string]Template{defaultName: sample},
 		Pools:     map[string]Pool{defaultName: defaultPool},
 	}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/containerd/errdefs"
+	"go.opentelemetry.io/otel/trace"
 
 	"sandpool/configs"
 	"sandpool/daemon/wire"
@@ -82,6 +83,7 @@ type api struct {
 	info      wire.Info
 	config    func() *configs.Config // as it is now; not to be changed
 	metrics   *metrics
+	tracer    trace.Tracer
 	log       *slog.Logger
 }
 
@@ -126,7 +128,7 @@ func (a *api) routes() http.Handler {
 		mux.Handle(path, a.answer(wrongMethod(allowed)))
 	}
 	mux.Handle("/", a.answer(unknownPath))
-	return a.answer(func(w http.ResponseWriter, r *http.Request) error { return admit(mux, w, r) })
+	return a.answer(func(w http.ResponseWriter, r *http.Request) error { return admit(mux, w, traced(r)) })
 }
 
 // answer makes an http.Handler of h.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"go.opentelemetry.io/otel/trace"
 
 	"sandpool/configs"
 	"sandpool/pool"
@@ -57,14 +58,17 @@ type checkpoints struct {
 	policy func() configs.Checkpoints
 	tidy   func() // deletes the snapshots of templates that nothing goes on from
 	// told is told how each attempt to save a claim's sandbox went.
-	told func(claim pool.Claim, m checkpoint.Manifest, trigger string, took time.Duration, err error)
-	log  *slog.Logger
+	told   func(claim pool.Claim, m checkpoint.Manifest, trigger string, took time.Duration, err error)
+	tracer trace.Tracer
+	log    *slog.Logger
 
 	pruning sync.Mutex
 }
 
 // take saves a claim's sandbox, which runs on.
-func (c *checkpoints) take(ctx context.Context, claim, trigger, comment string) (checkpoint.Manifest, error) {
+func (c *checkpoints) take(ctx context.Context, claim, trigger, comment string) (m checkpoint.Manifest, err error) {
+	ctx, saved := c.traceSave(ctx, claim, trigger)
+	defer func() { saved(m, err) }()
 	used, done, err := c.pools.Use(ctx, claim)
 	if err != nil {
 		return checkpoint.Manifest{}, err
@@ -75,6 +79,8 @@ func (c *checkpoints) take(ctx context.Context, claim, trigger, comment string) 
 
 // retire saves a claim's sandbox and ends the claim.
 func (c *checkpoints) retire(ctx context.Context, claim, comment string) (m checkpoint.Manifest, err error) {
+	ctx, saved := c.traceSave(ctx, claim, triggerRequest)
+	defer func() { saved(m, err) }()
 	err = c.pools.Retire(ctx, claim, func(ctx context.Context, claim pool.Claim) (string, error) {
 		if claim.Rest == pool.Suspended { // it is on disk as it will never be again
 			m, err = c.store.Retag(claim.Saved, triggerRequest, comment)

@@ -41,8 +41,7 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	began := time.Now()
-	claim, repeated, err := a.claims.Claim(r.Context(), req)
-	a.metrics.claimed(poolName(a.info.Region, req.Template), claim, repeated, err, time.Since(began))
+	claim, repeated, err := a.grant(r.Context(), req)
 	if err != nil {
 		return err
 	}
@@ -55,6 +54,16 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 		a.takeBack(r.Context(), err, claim)
 	}
 	return nil
+}
+
+// grant gets a claim from the pools, and counts and traces that.
+func (a *api) grant(ctx context.Context, req pool.Request) (pool.Claim, bool, error) {
+	began := time.Now()
+	ctx, done := a.traceClaim(ctx, &req)
+	claim, repeated, err := a.claims.Claim(ctx, req)
+	done(claim, repeated, err)
+	a.metrics.claimed(poolName(a.info.Region, req.Template), claim, repeated, err, time.Since(began))
+	return claim, repeated, err
 }
 
 // poolRequest checks a claim's body and fills in the defaults.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"go.opentelemetry.io/otel/trace"
 
 	"sandpool/configs"
 	"sandpool/daemon/engine"
@@ -58,6 +59,7 @@ type Daemon struct {
 	pools       *pool.Controller
 	admission   *admission
 	metrics     *metrics
+	tracer      trace.Tracer
 	watcher     *watcher
 	reporter    *reporter
 	stopping    chan struct{} // closed when the daemon begins to stop
@@ -74,6 +76,12 @@ func New(o Options) *Daemon {
 // and says what to do about it; a ctx that ends is no error.
 func (d *Daemon) Run(ctx context.Context) (err error) {
 	started := time.Now()
+	tracer, endTraces, err := openTracing(ctx, d.Config.Tracing, d.Version, d.Log)
+	if err != nil {
+		return err
+	}
+	defer endTraces()
+	d.tracer = tracer
 	d.Notify("STATUS=Trying containerd and runsc")
 	d.metrics = d.newMetrics()
 	cfg := engine.Config(d.Config)
@@ -121,7 +129,7 @@ func (d *Daemon) join(ctx context.Context) error {
 		return fmt.Errorf("%w: mend it or set checkpoints.dir", err)
 	}
 	d.checkpoints = &checkpoints{
-		store: store, saver: d.engine, policy: func() configs.Checkpoints { return d.live.Load().Checkpoints }, told: d.saved, log: d.Log,
+		store: store, saver: d.engine, policy: func() configs.Checkpoints { return d.live.Load().Checkpoints }, told: d.saved, tracer: d.tracer, log: d.Log,
 	}
 	d.warden = lifetime.NewWarden(d.Log)
 	d.admission = &admission{
@@ -131,7 +139,7 @@ func (d *Daemon) join(ctx context.Context) error {
 	d.templates = newPreparer(d.engine, d.Config.Images.Parallel, d.metrics.failed, d.Log)
 	d.pools = pool.New(pool.Options{
 		Pools: poolConfigs(d.Config, d.templates.fingerprint), Backend: backend{d.engine, d.checkpoints, d.templates, d.metrics.failed}, Deadlines: d.warden, NewID: runtime.NewID,
-		Starts: startsAtOnce(d.Config.Limits), Admit: d.admission.reason, Step: d.Step,
+		Starts: startsAtOnce(d.Config.Limits), Admit: d.admission.reason, Step: d.Step, Starting: d.traceStart,
 		Tell: func(e pool.Event) { d.teller.tell(claimEvent(e)) }, Started: func(template string, how pool.Started) { d.metrics.started(template, how) }, Log: d.Log,
 	})
 	d.checkpoints.pools = d.pools
@@ -300,6 +308,7 @@ func (d *Daemon) api(started time.Time) *api {
 		info:    d.info(started),
 		config:  d.live.Load,
 		metrics: d.metrics,
+		tracer:  d.tracer,
 		log:     d.Log,
 	}
 }
@@ -314,7 +323,9 @@ func (d *Daemon) idler() *idler {
 		policy: func(kind string) configs.Idle { return d.live.Load().Lifetimes[kind].Idle() },
 		cpu:    d.engine.CPUTimes,
 		save: func(ctx context.Context, claim pool.Claim) (string, error) {
+			ctx, done := d.checkpoints.traceSave(ctx, claim.ID, triggerIdle)
 			m, err := d.checkpoints.save(ctx, claim, triggerIdle, "")
+			done(m, err)
 			return m.ID, err
 		},
 		log: d.Log,

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"sandpool/configs"
 	"sandpool/daemon/wire"
@@ -276,7 +277,8 @@ func newTestAPI(t *testing.T) *testServer {
 		metrics: newMetrics(sources{
 			version: "test", pools: status, blocks: func(string) bool { return false }, outage: func() error { return nil }, claims: ts.claims.Claims, checkpoints: ts.shelf.List,
 		}),
-		log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		tracer: noop.NewTracerProvider().Tracer(""),
+		log:    slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	return ts
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"sandpool/configs"
 	"sandpool/lifetime"
 	"sandpool/pool"
@@ -33,7 +35,8 @@ func newClimbing(t *testing.T) *climbing {
 	c := &climbing{claim: fakeClaim(runningID, "uid:0", pool.Claimed)}
 	c.ladder = &ladder{sandboxes: c, claims: c, log: slog.New(slog.DiscardHandler), checkpoints: &checkpoints{
 		store: openStore(t), saver: c, pools: c, policy: func() configs.Checkpoints { return configs.Checkpoints{} }, log: slog.New(slog.DiscardHandler),
-		told: func(pool.Claim, checkpoint.Manifest, string, time.Duration, error) {}, tidy: func() {},
+		tracer: noop.NewTracerProvider().Tracer(""),
+		told:   func(pool.Claim, checkpoint.Manifest, string, time.Duration, error) {}, tidy: func() {},
 	}}
 	return c
 }

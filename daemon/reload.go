@@ -83,6 +83,7 @@ func fixedChanges(now, next configs.Config) []string {
 		{"checkpoints.dir", now.Checkpoints.Dir, next.Checkpoints.Dir},
 		{"checkpoints.timeout", now.Checkpoints.Timeout, next.Checkpoints.Timeout},
 		{"[events]", now.Events, next.Events},
+		{"[tracing]", now.Tracing, next.Tracing},
 		{"[[hooks]]", now.Hooks, next.Hooks},
 	} {
 		if !reflect.DeepEqual(part.now, part.next) {

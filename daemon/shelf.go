@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/containerd/errdefs"
+	"go.opentelemetry.io/otel/trace"
 
 	"sandpool/daemon/wire"
 	"sandpool/pool"
@@ -68,17 +68,9 @@ func (a *api) forkClaim(w http.ResponseWriter, r *http.Request) error {
 	if err := a.roomFor(body.Count, req.Template); err != nil {
 		return err
 	}
-	m, err := a.keeper.take(context.WithoutCancel(r.Context()), claim.ID, triggerFork, "")
-	if err != nil {
-		return err
-	}
-	req.Checkpoint = m.ID
-	forks, err := a.fork(r.Context(), req, body.Count)
-	// As long as the checkpoint is there a start takes the forks for unanswered, and ends them.
-	if dropErr := a.shelf.Delete(m.ID); dropErr != nil && !errdefs.IsNotFound(dropErr) {
-		a.takeBack(r.Context(), dropErr, forks...)
-		err = errors.Join(err, dropErr)
-	}
+	ctx, span := a.tracer.Start(r.Context(), "fork", trace.WithAttributes(attrClaim.String(claim.ID)))
+	forks, err := a.saveAndFork(ctx, claim.ID, req, body.Count)
+	end(span, err)
 	if err != nil {
 		return err
 	}
@@ -90,6 +82,22 @@ func (a *api) forkClaim(w http.ResponseWriter, r *http.Request) error {
 		a.takeBack(r.Context(), err, forks...)
 	}
 	return nil
+}
+
+// saveAndFork makes n claims that go on from a checkpoint that is for them alone.
+func (a *api) saveAndFork(ctx context.Context, claim string, req pool.Request, n int) ([]pool.Claim, error) {
+	m, err := a.keeper.take(context.WithoutCancel(ctx), claim, triggerFork, "")
+	if err != nil {
+		return nil, err
+	}
+	req.Checkpoint = m.ID
+	forks, err := a.fork(ctx, req, n)
+	// As long as the checkpoint is there a start takes the forks for unanswered, and ends them.
+	if dropErr := a.shelf.Delete(m.ID); dropErr != nil && !errdefs.IsNotFound(dropErr) {
+		a.takeBack(ctx, dropErr, forks...)
+		err = errors.Join(err, dropErr)
+	}
+	return forks, err
 }
 
 // roomFor refuses forks of which some could never start.
@@ -110,11 +118,8 @@ func (a *api) fork(ctx context.Context, req pool.Request, n int) ([]pool.Claim, 
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
-			began := time.Now()
 			var err error
-			forks[i], _, err = a.claims.Claim(forking, req)
-			a.metrics.claimed(poolName(a.info.Region, req.Template), forks[i], false, err, time.Since(began))
-			if err != nil {
+			if forks[i], _, err = a.grant(forking, req); err != nil {
 				giveUp(err)
 			}
 		})

@@ -32,6 +32,7 @@ type Request struct {
 	Wait      time.Duration // how long to wait for a sandbox; 0 takes an available one or none
 
 	Checkpoint string // go on from it; Template is then that of the sandbox that was saved
+	Trace      string // names the claim's part in a trace, for Options.Starting; may be empty
 	Kind       string // name of the lifetime type
 	Lifetime   lifetime.Type
 
@@ -63,6 +64,7 @@ var errWaitOver = errors.New("wait is over")
 // waiter is a claim that waits for a sandbox.
 type waiter struct {
 	checkpoint string      // that its sandbox must go on from; may be empty
+	trace      string      // see Request.Trace
 	result     chan result // one slot; filled under the controller's mutex, once
 	left       bool        // nobody will read the result
 }
@@ -195,7 +197,7 @@ func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbo
 		defer c.mu.Unlock()
 		return nil, p.empty()
 	}
-	w := &waiter{result: make(chan result, 1), checkpoint: req.Checkpoint}
+	w := &waiter{result: make(chan result, 1), checkpoint: req.Checkpoint, trace: req.Trace}
 	if req.Cold || req.Checkpoint != "" {
 		p.cold = append(p.cold, w)
 	} else {

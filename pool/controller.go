@@ -47,6 +47,7 @@ type Origin struct {
 	Template   string
 	Checkpoint string // go on from it, rather than start the template; may be empty
 	Cold       bool   // start the template, even if it has a snapshot to go on from
+	Trace      string // that of the claim that it is started for; see Request.Trace
 }
 
 // Deadlines follows how each claim comes to its end; see lifetime.Warden. It is called under the controller's mutex.
@@ -77,6 +78,10 @@ type Config struct {
 	Size
 }
 
+// Starting is told of a start as it begins. The calls that bring the sandbox to a claim or into its pool get the context that is
+// returned, and done is called after them, with why there is no sandbox if so.
+type Starting func(ctx context.Context, id string, from Origin) (_ context.Context, done func(error))
+
 // Options are the parts a Controller is made of. All fields are required.
 type Options struct {
 	Pools     []Config
@@ -87,6 +92,7 @@ type Options struct {
 	Admit     func() string                      // why nothing may be started now, or ""; it must not block
 	Step      func(string)                       // told at every step after which a crash must lose nothing
 	Tell      func(Event)                        // told what happens to claims, under the controller's mutex: it must not block
+	Starting  Starting                           // told of every start
 	Started   func(template string, how Started) // told of every sandbox that became ready
 	Log       *slog.Logger
 }
@@ -99,6 +105,7 @@ type Controller struct {
 	starts    int
 	admit     func() string
 	step      func(string)
+	starting  Starting
 	tell      func(Event)
 	started   func(template string, how Started)
 	log       *slog.Logger
@@ -177,7 +184,7 @@ type sandbox struct {
 func New(o Options) *Controller {
 	c := &Controller{
 		backend: o.Backend, deadlines: o.Deadlines, newID: o.NewID, starts: o.Starts, admit: o.Admit, step: o.Step, tell: o.Tell,
-		started: o.Started, log: o.Log,
+		starting: o.Starting, started: o.Started, log: o.Log,
 		wake:      make(chan struct{}, 1),
 		pools:     map[string]*pool{},
 		sandboxes: map[string]*sandbox{},

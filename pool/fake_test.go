@@ -225,7 +225,7 @@ func newRig(t *testing.T, backend *fakeBackend, pools ...Config) *rig {
 	r := &rig{backend: backend, deadlines: &fakeDeadlines{at: map[string]time.Time{}}}
 	ids := 0
 	r.Controller = New(Options{
-		Pools: pools, Backend: backend, Deadlines: r.deadlines, Starts: 2,
+		Pools: pools, Backend: backend, Deadlines: r.deadlines, Starts: 2, Starting: r.untraced,
 		Admit: func() string {
 			backend.mu.Lock()
 			defer backend.mu.Unlock()
@@ -241,6 +241,10 @@ func newRig(t *testing.T, backend *fakeBackend, pools ...Config) *rig {
 		t.Fatal(err)
 	}
 	return r
+}
+
+func (r *rig) untraced(ctx context.Context, _ string, _ Origin) (context.Context, func(error)) {
+	return ctx, func(error) {}
 }
 
 // run starts the loop; the test's end stops it unless r.stop did.

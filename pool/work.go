@@ -11,7 +11,13 @@ import (
 // warm starts a sandbox and gives it to a claim or to the pool.
 func (c *Controller) warm(ctx context.Context, s *sandbox) {
 	s.begun = time.Now()
-	how, err := c.backend.Start(ctx, s.id, Origin{Template: s.pool.Template, Checkpoint: s.from, Cold: s.booked != nil}, s.record.Labels())
+	from := Origin{Template: s.pool.Template, Checkpoint: s.from, Cold: s.booked != nil}
+	if s.booked != nil {
+		from.Trace = s.booked.trace
+	}
+	ctx, done := c.starting(ctx, s.id, from)
+	how, err := c.backend.Start(ctx, s.id, from, s.record.Labels())
+	defer func() { done(err) }()
 	if err != nil {
 		c.startFailed(ctx, s, err)
 		return

@@ -78,16 +78,16 @@ func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Fit, dir
 			return fmt.Errorf("create container: %w", err)
 		}
 		e.cfg.Step("restore created")
-		took.Image = lap.end()
+		took.Image = lap.end(ctx, "image")
 		if err := e.goOn(ctx, container, dir); err != nil {
 			return err
 		}
-		took.Sentry = lap.end()
+		took.Sentry = lap.end(ctx, "sentry")
 		// That this runs is a probe, too.
 		if err := e.runInitAsRoot(ctx, id, nil, "restored", id); err != nil {
 			return fmt.Errorf("give it an identity of its own: %w", err)
 		}
-		took.UserSpace = lap.end()
+		took.UserSpace = lap.end(ctx, "user_space")
 		return nil
 	})
 	return took, err

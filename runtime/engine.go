@@ -258,6 +258,8 @@ func (e *Engine) Ping(ctx context.Context) error {
 // call runs fn in the engine's namespace and within the deadline. Errors get an errdefs class and say what was done, whose first
 // word names the call.
 func (e *Engine) call(ctx context.Context, deadline time.Duration, what string, fn func(context.Context) error) (err error) {
+	ctx, end := traced(ctx, what)
+	defer func() { end(err) }()
 	missed := fmt.Errorf("not done within %s: %w", deadline, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(namespaces.WithNamespace(ctx, e.cfg.Namespace), deadline, missed)
 	defer cancel()

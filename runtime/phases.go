@@ -1,6 +1,9 @@
 package runtime
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Phases are how long each part of a start took, in their order.
 type Phases struct {
@@ -16,9 +19,10 @@ type lap struct{ last time.Time }
 
 func newLap() *lap { return &lap{time.Now()} }
 
-// end returns the time since the end of the phase before.
-func (l *lap) end() time.Duration {
+// end returns the time since the end of the phase before, and makes it a span of that name in the trace of ctx.
+func (l *lap) end(ctx context.Context, phase string) time.Duration {
 	now := time.Now()
+	tracePhase(ctx, phase, l.last, now)
 	took := now.Sub(l.last)
 	l.last = now
 	return took

@@ -45,12 +45,12 @@ func (e *Engine) Start(ctx context.Context, id string, t *Prepared, labels map[s
 	}
 	lap := newLap()
 	err = e.prewarm(ctx, id, t)
-	took.Dependencies = lap.end()
+	took.Dependencies = lap.end(ctx, "dependencies")
 	if err != nil {
 		return took, atStep(StepPrewarm, "", err)
 	}
 	err = e.awaitReady(ctx, id, t)
-	took.Ready = lap.end()
+	took.Ready = lap.end(ctx, "ready")
 	return took, atStep(StepReady, "", err)
 }
 
@@ -61,7 +61,7 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 		return took, atStep(StepCreate, "create container", err)
 	}
 	e.cfg.Step("container created")
-	took.Image = lap.end()
+	took.Image = lap.end(ctx, "image")
 	task, err := container.NewTask(ctx, cio.NullIO)
 	if err != nil {
 		return took, atStep(StepStart, "create task", err)
@@ -71,12 +71,12 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 		return took, atStep(StepStart, "start task", err)
 	}
 	e.cfg.Step("task started")
-	took.Sentry = lap.end()
+	took.Sentry = lap.end(ctx, "sentry")
 	err = e.probe(ctx, id)
 	if err != nil {
 		err = e.whyEnded(ctx, id, t.command, err)
 	}
-	took.UserSpace = lap.end()
+	took.UserSpace = lap.end(ctx, "user_space")
 	return took, atStep(StepProbe, "", err)
 }
 

@@ -14,6 +14,8 @@ import (
 	"net/url"
 	"sync"
 
+	"go.opentelemetry.io/otel/propagation"
+
 	"sandpool/daemon/wire"
 )
 
@@ -212,6 +214,7 @@ func newRequest(ctx context.Context, method, path string, in any) (*http.Request
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header)) // nothing, if ctx is in no trace
 	return req, nil
 }
 
