@@ -2,16 +2,13 @@ package runtime
 
 import (
 	"context"
-	"regexp"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/trace"
 )
-
-// ids are the parts of what a call does that are no part of its span's name.
-var ids = regexp.MustCompile(` (sb-[a-z2-7]{16}|"[^"]*")`)
 
 // tracer makes spans in the trace that ctx has a part in, if it is one that is kept. Others begin none here: most calls are
 // looks at how things are.
@@ -23,16 +20,18 @@ func tracer(ctx context.Context) (_ trace.Tracer, kept bool) {
 	return parent.TracerProvider().Tracer("sandpool/runtime"), true
 }
 
-// traced begins the span of a call. end must be called with the call's error.
+// traced begins the span of a call, whose name is what it does, without a sandbox's id. end must be called with the call's error.
 func traced(ctx context.Context, what string) (_ context.Context, end func(error)) {
 	tracer, kept := tracer(ctx)
 	if !kept {
 		return ctx, func(error) {}
 	}
-	ctx, span := tracer.Start(ctx, ids.ReplaceAllString(what, ""))
+	var about []attribute.KeyValue
 	if id := anyID.FindString(what); id != "" {
-		span.SetAttributes(attribute.String("sandpool.sandbox", id))
+		what = strings.Replace(what, " "+id, "", 1)
+		about = append(about, attribute.String("sandpool.sandbox", id))
 	}
+	ctx, span := tracer.Start(ctx, what, trace.WithAttributes(about...))
 	return ctx, func(err error) {
 		if err != nil {
 			span.SetStatus(codes.Error, err.Error())
