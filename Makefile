@@ -24,13 +24,13 @@ demo: build stack image ## show it all: fill a pool, claim a sandbox, run in it,
 	@$(BIN)/demo
 
 .PHONY: test
-test: build stack image .build/stack/promtool ## run every test, those on the real containerd and runsc too
+test: build stack image .build/stack/prometheus ## run every test, those on the real containerd and runsc too
 	@scripts/stack.sh systemd
 	@scripts/stack.sh tmux
 	@$(TESTS) -count=1 ./...
 
 .PHONY: race
-race: build stack image .build/stack/promtool ## run the tests under the race detector, but for those that only start programs
+race: build stack image .build/stack/prometheus ## run the tests under the race detector, but for those that only start programs
 	@scripts/stack.sh race
 	@scripts/stack.sh tmux
 	@CGO_ENABLED=1 $(TESTS) -count=1 -race $$(go list ./... | grep -v -e /scripts/ -e /systemd/systemdtest)
@@ -98,7 +98,7 @@ image: .build/images/busybox.tar .build/images/python.tar ## make the default im
 .build/images/python.tar: .build/images/busybox .build/images/python $(wildcard images/*.go scripts/mkimage/*.go) | build
 	@$(BIN)/mkimage -busybox $< -root .build/images/python -name sandpool.local/python:1 -o $@
 
-.build/images/busybox .build/images/python .build/stack/promtool:
+.build/images/busybox .build/images/python .build/stack/prometheus:
 	@scripts/stack.sh $(@F)
 
 .PHONY: vet

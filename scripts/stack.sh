@@ -6,7 +6,7 @@
 #   scripts/stack.sh busybox   the static busybox that the default image is made of
 #   scripts/stack.sh python    the files of CPython 3 and uuidgen, which the tests' second image adds to busybox, from Debian
 #   scripts/stack.sh buildkit  buildkitd and buildctl, and runc and mmdebstrap from Debian, which build images: see scripts/images.sh
-#   scripts/stack.sh promtool  promtool, which checks metrics and alerts, from Debian
+#   scripts/stack.sh prometheus  Prometheus, and promtool, which checks metrics and alerts, from Debian
 #   scripts/stack.sh systemd   the systemd that the tests of the units boot, from Debian
 #   scripts/stack.sh tmux      tmux, the terminal in which `sandpool top` is tested, from Debian
 #   scripts/stack.sh nfpm      nfpm, which makes the packages: see scripts/packages.sh
@@ -140,15 +140,15 @@ fetch_busybox() {
 	say "fetched busybox-static ($((SECONDS - start)) s)"
 }
 
-# fetch_promtool takes the program out of Debian's package without installing it, which would start a service.
-fetch_promtool() {
-	[[ -x $stack/promtool ]] && return
+# fetch_prometheus takes the programs out of Debian's package without installing it, which would start a service.
+fetch_prometheus() {
+	[[ -x $stack/promtool && -x $stack/prometheus ]] && return
 	local start=$SECONDS dir
-	dir=$(mktemp -d "$stack/.promtool-XXXXXX")
+	dir=$(mktemp -d "$stack/.prometheus-XXXXXX")
 	(cd "$dir" && apt download prometheus && dpkg-deb -x ./*.deb .)
-	mv "$dir/usr/bin/promtool" "$stack/promtool"
+	mv "$dir"/usr/bin/{promtool,prometheus} "$stack/"
 	rm -rf "$dir"
-	say "fetched promtool ($((SECONDS - start)) s)"
+	say "fetched prometheus ($((SECONDS - start)) s)"
 }
 
 # libraries PACKAGE...: the packages of libraries that the packages depend on.
@@ -216,12 +216,12 @@ debian)
 	;;
 busybox) fetch_busybox ;;
 python) fetch_python ;;
-promtool) fetch_promtool ;;
+prometheus) fetch_prometheus ;;
 systemd)
 	need systemd-analyze systemd
 	need curl curl
 	;;
 tmux) need tmux tmux ;;
 race) need gcc gcc libc6-dev ;;
-*) die "unknown part $1: want lint, buildkit, nfpm, debian, busybox, python, promtool, systemd, tmux, race or none" ;;
+*) die "unknown part $1: want lint, buildkit, nfpm, debian, busybox, python, prometheus, systemd, tmux, race or none" ;;
 esac

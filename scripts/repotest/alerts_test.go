@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestAlerts runs configs/prometheus/rules_test.yml; promtool comes from scripts/stack.sh promtool.
+// TestAlerts runs configs/prometheus/rules_test.yml; promtool comes from scripts/stack.sh prometheus.
 func TestAlerts(t *testing.T) {
 	run(t, ".build/stack/promtool", "check", "rules", "configs/prometheus/rules.yml")
 	run(t, ".build/stack/promtool", "test", "rules", "configs/prometheus/rules_test.yml")
