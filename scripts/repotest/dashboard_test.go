@@ -52,3 +52,11 @@ func TestDashboardShowsMetrics(t *testing.T) {
 	recorded := found(t, `(?m)^ +- record: (.*)$`, read(t, "configs/prometheus/rules.yml"))
 	sameSets(t, "recorded series of the dashboard", found(t, `\b(\w+:\w+:\w+)`, series), recorded)
 }
+
+func TestDocsShowScrape(t *testing.T) {
+	for _, shown := range found(t, "(?s)```yaml\n(rule_files:.*?)```", read(t, "docs/operations.md")) {
+		if !strings.Contains(read(t, "configs/prometheus/scrape.yml"), shown) {
+			t.Errorf("configs/prometheus/scrape.yml lacks\n%s", shown)
+		}
+	}
+}
