@@ -17,11 +17,12 @@ type terminal struct {
 	socket string
 }
 
-// newTerminal runs a program in a terminal of 100x30, which stays as it is when the program ends.
+// newTerminal runs a program in a terminal of 100x30, which then shows the program's exit code and stays: what a terminal shows of its
+// last program may be lost.
 func newTerminal(t *testing.T, dir, program string, args ...string) terminal {
 	t.Helper()
 	term := terminal{t, filepath.Join(dir, "tmux")}
-	term.tmux(append([]string{"start-server", ";", "set-option", "-g", "remain-on-exit", "on", ";", "new-session", "-d", "-x", "100", "-y", "30", program}, args...)...)
+	term.tmux(append([]string{"new-session", "-d", "-x", "100", "-y", "30", "sh", "-c", `"$@"; echo "ended with $?"; exec cat`, "sh", program}, args...)...)
 	return term
 }
 
@@ -91,7 +92,5 @@ func TestTop(t *testing.T) {
 	})
 
 	term.tmux("send-keys", "q")
-	await(t, "it has ended with 0", func() bool {
-		return term.tmux("display-message", "-p", "#{pane_dead} #{pane_dead_status}") == "1 0\n"
-	})
+	term.awaitScreen("it has ended well", shows("ended with 0"))
 }
