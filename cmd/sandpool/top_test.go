@@ -44,7 +44,7 @@ func topOf(t *testing.T, looks ...looked) topModel {
 func updated(m topModel, msgs ...tea.Msg) topModel {
 	for _, msg := range msgs {
 		next, _ := m.Update(msg)
-		m = next.(topModel) //nolint:errcheck // Update returns nothing else
+		m = next.(topModel)
 	}
 	return m
 }
@@ -230,7 +230,7 @@ func TestTopAsks(t *testing.T) {
 		}
 		model, look := m.Update(waited)
 		model, next = model.Update(look())
-		m = model.(topModel) //nolint:errcheck // Update returns nothing else
+		m = model.(topModel)
 	}
 	if strings.Join(asked, " ") != "x-1 x-2" {
 		t.Errorf("asked for what comes after %q", asked)

@@ -162,13 +162,13 @@ func (m topModel) claimsTitle(first, last int) string {
 	for _, c := range m.Claims {
 		tiers[c.Tier]++
 	}
-	text := fmt.Sprintf("CLAIMS %d-%d of %d", min(first+1, last), last, len(m.Claims))
+	words := []string{fmt.Sprintf("CLAIMS %d-%d of %d", min(first+1, last), last, len(m.Claims))}
 	for _, tier := range []wire.Tier{wire.TierHot, wire.TierPaused, wire.TierFallback, wire.TierTemplate, wire.TierRestored, wire.TierCold} {
 		if n := tiers[tier]; n > 0 {
-			text += fmt.Sprintf("  %s %d", tier, n)
+			words = append(words, fmt.Sprintf("%s %d", tier, n))
 		}
 	}
-	return text
+	return strings.Join(words, "  ")
 }
 
 // writeClaims has what matters most at the left, as a narrow screen cuts the rest off.
