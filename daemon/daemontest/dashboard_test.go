@@ -74,7 +74,7 @@ func (d dashboard) variables(t *testing.T, w watcher) *strings.Replacer {
 	return strings.NewReplacer(replace...)
 }
 
-// use takes a sandbox through all that the dashboard shows, and returns a claim that found it waiting.
+// use takes sandboxes through all that the dashboard shows, until the pool is full again. It returns a claim that found one waiting.
 func use(t *testing.T, c *client.Client) wire.Claim {
 	t.Helper()
 	cold, warm := claim(t, c, wire.ClaimRequest{Start: wire.StartCold}), claim(t, c, wire.ClaimRequest{})
@@ -85,8 +85,10 @@ func use(t *testing.T, c *client.Client) wire.Claim {
 	if _, err := c.Checkpoint(t.Context(), warm.ID, wire.CheckpointRequest{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Release(t.Context(), cold.ID); err != nil {
-		t.Fatal(err)
+	for _, id := range []string{cold.ID, warm.ID} {
+		if err := c.Release(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
 	}
 	awaitPool(t, c)
 	return warm
@@ -100,6 +102,9 @@ func TestPrometheus(t *testing.T) {
 	tmpl := cfg.Templates["default"]
 	tmpl.Snapshot = true
 	cfg.Templates["default"] = tmpl
+	p := cfg.Pools["default"]
+	p.ScaleUp = 100 // each use is followed by a refill, not by a larger pool
+	cfg.Pools["default"] = p
 	d := start(t, cfg)
 	awaitPool(t, d.Client)
 	use(t, d.Client) // a rate is the growth of a counter that was there before
