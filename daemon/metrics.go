@@ -106,6 +106,14 @@ func newMetrics(s sources) *metrics {
 			Help: "Events for hooks, by the hook's place in the configuration and by outcome: delivered, failed or dropped.",
 		}, []string{"hook", "outcome"}),
 	}
+	m.beginAtZero()
+	m.register(s)
+	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	return m
+}
+
+// beginAtZero has series from the start that else began with the first that they count: alerts would not see that one.
+func (m *metrics) beginAtZero() {
 	for _, tier := range []string{pool.TierHot, pool.TierPaused, pool.TierCold, pool.TierFallback, pool.TierTemplate, pool.TierRestored} {
 		m.claimSeconds.WithLabelValues(tier)
 	}
@@ -122,6 +130,9 @@ func newMetrics(s sources) *metrics {
 			m.saveSeconds.WithLabelValues(trigger, result)
 		}
 	}
+}
+
+func (m *metrics) register(s sources) {
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(s.version), m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.coldSeconds, m.warmSeconds, m.events, m.saveSeconds, m.saveBytes, m.callSeconds, m.failedSteps, m.deliveries,
@@ -132,8 +143,6 @@ func newMetrics(s sources) *metrics {
 	for _, resource := range resources {
 		m.registry.MustRegister(admissionGauge(resource, s.blocks))
 	}
-	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
-	return m
 }
 
 func buildInfo(version string) prometheus.Collector {
