@@ -88,8 +88,12 @@ func alertStates(c *client.Client) map[string]alertState {
 		"KillFailing": {
 			begin: func(t *testing.T) string { claims(t); return held.Sandbox },
 			cured: func(t *testing.T) bool {
-				_, err := c.Extend(t.Context(), held.ID) // only those that live are extended
-				return err != nil
+				got, err := c.Get(t.Context(), held.ID)
+				if err != nil || got.State != wire.ClaimDead {
+					return false
+				}
+				release(t, c, got)
+				return true
 			},
 		},
 		"DiskReserveReached": {

@@ -92,6 +92,9 @@ func TestRunbook(t *testing.T) {
 			await(t, "it is cured", func() bool { return state.cured(t) })
 		})
 	}
+	if left, err := c.List(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("claims that are left: %+v, %v", left, err)
+	}
 }
 
 // commands are the lines of code in a part of an entry.
