@@ -77,7 +77,8 @@ type Engine struct {
 	trials  chan struct{} // one slot: held by whoever tries a platform for a template
 
 	images    imageBook
-	mu        sync.Mutex      // guards cfg.Images too
+	mu        sync.Mutex
+	policy    ImagePolicy     // cfg.Images is only the first
 	snapshots string          // folder of the snapshotter
 	hidden    map[string]bool // sandboxes of the engine's own
 }
@@ -85,7 +86,9 @@ type Engine struct {
 // Open connects to containerd, checks versions and settings, writes the shim's files and tries the platforms.
 // Errors say what to do about them.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err error) {
-	e := &Engine{cfg: cfg, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{}, images: imageBook{fetches: map[string]*fetch{}}}
+	e := &Engine{
+		cfg: cfg, policy: cfg.Images, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{}, images: imageBook{fetches: map[string]*fetch{}},
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Close())

@@ -36,13 +36,13 @@ type ImagePolicy struct {
 func (e *Engine) SetImages(p ImagePolicy) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.cfg.Images = p
+	e.policy = p
 }
 
 func (e *Engine) imagePolicy() ImagePolicy {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.cfg.Images
+	return e.policy
 }
 
 // source is where an image comes from.
