@@ -20,6 +20,9 @@ const Version = 1
 //go:embed sandpoold.toml
 var Sample string
 
+// DefaultPath is where the configuration is unless another file is named.
+const DefaultPath = "/etc/sandpool/sandpoold.toml"
+
 // Config is the daemon's configuration. Default or Load make a usable one.
 type Config struct {
 	Version     int                 `toml:"version"`

@@ -138,8 +138,8 @@ func (m *metrics) register(s sources) {
 		buildInfo(s.version), m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.coldSeconds, m.warmSeconds, m.events, m.saveSeconds, m.saveBytes, m.callSeconds, m.failedSteps, m.deliveries,
 		poolCollector{s.pools}, claimCollector{s.pools, s.claims}, checkpointGauge("sandbox_checkpoints", "Checkpoints on disk.", s.checkpoints, func(checkpoint.Manifest) int64 { return 1 }),
 		checkpointGauge("sandbox_checkpoint_bytes", "Bytes that checkpoints take on disk.", s.checkpoints, func(m checkpoint.Manifest) int64 { return m.Bytes }),
+		flag("sandbox_containerd_up", "1 while containerd answers.", nil, func() bool { return s.outage() == nil }),
 	)
-	m.registry.MustRegister(flag("sandbox_containerd_up", "1 while containerd answers.", nil, func() bool { return s.outage() == nil }))
 	for _, resource := range resources {
 		m.registry.MustRegister(admissionGauge(resource, s.blocks))
 	}
@@ -157,19 +157,31 @@ func buildInfo(version string) prometheus.Collector {
 
 // claimed counts a claim on a pool.
 func (m *metrics) claimed(name string, claim pool.Claim, repeated bool, err error, took time.Duration) {
-	switch {
-	case errdefs.IsNotFound(err): // there is no such pool; names that clients make up are no labels
-		m.claims.WithLabelValues("", "", describe(err).Code).Inc()
-	case err != nil:
-		m.claims.WithLabelValues(name, "", describe(err).Code).Inc()
-	case repeated:
-		m.claims.WithLabelValues(name, claim.Tier, resultRepeated).Inc()
-	default:
-		m.claims.WithLabelValues(name, claim.Tier, resultGranted).Inc()
+	if errdefs.IsNotFound(err) { // there is no such pool; names that clients make up are no labels
+		name = ""
+	}
+	result, tier := claimResult(repeated, err), claim.Tier
+	if err != nil {
+		tier = ""
+	}
+	m.claims.WithLabelValues(name, tier, result).Inc()
+	if result == resultGranted {
 		observe(m.claimSeconds.WithLabelValues(claim.Tier), took, claim.ID)
 		if claim.Phases != nil && claim.Tier == pool.TierCold {
 			m.coldSeconds.WithLabelValues(claim.Template, "schedule").Observe(claim.Phases.Schedule.Seconds())
 		}
+	}
+}
+
+// claimResult is what came of a claim: granted, repeated or the code of the error.
+func claimResult(repeated bool, err error) string {
+	switch {
+	case err != nil:
+		return describe(err).Code
+	case repeated:
+		return resultRepeated
+	default:
+		return resultGranted
 	}
 }
 

@@ -112,8 +112,10 @@ func (s *server) stop() {
 		<-s.served
 		s.http.SetKeepAlivesEnabled(false) // which closes idle connections, but not one that becomes so in the same moment
 		closing, closed := context.WithCancel(ctx)
+		var closer sync.WaitGroup
+		defer closer.Wait()
 		defer closed()
-		go every(closing, closeIdleEvery, func() { s.http.SetKeepAlivesEnabled(false) })
+		closer.Go(func() { every(closing, closeIdleEvery, func() { s.http.SetKeepAlivesEnabled(false) }) })
 		s.conns.Wait() // one that sends nothing ends after headerTimeout
 		<-s.under.close()
 	}()

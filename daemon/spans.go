@@ -121,15 +121,3 @@ func (c *checkpoints) traceSave(ctx context.Context, claim, trigger string) (_ c
 		end(span, err)
 	}
 }
-
-// claimResult is what came of a claim: granted, repeated or the code of the error.
-func claimResult(repeated bool, err error) string {
-	switch {
-	case err != nil:
-		return describe(err).Code
-	case repeated:
-		return resultRepeated
-	default:
-		return resultGranted
-	}
-}

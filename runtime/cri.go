@@ -21,8 +21,9 @@ var handlers = map[string]string{"runsc": systrap, "runsc-kvm": kvm}
 var criPlugins = map[int]string{2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.runtime"}
 
 const (
-	criShim      = "io.containerd.runsc.v1"
-	criShimsType = "io.containerd.runsc.v1.options"
+	criShim = "io.containerd.runsc.v1"
+	// shimOptions is the type of the options that gVisor's shim reads, here and in the daemon's own sandboxes.
+	shimOptions = "io.containerd.runsc.v1.options"
 )
 
 // CRI is the part of containerd's configuration that gives Kubernetes gVisor. It is not the daemon's own, whose sandboxes need none.
@@ -69,7 +70,7 @@ func (c CRI) DropIn() ([]byte, error) {
 	var p criPlugin
 	p.Containerd.Runtimes = map[string]criRuntime{}
 	for handler := range handlers {
-		p.Containerd.Runtimes[handler] = criRuntime{Type: criShim, Options: criOptions{TypeURL: criShimsType, ConfigPath: c.shimPath(handler)}}
+		p.Containerd.Runtimes[handler] = criRuntime{Type: criShim, Options: criOptions{TypeURL: shimOptions, ConfigPath: c.shimPath(handler)}}
 	}
 	data, err := toml.Marshal(criFile{Version: c.Version, Plugins: map[string]criPlugin{plugin: p}})
 	if err != nil {
@@ -152,8 +153,8 @@ func (r criRuntime) faults(platform string) (all []error) {
 	if r.Type != criShim {
 		all = append(all, fmt.Errorf("runtime_type: %q: want %q", r.Type, criShim))
 	}
-	if r.Options.TypeURL != criShimsType {
-		all = append(all, fmt.Errorf("options.TypeUrl: %q: want %q", r.Options.TypeURL, criShimsType))
+	if r.Options.TypeURL != shimOptions {
+		all = append(all, fmt.Errorf("options.TypeUrl: %q: want %q", r.Options.TypeURL, shimOptions))
 	}
 	file, err := readShimFile(r.Options.ConfigPath)
 	if err != nil {

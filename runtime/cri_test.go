@@ -43,7 +43,7 @@ func TestContainerdReadsDropIn(t *testing.T) {
 			}
 			runtimes := dumped.Plugins[criPlugins[version]].Containerd.Runtimes
 			for name, platform := range map[string]string{"runsc": "systrap", "runsc-kvm": "kvm"} {
-				want := criRuntime{criShim, criOptions{criShimsType, filepath.Join(dir, "runsc-"+platform+".toml")}}
+				want := criRuntime{criShim, criOptions{shimOptions, filepath.Join(dir, "runsc-"+platform+".toml")}}
 				if got := runtimes[name]; !reflect.DeepEqual(got, want) {
 					t.Errorf("containerd has %s as %+v, want %+v", name, got, want)
 				}

@@ -174,7 +174,11 @@ func (e *Engine) openRunsc(ctx context.Context) error {
 	if warning != "" {
 		e.warn(warning)
 	}
-	return e.applySettings(ctx)
+	flags, err := readFlags(ctx, e.runsc)
+	if err != nil {
+		return err
+	}
+	return e.applySettings(ctx, flags)
 }
 
 // findRunsc finds runsc and asks it for its version.
@@ -197,12 +201,8 @@ func (e *Engine) findInit() error {
 	return nil
 }
 
-// applySettings checks the flags that are configured, and writes the shim's files.
-func (e *Engine) applySettings(ctx context.Context) error {
-	flags, err := readFlags(ctx, e.runsc)
-	if err != nil {
-		return err
-	}
+// applySettings checks the flags that are configured against those that runsc has, and writes the shim's files.
+func (e *Engine) applySettings(ctx context.Context, flags map[string]string) error {
 	settings, warnings, err := translate(e.cfg.Settings, flags)
 	for _, w := range append(warnings, unenforced(settings)...) {
 		e.warn(w)

@@ -79,11 +79,13 @@ func (e *Engine) inspectRunsc(ctx context.Context, found *Inspection) {
 	}
 	found.Runsc = e.info.Runsc
 	found.RunscWarning, found.RunscErr = checkRunsc(e.info.Runsc)
-	found.Flags = e.applySettings(ctx)
-	found.FlagWarnings = e.info.Warnings
-	if flags, err := readFlags(ctx, e.runsc); err == nil {
-		found.Sidecars = missingSidecars(filepath.Dir(e.runsc), flags)
+	flags, err := readFlags(ctx, e.runsc)
+	if found.Flags = err; err != nil {
+		return
 	}
+	found.Flags = e.applySettings(ctx, flags)
+	found.FlagWarnings = e.info.Warnings
+	found.Sidecars = missingSidecars(filepath.Dir(e.runsc), flags)
 }
 
 // sidecars are the programs that runsc starts sandboxes with, in the folder gvisor-bin beside it. A build that has none of them falls

@@ -102,7 +102,7 @@ func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[
 	if err != nil {
 		return nil, err
 	}
-	options := &runtimeoptions.Options{TypeUrl: "io.containerd.runsc.v1.options", ConfigPath: e.cfg.sandboxFile(id, shimSuffix)}
+	options := &runtimeoptions.Options{TypeUrl: shimOptions, ConfigPath: e.cfg.sandboxFile(id, shimSuffix)}
 	return e.client.NewContainer(ctx, id,
 		client.WithSnapshotter(e.cfg.Snapshotter),
 		e.withSnapshot(t),

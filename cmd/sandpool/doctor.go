@@ -10,8 +10,6 @@ import (
 	"sandpool/daemon/wire"
 )
 
-const defaultConfig = "/etc/sandpool/sandpoold.toml"
-
 func (a *app) doctorCommand() *cobra.Command {
 	o := doctor.Options{}
 	cmd := &cobra.Command{
@@ -37,7 +35,7 @@ func (a *app) doctorCommand() *cobra.Command {
 			return a.diagnose(doctor.Check(host))
 		},
 	}
-	cmd.Flags().StringVar(&o.Config, "config", defaultConfig, "the daemon's configuration `file`")
+	cmd.Flags().StringVar(&o.Config, "config", doctor.DefaultConfig, "the daemon's configuration `file`")
 	return cmd
 }
 

@@ -59,9 +59,14 @@ func (a *app) printTo(to io.Writer, value any, text func(w io.Writer)) error {
 		encoder.SetIndent("", "  ")
 		return printed(encoder.Encode(value))
 	}
+	return printed(align(to, text))
+}
+
+// align writes what text writes, aligned at its tabs.
+func align(to io.Writer, text func(w io.Writer)) error {
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	text(table)
-	return printed(table.Flush())
+	return table.Flush()
 }
 
 func printed(err error) error {

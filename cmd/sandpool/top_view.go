@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode"
 
@@ -199,9 +198,7 @@ func (m topModel) writeEvents(w io.Writer) {
 // table returns the lines that write writes, their cells aligned.
 func table(write func(w io.Writer)) []string {
 	var text bytes.Buffer
-	aligned := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	write(aligned)
-	_ = aligned.Flush() // a buffer takes everything
+	_ = align(&text, write) // a buffer takes everything
 	return strings.Split(text.String(), "\n")
 }
 

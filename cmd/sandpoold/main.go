@@ -23,8 +23,6 @@ import (
 // version is set by the linker.
 var version = "devel"
 
-const defaultConfig = "/etc/sandpool/sandpoold.toml"
-
 func main() {
 	if err := run(os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "sandpoold:", err)
@@ -91,7 +89,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("sandpoold", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&o.config, "config", defaultConfig, "configuration `file`")
+	flags.StringVar(&o.config, "config", configs.DefaultPath, "configuration `file`")
 	flags.BoolVar(&o.check, "check-config", false, "report every fault of the configuration file and exit")
 	flags.BoolVar(&o.version, "version", false, "print the version and exit")
 	flags.Usage = func() {

@@ -70,6 +70,7 @@ func TestImagesFromARegistry(t *testing.T) {
 	first := push(t, good)
 	cfg := testConfig(t, 1, 4)
 	cfg.Images.Pull, cfg.Images.KeepUnused = configs.PullAlways, 0
+	cfg.Daemon.MetricsAddress = freeAddress(t)
 	cfg.Templates["good"], cfg.Templates["none"] = configs.Template{Image: good}, configs.Template{Image: none}
 	reload := make(chan os.Signal, 1)
 	d := start(t, cfg, func(o *daemon.Options) {
@@ -82,6 +83,9 @@ func TestImagesFromARegistry(t *testing.T) {
 	wantError(t, err, "pool_empty")
 	if err == nil || !strings.Contains(err.Error(), none) || !strings.Contains(err.Error(), "resolve: ") {
 		t.Errorf("claim of an image that is nowhere: %v", err)
+	}
+	if !strings.Contains(scrape(t, cfg.Daemon.MetricsAddress), "\nsandbox_failed_steps_total{step=\"image\",template=\"none\"} ") {
+		t.Error("the failed step is not counted")
 	}
 	if i := d.image(t, good); i.State != wire.ImageReady || i.Digest != first || i.LayersTotal != 1 {
 		t.Errorf("image %+v, want %s ready", i, first)

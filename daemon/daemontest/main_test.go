@@ -173,14 +173,8 @@ func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waited in vain until %s", what)
-		case <-tick.C:
-		}
+	if err := testhost.Poll(ctx, 20*time.Millisecond, done); err != nil {
+		t.Fatalf("waited in vain until %s", what)
 	}
 }
 

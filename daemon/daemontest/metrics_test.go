@@ -22,6 +22,14 @@ func freeAddress(t *testing.T) string {
 // wantSample scrapes the address and looks for a line.
 func wantSample(t *testing.T, address, line string) {
 	t.Helper()
+	if !strings.Contains(scrape(t, address), "\n"+line+"\n") {
+		t.Errorf("the metrics lack %q", line)
+	}
+}
+
+// scrape returns the metrics, each line after the end of another.
+func scrape(t *testing.T, address string) string {
+	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/metrics", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +43,5 @@ func wantSample(t *testing.T, address, line string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains("\n"+string(body), "\n"+line+"\n") {
-		t.Errorf("the metrics lack %q", line)
-	}
+	return "\n" + string(body)
 }

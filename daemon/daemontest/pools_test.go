@@ -99,12 +99,16 @@ func TestPoolsOfManyKinds(t *testing.T) {
 	})
 	add("generic", 1, 1, func(*configs.Template) {})
 	add("rare", 0, 0, func(*configs.Template) {})
+	cfg.Daemon.MetricsAddress = freeAddress(t)
 	d := start(t, cfg)
 
 	await(t, "the broken pool says why", func() bool {
 		p := poolOf(t, d.Client, "broken")
 		return strings.Contains(p.Degraded, "exit code 3") && strings.Contains(p.Degraded, "no network here") && p.Available == 0
 	})
+	if !strings.Contains(scrape(t, cfg.Daemon.MetricsAddress), "\nsandbox_failed_steps_total{step=\"prewarm\",template=\"broken\"} ") {
+		t.Error("the failed step is not counted")
+	}
 	await(t, "the others are full", func() bool {
 		return poolOf(t, d.Client, "warmed").Available == 1 && poolOf(t, d.Client, "generic").Running == 1
 	})

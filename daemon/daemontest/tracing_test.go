@@ -24,6 +24,7 @@ import (
 	"sandpool/daemon"
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
+	"sandpool/scripts/testhost"
 )
 
 // spans is a collector of traces that keeps what it is sent.
@@ -239,7 +240,7 @@ func TestTracingWithoutCollector(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig(t, 1, 4)
 			cfg.Tracing = configs.Tracing{Endpoint: endpoint, Sample: 1}
-			var log lockedBuffer
+			var log testhost.Log
 			d := start(t, cfg, func(o *daemon.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 			for range 2 {
 				checkAlive(t, d.Client, claim(t, d.Client, wire.ClaimRequest{}))
@@ -278,22 +279,4 @@ func TestNoTracing(t *testing.T) {
 	if all := collected.paths(t, caller); len(all) > 0 {
 		t.Errorf("spans were sent: %v", all)
 	}
-}
-
-// lockedBuffer is a buffer for many writers.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

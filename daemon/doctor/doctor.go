@@ -3,6 +3,7 @@ package doctor
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -27,23 +28,16 @@ type Result struct {
 
 // Check makes all checks of a host, in the order in which faults are best mended.
 func Check(h Host) []Result {
-	all := []Result{checkConfig(h)}
+	all := append([]Result{checkConfig(h)}, hostChecks(h)...)
 	if h.ConfigErr != nil {
-		return append(all, hostChecks(h)...) // what a broken file asks for is not known
+		return all // what a broken file asks for is not known
 	}
-	all = append(all, hostChecks(h)...)
-	all = append(all, stackChecks(h)...)
-	return append(all, roomChecks(h)...)
+	return slices.Concat(all, stackChecks(h), roomChecks(h))
 }
 
 // Failed tells whether any check failed.
 func Failed(results []Result) bool {
-	for _, r := range results {
-		if r.Level == Failure {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(results, func(r Result) bool { return r.Level == Failure })
 }
 
 func good(name, format string, args ...any) Result { return result(name, OK, "", format, args...) }

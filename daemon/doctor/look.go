@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/sys/capability"
 	"golang.org/x/sys/unix"
 
 	"sandpool/configs"
@@ -21,6 +22,9 @@ import (
 	"sandpool/daemon/wire"
 	"sandpool/runtime"
 )
+
+// DefaultConfig is the configuration that the daemon reads when no other is named.
+const DefaultConfig = configs.DefaultPath
 
 // commandTimeout bounds a question to systemd.
 const commandTimeout = 10 * time.Second
@@ -79,7 +83,7 @@ func (h *Host) lookAtKernel() {
 	for _, path := range matches("/proc/self/ns/*") {
 		h.Namespaces = append(h.Namespaces, filepath.Base(path))
 	}
-	h.Capabilities = capabilities(word("/proc/self/status"))
+	h.Capabilities = effective()
 	device, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
 	if h.KVM = err; err == nil {
 		_ = device.Close()
@@ -101,23 +105,15 @@ func controllersV1() (names []string) {
 	return names
 }
 
-// The capabilities that are looked for, by their names.
-var capabilityBits = map[string]uint{
-	"CAP_CHOWN": unix.CAP_CHOWN, "CAP_DAC_OVERRIDE": unix.CAP_DAC_OVERRIDE, "CAP_KILL": unix.CAP_KILL, "CAP_SETGID": unix.CAP_SETGID,
-	"CAP_SETUID": unix.CAP_SETUID, "CAP_SYS_ADMIN": unix.CAP_SYS_ADMIN, "CAP_SYS_CHROOT": unix.CAP_SYS_CHROOT,
-	"CAP_SYS_PTRACE": unix.CAP_SYS_PTRACE, "CAP_SYS_RESOURCE": unix.CAP_SYS_RESOURCE,
-}
-
-// capabilities are the effective ones of a process, from its /proc/PID/status.
-func capabilities(status string) map[string]bool {
-	has := map[string]bool{}
-	for line := range strings.Lines(status) {
-		if mask, ok := strings.CutPrefix(line, "CapEff:"); ok {
-			bits, _ := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
-			for name, bit := range capabilityBits {
-				has[name] = bits&(1<<bit) != 0
-			}
-		}
+// effective are the capabilities that this process has.
+func effective() map[capability.Cap]bool {
+	has := map[capability.Cap]bool{}
+	own, err := capability.NewPid2(0)
+	if err == nil {
+		err = own.Load()
+	}
+	for _, c := range capability.ListKnown() {
+		has[c] = err == nil && own.Get(capability.EFFECTIVE, c)
 	}
 	return has
 }

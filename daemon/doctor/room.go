@@ -32,8 +32,8 @@ func roomChecks(h Host) []Result {
 		all = append(all,
 			h.room("memory", "MiB", left.Memory>>20, keep.MemoryMiB, memoryEach>>20, "free -m"),
 			h.room("disk", "MiB", left.Disk>>20, keep.DiskMiB, diskEach>>20, "ctr -n "+h.Config.Containerd.Namespace+" images ls"),
-			h.room("pids", "tasks", left.PIDs, keep.PIDs, pidsEach, fmt.Sprintf("sysctl -w kernel.pid_max=%d", 4194304)),
-			h.room("open files", "files", left.Files, keep.Files, filesEach, fmt.Sprintf("sysctl -w fs.file-max=%d", 9223372036854775807)),
+			h.room("pids", "tasks", left.PIDs, keep.PIDs, pidsEach, "sysctl -w kernel.pid_max=4194304"),
+			h.room("open files", "files", left.Files, keep.Files, filesEach, "sysctl -w fs.file-max=9223372036854775807"),
 		)
 	}
 	return append(all, checkFileLimit(h), checkInotify(h))

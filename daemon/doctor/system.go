@@ -4,12 +4,20 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/moby/sys/capability"
 )
 
 const (
 	asRoot        = "sudo sandpool doctor"
 	setController = "set systemd.unified_cgroup_hierarchy=1 in the kernel's command line and restart the host"
 )
+
+// neededCapabilities are those without which sandboxes cannot be started or killed.
+var neededCapabilities = []capability.Cap{
+	capability.CAP_CHOWN, capability.CAP_DAC_OVERRIDE, capability.CAP_KILL, capability.CAP_SETGID, capability.CAP_SETUID,
+	capability.CAP_SYS_ADMIN, capability.CAP_SYS_CHROOT, capability.CAP_SYS_PTRACE,
+}
 
 // hostChecks judge the host itself.
 func hostChecks(h Host) []Result {
@@ -76,15 +84,15 @@ func checkCapabilities(h Host) Result {
 		return info("capabilities", "not checked: the daemon runs as root")
 	}
 	var missing []string
-	for _, name := range []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SYS_ADMIN", "CAP_SYS_CHROOT", "CAP_SYS_PTRACE"} {
-		if !h.Capabilities[name] {
-			missing = append(missing, name)
+	for _, c := range neededCapabilities {
+		if !h.Capabilities[c] {
+			missing = append(missing, "CAP_"+strings.ToUpper(c.String()))
 		}
 	}
 	if len(missing) > 0 {
 		return failure("capabilities", "systemctl edit sandpoold.service", "%s missing here: sandboxes cannot be started or killed without", strings.Join(missing, ", "))
 	}
-	if !h.Capabilities["CAP_SYS_RESOURCE"] {
+	if !h.Capabilities[capability.CAP_SYS_RESOURCE] {
 		return warning("capabilities", "systemctl edit containerd.service",
 			"CAP_SYS_RESOURCE missing here: a containerd that lacks it too must run in a user namespace, else the shim gives up")
 	}

@@ -1,7 +1,6 @@
 package hooks
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +21,7 @@ import (
 	"time"
 
 	"sandpool/daemon/wire"
+	"sandpool/scripts/testhost"
 )
 
 // fixture is Hooks that run, and what they did.
@@ -30,31 +30,13 @@ type fixture struct {
 	outcomes chan string // "0 delivered"
 	slept    chan time.Duration
 	stop     context.CancelFunc // and wait
-	out      *output
-}
-
-// output is a log that may be read while it is written.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(data []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(data)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
+	out      *testhost.Log
 }
 
 // start runs hooks that do not wait between attempts.
 func start(t *testing.T, list ...Hook) *fixture {
 	t.Helper()
-	f := &fixture{outcomes: make(chan string, 10_000), slept: make(chan time.Duration, 10_000), out: &output{}}
+	f := &fixture{outcomes: make(chan string, 10_000), slept: make(chan time.Duration, 10_000), out: &testhost.Log{}}
 	f.Hooks = New(list, func(hook int, outcome string) { f.outcomes <- fmt.Sprint(hook, " ", outcome) }, slog.New(slog.NewTextHandler(f.out, nil)))
 	for _, w := range f.workers {
 		w.sleep = func(_ context.Context, d time.Duration) { f.slept <- d }

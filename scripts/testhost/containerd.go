@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 )
 
 // config turns off what no sandbox needs: it makes starts quick and keeps containerd inside its folder.
@@ -130,18 +129,4 @@ func (h *Host) takeContainerd() (*Process, error) {
 	}
 	h.containerd = nil
 	return p, nil
-}
-
-// poll calls done every few milliseconds until it is true or ctx ends.
-func poll(ctx context.Context, done func() bool) error {
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-tick.C:
-		}
-	}
-	return nil
 }

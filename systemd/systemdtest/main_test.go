@@ -229,14 +229,8 @@ func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waited in vain until %s; the journal ends with\n%s", what, journal(t, "-n", "40"))
-		case <-tick.C:
-		}
+	if err := testhost.Poll(ctx, 50*time.Millisecond, done); err != nil {
+		t.Fatalf("waited in vain until %s; the journal ends with\n%s", what, journal(t, "-n", "40"))
 	}
 }
 
