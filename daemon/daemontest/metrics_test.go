@@ -1,11 +1,12 @@
 package daemontest
 
 import (
-	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+
+	"sandpool/scripts/testhost"
 )
 
 // freeAddress returns a loopback address that nobody listens on.
@@ -30,18 +31,9 @@ func wantSample(t *testing.T, address, line string) {
 // scrape returns the metrics, each line after the end of another.
 func scrape(t *testing.T, address string) string {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
+	status, body, err := testhost.Get(t.Context(), "http://"+address+"/metrics")
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("scrape: %d %s, %v", status, body, err)
 	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "\n" + string(body)
+	return "\n" + body
 }
