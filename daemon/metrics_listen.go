@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -26,7 +27,9 @@ func (m *metrics) serveMetrics(ctx context.Context, address string, log *slog.Lo
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = s.Serve(ln) // ends when stop closes it
+		if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("metrics are served no more", "err", err)
+		}
 	}()
 	log.Info("metrics are served", "address", ln.Addr().String())
 	return func() {

@@ -2,7 +2,6 @@ package daemontest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -139,7 +138,7 @@ func TestNewerLabels(t *testing.T) {
 	cfg.Daemon.OnStop = configs.OnStopRemove
 	d = start(t, cfg)
 	if got, err := d.Get(t.Context(), c.ID); err != nil || got.Sandbox != c.Sandbox {
-		t.Errorf("claim is %+v, %v", got, errors.Unwrap(err))
+		t.Errorf("claim is %+v, %v", got, err)
 	}
 	checkAlive(t, d.Client, c)
 }
