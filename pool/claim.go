@@ -310,6 +310,8 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 func (c *Controller) enterLocked(s *sandbox) {
 	g := s.record.Grant
 	c.claims[g.ID] = s
+	c.epoch++
+	s.claimed = c.epoch
 	if key := (requestKey{g.Owner, g.RequestID}); g.RequestID != "" && c.requests[key] == nil {
 		done := make(chan struct{})
 		close(done)

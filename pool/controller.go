@@ -153,6 +153,8 @@ type sandbox struct {
 	id        string
 	pool      *pool
 	state     State
+	added     uint64 // epoch at which it became known: the order of age, which no clock can change
+	claimed   uint64 // epoch at which its claim was entered
 	changed   uint64 // epoch of the last move
 	record    Record
 	paused    bool
@@ -233,7 +235,7 @@ func (c *Controller) SetOutage(err error) {
 func (c *Controller) addLocked(p *pool, id string, r Record) *sandbox {
 	s := &sandbox{id: id, pool: p, state: r.State, record: r, tried: make(chan struct{}), turns: make(chan struct{}, 1)}
 	c.epoch++
-	s.changed = c.epoch
+	s.added, s.changed = c.epoch, c.epoch
 	c.sandboxes[id] = s
 	p.sandboxes[id] = s
 	return s
@@ -308,7 +310,7 @@ func (p *pool) next(now time.Time) *sandbox {
 func (p *pool) oldest(state State, now time.Time) *sandbox {
 	var first *sandbox
 	for _, s := range p.sandboxes {
-		if s.state == state && !s.expired(now) && (first == nil || s.record.CreatedAt.Before(first.record.CreatedAt)) {
+		if s.state == state && !s.expired(now) && (first == nil || s.added < first.added) {
 			first = s
 		}
 	}

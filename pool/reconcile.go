@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,10 +52,7 @@ func (c *Controller) Reconcile(ctx context.Context, list func(context.Context) (
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer c.poke()
-	// Claims first: they are kept in any case, and ready sandboxes only as far as there is room beside them.
-	slices.SortStableFunc(found, func(a, b Found) int {
-		return strings.Compare(b.Labels[LabelClaim], a.Labels[LabelClaim])
-	})
+	slices.SortFunc(found, inOrder)
 	var report Report
 	listed := map[string]bool{}
 	if err := newer(found); err != nil {
@@ -81,6 +79,23 @@ func (c *Controller) Reconcile(ctx context.Context, list func(context.Context) (
 		}
 	}
 	return report, nil
+}
+
+// inOrder is the order of adoption. Claims are first: they are kept in any case, and ready sandboxes only as far as there is room
+// beside them. Then the oldest is: what is adopted first counts as older.
+func inOrder(a, b Found) int {
+	first, key := 0, LabelCreated
+	switch claimA, claimB := a.Labels[LabelClaim] != "", b.Labels[LabelClaim] != ""; {
+	case claimA && claimB:
+		key = LabelClaimed
+	case claimA:
+		first = -1
+	case claimB:
+		first = 1
+	}
+	timeA, _ := parseTime(a.Labels, key) // labels that cannot be read are refused later
+	timeB, _ := parseTime(b.Labels, key)
+	return cmp.Or(first, timeA.Compare(timeB), strings.Compare(a.ID, b.ID))
 }
 
 // compareLocked notices that a sandbox at rest is not in the state it should be in.

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -109,7 +110,7 @@ func (p *pool) readyOnes() []*sandbox {
 			ready = append(ready, s)
 		}
 	}
-	slices.SortFunc(ready, func(a, b *sandbox) int { return a.record.CreatedAt.Compare(b.record.CreatedAt) })
+	slices.SortFunc(ready, func(a, b *sandbox) int { return cmp.Compare(a.added, b.added) })
 	return ready
 }
 

@@ -3,6 +3,7 @@ package pool
 import (
 	"cmp"
 	"crypto/rand"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -58,13 +59,11 @@ func (c *Controller) Knows(id string) bool {
 func (c *Controller) Claims() []Claim {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	claims := make([]Claim, 0, len(c.claims))
-	for _, s := range c.claims {
+	held := slices.SortedFunc(maps.Values(c.claims), func(a, b *sandbox) int { return cmp.Compare(a.claimed, b.claimed) })
+	claims := make([]Claim, 0, len(held))
+	for _, s := range held {
 		claims = append(claims, s.claim())
 	}
-	slices.SortFunc(claims, func(a, b Claim) int {
-		return cmp.Or(a.ClaimedAt.Compare(b.ClaimedAt), strings.Compare(a.ID, b.ID))
-	})
 	return claims
 }
 

@@ -26,10 +26,11 @@ var idPattern = regexp.MustCompile(`^ck-[a-z2-7]{16}$`)
 // ValidID tells whether a text can be the id of a checkpoint.
 func ValidID(text string) bool { return idPattern.MatchString(text) }
 
-// Manifest describes a checkpoint. The store fills in Version, ID, CreatedAt, Fit, Files and Bytes.
+// Manifest describes a checkpoint. The store fills in Version, ID, Seq, CreatedAt, Fit, Files and Bytes.
 type Manifest struct {
 	Version   int       `json:"version"`
 	ID        string    `json:"id"`
+	Seq       uint64    `json:"seq,omitempty"` // higher than that of any older one; 0 with daemons that gave none
 	CreatedAt time.Time `json:"created_at"`
 
 	Claim    string `json:"claim,omitempty"`

@@ -31,6 +31,7 @@ type Store struct {
 
 	mu       sync.Mutex
 	entries  map[string]*entry
+	last     uint64     // the highest Seq that was given
 	retaging sync.Mutex // held while a manifest is rewritten
 }
 
@@ -78,6 +79,7 @@ func Open(dir string, o Options) (*Store, error) {
 			continue
 		}
 		s.entries[m.ID] = &entry{manifest: m, verified: map[string]stamp{}}
+		s.last = max(s.last, m.Seq)
 	}
 	return s, nil
 }
@@ -88,7 +90,7 @@ func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 // what the checkpoint needs in order to be restored. After an error nothing is left of it; that the disk is full is one of
 // class ResourceExhausted.
 func (s *Store) Create(ctx context.Context, m Manifest, write func(ctx context.Context, dir string) (Fit, error)) (Manifest, error) {
-	m.Version, m.ID, m.CreatedAt = version, "ck-"+strings.ToLower(rand.Text()[:16]), time.Now().UTC().Truncate(time.Millisecond)
+	m.Version, m.ID = version, "ck-"+strings.ToLower(rand.Text()[:16])
 	m, err := s.create(ctx, m, write)
 	if err != nil {
 		return Manifest{}, fmt.Errorf("create checkpoint: %w", classify(err))
@@ -115,6 +117,7 @@ func (s *Store) create(ctx context.Context, m Manifest, write func(ctx context.C
 	if m.Files, m.Bytes, err = listFiles(ctx, temp); err != nil {
 		return m, err
 	}
+	m.Seq, m.CreatedAt = s.next(), time.Now().UTC().Round(0) // as it will be read from disk
 	if err := writeManifest(temp, m); err != nil {
 		return m, err
 	}
@@ -127,6 +130,14 @@ func (s *Store) create(ctx context.Context, m Manifest, write func(ctx context.C
 	return m, atomicfile.Sync(s.dir)
 }
 
+// next numbers a checkpoint. Times cannot order them: two may be the same, and the clock may be set back.
+func (s *Store) next() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last++
+	return s.last
+}
+
 // List returns all checkpoints, the oldest first.
 func (s *Store) List() []Manifest {
 	s.mu.Lock()
@@ -136,7 +147,7 @@ func (s *Store) List() []Manifest {
 		all = append(all, e.manifest)
 	}
 	slices.SortFunc(all, func(a, b Manifest) int {
-		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
 	})
 	return all
 }
