@@ -275,7 +275,7 @@ func TestReadBacks(t *testing.T) {
 
 func TestNotReady(t *testing.T) {
 	ts := startServer(t)
-	ts.api.ready = func(context.Context) error { return fmt.Errorf("containerd is away: %w", errdefs.ErrUnavailable) }
+	ts.api.ready = func() error { return fmt.Errorf("containerd is away: %w", errdefs.ErrUnavailable) }
 	checkError(t, ts.do(t, "GET", "/readyz", ""), 503, "unavailable", "containerd is away")
 	if got := ts.do(t, "GET", "/healthz", ""); got.status != http.StatusOK {
 		t.Errorf("/healthz: %+v", got)

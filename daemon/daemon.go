@@ -161,11 +161,11 @@ func (d *Daemon) join(ctx context.Context) error {
 // newMetrics makes the metrics before what they show: nobody can ask for them until all is there.
 func (d *Daemon) newMetrics() *metrics {
 	return newMetrics(sources{
-		version: d.Version, pools: d.status,
+		version: d.Version, pools: func() []pool.Overview { return d.pools.Status() },
 		blocks:      func(resource string) bool { return d.admission.blocks(resource) },
 		claims:      func() []pool.Claim { return d.pools.Claims() },
 		checkpoints: func() []checkpoint.Manifest { return d.checkpoints.store.List() },
-		outage:      func() error { return d.watcher.status() },
+		outage:      func() error { return d.pools.Outage() },
 	})
 }
 
@@ -209,15 +209,6 @@ func (d *Daemon) told(e wire.Event) {
 func (d *Daemon) saved(claim pool.Claim, m checkpoint.Manifest, trigger string, took time.Duration, err error) {
 	d.metrics.saved(trigger, took, m.Bytes, err)
 	d.teller.tell(checkpointEvent(claim, m, trigger, err))
-}
-
-// status is how the pools are. A pool notes why it may start nothing only when it looks whether it should.
-func (d *Daemon) status() []pool.Overview {
-	all := d.pools.Status()
-	for i := range all {
-		all[i].Blocked = d.admission.reason()
-	}
-	return all
 }
 
 // serve runs all loops and the server until ctx ends, then stops them: first what asks, then what works.
@@ -276,12 +267,9 @@ func every(ctx context.Context, interval time.Duration, do func()) {
 }
 
 // ready returns why the daemon cannot do its work, or nil.
-func (d *Daemon) ready(ctx context.Context) error {
-	if err := d.watcher.status(); err != nil {
+func (d *Daemon) ready() error {
+	if err := d.pools.Outage(); err != nil {
 		return err
-	}
-	if err := d.engine.Ping(ctx); err != nil {
-		return unavailable(err)
 	}
 	for _, p := range d.pools.Status() {
 		if p.Degraded != "" {
@@ -297,7 +285,7 @@ func (d *Daemon) api(started time.Time) *api {
 		keeper:    d.checkpoints,
 		shelf:     d.checkpoints.store,
 		feed:      feed{log: d.events, stopping: d.stopping},
-		pools:     d.status,
+		pools:     d.pools.Status,
 		sizes:     d.pools,
 		catalogue: templateCatalogue{d.templates, d.engine, d.pools},
 		images:    d.engine.Images,

@@ -271,7 +271,7 @@ func newTestAPI(t *testing.T) *testServer {
 			ts.processes <- p
 			return p, nil
 		},
-		ready:  func(context.Context) error { return nil },
+		ready:  func() error { return nil },
 		info:   wire.Info{Version: "test", Region: "local"},
 		config: func() *configs.Config { return &cfg },
 		metrics: newMetrics(sources{

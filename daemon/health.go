@@ -13,8 +13,8 @@ func (a *api) getInfo(w http.ResponseWriter, _ *http.Request) error {
 func (a *api) getHealth(w http.ResponseWriter, _ *http.Request) error { return answerOK(w) }
 
 // getReady says whether claims can be served.
-func (a *api) getReady(w http.ResponseWriter, r *http.Request) error {
-	if err := a.ready(r.Context()); err != nil {
+func (a *api) getReady(w http.ResponseWriter, _ *http.Request) error {
+	if err := a.ready(); err != nil {
 		return err
 	}
 	return answerOK(w)

@@ -45,13 +45,12 @@ type loop struct {
 	since time.Time // when it was first seen
 }
 
-// reporter tells the service manager how the daemon is. It gives a sign of life only while every loop turns and containerd
-// answers, or is known to be away and is tried again.
+// reporter tells the service manager how the daemon is. It gives a sign of life only while every loop turns, that which asks containerd
+// for answers among them. A containerd that gives none is waited for: another daemon could do no more.
 type reporter struct {
 	notify func(state string)
 	pools  func() []pool.Overview
 	outage func() error
-	ping   func(ctx context.Context) error
 	loops  []*loop
 	watch  time.Duration // how long the service manager waits for a sign of life; 0: it waits for none
 	log    *slog.Logger
@@ -62,7 +61,7 @@ type reporter struct {
 
 func (d *Daemon) newReporter() *reporter {
 	return &reporter{
-		notify: d.Notify, pools: d.status, outage: d.watcher.status, ping: d.engine.Ping, watch: d.Watchdog, log: d.Log,
+		notify: d.Notify, pools: d.pools.Status, outage: d.pools.Outage, watch: d.Watchdog, log: d.Log,
 		loops: []*loop{
 			{name: "pools", turns: d.pools.Turns},
 			{name: "lifetimes", turns: d.warden.Turns},
@@ -79,7 +78,7 @@ func (r *reporter) run(ctx context.Context) {
 	if r.watch > 0 {
 		// Three looks in its patience, so that one that was late or found a loop in the middle of its work costs nothing.
 		interval := r.watch / 3
-		watch.Go(func() { every(ctx, interval, func() { r.feed(ctx, time.Now(), interval) }) })
+		watch.Go(func() { every(ctx, interval, func() { r.feed(time.Now()) }) })
 	}
 	said := ""
 	every(ctx, reportEvery, func() {
@@ -121,32 +120,22 @@ func (r *reporter) status() string {
 }
 
 // feed gives a sign of life, or says why it does not.
-func (r *reporter) feed(ctx context.Context, now time.Time, timeout time.Duration) {
-	if why := r.stuck(ctx, now, timeout); why != "" {
-		r.log.Warn("the watchdog is not fed", "reason", why)
+func (r *reporter) feed(now time.Time) {
+	if hanging := r.hanging(now); len(hanging) > 0 {
+		r.log.Warn("the watchdog is not fed", "reason", "a loop hangs: "+strings.Join(hanging, ", "))
 		return
 	}
 	r.notify("WATCHDOG=1")
 }
 
-// stuck says what does not go on, or nothing.
-func (r *reporter) stuck(ctx context.Context, now time.Time, timeout time.Duration) string {
-	var hanging []string
+// hanging are the names of the loops that do not go on.
+func (r *reporter) hanging(now time.Time) (names []string) {
 	for _, l := range r.loops {
 		if n := l.turns(); n != l.seen || l.since.IsZero() {
 			l.seen, l.since = n, now
 		} else if now.Sub(l.since) > l.most {
-			hanging = append(hanging, l.name)
+			names = append(names, l.name)
 		}
 	}
-	if len(hanging) > 0 {
-		return "a loop hangs: " + strings.Join(hanging, ", ")
-	}
-	asking, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	// One that is away is waited for, and needs no other daemon; one that says nothing may need another connection.
-	if err := r.ping(asking); err != nil && r.outage() == nil && context.Cause(ctx) == nil {
-		return err.Error()
-	}
-	return ""
+	return names
 }

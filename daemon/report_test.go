@@ -16,10 +16,10 @@ import (
 // watched is a reporter of one loop, with all that it told.
 type watched struct {
 	*reporter
-	turns       uint64
-	hangs       bool
-	away, quiet error
-	told        []string
+	turns uint64
+	hangs bool
+	away  error
+	told  []string
 }
 
 func newWatched() *watched {
@@ -30,7 +30,6 @@ func newWatched() *watched {
 			return []pool.Overview{{Available: 3, InUse: 2, Warming: 1}, {Config: pool.Config{Name: "local:x"}, Waiting: 4, Degraded: "no\nimage"}}
 		},
 		outage: func() error { return w.away },
-		ping:   func(context.Context) error { return w.quiet },
 		watch:  30 * time.Second, log: slog.New(slog.DiscardHandler),
 		loops: []*loop{{name: "pools", turns: func() uint64 {
 			if !w.hangs {
@@ -52,11 +51,10 @@ func TestWatchdogIsFed(t *testing.T) {
 		change func(*watched)
 		want   int
 	}{
-		"all goes on":                 {func(*watched) {}, 10},
-		"a loop hangs":                {func(w *watched) { w.hangs = true }, 1}, // that it does is known at the second look
-		"a loop may take its time":    {func(w *watched) { w.hangs, w.loops[0].most = true, time.Hour }, 10},
-		"containerd says nothing":     {func(w *watched) { w.quiet = errors.New("no answer") }, 0},
-		"containerd is known as away": {func(w *watched) { w.quiet, w.away = errors.New("no answer"), errors.New("away") }, 10},
+		"all goes on":              {func(*watched) {}, 10},
+		"a loop hangs":             {func(w *watched) { w.hangs = true }, 1}, // that it does is known at the second look
+		"a loop may take its time": {func(w *watched) { w.hangs, w.loops[0].most = true, time.Hour }, 10},
+		"containerd is away":       {func(w *watched) { w.away = errors.New("away") }, 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -22,6 +22,8 @@ const (
 	// firstPing doubles up to lastPing while containerd does not answer.
 	firstPing = 200 * time.Millisecond
 	lastPing  = 5 * time.Second
+	// pingEvery is how often containerd is asked for an answer while it is there: one that hangs ends no stream of events.
+	pingEvery = 5 * time.Second
 )
 
 var errStreamEnded = errdefs.ErrUnavailable.WithMessage("its event stream ended")
@@ -45,7 +47,7 @@ type sandboxes interface {
 type pools interface {
 	Reconcile(ctx context.Context, list func(context.Context) ([]pool.Found, error)) (pool.Report, error)
 	Died(id, reason string)
-	SetOutage(err error)
+	SetOutage(err error) (before error)
 	Knows(id string) bool
 }
 
@@ -64,9 +66,6 @@ type watcher struct {
 	reconciled func(trigger string, err error)
 
 	rounds atomic.Uint64 // of whichever loop is under way
-
-	mu     sync.Mutex
-	outage error
 }
 
 // run watches until ctx ends.
@@ -83,7 +82,7 @@ func (w *watcher) run(ctx context.Context) {
 
 // session follows containerd's events. The subscription is asked for before the listing, but containerd does not say when it
 // is there: what ends in between may be seen by the next sweep only. It returns why it could not begin, or why the events
-// ended.
+// ended, or why containerd gave no answer.
 func (w *watcher) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var events sync.WaitGroup
@@ -94,14 +93,19 @@ func (w *watcher) session(ctx context.Context) error {
 		return cmp.Or(context.Cause(ctx), err)
 	}
 	w.setOutage(nil)
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
+	ping, sweep := time.NewTicker(pingEvery), time.NewTicker(sweepEvery)
+	defer ping.Stop()
+	defer sweep.Stop()
 	for {
 		w.rounds.Add(1)
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-tick.C:
+		case <-ping.C:
+			if err := w.sandboxes.Ping(ctx); err != nil {
+				return cmp.Or(context.Cause(ctx), err)
+			}
+		case <-sweep.C:
 			err := errors.Join(w.reconcile(ctx, triggerSweep), w.sandboxes.Sweep(ctx, w.pools.Knows))
 			if err != nil && context.Cause(ctx) == nil {
 				w.log.Warn("sweep is not complete; the next one tries again", "err", err)
@@ -153,26 +157,15 @@ func (w *watcher) list(ctx context.Context) ([]pool.Found, error) {
 	return found, nil
 }
 
-// setOutage notes that containerd is away, or with nil that it is there, and tells the pools.
+// setOutage tells the pools that containerd is away, or with nil that it is there. They alone keep that.
 func (w *watcher) setOutage(err error) {
-	w.mu.Lock()
-	before := w.outage
-	w.outage = err
-	w.mu.Unlock()
-	w.pools.SetOutage(err)
+	before := w.pools.SetOutage(err)
 	switch {
 	case err != nil && before == nil:
 		w.log.Error("containerd is away", "err", err)
 	case err == nil && before != nil:
 		w.log.Info("containerd is back")
 	}
-}
-
-// status returns why containerd is away, or nil.
-func (w *watcher) status() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.outage
 }
 
 // unavailable gives err the class of an outage.

@@ -21,6 +21,7 @@ import (
 type fakeSandboxes struct {
 	mu      sync.Mutex
 	away    bool
+	hangs   bool          // it answers nothing, and ends no stream
 	broken  chan struct{} // closed when it goes away
 	journal []string
 }
@@ -69,7 +70,16 @@ func (f *fakeSandboxes) Watch(ctx context.Context, died func(id, reason string))
 	}
 }
 
-func (f *fakeSandboxes) Ping(context.Context) error { return f.note("ping") }
+func (f *fakeSandboxes) Ping(context.Context) error {
+	f.mu.Lock()
+	hangs := f.hangs
+	f.mu.Unlock()
+	if hangs {
+		time.Sleep(10 * time.Second) // in virtual time
+		return context.DeadlineExceeded
+	}
+	return f.note("ping")
+}
 
 func (f *fakeSandboxes) Sweep(context.Context, func(string) bool) error { return f.note("sweep") }
 
@@ -88,13 +98,14 @@ func (f *fakePools) Reconcile(ctx context.Context, list func(context.Context) ([
 
 func (f *fakePools) Died(id, _ string) { f.log("died " + id) }
 
-func (f *fakePools) SetOutage(err error) {
-	f.outage = err
+func (f *fakePools) SetOutage(err error) (before error) {
+	before, f.outage = f.outage, err
 	if err != nil {
 		f.log("outage")
 	} else {
 		f.log("no outage")
 	}
+	return before
 }
 
 func (f *fakePools) Knows(string) bool { return true }
@@ -106,14 +117,14 @@ func (f *fakePools) log(what string) {
 }
 
 // startWatcher runs a watcher until the returned function is called.
-func startWatcher(t *testing.T) (*watcher, *fakeSandboxes, *fakePools, func()) {
+func startWatcher(t *testing.T) (*fakeSandboxes, *fakePools, func()) {
 	s := &fakeSandboxes{broken: make(chan struct{})}
 	p := &fakePools{sandboxes: s}
 	w := &watcher{sandboxes: s, pools: p, address: "/c.sock", reconciled: func(string, error) {}, log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { w.run(ctx) })
-	return w, s, p, func() {
+	return s, p, func() {
 		cancel()
 		running.Wait()
 	}
@@ -121,7 +132,7 @@ func startWatcher(t *testing.T) (*watcher, *fakeSandboxes, *fakePools, func()) {
 
 func TestWatcherAdoptsAndSweeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, s, p, stop := startWatcher(t)
+		s, p, stop := startWatcher(t)
 		defer stop()
 		time.Sleep(sweepEvery + time.Second)
 		synctest.Wait()
@@ -131,7 +142,7 @@ func TestWatcherAdoptsAndSweeps(t *testing.T) {
 		for _, what := range s.journal {
 			counts[what]++
 		}
-		if want := map[string]int{"watch": 1, "died sb-2": 1, "list": 2, "no outage": 1, "sweep": 1}; !reflect.DeepEqual(counts, want) {
+		if want := map[string]int{"watch": 1, "died sb-2": 1, "list": 2, "no outage": 1, "sweep": 1, "ping": int(sweepEvery / pingEvery)}; !reflect.DeepEqual(counts, want) {
 			t.Errorf("journal has %v, want %v", counts, want)
 		}
 		if want := []pool.Found{{ID: "sb-1", Labels: map[string]string{"a": "b"}, Status: pool.Paused}}; !reflect.DeepEqual(p.found, want) {
@@ -142,18 +153,18 @@ func TestWatcherAdoptsAndSweeps(t *testing.T) {
 
 func TestWatcherOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, s, p, stop := startWatcher(t)
+		s, p, stop := startWatcher(t)
 		defer stop()
 		synctest.Wait()
-		if err := w.status(); err != nil {
-			t.Fatalf("outage at the start: %v", err)
+		if p.outage != nil {
+			t.Fatalf("outage at the start: %v", p.outage)
 		}
 
 		s.set(true)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if err := w.status(); !errdefs.IsUnavailable(err) || !errors.Is(p.outage, err) {
-			t.Errorf("status %v, pools were told %v; want the same outage", err, p.outage)
+		if !errdefs.IsUnavailable(p.outage) {
+			t.Errorf("pools were told %v; want an outage", p.outage)
 		}
 
 		s.mu.Lock()
@@ -162,8 +173,8 @@ func TestWatcherOutage(t *testing.T) {
 		s.set(false)
 		time.Sleep(lastPing)
 		synctest.Wait()
-		if err := w.status(); err != nil || p.outage != nil {
-			t.Errorf("status %v, pools were told %v; want none", err, p.outage)
+		if p.outage != nil {
+			t.Errorf("pools were told %v; want no outage", p.outage)
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -174,10 +185,28 @@ func TestWatcherOutage(t *testing.T) {
 	})
 }
 
+// TestWatcherNoticesAHang shows that a containerd which answers nothing is away, though its stream of events goes on.
+func TestWatcherNoticesAHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p, stop := startWatcher(t)
+		defer stop()
+		for _, hangs := range []bool{true, false} {
+			s.mu.Lock()
+			s.hangs = hangs
+			s.mu.Unlock()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if errdefs.IsUnavailable(p.outage) != hangs {
+				t.Errorf("hangs: %t, and the outage is %v", hangs, p.outage)
+			}
+		}
+	})
+}
+
 // TestWatcherBacksOff shows that a containerd that is away for long is not asked without end.
 func TestWatcherBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, s, _, stop := startWatcher(t)
+		s, _, stop := startWatcher(t)
 		defer stop()
 		synctest.Wait()
 		s.set(true)

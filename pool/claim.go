@@ -195,7 +195,7 @@ func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbo
 	}
 	if req.Wait <= 0 || p.failures >= failFast && req.Checkpoint == "" {
 		defer c.mu.Unlock()
-		return nil, p.empty()
+		return nil, c.emptyLocked(p)
 	}
 	w := &waiter{result: make(chan result, 1), checkpoint: req.Checkpoint, trace: req.Trace}
 	if req.Cold || req.Checkpoint != "" {
@@ -246,7 +246,7 @@ func (c *Controller) leave(ctx context.Context, p *pool, w *waiter) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, errWaitOver) {
 		return cause
 	}
-	return p.empty()
+	return c.emptyLocked(p)
 }
 
 // giveBackLocked returns a reserved sandbox that nobody used.

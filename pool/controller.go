@@ -136,7 +136,6 @@ type pool struct {
 	failures  int       // starts that failed in a row
 	retryAt   time.Time // no start before it
 	degraded  string    // why the last start failed
-	blocked   string    // why nothing may be started
 	counters  Counters
 }
 
@@ -218,10 +217,10 @@ func (c *Controller) poke() {
 	}
 }
 
-// SetOutage stops claims and starts while containerd cannot be reached; nil lets them go on.
-func (c *Controller) SetOutage(err error) {
+// SetOutage stops claims and starts while containerd cannot be reached; nil lets them go on. It returns what Outage did.
+func (c *Controller) SetOutage(err error) (before error) {
 	c.mu.Lock()
-	c.outage = err
+	before, c.outage = c.outage, err
 	if err == nil {
 		for _, s := range c.sandboxes {
 			s.retryAt = time.Time{} // what could not be destroyed can be now
@@ -229,6 +228,14 @@ func (c *Controller) SetOutage(err error) {
 	}
 	c.mu.Unlock()
 	c.poke()
+	return before
+}
+
+// Outage returns why containerd cannot be reached, or nil. Whoever tells of an outage asks here: the claims are refused by it.
+func (c *Controller) Outage() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.outage
 }
 
 // addLocked makes a sandbox known.
@@ -317,14 +324,14 @@ func (p *pool) oldest(state State, now time.Time) *sandbox {
 	return first
 }
 
-// empty is the refusal of a claim that found no sandbox in time.
-func (p *pool) empty() error {
+// emptyLocked is the refusal of a claim that found no sandbox in time.
+func (c *Controller) emptyLocked(p *pool) error {
 	detail := fmt.Sprintf("pool %s has no sandbox ready (%d of at most %d in use)", p.Name, p.count(Reserved, Claimed), p.Max)
 	if p.degraded != "" {
 		detail += "; the last start failed: " + p.degraded
 	}
-	if p.blocked != "" {
-		detail += "; nothing is started: " + p.blocked
+	if blocked := c.admit(); blocked != "" {
+		detail += "; nothing is started: " + blocked
 	}
 	return fmt.Errorf("%s: %w", detail, errdefs.ErrResourceExhausted)
 }

@@ -58,8 +58,7 @@ func (c *Controller) schedule(ctx context.Context) time.Duration {
 	}
 	blocked := c.admit()
 	for _, p := range c.byNeedLocked() {
-		p.blocked = blocked
-		next = earlier(next, c.refillLocked(ctx, p, now))
+		next = earlier(next, c.refillLocked(ctx, p, now, blocked))
 	}
 	return next.Sub(now)
 }
@@ -199,15 +198,15 @@ func (c *Controller) byNeedLocked() []*pool {
 	return pools
 }
 
-// refillLocked starts what p lacks, as far as its Max, the host and the number of starts at once allow. It returns when
-// to try again.
-func (c *Controller) refillLocked(ctx context.Context, p *pool, now time.Time) time.Time {
+// refillLocked starts what p lacks, as far as its Max, the host, which may be blocked for a reason, and the number of starts at once
+// allow. It returns when to try again.
+func (c *Controller) refillLocked(ctx context.Context, p *pool, now time.Time, blocked string) time.Time {
 	demanded, lack := p.lack(now)
 	n := min(demanded+lack, p.room(now), c.slotsLocked(demanded > 0))
 	switch {
 	case n <= 0, p.Fingerprint == "": // Prepared wakes the loop
 		return now.Add(idle)
-	case p.blocked != "":
+	case blocked != "":
 		return now.Add(admitEvery)
 	case p.retryAt.After(now):
 		return p.retryAt

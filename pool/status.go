@@ -26,14 +26,14 @@ type Overview struct {
 
 // Status returns all pools, ordered by name.
 func (c *Controller) Status() []Overview {
-	now := time.Now()
+	now, blocked := time.Now(), c.admit()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all := make([]Overview, 0, len(c.pools))
 	for _, p := range c.pools {
 		o := Overview{
 			Config: p.Config, Wanted: p.size, Running: p.count(Hot), InUse: p.count(Claimed, Reserved), Warming: p.count(Warming),
-			Waiting: len(p.waiters) + len(p.cold), Degraded: p.degraded, Blocked: p.blocked, Counters: p.counters,
+			Waiting: len(p.waiters) + len(p.cold), Degraded: p.degraded, Blocked: blocked, Counters: p.counters,
 		}
 		for _, s := range p.readyOnes() {
 			if !s.expired(now) {

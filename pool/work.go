@@ -154,7 +154,7 @@ func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
 	c.log.Warn("sandbox could not be started", "sandbox", s.id, "pool", p.Name, "failures", p.failures+1, "err", err)
 	c.failedLocked(p, err)
 	if w != nil && !w.left {
-		w.result <- result{err: p.empty()}
+		w.result <- result{err: c.emptyLocked(p)}
 	}
 }
 
@@ -167,7 +167,7 @@ func (c *Controller) failedLocked(p *pool, err error) {
 		return
 	}
 	for _, w := range slices.Concat(p.waiters, p.cold) {
-		w.result <- result{err: p.empty()}
+		w.result <- result{err: c.emptyLocked(p)}
 	}
 	p.waiters, p.cold = nil, nil
 }

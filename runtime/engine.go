@@ -250,9 +250,9 @@ func (e *Engine) awaitContainerd(ctx context.Context) error {
 	return err
 }
 
-// Ping asks containerd for an answer.
+// Ping asks containerd for an answer, for which it waits as long as a start does.
 func (e *Engine) Ping(ctx context.Context) error {
-	return e.call(ctx, e.cfg.PauseTimeout, "ping containerd", func(ctx context.Context) error {
+	return e.call(ctx, e.cfg.ConnectTimeout, "ping containerd", func(ctx context.Context) error {
 		_, err := e.client.VersionService().Version(ctx, nil)
 		return err
 	})

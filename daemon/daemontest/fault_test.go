@@ -87,7 +87,7 @@ func TestTwoDaemons(t *testing.T) {
 	}
 }
 
-// TestContainerdGoesAway kills containerd under a daemon with claims and brings it back.
+// TestContainerdGoesAway freezes and then kills containerd under a daemon with claims, and brings it back.
 func TestContainerdGoesAway(t *testing.T) {
 	cfg := testConfig(t, 2, 4)
 	cfg.Daemon.MetricsAddress = freeAddress(t)
@@ -103,9 +103,30 @@ func TestContainerdGoesAway(t *testing.T) {
 	awaitPool(t, d.Client)
 	wantSample(t, cfg.Daemon.MetricsAddress, "sandbox_containerd_up 1")
 
+	pid := host.Pid()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) }) // the host must be stopped all the same
+	checkOutage(t, d, cfg, c)
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	checkRecovery(t, d, cfg, c)
 	if err := host.Kill(); err != nil {
 		t.Fatal(err)
 	}
+	checkOutage(t, d, cfg, c)
+	if err := host.StartContainerd(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	checkRecovery(t, d, cfg, c)
+	checkAlive(t, d.Client, claim(t, d.Client, wire.ClaimRequest{}))
+}
+
+// checkOutage waits until the daemon notices that containerd is away. All that tells of it does so from then on, and a claim lives on.
+func checkOutage(t *testing.T, d *running, cfg configs.Config, c wire.Claim) {
+	t.Helper()
 	await(t, "the outage is noticed", func() bool { return d.Ready(t.Context()) != nil })
 	wantError(t, d.Ready(t.Context()), "unavailable")
 	wantSample(t, cfg.Daemon.MetricsAddress, "sandbox_containerd_up 0")
@@ -117,17 +138,17 @@ func TestContainerdGoesAway(t *testing.T) {
 	if _, err := d.Get(t.Context(), c.ID); err != nil {
 		t.Errorf("the claim is not known any more: %v", err)
 	}
+}
 
-	if err := host.StartContainerd(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+// checkRecovery waits until the daemon is ready again. All that tells of an outage is silent from then on, and the claim lives.
+func checkRecovery(t *testing.T, d *running, cfg configs.Config, c wire.Claim) {
+	t.Helper()
 	await(t, "the daemon is ready again", func() bool { return d.Ready(t.Context()) == nil })
 	wantSample(t, cfg.Daemon.MetricsAddress, "sandbox_containerd_up 1")
 	checkAlive(t, d.Client, c)
 	if p := awaitPool(t, d.Client); p.InUse != 1 {
 		t.Errorf("pool is %+v, want 1 in use", p)
 	}
-	checkAlive(t, d.Client, claim(t, d.Client, wire.ClaimRequest{}))
 }
 
 // events returns the lines that containerd's own client prints of every event from now on.
