@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sandpool/scripts/testhost"
 )
 
 // asService names the environment variable that makes the test program play a service of systemd's.
@@ -16,6 +18,7 @@ const asService = "SANDPOOL_TEST_SERVICE"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asService) == "" {
+		testhost.ClearEnv()
 		os.Exit(m.Run())
 	}
 	ln, err := Listener()

@@ -17,6 +17,7 @@ var host *testhost.Host
 var program string
 
 func TestMain(m *testing.M) {
+	testhost.ClearEnv()
 	dir, err := os.MkdirTemp("", "sandpool-init-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

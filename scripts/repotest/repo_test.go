@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -133,9 +134,10 @@ func TestTopLevel(t *testing.T) {
 	}
 }
 
-// TestFileLengths keeps files readable.
-func TestFileLengths(t *testing.T) {
-	const limit = 400
+// goFiles returns the text of every Go file of the project, by its path.
+func goFiles(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
 	for file := range strings.Lines(run(t, "git", "ls-files", "--cached", "--others", "--exclude-standard", "*.go")) {
 		file = strings.TrimSpace(file)
 		data, err := os.ReadFile(filepath.Join("..", "..", file))
@@ -145,8 +147,35 @@ func TestFileLengths(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if lines := strings.Count(string(data), "\n"); lines > limit {
+		all[file] = string(data)
+	}
+	return all
+}
+
+// TestFileLengths keeps files readable.
+func TestFileLengths(t *testing.T) {
+	const limit = 400
+	for file, text := range goFiles(t) {
+		if lines := strings.Count(text, "\n"); lines > limit {
 			t.Errorf("%s has %d lines; the limit is %d", file, lines, limit)
+		}
+	}
+}
+
+// TestEnvironment holds the tests of every package that starts programs, asks over HTTP or reads the environment to one of their own.
+func TestEnvironment(t *testing.T) {
+	reads := regexp.MustCompile(`"os/exec"|"net/http|os\.(Getenv|Environ|LookupEnv|ExpandEnv)\(`)
+	clears := regexp.MustCompile(`(?s)func TestMain\(.*(testhost\.ClearEnv\(|\bMain\()`)
+	tested, read, clear := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for file, text := range goFiles(t) {
+		folder, isTest := path.Dir(file), strings.HasSuffix(file, "_test.go")
+		tested[folder] = tested[folder] || isTest
+		read[folder] = read[folder] || reads.MatchString(text)
+		clear[folder] = clear[folder] || isTest && clears.MatchString(text)
+	}
+	for folder := range tested {
+		if read[folder] && !clear[folder] {
+			t.Errorf("%s: its tests take the caller's environment: call testhost.ClearEnv in TestMain", folder)
 		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"sandpool/scripts/testhost"
 )
 
 func main() {
@@ -32,7 +34,7 @@ func run(ctx context.Context, args []string, out io.Writer) bool {
 	// An interrupt goes to the tests too, which go test would not do: they clean up.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
-	cmd.Stderr = os.Stderr
+	cmd.Stderr, cmd.Env = os.Stderr, testhost.Environ(os.Environ())
 	events, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

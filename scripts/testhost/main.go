@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// Main is the body of a TestMain: it starts a host, sets *host to it, runs the tests, and closes the host, also when
+// Main is the body of a TestMain: it clears the environment, starts a host, sets *host to it, runs the tests, and closes the host, also when
 // the tests are interrupted. It returns the exit code, which is not 0 when the host could not be cleaned up.
 //
 // The process id is added to the namespace: two runs of the same tests must not see each other's cgroups.
@@ -19,6 +19,7 @@ func Main(m interface{ Run() int }, opts Options, host **Host) int {
 		fmt.Fprintln(os.Stderr, becomeSystemd(dir))
 		return 1
 	}
+	ClearEnv()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	opts.Namespace = fmt.Sprintf("%s-%d", cmp.Or(opts.Namespace, DefaultNamespace), os.Getpid())
