@@ -167,7 +167,7 @@ func TestARegistryThatHangsIsGivenUp(t *testing.T) {
 	r.push(t, "a:1", newImage(t, goruntime.GOARCH, 1))
 	over := make(chan struct{})
 	t.Cleanup(func() { close(over) })
-	e, _ := imageEngine(t, func(p *ImagePolicy) { p.StallTimeout = 100 * time.Millisecond })
+	e, _ := imageEngine(t, func(p *ImagePolicy) { p.StallTimeout = 2 * time.Second })
 	for _, test := range []struct{ part, step string }{{"/v2/", "resolve: "}, {"/blobs/", "pull: "}} {
 		r.do(func(w http.ResponseWriter, req *http.Request) bool {
 			if !strings.Contains(req.URL.Path, test.part) {
@@ -182,9 +182,10 @@ func TestARegistryThatHangsIsGivenUp(t *testing.T) {
 			}
 			return false
 		})
-		refused(t, e, r.host+"/a:1", test.step, "sent nothing for 100ms", "images.stall_timeout")
+		refused(t, e, r.host+"/a:1", test.step, "sent nothing for 2s", "images.stall_timeout")
 	}
 	r.do(func(http.ResponseWriter, *http.Request) bool { return true })
+	e.SetImages(testConfig(t).Images) // which has more patience
 	if _, err := e.Prepare(t.Context(), "bad", Template{Image: r.host + "/a:1"}); err != nil {
 		t.Errorf("once it answers: %v", err)
 	}

@@ -12,7 +12,7 @@ func TestPrewarmAndReadiness(t *testing.T) {
 	prepare := func(change func(*Template)) {
 		t.Helper()
 		tmpl := Template{
-			Image: "file://" + host.Image, PrewarmTimeout: 30 * time.Second, ReadyTimeout: 30 * time.Second,
+			Image: "file://" + host.Image, PrewarmTimeout: patience, ReadyTimeout: patience,
 			Prewarm:   []string{"echo installing", "echo dep > /tmp/dep"},
 			ReadyPort: 8080, ReadyCommand: "test -e /tmp/served",
 			Command: []string{"sh", "-c", "nc -l -p 8080 && touch /tmp/served; sleep 1000"},
@@ -38,7 +38,7 @@ func TestPrewarmAndReadiness(t *testing.T) {
 			[]string{"exit code 4", "no such package", "prewarm-default.log"}},
 		"a command hangs":          {func(t *Template) { t.Prewarm, t.PrewarmTimeout = []string{"sleep 1000"}, time.Second }, []string{"not done within 1s", "sleep 1000"}},
 		"nobody listens":           {func(t *Template) { t.ReadyPort, t.ReadyTimeout = 81, time.Second }, []string{"port 81", "not done within 1s"}},
-		"the check does not pass":  {func(t *Template) { t.ReadyCommand, t.ReadyTimeout = "echo not yet; false", time.Second }, []string{"not yet", "not done within 1s"}},
+		"the check does not pass":  {func(t *Template) { t.ReadyCommand, t.ReadyTimeout = "echo not yet; false", 5*time.Second }, []string{"not yet", "not done within 5s"}},
 		"there is no such program": {func(t *Template) { t.Prewarm = []string{"pnpm install"} }, []string{"exit code 127", "not found"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,9 +19,8 @@ func stepOf(err error) string {
 }
 
 func TestTemplatesThatDoNotFitTheImage(t *testing.T) {
-	cfg := testConfig(t)
-	cfg.CanaryTimeout = 5 * time.Second
-	e := openEngine(t, cfg)
+	e := openEngine(t, testConfig(t))
+	e.cfg.CanaryTimeout = 5 * time.Second // not before: the platform that works has more
 	for name, test := range map[string]struct {
 		change     func(*Template)
 		step, want string
@@ -57,7 +56,7 @@ func TestStartsThatFailNameTheirStep(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			prepareChanged(t, e, func(t *Template) {
-				t.PrewarmTimeout, t.ReadyTimeout = time.Minute, 2*time.Second
+				t.PrewarmTimeout, t.ReadyTimeout = patience, 5*time.Second // one look must come to its end
 				test.change(t)
 			})
 			_, err := e.Start(t.Context(), newID(t, e), prepared["limited"], nil)

@@ -13,7 +13,7 @@ const inside = "/.sandpool/init"
 
 // deadline bounds a command: against a stuck sandbox ctr would wait for ever.
 func deadline(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

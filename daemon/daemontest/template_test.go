@@ -14,7 +14,7 @@ import (
 func TestTemplateCheck(t *testing.T) {
 	cfg := testConfig(t, 1, 2)
 	image := configs.FileScheme + host.Image
-	patient := configs.Template{Image: image, PrewarmTimeout: lifetime.Duration(patience), ReadyTimeout: lifetime.Duration(time.Second)}
+	patient := configs.Template{Image: image, PrewarmTimeout: lifetime.Duration(patience), ReadyTimeout: lifetime.Duration(5 * time.Second)} // one look must come to its end
 	for name, change := range map[string]func(*configs.Template){
 		"no-image":   func(t *configs.Template) { t.Image = "sandpool.local/none:1" },
 		"no-user":    func(t *configs.Template) { t.User = "nobody2" },

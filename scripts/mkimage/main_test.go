@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 
 // TestImage makes the image as `make image` does, brings it into containerd and runs it.
 func TestImage(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	busybox := filepath.Join(filepath.Dir(host.Image), "busybox")
 	archive := filepath.Join(t.TempDir(), "image.tar")
@@ -56,7 +56,7 @@ func TestImage(t *testing.T) {
 
 // TestPython runs what tests need of their second image.
 func TestPython(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if err := host.Import(ctx, host.Python); err != nil {
 		t.Fatal(err)

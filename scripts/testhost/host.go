@@ -24,9 +24,9 @@ import (
 const DefaultNamespace = "sandpool"
 
 const (
-	startTimeout = 30 * time.Second
-	stopTimeout  = 10 * time.Second
-	cleanTimeout = 30 * time.Second
+	startTimeout = 90 * time.Second
+	stopTimeout  = 30 * time.Second
+	cleanTimeout = 90 * time.Second
 )
 
 // Options configure a host. The zero value is a good one.

@@ -10,7 +10,7 @@ import (
 // ctr runs a ctr command on h and returns its output.
 func ctr(t *testing.T, h *Host, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	out, err := h.Command(ctx, args...).CombinedOutput()
 	if err != nil {
