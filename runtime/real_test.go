@@ -292,7 +292,10 @@ func TestDestroyOfAHalfMadeSandbox(t *testing.T) {
 func TestPlatformThatHangsIsPassedOver(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Platforms, cfg.CanaryTimeout = []string{kvm, systrap}, 5*time.Second
-	e := openEngine(t, cfg)
+	e, err := Open(t.Context(), cfg, testLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	info := e.Info()
 	if info.Platform != systrap || len(info.Canaries) != 2 || info.Canaries[0].OK || info.Canaries[0].Reason == "" || !info.Canaries[1].OK {
 		t.Errorf("platform %q, canaries %+v; want systrap after kvm failed", info.Platform, info.Canaries)
@@ -300,6 +303,9 @@ func TestPlatformThatHangsIsPassedOver(t *testing.T) {
 	t.Logf("%+v", info)
 	if left := servants(t); len(left) > 0 {
 		t.Errorf("processes are left: %q", left)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
 	}
 	cfg = testConfig(t)
 	cfg.Platforms, cfg.CanaryTimeout = []string{kvm}, 5*time.Second
