@@ -90,11 +90,11 @@ func (e *Engine) removeBundle(ctx context.Context, id string) error {
 
 // containerdPID returns the process that serves containerd's socket.
 func (e *Engine) containerdPID(ctx context.Context) (int, error) {
-	pid, err := peerPID(ctx, e.cfg.Address)
+	peer, err := peerOf(ctx, e.cfg.Address)
 	if err != nil {
 		return 0, fmt.Errorf("find containerd's process: %w", err)
 	}
-	return pid, nil
+	return peer.pid, nil
 }
 
 // rootOf is the root folder that a process sees; containerd may have a mount namespace of its own.

@@ -173,16 +173,21 @@ func (e *Engine) removeShimSocket(ctx context.Context, id string) error {
 	return nil
 }
 
-// peerPID returns the process that listens on a unix socket.
-func peerPID(ctx context.Context, socket string) (int, error) {
+// peer is the process that listens on a unix socket.
+type peer struct {
+	pid    int
+	socket string // as that process names it
+}
+
+func peerOf(ctx context.Context, socket string) (peer, error) {
 	conn, err := (&net.Dialer{}).DialUnix(ctx, "unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
-		return 0, fmt.Errorf("%w: %w", errdefs.ErrUnavailable, err)
+		return peer{}, fmt.Errorf("%w: %w", errdefs.ErrUnavailable, err)
 	}
 	defer func() { _ = conn.Close() }()
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, err
+		return peer{}, err
 	}
 	var cred *unix.Ucred
 	var credErr error
@@ -190,9 +195,9 @@ func peerPID(ctx context.Context, socket string) (int, error) {
 		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	})
 	if err := errors.Join(err, credErr); err != nil {
-		return 0, err
+		return peer{}, err
 	}
-	return int(cred.Pid), nil
+	return peer{pid: int(cred.Pid), socket: conn.RemoteAddr().String()}, nil
 }
 
 // taskStatus asks containerd for the state of a task; that there is none is an error of class NotFound.

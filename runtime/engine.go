@@ -20,7 +20,6 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/status"
 )
 
@@ -67,10 +66,11 @@ type Engine struct {
 	cfg    Config
 	log    *slog.Logger
 	client *client.Client
-	lock   *os.File // held on the state folder
-	pipes  *pipes   // that an earlier daemon left
-	runsc  string   // absolute path
+	runsc  string // absolute path
 	info   Info
+	pipes  *pipes // that an earlier daemon left
+
+	state, namespace *lock // on the state folder, and on containerd's namespace
 
 	bundles bundles       // of containerd; known once a canary ran
 	direct  bool          // sentries start commands without the shim; known once a canary ran
@@ -103,6 +103,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err err
 	if err := e.connect(ctx); err != nil {
 		return nil, err
 	}
+	if err := e.lockNamespace(ctx); err != nil {
+		return nil, err
+	}
 	if err := e.choosePlatform(ctx); err != nil {
 		return nil, err
 	}
@@ -110,7 +113,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err err
 	return e, e.Sweep(ctx, func(string) bool { return false })
 }
 
-// Close lets go of containerd and of the state folder. Sandboxes stay.
+// Close lets go of containerd, of its namespace and of the state folder. Sandboxes stay.
 func (e *Engine) Close() error {
 	var errs []error
 	if e.client != nil {
@@ -119,10 +122,7 @@ func (e *Engine) Close() error {
 	if e.pipes != nil {
 		e.pipes.close()
 	}
-	if e.lock != nil {
-		errs = append(errs, e.lock.Close())
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, e.namespace.release(), e.state.release())...)
 }
 
 // Info says what the engine runs on.
@@ -132,28 +132,6 @@ func (e *Engine) Info() Info {
 	info := e.info
 	info.Canaries = slices.Clone(info.Canaries)
 	return info
-}
-
-// lockState makes the state folder and takes it for this process.
-func (e *Engine) lockState() error {
-	for _, dir := range []string{e.cfg.StateDir, e.cfg.runscRoot(), e.cfg.fifoDir(), e.cfg.shimDir()} {
-		if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // the API socket may be in it, for users of its group
-			return fmt.Errorf("make state folder: %w", err)
-		}
-	}
-	path := filepath.Join(e.cfg.StateDir, "lock")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return fmt.Errorf("open lock: %w", err)
-	}
-	e.lock = f
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return fmt.Errorf("lock %s: another sandpoold uses this state folder: stop it or set daemon.state_dir", path)
-	}
-	if err := e.openPipes(); err != nil {
-		return err
-	}
-	return e.sweepPipes(0) // of those of a daemon that was killed no more is needed than the ends that are open
 }
 
 // fifoDir is where the pipes of exec'd processes are made.

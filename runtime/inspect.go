@@ -66,6 +66,9 @@ func Inspect(ctx context.Context, cfg Config) (found Inspection, err error) {
 	if errors.Join(found.RunscErr, found.Flags, found.Init, found.ContainerdErr, found.Snapshotter, found.Shim) != nil {
 		return found, nil
 	}
+	if err := e.lockNamespace(ctx); err != nil {
+		return found, fmt.Errorf("another doctor may be at work, wait for its end: %w", err)
+	}
 	for _, platform := range platforms {
 		found.Canaries = append(found.Canaries, e.tryPlatform(ctx, platform))
 	}
@@ -107,7 +110,7 @@ func missingSidecars(dir string, flags map[string]string) (missing []string) {
 
 func (e *Engine) inspectContainerd(ctx context.Context, found *Inspection) {
 	// A socket that nobody serves is known at once, where connect would wait.
-	if _, err := peerPID(ctx, e.cfg.Address); err != nil {
+	if _, err := peerOf(ctx, e.cfg.Address); err != nil {
 		found.ContainerdErr = fmt.Errorf("connect to containerd at %s: %w", e.cfg.Address, err)
 		return
 	}

@@ -41,7 +41,7 @@ func (e *Engine) lease(ctx context.Context, id string) (_ context.Context, relea
 }
 
 // Sweep removes what belongs to no container and to no sandbox that live tells of: leases, tasks, snapshots, cgroups and
-// files that an interrupted start or destroy left. live must know a sandbox from before its start until after its end.
+// files that an interrupted start or destroy left. It goes by what is this daemon's alone: its containerd and its state folder. live must know a sandbox from before its start until after its end.
 func (e *Engine) Sweep(ctx context.Context, live func(id string) bool) error {
 	if err := e.sweepPipes(e.cfg.StartTimeout); err != nil {
 		return err
@@ -99,7 +99,8 @@ func (e *Engine) candidates(ctx context.Context) (map[string]string, error) {
 			found[id] = l.ID
 		}
 	}
-	traces, err := e.traces("sb-*")
+	// Cgroups are not asked: they may be another daemon's, and a sandbox's files here outlive them.
+	traces, err := e.runscTraces("sb-*")
 	if err != nil {
 		return nil, err
 	}

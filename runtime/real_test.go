@@ -305,6 +305,9 @@ func TestPlatformThatFailsIsPassedOver(t *testing.T) {
 	if left := servants(t); len(left) > 0 {
 		t.Errorf("processes are left: %q", left)
 	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
 	cfg = testConfig(t)
 	cfg.Platforms, cfg.CanaryTimeout = []string{kvm}, 5*time.Second
 	if e, err := Open(t.Context(), cfg, testLog(t)); err == nil {

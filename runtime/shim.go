@@ -1,12 +1,14 @@
 package runtime
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -20,14 +22,14 @@ import (
 const (
 	shimSuffix  = ".toml"  // what its shim reads when its task is created
 	fitSuffix   = ".json"  // what it was made with
-	runscSuffix = ".runsc" // of one that is restored: the program that its shim takes for runsc
+	runscSuffix = ".runsc" // of one that is restored: the program that its shim takes for runsc, for as long as the task lives
 	imageSuffix = ".image" // of one that is being restored: a link to the checkpoint's folder
 )
 
-// restoreScript is a shim's runsc while its sandbox is restored: it restores where the shim would start. It is called by a
-// name of the sandbox's own, beside which the checkpoint is.
+// restoreScript is the runsc of a restored sandbox's shim: it restores where the shim would start. It is called by a name of
+// the sandbox's own, beside which the checkpoint is.
 const restoreScript = `#!/bin/sh
-# Written by sandpoold at every start; changes made here are lost.
+# Written by sandpoold, which never changes it: shims open it at any time. Another runsc gets a script of another name.
 for arg in "$@"; do
 	shift
 	if [ "$arg" = start ]; then
@@ -39,23 +41,53 @@ done
 exec %s "$@"
 `
 
+const restorerPrefix = "runsc-restore" // of the scripts' names
+
 // shimDir holds the files of each sandbox's own.
 func (c Config) shimDir() string { return filepath.Join(c.StateDir, "shim") }
 
 func (c Config) sandboxFile(id, suffix string) string { return filepath.Join(c.shimDir(), id+suffix) }
 
-func (c Config) restorer() string { return filepath.Join(c.StateDir, "runsc-restore") }
-
-// writeRestoreScript writes the script that all restored sandboxes share.
-func (c Config) writeRestoreScript(runsc string) error {
+// restorer returns the script that all sandboxes share which are restored with this runsc, and its text. The name follows from
+// the text: what a shell may still have to open is never another.
+func (c Config) restorer(runsc string) (path string, text []byte) {
 	quoted := "'" + strings.ReplaceAll(runsc, "'", `'\''`) + "'"
-	if err := atomicfile.Write(c.restorer(), fmt.Appendf(nil, restoreScript, runscSuffix, imageSuffix, quoted)); err != nil {
-		return err
+	text = fmt.Appendf(nil, restoreScript, runscSuffix, imageSuffix, quoted)
+	return filepath.Join(c.StateDir, restorerPrefix+"-"+digest(text)[:12]), text
+}
+
+// writeRestoreScript writes the script for this runsc unless it is there, and removes those for others that no sandbox needs.
+func (c Config) writeRestoreScript(runsc string) error {
+	path, text := c.restorer(runsc)
+	if old, err := os.ReadFile(path); err != nil || !bytes.Equal(old, text) {
+		if err := atomicfile.Write(path, text); err != nil {
+			return err
+		}
 	}
-	if err := os.Chmod(c.restorer(), 0o755); err != nil { //nolint:gosec // a program
-		return fmt.Errorf("write %s: %w", c.restorer(), err)
+	if err := os.Chmod(path, 0o755); err != nil { //nolint:gosec // a program
+		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return nil
+	return c.removeOldScripts(path)
+}
+
+func (c Config) removeOldScripts(current string) error {
+	scripts, err := filepath.Glob(filepath.Join(c.StateDir, restorerPrefix+"*"))
+	if err != nil {
+		return fmt.Errorf("list restore scripts: %w", err)
+	}
+	links, err := filepath.Glob(filepath.Join(c.shimDir(), "*"+runscSuffix))
+	if err != nil {
+		return fmt.Errorf("list restored sandboxes: %w", err)
+	}
+	needed := map[string]bool{current: true}
+	for _, link := range links {
+		target, err := os.Readlink(link)
+		if err != nil {
+			return fmt.Errorf("find a sandbox's restore script: %w", err)
+		}
+		needed[target] = true
+	}
+	return removeAll(slices.DeleteFunc(scripts, func(path string) bool { return needed[path] }))
 }
 
 // writeSandboxFiles writes what the shim of a new sandbox reads, and notes what the sandbox is made with.
@@ -126,16 +158,18 @@ func (e *Engine) writeRestoreFiles(id, dir string) error {
 		return err
 	}
 	file.BinaryName = e.cfg.sandboxFile(id, runscSuffix)
+	script, _ := e.cfg.restorer(e.runsc)
 	return errors.Join(
 		writeShimFile(e.cfg.sandboxFile(id, shimSuffix), file),
 		link(dir, e.cfg.sandboxFile(id, imageSuffix)),
-		link(e.cfg.restorer(), e.cfg.sandboxFile(id, runscSuffix)),
+		link(script, e.cfg.sandboxFile(id, runscSuffix)),
 	)
 }
 
-// settleRestoreFiles lets the shim of a restored sandbox call runsc without the detour.
+// settleRestoreFiles removes what only the start of a restored sandbox's task needs. The script stays: the shell of a call that
+// the shim has begun, such as that of "runsc wait", may open it much later.
 func (e *Engine) settleRestoreFiles(id string) error {
-	return errors.Join(link(e.runsc, e.cfg.sandboxFile(id, runscSuffix)), os.Remove(e.cfg.sandboxFile(id, imageSuffix)))
+	return os.Remove(e.cfg.sandboxFile(id, imageSuffix))
 }
 
 // link makes path a symbolic link to target, in place of what it was.

@@ -12,23 +12,37 @@ import (
 // cgroupRoot is where the host's cgroups are mounted: one hierarchy, or a folder for each.
 const cgroupRoot = "/sys/fs/cgroup"
 
-// traces returns what a runsc leaves of the sandboxes that pattern matches, when it or its shim is killed before it could
-// note down or undo what it made: cgroups, and files in its own root folder. See filepath.Match.
-func (e *Engine) traces(pattern string) ([]string, error) {
+// cgroups returns those of the sandbox id. A namespace's folder of cgroups has its name, so daemons with a containerd of their
+// own each may share it: a cgroup does not show whose sandbox it is of.
+func (e *Engine) cgroups(id string) ([]string, error) {
+	return globAll(filepath.Join(cgroupRoot, e.cfg.Namespace, id), filepath.Join(cgroupRoot, "*", e.cfg.Namespace, id))
+}
+
+// runscTraces returns what a runsc that was killed leaves in its root folder, which is this daemon's alone, of the sandboxes
+// that pattern matches. See filepath.Match.
+func (e *Engine) runscTraces(pattern string) ([]string, error) {
+	root := filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace)
+	return globAll(filepath.Join(root, pattern+"_sandbox:*"), filepath.Join(root, "runsc-"+pattern+".sock"))
+}
+
+func globAll(patterns ...string) ([]string, error) {
 	var all []string
-	for _, path := range []string{
-		filepath.Join(cgroupRoot, e.cfg.Namespace, pattern),
-		filepath.Join(cgroupRoot, "*", e.cfg.Namespace, pattern),
-		filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace, pattern+"_sandbox:*"),
-		filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace, "runsc-"+pattern+".sock"),
-	} {
-		found, err := filepath.Glob(path)
+	for _, pattern := range patterns {
+		found, err := filepath.Glob(pattern)
 		if err != nil {
 			return nil, fmt.Errorf("list traces of sandboxes: %w", err)
 		}
 		all = append(all, found...)
 	}
 	return all, nil
+}
+
+// traces returns what a runsc leaves of a sandbox when it or its shim is killed before it could note down or undo what it
+// made: cgroups, and files in its own root folder.
+func (e *Engine) traces(id string) ([]string, error) {
+	groups, err := e.cgroups(id)
+	files, filesErr := e.runscTraces(id)
+	return append(groups, files...), errors.Join(err, filesErr)
 }
 
 // removeTraces removes what is left of a sandbox whose processes have all ended.

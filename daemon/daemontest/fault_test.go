@@ -77,16 +77,6 @@ func TestTemplatesThatCannotBeMadeReady(t *testing.T) {
 	checkAlive(t, d.Client, mended)
 }
 
-func TestTwoDaemons(t *testing.T) {
-	cfg := testConfig(t, 1, 1)
-	start(t, cfg)
-	other := cfg
-	other.Daemon.Socket += "2"
-	if got := failToStart(t, other); !strings.Contains(got, "another sandpoold uses this state folder") {
-		t.Errorf("with one state folder: %s", got)
-	}
-}
-
 // TestContainerdGoesAway freezes and then kills containerd under a daemon with claims, and brings it back.
 func TestContainerdGoesAway(t *testing.T) {
 	cfg := testConfig(t, 2, 4)

@@ -1,0 +1,68 @@
+package runtime
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestRestoreScriptIsNeverSwapped calls a restored sandbox's runsc as a shell does that opens its script late: after the
+// settling, and after the daemon was started with another runsc.
+func TestRestoreScriptIsNeverSwapped(t *testing.T) {
+	cfg := Config{StateDir: t.TempDir()}
+	id := NewID()
+	if err := os.Mkdir(cfg.shimDir(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeShimFile(cfg.sandboxFile(id, shimSuffix), shimFile{BinaryName: "/bin/echo"}); err != nil {
+		t.Fatal(err)
+	}
+	begin := func(runsc string) *Engine {
+		t.Helper()
+		if err := cfg.writeRestoreScript(runsc); err != nil {
+			t.Fatal(err)
+		}
+		return &Engine{cfg: cfg, runsc: runsc}
+	}
+	expect := func(want string, args ...string) {
+		t.Helper()
+		script := cfg.sandboxFile(id, runscSuffix)
+		if out, err := exec.CommandContext(t.Context(), "/bin/sh", append([]string{script}, args...)...).CombinedOutput(); err != nil || string(out) != want+"\n" {
+			t.Errorf("%q: %v, %q; want %q", args, err, out, want)
+		}
+		if info, err := os.Stat(script); err != nil || info.Mode().Perm() != 0o755 {
+			t.Errorf("the script is %v, %v; want one that can be run", info, err)
+		}
+	}
+	e := begin("/bin/echo")
+	if err := e.writeRestoreFiles(id, "/checkpoint"); err != nil {
+		t.Fatal(err)
+	}
+	expect("restore --detach --background --image-path="+cfg.sandboxFile(id, imageSuffix)+" "+id, "start", id)
+	if err := e.settleRestoreFiles(id); err != nil {
+		t.Fatal(err)
+	}
+	expect("wait "+id, "wait", id)
+	old, err := os.Stat(cfg.sandboxFile(id, runscSuffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin("/bin/echo")
+	e = begin("/bin/false")
+	expect("wait "+id, "wait", id)
+	if now, err := os.Stat(cfg.sandboxFile(id, runscSuffix)); err != nil || !os.SameFile(old, now) {
+		t.Errorf("the script was replaced: %v", err)
+	}
+	if err := e.removeSandboxFiles(id); err != nil {
+		t.Fatal(err)
+	}
+	begin("/bin/false")
+	if left, err := filepath.Glob(filepath.Join(cfg.StateDir, restorerPrefix+"*")); err != nil || len(left) != 1 {
+		t.Errorf("scripts %q, %v; want that of the last runsc alone", left, err)
+	}
+	if _, err := os.Lstat(cfg.sandboxFile(id, runscSuffix)); !os.IsNotExist(err) {
+		t.Errorf("link: %v, want %v", err, fs.ErrNotExist)
+	}
+}
