@@ -98,7 +98,8 @@ image: .build/images/busybox.tar .build/images/python.tar ## make the default im
 .build/images/python.tar: .build/images/busybox .build/images/python $(wildcard images/*.go scripts/mkimage/*.go) | build
 	@$(BIN)/mkimage -busybox $< -root .build/images/python -name sandpool.local/python:1 -o $@
 
-.build/images/busybox .build/images/python .build/stack/prometheus:
+# The script fetches nothing that is as it would make it.
+.build/images/busybox .build/images/python .build/stack/prometheus: scripts/stack.sh
 	@scripts/stack.sh $(@F)
 
 .PHONY: vet
