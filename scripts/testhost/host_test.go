@@ -60,7 +60,7 @@ func TestMissingStack(t *testing.T) {
 func TestRacesAreErrors(t *testing.T) {
 	const report = "WARNING: DATA RACE\nWrite at 0x1 by goroutine 7:\n  main.racy()"
 	for text, raced := range map[string]bool{"started\n==================\n" + report + "\n==================\nstopped\n": true, report: true, "started\n": false} {
-		h := &Host{Dir: t.TempDir()}
+		h := &Host{Dir: t.TempDir(), Namespace: "sandpool-races"}
 		if err := os.WriteFile(filepath.Join(h.Dir, "sandpoold.log"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
