@@ -37,13 +37,14 @@ parents() {
 	fi
 }
 
-# stamp NAME: what the image depends on, as one line.
+# stamp NAME: what the image depends on, as one line: its files, its parents, and what of this script makes it.
 stamp() {
 	local dir parent
 	dir=$(folder "$1")
 	{
 		printf '%s\n' "${upstream:-debian}"
-		cat scripts/images.sh
+		declare -f layout build
+		[[ -n $upstream ]] || declare -f stand_in
 		find "$dir" -type f -print0 | sort -z | xargs -0 sha256sum
 		for parent in $(parents "$1"); do stamp "$parent"; done
 	} | sha256sum
@@ -61,7 +62,7 @@ layout() {
 # stand_in makes the image that takes the place of ubuntu:22.04.
 stand_in() {
 	local archive=$built/debian.tar start=$SECONDS made
-	made=$(sha256sum <scripts/images.sh)
+	made=$(declare -f stand_in | sha256sum)
 	[[ -s $archive && -f $built/.debian.stamp && $(<"$built/.debian.stamp") == "$made" ]] && return
 	say "making a Debian that stands in for ubuntu:22.04"
 	mmdebstrap --quiet --variant=minbase --include=ca-certificates \

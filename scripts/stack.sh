@@ -28,16 +28,28 @@ die() {
 	exit 1
 }
 
-# stamp MODULE: what a build of the module depends on, as one line.
-stamp() { { go version && cat scripts/stack.sh "scripts/stack/$1"/go.{mod,sum}; } | sha256sum; }
-
-# fresh MODULE PROGRAM...: whether the programs were built from the module as it is now.
-fresh() {
-	local module=$1 program
-	shift
-	for program; do [[ -x $stack/$program ]] || return 1; done
-	[[ -f $stack/.$module && $(<"$stack/.$module") == "$(stamp "$module")" ]]
+# stamp PART: what the part is made by, as one line: its functions here and, of what is built, Go and the module's requirements.
+# So an edit to one part makes no other part anew.
+stamp() {
+	if [[ -d scripts/stack/$1 ]]; then
+		go version
+		declare -f "build_$1" build
+		cat "scripts/stack/$1"/go.{mod,sum}
+	else
+		declare -f "fetch_$1" libraries
+	fi | sha256sum
 }
+
+# fresh PART FILE...: whether the files are there and were made by the part as it is now.
+fresh() {
+	local part=$1 file
+	shift
+	for file; do [[ -e $file ]] || return 1; done
+	[[ -f $stack/.$part && $(<"$stack/.$part") == "$(stamp "$part")" ]]
+}
+
+# made PART: notes that the part's files are what its stamp says.
+made() { stamp "$1" >"$stack/.$1"; }
 
 # version MODULE PATH: the pinned version of a Go module. sum MODULE PATH: its checksum.
 version() { go list -C "scripts/stack/$1" -m -f '{{.Version}}' "$2"; }
@@ -53,7 +65,7 @@ build() {
 }
 
 build_containerd() {
-	fresh containerd containerd ctr && return
+	fresh containerd "$stack"/{containerd,ctr} && return
 	local path=github.com/containerd/containerd/v2 version flags program
 	version=$(version containerd $path)
 	say "building containerd $version; the first time takes minutes"
@@ -63,11 +75,11 @@ build_containerd() {
 		# Without CRI it builds and starts in half the time; the project does not use it.
 		build containerd $program $path/cmd/$program -tags no_cri,no_tracing,no_devmapper,no_zfs -ldflags "$flags"
 	done
-	stamp containerd >"$stack/.containerd"
+	made containerd
 }
 
 build_gvisor() {
-	fresh gvisor runsc containerd-shim-runsc-v1 && return
+	fresh gvisor "$stack"/{runsc,containerd-shim-runsc-v1} && return
 	local path=gvisor.dev/gvisor version date
 	version=$(version gvisor $path) # v0.0.0-TIME-COMMIT
 	date=${version#v0.0.0-}
@@ -75,33 +87,33 @@ build_gvisor() {
 	say "building gVisor $date"
 	build gvisor runsc $path/runsc -ldflags "-s -w -X $path/runsc/version.version=$date"
 	build gvisor containerd-shim-runsc-v1 $path/shim -ldflags '-s -w'
-	stamp gvisor >"$stack/.gvisor"
+	made gvisor
 }
 
 build_lint() {
-	fresh lint golangci-lint && return
+	fresh lint "$stack/golangci-lint" && return
 	local path=github.com/golangci/golangci-lint/v2
 	say "building golangci-lint $(version lint $path)"
 	build lint golangci-lint $path/cmd/golangci-lint -ldflags "-s -w -X main.version=$(version lint $path)"
-	stamp lint >"$stack/.lint"
+	made lint
 }
 
 build_nfpm() {
-	fresh nfpm nfpm && return
+	fresh nfpm "$stack/nfpm" && return
 	local path=github.com/goreleaser/nfpm/v2
 	say "building nfpm $(version nfpm $path)"
 	build nfpm nfpm $path/cmd/nfpm -ldflags '-s -w'
-	stamp nfpm >"$stack/.nfpm"
+	made nfpm
 }
 
 build_buildkit() {
-	fresh buildkit buildkitd buildctl && return
+	fresh buildkit "$stack"/{buildkitd,buildctl} && return
 	local path=github.com/moby/buildkit program
 	say "building BuildKit $(version buildkit $path); the first time takes minutes"
 	for program in buildkitd buildctl; do
 		build buildkit $program $path/cmd/$program -ldflags '-s -w'
 	done
-	stamp buildkit >"$stack/.buildkit"
+	made buildkit
 }
 
 # check_host: whether the programs in SANDPOOL_STACK are there and new enough.
@@ -131,23 +143,25 @@ apt() {
 
 # fetch_busybox takes the program out of Debian's package without installing it, which would remove the package busybox.
 fetch_busybox() {
-	[[ -x $images/busybox ]] && return
+	fresh busybox "$images/busybox" && return
 	local start=$SECONDS dir
 	dir=$(mktemp -d "$images/.busybox-XXXXXX")
 	(cd "$dir" && apt download busybox-static && dpkg-deb -x ./*.deb .)
 	mv "$dir/bin/busybox" "$images/busybox"
 	rm -rf "$dir"
+	made busybox
 	say "fetched busybox-static ($((SECONDS - start)) s)"
 }
 
 # fetch_prometheus takes the programs out of Debian's package without installing it, which would start a service.
 fetch_prometheus() {
-	[[ -x $stack/promtool && -x $stack/prometheus ]] && return
+	fresh prometheus "$stack"/{promtool,prometheus} && return
 	local start=$SECONDS dir
 	dir=$(mktemp -d "$stack/.prometheus-XXXXXX")
 	(cd "$dir" && apt download prometheus && dpkg-deb -x ./*.deb .)
 	mv "$dir"/usr/bin/{promtool,prometheus} "$stack/"
 	rm -rf "$dir"
+	made prometheus
 	say "fetched prometheus ($((SECONDS - start)) s)"
 }
 
@@ -157,7 +171,7 @@ libraries() { apt-cache depends "$@" | sed -nE 's/^[ |]*(Pre)?Depends: (z?lib[^ 
 # fetch_python takes the files out of Debian's packages without installing them. The libraries' own libraries are enough:
 # what lies deeper is for modules that nothing here imports.
 fetch_python() {
-	[[ -d $images/python ]] && return
+	fresh python "$images/python" && return
 	local start=$SECONDS dir python deb top programs needed
 	dir=$(mktemp -d "$images/.python-XXXXXX")
 	mkdir -m 755 "$dir/root"
@@ -173,8 +187,10 @@ fetch_python() {
 	for top in lib lib64; do [[ -e root/$top || ! -e root/usr/$top ]] || ln -s "usr/$top" "root/$top"; done
 	rm -rf root/usr/share root/usr/lib/*/gconv root/usr/lib/systemd root/lib/systemd root/etc/init.d root/var
 	cd "$root"
+	rm -rf "$images/python"
 	mv "$dir/root" "$images/python"
 	rm -rf "$dir"
+	made python
 	say "fetched $python ($((SECONDS - start)) s)"
 }
 

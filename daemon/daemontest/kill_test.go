@@ -22,14 +22,7 @@ import (
 )
 
 // buildDaemon builds the real sandpoold, once.
-var buildDaemon = sync.OnceValues(func() (string, error) {
-	program := filepath.Join(host.Dir, "sandpoold")
-	out, err := exec.CommandContext(context.Background(), "go", "build", "-o", program, "sandpool/cmd/sandpoold").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build sandpoold: %w\n%s", err, out)
-	}
-	return program, nil
-})
+var buildDaemon = sync.OnceValues(func() (string, error) { return host.Build(context.Background(), "sandpoold") })
 
 func realDaemon(t *testing.T) string {
 	t.Helper()

@@ -51,7 +51,8 @@ func awaitEvent(t *testing.T, all <-chan wire.Event, claim, kind string) wire.Ev
 	}
 }
 
-// TestLadder leads a claim of a type of a few seconds to its end, and claims what was saved of it.
+// TestLadder leads a claim of a type of a few seconds to its end, and claims what was saved of it, which is as
+// old by then as the grace period was long.
 func TestLadder(t *testing.T) {
 	cfg := pythonConfig(t, 1, 4)
 	second := lifetime.Duration(time.Second)
@@ -104,6 +105,10 @@ func TestLadder(t *testing.T) {
 		t.Errorf("claim from the checkpoint is %+v", again)
 	}
 	checkAlive(t, d.Client, again)
+	if old, err := d.GetCheckpoint(t.Context(), saved); err != nil || time.Since(old.CreatedAt) < 5*time.Second {
+		t.Errorf("the checkpoint is %+v, %v: too young to show whether the clock goes on from then", old, err)
+	}
+	checkClock(t, d.Client, again.ID)
 	after, n := counted(t, d.Client, again.ID)
 	if after != word || n <= before {
 		t.Errorf("it counts %s %d, want %s and more than %d", after, n, word, before)

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -23,6 +24,7 @@ type options struct {
 	only   string // name of one scenario; empty: all
 	steps  string // pattern of the steps to crash at; empty: all
 	short  bool
+	atOnce int // scenarios that run side by side
 }
 
 var errFaulty = errors.New("the faults broke something")
@@ -34,6 +36,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "run one scenario by its `name`")
 	flag.StringVar(&o.steps, "steps", "", "crash at the steps that match a regular `expression`, and do nothing else")
 	flag.BoolVar(&o.short, "short", false, "inject fewer faults")
+	flag.IntVar(&o.atOnce, "at-once", 1, "run this `number` of scenarios side by side: quicker, but recovery is slower")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o)
@@ -44,6 +47,22 @@ func main() {
 	}
 }
 
+// runAll runs scenarios, o.atOnce at a time, and returns an outcome for each.
+func runAll(ctx context.Context, chosen []scenario, o options) []*outcome {
+	outcomes := make([]*outcome, len(chosen))
+	var all sync.WaitGroup
+	lanes := make(chan struct{}, max(o.atOnce, 1))
+	for i, s := range chosen {
+		lanes <- struct{}{}
+		all.Go(func() {
+			outcomes[i] = s.run(ctx, o)
+			<-lanes
+		})
+	}
+	all.Wait()
+	return outcomes
+}
+
 // run runs the scenarios that o asks for and prints the table.
 func run(ctx context.Context, o options) error {
 	chosen, err := choose(o)
@@ -52,13 +71,9 @@ func run(ctx context.Context, o options) error {
 	}
 	began := time.Now()
 	fmt.Printf("seed %d\n", o.seed)
-	var outcomes []*outcome
-	for _, s := range chosen {
-		out := s.run(ctx, o)
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
-		}
-		outcomes = append(outcomes, out)
+	outcomes := runAll(ctx, chosen, o)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
 	}
 	fmt.Println()
 	if err := printTable(os.Stdout, outcomes); err != nil {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sandpool/daemon/client"
@@ -49,12 +50,15 @@ type rig struct {
 	failures int
 }
 
+// opened counts rigs: those that are open at the same time need different namespaces.
+var opened atomic.Int64
+
 // openRig starts a host and a daemon and returns when its pool is whole.
 func openRig(ctx context.Context, s setup, out *outcome) (*rig, error) {
 	if s.target == 0 {
 		s.target, s.max = 4, 12
 	}
-	host, err := testhost.Start(ctx, testhost.Options{Namespace: fmt.Sprintf("faults-%d", os.Getpid()), Disk: s.disk})
+	host, err := testhost.Start(ctx, testhost.Options{Namespace: fmt.Sprintf("faults-%d-%d", os.Getpid(), opened.Add(1)), Disk: s.disk})
 	if err != nil {
 		return nil, err
 	}

@@ -71,12 +71,18 @@ func sameSets(t *testing.T, what string, documented, real []string) {
 
 func TestDocsNameMakeTargets(t *testing.T) {
 	targets := found(t, `(?m)^([a-z-]+):.*## `, read(t, "Makefile"))
-	named := found(t, "(?m)(?:`|\\$ |^ +|STACK=\\S+ )make ([a-z -]+)(?:`|$)", read(t, "README.md", "docs/*.md"))
+	named := found(t, "(?m)(?:`|\\$ |^ +|STACK=\\S+ )make ([a-z -]+)(?:`|$)", read(t, "*.md", "docs/*.md"))
 	for name := range strings.FieldsSeq(strings.Join(named, " ")) {
 		if !slices.Contains(targets, name) {
 			t.Errorf("the docs name `make %s`; the Makefile has %v", name, targets)
 		}
 	}
+}
+
+// TestContributingNamesSteps holds the table of what proves what: of what it says that .ci/run runs, nothing is dropped.
+func TestContributingNamesSteps(t *testing.T) {
+	documented := found(t, "(?m)^\\| `make ([a-z -]*[a-z])[^`]*` \\|.*\\| yes \\|$", read(t, "CONTRIBUTING.md"))
+	sameSets(t, "steps of .ci/run", documented, found(t, `(?m)^(?:step|run) .*make ([a-z -]*[a-z])`, read(t, ".ci/run")))
 }
 
 // TestDocsNameConfiguration reads the tables of docs/configuration.md as a configuration file, but for the tables that a file has
@@ -260,7 +266,7 @@ func anchors(t *testing.T, path string) []string {
 }
 
 func TestDocsNameNoMachine(t *testing.T) {
-	for line := range strings.Lines(read(t, "README.md", "docs/*.md")) {
+	for line := range strings.Lines(read(t, "*.md", "docs/*.md")) {
 		if regexp.MustCompile(`/(work|tmp|root|home)/`).MatchString(line) {
 			t.Errorf("the docs name a folder of one machine: %s", line)
 		}

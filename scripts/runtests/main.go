@@ -1,5 +1,8 @@
-// Command runtests runs `go test` with its own arguments, shows what matters, and ends with one line that counts tests.
+// Command runtests runs the tests of packages by `go test`, each once, shows what matters, and ends with one line that counts tests.
 //
+//	runtests [-FLAG[=VALUE]...] PACKAGE...
+//
+// Packages that start no programs come from Go's cache where nothing changed. The others run anew, beside them.
 // A test that was skipped is a failure: on a machine that this project is made for, every test can run.
 package main
 
@@ -7,11 +10,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,8 +34,25 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) bool {
 	start := time.Now()
-	// One package at a time: those that measure or wait would disturb each other on two cores.
-	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json", "-p", "1"}, args...)...)
+	sum := newSummary(out)
+	groups, err := split(ctx, args)
+	errs := make([]error, len(groups))
+	var all sync.WaitGroup
+	for i, group := range groups {
+		all.Go(func() { errs[i] = sum.test(ctx, group) })
+	}
+	all.Wait()
+	err = errors.Join(append(errs, err)...)
+	if err != nil {
+		fmt.Fprintln(out, err)
+	}
+	sum.close(err == nil && sum.good(), time.Since(start))
+	return err == nil && sum.good()
+}
+
+// test runs go test with its arguments and takes note of what became of the tests.
+func (s *summary) test(ctx context.Context, args []string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-json"}, args...)...)
 	// An interrupt goes to the tests too, which go test would not do: they clean up.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
@@ -40,18 +62,15 @@ func run(ctx context.Context, args []string, out io.Writer) bool {
 		err = cmd.Start()
 	}
 	if err != nil {
-		fmt.Fprintln(out, "FAIL: start go test:", err)
-		return false
+		return fmt.Errorf("start go test: %w", err)
 	}
-	sum := newSummary(out)
-	scanErr := sum.read(events)
-	err = cmd.Wait()
-	if scanErr != nil {
-		fmt.Fprintln(out, "read events of go test:", scanErr)
+	if err := s.read(events); err != nil {
+		return errors.Join(fmt.Errorf("read events of go test: %w", err), cmd.Wait())
 	}
-	ok := err == nil && scanErr == nil && sum.good()
-	sum.close(ok, time.Since(start))
-	return ok
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("go test: %w", err)
+	}
+	return nil
 }
 
 // event is a line of `go test -json`; `go doc test2json` explains it.
@@ -64,6 +83,7 @@ type event struct {
 
 // summary counts tests and keeps their output until it is known whether it is wanted.
 type summary struct {
+	mu                                sync.Mutex // held while an event is added
 	out                               io.Writer
 	output                            map[[2]string][]string // by package and test
 	packages, passed, failed, skipped int
@@ -90,6 +110,8 @@ func (s *summary) read(events io.Reader) error {
 }
 
 func (s *summary) add(line []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var e event
 	if err := json.Unmarshal(line, &e); err != nil {
 		_, _ = s.out.Write(line) // go test's own words, about a flag that it does not know, for one

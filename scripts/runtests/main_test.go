@@ -1,6 +1,7 @@
 package main
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -51,11 +52,31 @@ func TestSummary(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	var out strings.Builder
-	if run(t.Context(), []string{"-run", "^TestSummary$", "."}, &out) != true {
+	if run(t.Context(), []string{"-run=^TestSummary$", "."}, &out) != true {
 		t.Errorf("a test that passes: %s", out.String())
 	}
 	out.Reset()
 	if run(t.Context(), []string{"./no/such/package"}, &out) {
 		t.Errorf("a package that is not there: %s", out.String())
+	}
+}
+
+// TestSplit holds which tests may come from the cache: those that depend on nothing but what go test sees.
+func TestSplit(t *testing.T) {
+	got, err := split(t.Context(), []string{"-race", "-tags=images", "sandpool/runtime", "sandpool/pool", "sandpool/images/imagetest", "sandpool/scripts/repotest", "sandpool/lifetime"})
+	want := [][]string{
+		{"-race", "-tags=images", "sandpool/pool", "sandpool/lifetime"},
+		{"-count=1", "-p=2", "-race", "-tags=images", "sandpool/runtime", "sandpool/images/imagetest", "sandpool/scripts/repotest"},
+	}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got, err := split(t.Context(), []string{"sandpool/runtime"}); err != nil || len(got) != 1 {
+		t.Errorf("a package by itself: %q, %v", got, err)
+	}
+	for _, args := range [][]string{nil, {"-race"}, {"-timeout", "20m", "sandpool/pool"}} {
+		if got, err := split(t.Context(), args); err == nil {
+			t.Errorf("%q: no error, but %q", args, got)
+		}
 	}
 }

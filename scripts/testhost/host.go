@@ -130,7 +130,8 @@ func (h *Host) open(ctx context.Context, opts Options) error {
 	return h.StartContainerd(ctx)
 }
 
-// Close stops what runs on the host and removes all that belongs to it. Its error names what could not be removed.
+// Close stops what runs on the host and removes all that belongs to it. Its error names what could not be removed, and the
+// data races that programs reported.
 func (h *Host) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanTimeout)
 	defer cancel()
@@ -148,7 +149,7 @@ func (h *Host) Close() error {
 	h.noteContainers()
 	var err error
 	if h.Dir != "" {
-		err = remove(ctx, h.Dir, h.Namespace, h.containerIDs())
+		err = errors.Join(races(h.Dir), remove(ctx, h.Dir, h.Namespace, h.containerIDs()))
 	}
 	h.ns.close()
 	closeFile(h.lock)

@@ -2,6 +2,7 @@ package testhost
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -52,6 +53,21 @@ func TestMissingStack(t *testing.T) {
 	_, err := newHost(Options{})
 	if err == nil || !strings.Contains(err.Error(), "make stack") {
 		t.Fatalf("error %v, want one that says what builds the stack", err)
+	}
+}
+
+// A data race in a daemon that was killed, or that went on, must not pass unseen.
+func TestRacesAreErrors(t *testing.T) {
+	const report = "WARNING: DATA RACE\nWrite at 0x1 by goroutine 7:\n  main.racy()"
+	for text, raced := range map[string]bool{"started\n==================\n" + report + "\n==================\nstopped\n": true, report: true, "started\n": false} {
+		h := &Host{Dir: t.TempDir(), Namespace: "sandpool-races"}
+		if err := os.WriteFile(filepath.Join(h.Dir, "sandpoold.log"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := h.Close()
+		if raced != (err != nil && strings.Contains(err.Error(), report) && !strings.Contains(err.Error(), "stopped")) {
+			t.Errorf("a log of %q: error %v", text, err)
+		}
 	}
 }
 

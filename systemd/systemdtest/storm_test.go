@@ -15,8 +15,8 @@ import (
 
 const (
 	clients  = 32
-	holders  = 8 // of the clients, those that claim sandboxes; the others repeat the claims of one of them
-	restarts = 20
+	holders  = 8  // of the clients, those that claim sandboxes; the others repeat the claims of one of them
+	restarts = 20 // of a long round; -short makes a quarter of them
 	// claimLives is how many restarts a holder keeps its claim for.
 	claimLives = 4
 	// pace is the pause of a client between two requests.
@@ -48,7 +48,7 @@ func (s *storm) fault(format string, args ...any) {
 	s.faults = append(s.faults, fmt.Sprintf(format, args...))
 }
 
-// TestRestartsUnderClients restarts the service 20 times while 32 clients claim, check and release: each request has a
+// TestRestartsUnderClients restarts the service again and again while 32 clients claim, check and release: each request has a
 // connection of its own, as each command of sandpool has, and none that fails is repeated.
 func TestRestartsUnderClients(t *testing.T) {
 	if err := install(); err != nil {
@@ -74,7 +74,11 @@ func TestRestartsUnderClients(t *testing.T) {
 		}
 	}
 	s.awaitAnswers(t)
-	for range restarts {
+	rounds := restarts
+	if testing.Short() {
+		rounds /= 4
+	}
+	for range rounds {
 		began := time.Now()
 		systemctl(t, "restart", service)
 		t.Logf("restart %d took %s", s.round.Add(1), time.Since(began).Round(time.Millisecond))
@@ -88,10 +92,10 @@ func TestRestartsUnderClients(t *testing.T) {
 	if left, err := c.List(t.Context()); err != nil || len(left) > 0 {
 		t.Errorf("claims that nobody holds: %+v, %v", left, err)
 	}
-	if made := s.claims.Load(); made < holders*restarts/claimLives {
+	if made := s.claims.Load(); made < int64(holders*rounds/claimLives) {
 		t.Errorf("the clients made only %d claims", made)
 	}
-	t.Logf("%d restarts under %d clients: %d claims, %d requests, %d refused or lost", restarts, clients, s.claims.Load(), s.requests.Load(), len(s.faults))
+	t.Logf("%d restarts under %d clients: %d claims, %d requests, %d refused or lost", rounds, clients, s.claims.Load(), s.requests.Load(), len(s.faults))
 }
 
 // awaitAnswers waits until every client has had one more answer.
