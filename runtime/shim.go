@@ -22,6 +22,8 @@ const (
 	fitSuffix   = ".json"  // what it was made with
 	runscSuffix = ".runsc" // of one that is restored: the program that its shim takes for runsc
 	imageSuffix = ".image" // of one that is being restored: a link to the checkpoint's folder
+
+	promisedSuffix = ".promised" // of one that is being handed out; see Promise
 )
 
 // restoreScript is a shim's runsc while its sandbox is restored: it restores where the shim would start. It is called by a
