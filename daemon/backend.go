@@ -54,6 +54,11 @@ func phases(p runtime.Phases) pool.Phases {
 	return pool.Phases{Image: p.Image, Sentry: p.Sentry, UserSpace: p.UserSpace, Dependencies: p.Dependencies, Ready: p.Ready}
 }
 
+func (b backend) Status(ctx context.Context, id string) (pool.Status, error) {
+	status, err := b.Engine.Status(ctx, id)
+	return pool.Status(status), err
+}
+
 func (b backend) Revive(ctx context.Context, id, from string) error {
 	return b.checkpoints.revive(ctx, id, from)
 }

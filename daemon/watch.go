@@ -38,7 +38,7 @@ const (
 // sandboxes is what the watcher needs of the runtime.
 type sandboxes interface {
 	List(ctx context.Context) ([]runtime.Listed, error)
-	Watch(ctx context.Context, died func(id, reason string)) error
+	Watch(ctx context.Context, died func(id, reason string), turned func(ctx context.Context, id string, to runtime.Status)) error
 	Ping(ctx context.Context) error
 	Sweep(ctx context.Context, live func(id string) bool) error
 }
@@ -47,6 +47,7 @@ type sandboxes interface {
 type pools interface {
 	Reconcile(ctx context.Context, list func(context.Context) ([]pool.Found, error)) (pool.Report, error)
 	Died(id, reason string)
+	Look(ctx context.Context, id string, seen pool.Status)
 	SetOutage(err error) (before error)
 	Knows(id string) bool
 }
@@ -88,7 +89,7 @@ func (w *watcher) session(ctx context.Context) error {
 	var events sync.WaitGroup
 	defer events.Wait()
 	defer cancel(nil)
-	events.Go(func() { cancel(cmp.Or(w.sandboxes.Watch(ctx, w.pools.Died), errStreamEnded)) })
+	events.Go(func() { cancel(cmp.Or(w.sandboxes.Watch(ctx, w.pools.Died, w.turned), errStreamEnded)) })
 	if err := w.reconcile(ctx, triggerEvents); err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}
@@ -112,6 +113,11 @@ func (w *watcher) session(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// turned is told of every sandbox that was paused or resumed, by whomever.
+func (w *watcher) turned(ctx context.Context, id string, to runtime.Status) {
+	w.pools.Look(ctx, id, pool.Status(to))
 }
 
 // awaitContainerd returns when containerd answers or ctx ends.
@@ -152,7 +158,7 @@ func (w *watcher) list(ctx context.Context) ([]pool.Found, error) {
 	}
 	found := make([]pool.Found, 0, len(listed))
 	for _, l := range listed {
-		found = append(found, pool.Found{ID: l.ID, Labels: l.Labels, Status: pool.Status(l.Status)})
+		found = append(found, pool.Found{ID: l.ID, Labels: l.Labels, Status: pool.Status(l.Status), Promised: l.Promised})
 	}
 	return found, nil
 }

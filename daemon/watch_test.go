@@ -54,11 +54,12 @@ func (f *fakeSandboxes) List(context.Context) ([]runtime.Listed, error) {
 	return []runtime.Listed{{ID: "sb-1", Labels: map[string]string{"a": "b"}, Status: runtime.Paused}}, f.note("list")
 }
 
-func (f *fakeSandboxes) Watch(ctx context.Context, died func(id, reason string)) error {
+func (f *fakeSandboxes) Watch(ctx context.Context, died func(id, reason string), turned func(context.Context, string, runtime.Status)) error {
 	if err := f.note("watch"); err != nil {
 		return err
 	}
 	died("sb-2", "killed")
+	turned(ctx, "sb-3", runtime.Paused)
 	f.mu.Lock()
 	broken := f.broken
 	f.mu.Unlock()
@@ -97,6 +98,10 @@ func (f *fakePools) Reconcile(ctx context.Context, list func(context.Context) ([
 }
 
 func (f *fakePools) Died(id, _ string) { f.log("died " + id) }
+
+func (f *fakePools) Look(_ context.Context, id string, seen pool.Status) {
+	f.log("look " + id + " " + string(seen))
+}
 
 func (f *fakePools) SetOutage(err error) (before error) {
 	before, f.outage = f.outage, err
@@ -142,7 +147,7 @@ func TestWatcherAdoptsAndSweeps(t *testing.T) {
 		for _, what := range s.journal {
 			counts[what]++
 		}
-		if want := map[string]int{"watch": 1, "died sb-2": 1, "list": 2, "no outage": 1, "sweep": 1, "ping": int(sweepEvery / pingEvery)}; !reflect.DeepEqual(counts, want) {
+		if want := map[string]int{"watch": 1, "died sb-2": 1, "look sb-3 paused": 1, "list": 2, "no outage": 1, "sweep": 1, "ping": int(sweepEvery / pingEvery)}; !reflect.DeepEqual(counts, want) {
 			t.Errorf("journal has %v, want %v", counts, want)
 		}
 		if want := []pool.Found{{ID: "sb-1", Labels: map[string]string{"a": "b"}, Status: pool.Paused}}; !reflect.DeepEqual(p.found, want) {

@@ -263,7 +263,8 @@ func (c *Controller) giveBackLocked(ctx context.Context, s *sandbox) {
 }
 
 // handOut makes the claim durable, resumes the sandbox and enters the claim. s is doomed when any of it fails,
-// and also when ctx ended meanwhile: nobody would ever release it.
+// and also when ctx ended meanwhile: nobody would ever release it. From before the label until right before the answer the
+// sandbox is marked as promised, so that the next start can tell a claim that was never answered.
 func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Claim, error) {
 	record := s.record
 	record.State = Claimed
@@ -272,15 +273,7 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 		ID: newClaimID(), Owner: req.Owner, RequestID: req.RequestID, Template: req.Template, Tier: s.tier(req),
 		From: s.from, ClaimedAt: now, Lease: lifetime.NewLease(req.Kind, req.Lifetime, now),
 	}
-	detached := context.WithoutCancel(ctx)
-	c.step("claim reserved")
-	err := c.backend.Label(detached, s.id, record.Labels())
-	c.step("claim labelled")
-	if err == nil && s.paused {
-		err = c.backend.Resume(detached, s.id)
-		c.step("claim resumed")
-	}
-
+	err := c.prepare(context.WithoutCancel(ctx), s, record)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -304,6 +297,26 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 	c.enterLocked(s)
 	c.tell(Event{Kind: EventClaimed, Claim: s.claim(), Message: fmt.Sprintf("claimed %s from %s", record.Grant.Tier, s.pool.Name)})
 	return s.claim(), nil
+}
+
+// prepare does all of a hand-out that a crash must not undo.
+func (c *Controller) prepare(ctx context.Context, s *sandbox, r Record) error {
+	promised := c.backend.Promise(s.id)
+	if promised != nil { // a crash before the answer would leave a claim that nobody knows of until its end; better than none at all
+		c.log.Warn("sandbox is handed out without a mark that its claim is not answered yet", "sandbox", s.id, "err", promised)
+	}
+	c.step("claim reserved")
+	err := c.backend.Label(ctx, s.id, r.Labels())
+	c.step("claim labelled")
+	if err == nil && s.paused {
+		err = c.backend.Resume(ctx, s.id)
+		c.step("claim resumed")
+	}
+	if err == nil && promised == nil {
+		err = c.backend.Fulfil(s.id)
+		c.step("claim fulfilled")
+	}
+	return err
 }
 
 // enterLocked makes the claim of s known by its id and its request id.

@@ -30,8 +30,19 @@ type Backend interface {
 	Label(ctx context.Context, id string, labels map[string]string) error
 	// Destroy kills the sandbox and deletes all that belongs to it. A sandbox that does not exist is no error.
 	Destroy(ctx context.Context, id string) error
+	// Status says whether the sandbox runs, is paused or has ended. It is asked for at every use, so it must be cheap.
+	Status(ctx context.Context, id string) (Status, error)
 
+	Promiser
 	Suspender
+}
+
+// Promiser notes which sandboxes are being handed out. What it notes need outlive the daemon only: no sandbox outlives the host.
+type Promiser interface {
+	// Promise notes that the sandbox is being handed out to a claim that was not answered yet; a listing tells of it.
+	Promise(id string) error
+	// Fulfil takes that back: from now on the claim may have been answered.
+	Fulfil(id string) error
 }
 
 // Suspender frees the memory of a sandbox that was saved, and brings it back.

@@ -10,7 +10,7 @@ const (
 	EventWarning    = "warning" // its end comes near
 	EventGrace      = "grace"   // it is being saved and stopped
 	EventStopped    = "stopped" // its processes ended in the grace period
-	EventKilled     = "killed"  // its time was over, and it is gone
+	EventKilled     = "killed"  // its sandbox is gone, and its owner did not ask for that
 	EventKillFailed = "kill_failed"
 	EventDied       = "died"
 	EventPaused     = "paused"

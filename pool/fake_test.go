@@ -34,6 +34,8 @@ type fakeSandbox struct {
 	labels map[string]string
 	status Status
 	from   string // checkpoint
+
+	promised bool
 }
 
 func newFakeBackend(t *testing.T) *fakeBackend {
@@ -145,12 +147,43 @@ func (f *fakeBackend) Revive(ctx context.Context, id, checkpoint string) error {
 	})
 }
 
+func (f *fakeBackend) Status(_ context.Context, id string) (Status, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		if err := f.fail("status", id); err != nil {
+			return "", err
+		}
+	}
+	if s := f.sandboxes[id]; s != nil {
+		return s.status, nil
+	}
+	return Stopped, nil
+}
+
+func (f *fakeBackend) Promise(id string) error { return f.promise(id, true) }
+func (f *fakeBackend) Fulfil(id string) error  { return f.promise(id, false) }
+
+func (f *fakeBackend) promise(id string, promised bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		if err := f.fail(map[bool]string{true: "promise", false: "fulfil"}[promised], id); err != nil {
+			return err
+		}
+	}
+	if s := f.sandboxes[id]; s != nil {
+		s.promised = promised
+	}
+	return nil
+}
+
 func (f *fakeBackend) list(context.Context) ([]Found, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var found []Found
 	for id, s := range f.sandboxes {
-		found = append(found, Found{ID: id, Labels: maps.Clone(s.labels), Status: s.status})
+		found = append(found, Found{ID: id, Labels: maps.Clone(s.labels), Status: s.status, Promised: s.promised})
 	}
 	return found, nil
 }

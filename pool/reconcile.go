@@ -24,10 +24,17 @@ const (
 
 // Found is a container as the runtime lists it.
 type Found struct {
-	ID     string
-	Labels map[string]string
-	Status Status
+	ID       string
+	Labels   map[string]string
+	Status   Status
+	Promised bool // it was being handed out, and its claim was not answered; see Promiser
 }
+
+// byOther is who changed a sandbox behind the daemon's back.
+const byOther = "by another program than the daemon"
+
+// neverAnswered is why a claim ends at a start whose answer cannot have been sent.
+const neverAnswered = "the daemon ended before it could answer the claim"
 
 // Report counts what a reconciliation did.
 type Report struct {
@@ -70,7 +77,7 @@ func (c *Controller) Reconcile(ctx context.Context, list func(context.Context) (
 	}
 	for id, s := range c.sandboxes {
 		if !listed[id] && s.changed <= since {
-			c.compareLocked(s, Stopped, &report)
+			c.vanishedLocked(s, &report)
 		}
 	}
 	for id, epoch := range c.gone {
@@ -98,16 +105,89 @@ func inOrder(a, b Found) int {
 	return cmp.Or(first, timeA.Compare(timeB), strings.Compare(a.ID, b.ID))
 }
 
-// compareLocked notices that a sandbox at rest is not in the state it should be in.
-func (c *Controller) compareLocked(s *sandbox, status Status, report *Report) {
+// expected is the status that a sandbox should have; "" while it changes.
+func (s *sandbox) expected() Status {
 	switch {
-	case s.state == Available && status != Paused, s.state == Hot && status != Running:
+	case s.state == Available, s.state == Claimed && s.record.Rest == Asleep && !s.dozing:
+		return Paused
+	case s.state == Hot, s.state == Claimed && s.record.Rest == Awake && !s.dozing:
+		return Running
+	default: // of one that is suspended something may be left, which its next use ends
+		return ""
+	}
+}
+
+// compareLocked notices that a sandbox is not in the state it should be in.
+func (c *Controller) compareLocked(s *sandbox, status Status, report *Report) {
+	switch want := s.expected(); {
+	case want == "" || want == status:
+	case s.state != Claimed:
 		report.Doomed++
 		c.diedLocked(s, fmt.Sprintf("it is %s, labelled %q", status, s.state))
-	case s.state == Claimed && status == Stopped && !s.dozing && s.record.Rest != Suspended:
+	case status == Stopped:
 		report.Dead++
 		c.diedLocked(s, "its processes ended")
+	default:
+		c.foundLocked(s, restOf(status), byOther)
 	}
+}
+
+// vanishedLocked notices that the container of a sandbox is gone.
+func (c *Controller) vanishedLocked(s *sandbox, report *Report) {
+	switch {
+	case s.state == Available, s.state == Hot:
+		report.Doomed++
+	case s.state == Claimed && !s.dozing:
+		report.Dead++
+		s.record.Rest, s.record.Saved = Awake, "" // nothing is left to be woken
+	default:
+		return
+	}
+	c.diedLocked(s, "its container was deleted "+byOther)
+}
+
+// Look compares one sandbox with what the backend says of it, when seen, its status as an event tells, is not what it should
+// be. Events come late, so seen itself proves nothing.
+func (c *Controller) Look(ctx context.Context, id string, seen Status) {
+	c.mu.Lock()
+	s, since := c.sandboxes[id], c.epoch
+	expected := s == nil || s.expected() == "" || s.expected() == seen
+	c.mu.Unlock()
+	if expected {
+		return
+	}
+	status, err := c.backend.Status(ctx, id)
+	if err != nil {
+		c.log.Warn("sandbox was changed by another program, and cannot be looked at", "sandbox", id, "err", err)
+		return // the next listing tells
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.changed <= since {
+		c.compareLocked(s, status, &Report{})
+	}
+}
+
+// foundLocked notes that a claim's sandbox was paused, resumed or woken without the controller, and by whom.
+func (c *Controller) foundLocked(s *sandbox, rest Rest, by string) {
+	kind, what := EventPaused, "paused"
+	switch {
+	case rest == Awake && s.record.Rest == Suspended:
+		kind, what = EventRestored, "woken"
+	case rest == Awake:
+		kind, what = EventResumed, "resumed"
+	}
+	s.record.Rest, s.record.Saved = rest, ""
+	s.usedAt = time.Now()
+	c.tell(Event{Kind: kind, Claim: s.claim(), Message: what + " " + by})
+}
+
+// restOf is how a claim's sandbox rests that has a task.
+func restOf(status Status) Rest {
+	if status == Paused {
+		return Asleep
+	}
+	return Awake
 }
 
 // adoptLocked decides about a container that the controller did not know.
@@ -127,39 +207,33 @@ func (c *Controller) adoptLocked(f Found, report *Report) {
 	}
 	switch {
 	case err != nil:
+		r.Grant = Grant{ID: f.Labels[LabelClaim], Owner: f.Labels[LabelOwner], Template: f.Labels[LabelTemplate]} // its end is told
 		c.dismissLocked(p, f.ID, r, err.Error(), report)
+	case f.Promised && f.Status != Stopped: // an answered one whose host went down may look like this, too, but has no task then
+		c.dismissLocked(p, f.ID, r, neverAnswered, report)
 	case isReady(r.State, f.Status) && r.Pool == p.Name && (p.Fingerprint == "" || r.Fingerprint == p.Fingerprint) && p.room(now) > 0:
 		report.Warm++
 		s := c.addLocked(p, f.ID, r)
 		s.ready, s.settled, s.paused = true, true, r.State == Available
-	case r.State == Claimed && rests(&r, f.Status):
+	case r.State == Claimed && (f.Status != Stopped || r.Rest == Suspended):
 		report.Claims++
 		s := c.addLocked(p, f.ID, r)
 		s.usedAt = now
 		c.enterLocked(s)
+		// A daemon that was killed had written down what it meant to do: what counts is what is.
+		if f.Status != Stopped && restOf(f.Status) != r.Rest {
+			c.foundLocked(s, restOf(f.Status), "while the daemon was away or as it ended")
+		}
 	case r.State == Dead, r.State == Claimed && f.Status == Stopped:
 		report.Dead++
 		s := c.addLocked(p, f.ID, r)
 		c.enterLocked(s)
 		c.diedLocked(s, "its processes ended while the daemon was away")
+	case r.State == Doomed && r.Reason != "":
+		c.dismissLocked(p, f.ID, r, r.Reason+", before the daemon was started again", report)
 	default:
-		// A claimed one that is paused was never handed out: the reply comes after the resume.
 		c.dismissLocked(p, f.ID, r, fmt.Sprintf("it is %s, labelled %q", f.Status, r.State), report)
 	}
-}
-
-// rests tells whether a claim's sandbox is in one of the ways that it can be in; r.Rest is then what it really is: a daemon
-// that was killed had written down what it meant to do.
-func rests(r *Record, status Status) bool {
-	switch {
-	case status == Running:
-		r.Rest, r.Saved = Awake, ""
-	case status == Paused && r.Rest != Awake:
-		r.Rest, r.Saved = Asleep, ""
-	default:
-		return status == Stopped && r.Rest == Suspended
-	}
-	return true
 }
 
 // newer refuses sandboxes that a later version of the daemon labelled: this one would mistake them for left-overs.
@@ -182,7 +256,7 @@ func isReady(state State, status Status) bool {
 func (c *Controller) dismissLocked(p *pool, id string, r Record, why string, report *Report) {
 	report.Doomed++
 	r.State = Doomed
-	c.addLocked(p, id, r)
+	c.addLocked(p, id, r).why = why
 	c.log.Info("sandbox is not adopted", "sandbox", id, "pool", p.Name, "reason", why)
 }
 

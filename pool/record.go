@@ -53,7 +53,7 @@ type Record struct {
 	Grant       Grant  // with states Claimed and Dead
 	Rest        Rest   // with state Claimed
 	Saved       string // with Rest Suspended: the checkpoint that it is woken from
-	Reason      string // with state Dead
+	Reason      string // with states Dead and Doomed
 }
 
 // Rest says how a claimed sandbox waits for its next use.

@@ -116,30 +116,38 @@ func TestAdoption(t *testing.T) {
 		labels map[string]string
 		status Status
 		want   Report
+
+		promised bool
 	}{
-		{"warm and paused", record(Available).Labels(), Paused, Report{Warm: 1}},
-		{"warm but running", record(Available).Labels(), Running, Report{Doomed: 1}},
-		{"warm but stopped", record(Available).Labels(), Stopped, Report{Doomed: 1}},
-		{"warm of another build", with(record(Available), func(r *Record) { r.Fingerprint = "f0" }).Labels(), Paused, Report{Doomed: 1}},
-		{"warm of an unknown pool", with(record(Available), func(r *Record) { r.Pool = "local:gone" }).Labels(), Paused, Report{Doomed: 1}},
-		{"warm of another region", with(record(Available), func(r *Record) { r.Pool = "mars:default" }).Labels(), Paused, Report{Doomed: 1}},
-		{"half started", record(Warming).Labels(), Running, Report{Doomed: 1}},
-		{"claimed and running", record(Claimed).Labels(), Running, Report{Claims: 1}},
-		{"claimed of another build", with(record(Claimed), func(r *Record) { r.Fingerprint = "f0" }).Labels(), Running, Report{Claims: 1}},
-		{"claimed of an unknown pool", with(record(Claimed), func(r *Record) { r.Pool = "local:gone" }).Labels(), Running, Report{Claims: 1}},
-		{"claimed, never resumed", record(Claimed).Labels(), Paused, Report{Doomed: 1}},
-		{"claimed, ended meanwhile", record(Claimed).Labels(), Stopped, Report{Dead: 1}},
-		{"dead", with(record(Dead), func(r *Record) { r.Reason = "killed" }).Labels(), Stopped, Report{Dead: 1}},
-		{"doomed", record(Doomed).Labels(), Running, Report{Doomed: 1}},
-		{"garbled", map[string]string{LabelState: "?"}, Running, Report{Doomed: 1}},
-		{"foreign", foreign, Running, Report{Foreign: 1}},
+		{"warm and paused", record(Available).Labels(), Paused, Report{Warm: 1}, false},
+		{"warm but running", record(Available).Labels(), Running, Report{Doomed: 1}, false},
+		{"warm but stopped", record(Available).Labels(), Stopped, Report{Doomed: 1}, false},
+		{"warm of another build", with(record(Available), func(r *Record) { r.Fingerprint = "f0" }).Labels(), Paused, Report{Doomed: 1}, false},
+		{"warm of an unknown pool", with(record(Available), func(r *Record) { r.Pool = "local:gone" }).Labels(), Paused, Report{Doomed: 1}, false},
+		{"warm of another region", with(record(Available), func(r *Record) { r.Pool = "mars:default" }).Labels(), Paused, Report{Doomed: 1}, false},
+		{"half started", record(Warming).Labels(), Running, Report{Doomed: 1}, false},
+		{"claimed and running", record(Claimed).Labels(), Running, Report{Claims: 1}, false},
+		{"claimed of another build", with(record(Claimed), func(r *Record) { r.Fingerprint = "f0" }).Labels(), Running, Report{Claims: 1}, false},
+		{"claimed of an unknown pool", with(record(Claimed), func(r *Record) { r.Pool = "local:gone" }).Labels(), Running, Report{Claims: 1}, false},
+		{"claimed, never answered, not resumed", record(Claimed).Labels(), Paused, Report{Doomed: 1}, true},
+		{"claimed, never answered, running", record(Claimed).Labels(), Running, Report{Doomed: 1}, true},
+		{"claimed, never answered, ended", record(Claimed).Labels(), Stopped, Report{Dead: 1}, true},
+		{"claimed, and paused by another program", record(Claimed).Labels(), Paused, Report{Claims: 1}, false},
+		{"claimed and asleep", with(record(Claimed), func(r *Record) { r.Rest = Asleep }).Labels(), Paused, Report{Claims: 1}, false},
+		{"claimed, asleep and resumed by another program", with(record(Claimed), func(r *Record) { r.Rest = Asleep }).Labels(), Running, Report{Claims: 1}, false},
+		{"claimed, ended meanwhile", record(Claimed).Labels(), Stopped, Report{Dead: 1}, false},
+		{"warm, promised and not labelled yet", record(Available).Labels(), Paused, Report{Doomed: 1}, true},
+		{"dead", with(record(Dead), func(r *Record) { r.Reason = "killed" }).Labels(), Stopped, Report{Dead: 1}, false},
+		{"doomed", record(Doomed).Labels(), Running, Report{Doomed: 1}, false},
+		{"garbled", map[string]string{LabelState: "?"}, Running, Report{Doomed: 1}, false},
+		{"foreign", foreign, Running, Report{Foreign: 1}, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				backend := newFakeBackend(t)
 				r := newRig(t, backend, onePool(1, 4))
-				backend.sandboxes["sb-old"] = &fakeSandbox{labels: maps.Clone(test.labels), status: test.status}
+				backend.sandboxes["sb-old"] = &fakeSandbox{labels: maps.Clone(test.labels), status: test.status, promised: test.promised}
 				got, err := r.Reconcile(t.Context(), backend.list)
 				if err != nil || got != test.want {
 					t.Fatalf("report %+v, %v; want %+v", got, err, test.want)

@@ -15,7 +15,16 @@ type Save func(ctx context.Context, claim Claim) (checkpoint string, err error)
 // is unknown or has ended is an error of class NotFound, one that is dead of class FailedPrecondition.
 func (c *Controller) Use(ctx context.Context, claim string) (_ Claim, done func(), err error) {
 	if s, ok := c.useAwake(claim); ok {
-		return c.using(s)
+		used, done := c.using(s)
+		status, err := c.backend.Status(ctx, s.id)
+		if err == nil && status != Paused {
+			return used, done, nil
+		}
+		done()
+		if err != nil {
+			return Claim{}, nil, fmt.Errorf("look at claim %s: %w", claim, err)
+		}
+		// Another program has paused it: what is started in it now would wait for ever.
 	}
 	s, over, err := c.turn(ctx, claim)
 	if err != nil {
@@ -25,7 +34,8 @@ func (c *Controller) Use(ctx context.Context, claim string) (_ Claim, done func(
 	if err := c.awaken(context.WithoutCancel(ctx), s); err != nil {
 		return Claim{}, nil, fmt.Errorf("wake claim %s: %w", claim, err)
 	}
-	return c.using(s)
+	used, done := c.using(s)
+	return used, done, nil
 }
 
 // useAwake counts one more use of a claim whose sandbox runs; false if it does not.
@@ -41,7 +51,7 @@ func (c *Controller) useAwake(claim string) (*sandbox, bool) {
 }
 
 // using returns the claim of a sandbox whose use was counted, and what ends that use.
-func (c *Controller) using(s *sandbox) (Claim, func(), error) {
+func (c *Controller) using(s *sandbox) (Claim, func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return s.claim(), func() {
@@ -49,21 +59,28 @@ func (c *Controller) using(s *sandbox) (Claim, func(), error) {
 		defer c.mu.Unlock()
 		s.users--
 		s.usedAt = time.Now()
-	}, nil
+	}
+}
+
+// dozeLocked says that the holder of a claim's turn begins to put its sandbox to rest or to wake it, or has ended that.
+func (c *Controller) dozeLocked(s *sandbox, dozing bool) {
+	s.dozing = dozing
+	c.epoch++
+	s.changed = c.epoch // what was seen of it before is old
 }
 
 // awaken lets a claim's sandbox run and counts its use. The caller has its turn.
 func (c *Controller) awaken(ctx context.Context, s *sandbox) error {
-	c.mu.Lock()
-	record, state := s.record, s.state
-	s.dozing = true
-	c.mu.Unlock()
-	var err error
+	record, status, err := c.rouse(ctx, s)
+	if err != nil {
+		return err
+	}
 	switch {
-	case state != Claimed:
-		err = fmt.Errorf("it is dead: %s: %w", record.Reason, errdefs.ErrFailedPrecondition)
-	case record.Rest == Asleep:
+	case record.Rest == Asleep && status != Running:
 		err = c.backend.Resume(ctx, s.id)
+		if err != nil && c.is(ctx, s, Running) { // another program was faster
+			err = nil
+		}
 	case record.Rest == Suspended:
 		if err = c.backend.Halt(ctx, s.id); err == nil { // it may not have been halted whole
 			err = c.backend.Revive(ctx, s.id, record.Saved)
@@ -83,7 +100,7 @@ func (c *Controller) awaken(ctx context.Context, s *sandbox) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.dozing = false
+	c.dozeLocked(s, false)
 	if s.state != Claimed {
 		return ended(record.Grant.ID)
 	}
@@ -94,6 +111,36 @@ func (c *Controller) awaken(ctx context.Context, s *sandbox) error {
 		c.tell(Event{Kind: kind, Claim: s.claim(), Message: "woken"})
 	}
 	return nil
+}
+
+// rouse begins to wake a claim's sandbox: it returns how it rests, and what it really does unless it is suspended. s.dozing stays
+// set, but after an error.
+func (c *Controller) rouse(ctx context.Context, s *sandbox) (record Record, status Status, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.state != Claimed {
+		return s.record, "", fmt.Errorf("it is dead: %s: %w", s.record.Reason, errdefs.ErrFailedPrecondition)
+	}
+	c.dozeLocked(s, true)
+	if s.record.Rest == Suspended {
+		return s.record, "", nil
+	}
+	c.mu.Unlock()
+	status, err = c.backend.Status(ctx, s.id)
+	c.mu.Lock()
+	switch {
+	case err != nil:
+		c.dozeLocked(s, false)
+	case status == Paused && s.record.Rest == Awake:
+		c.foundLocked(s, Asleep, byOther)
+	}
+	return s.record, status, err
+}
+
+// is tells whether a sandbox has a status, as far as can be seen.
+func (c *Controller) is(ctx context.Context, s *sandbox, want Status) bool {
+	status, err := c.backend.Status(ctx, s.id)
+	return err == nil && status == want
 }
 
 // Pause puts the sandbox of a claim that nobody uses to rest. That it is in use is an error of class FailedPrecondition.
@@ -109,9 +156,8 @@ func (c *Controller) Pause(ctx context.Context, claim string) error {
 	return c.settleRest(s, Asleep, "", EventPaused, "paused, since it was idle")
 }
 
-// freeze pauses a claim's sandbox if it runs. The label comes first: one that is claimed and paused without it was never
-// handed out. s.dozing stays set until settleRest, or until an error. It is done whole even if ctx ends: half of it would cost
-// the claim its sandbox.
+// freeze pauses a claim's sandbox if it runs. The label comes first, so that what a crash leaves paused was meant to be. s.dozing
+// stays set until settleRest, or until an error. It is done whole even if ctx ends: half of it would cost the claim its sandbox.
 func (c *Controller) freeze(ctx context.Context, s *sandbox, inUse bool) (err error) {
 	ctx = context.WithoutCancel(ctx)
 	c.mu.Lock()
@@ -124,16 +170,27 @@ func (c *Controller) freeze(ctx context.Context, s *sandbox, inUse bool) (err er
 	case record.Rest == Suspended:
 		err = fmt.Errorf("it is suspended: %w", errdefs.ErrFailedPrecondition)
 	default:
-		s.dozing = true
+		c.dozeLocked(s, true)
 	}
 	c.mu.Unlock()
-	if err != nil || record.Rest == Asleep {
+	if err != nil {
 		return err
+	}
+	status, err := c.backend.Status(ctx, s.id)
+	if err != nil {
+		c.spoil(s, Awake, err)
+		return err
+	}
+	if record.Rest == Asleep && status == Paused {
+		return nil
 	}
 	err = c.backend.Label(ctx, s.id, restLabels(Asleep, ""))
 	c.step("rest labelled")
-	if err == nil {
+	if err == nil && status != Paused {
 		err = c.backend.Pause(ctx, s.id)
+		if err != nil && c.is(ctx, s, Paused) { // another program was faster
+			err = nil
+		}
 		c.step("rest paused")
 	}
 	if err != nil {
@@ -147,7 +204,7 @@ func (c *Controller) freeze(ctx context.Context, s *sandbox, inUse bool) (err er
 func (c *Controller) spoil(s *sandbox, rest Rest, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.dozing = false
+	c.dozeLocked(s, false)
 	lost := rest == Suspended && errdefs.IsNotFound(err)
 	if lost {
 		s.record.Rest, s.record.Saved = Awake, ""
@@ -161,7 +218,7 @@ func (c *Controller) spoil(s *sandbox, rest Rest, err error) {
 func (c *Controller) settleRest(s *sandbox, rest Rest, saved, kind, message string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.dozing = false
+	c.dozeLocked(s, false)
 	if s.state != Claimed {
 		return ended(s.record.Grant.ID)
 	}
@@ -240,7 +297,7 @@ func (c *Controller) retire(ctx context.Context, claim string, save Save) (*sand
 func (c *Controller) endSaved(s *sandbox, checkpoint string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.dozing = false
+	c.dozeLocked(s, false)
 	if c.claims[s.record.Grant.ID] == s {
 		c.endLocked(s, released)
 		c.tell(Event{Kind: EventReleased, Claim: s.claim(), Message: "released, saved as " + checkpoint})
@@ -250,7 +307,7 @@ func (c *Controller) endSaved(s *sandbox, checkpoint string) {
 // thaw lets a sandbox that was frozen in vain go on. The caller has its turn.
 func (c *Controller) thaw(ctx context.Context, s *sandbox) {
 	c.mu.Lock()
-	s.dozing = false
+	c.dozeLocked(s, false)
 	s.record.Rest = Asleep
 	c.mu.Unlock()
 	if err := c.awaken(ctx, s); err == nil {

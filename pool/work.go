@@ -178,7 +178,7 @@ func (c *Controller) destroy(ctx context.Context, s *sandbox) {
 	defer func() { <-s.turns }()
 	// The label comes first: a daemon that is killed between the two finishes the work at its next start.
 	// A failure is no reason to let the sandbox live.
-	labelErr := c.backend.Label(ctx, s.id, map[string]string{LabelState: string(Doomed)})
+	labelErr := c.backend.Label(ctx, s.id, map[string]string{LabelState: string(Doomed), LabelReason: clip(s.why)})
 	c.step("release labelled")
 	err := c.backend.Destroy(ctx, s.id)
 	c.step("release destroyed")

@@ -122,14 +122,36 @@ func TestWatchTellsOfDeaths(t *testing.T) {
 	deaths := make(chan death, 8)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- e.Watch(ctx, func(id, reason string) { deaths <- death{id, reason} }) }()
+	type turn struct {
+		id string
+		to Status
+	}
+	turns := make(chan turn, 8)
+	go func() {
+		done <- e.Watch(ctx, func(id, reason string) { deaths <- death{id, reason} }, func(_ context.Context, id string, to Status) { turns <- turn{id, to} })
+	}()
 
 	killed, ended := startSandbox(t, e), startSandbox(t, e)
 	if code, _ := run(t, e, ended, "", "true"); code != 0 { // the end of an exec'd process is no death
 		t.Errorf("exit code %d", code)
 	}
-	if err := e.Pause(t.Context(), killed); err != nil {
-		t.Fatal(err)
+	for to, do := range map[Status]func(context.Context, string) error{Paused: e.Pause, Running: e.Resume} {
+		id := map[Status]string{Paused: killed, Running: ended}[to]
+		if to == Running {
+			if err := e.Pause(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			<-turns
+		}
+		if err := do(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-turns; got != (turn{id, to}) {
+			t.Errorf("told of %+v, want %s %s", got, id, to)
+		}
+		if got, err := e.Status(t.Context(), id); err != nil || got != to || statusOf(t, e, id) != to {
+			t.Errorf("%s is %s, %v, and to containerd %s; want %s", id, got, err, statusOf(t, e, id), to)
+		}
 	}
 	if err := killProcesses(t.Context(), killed, isSentry); err != nil {
 		t.Fatal(err)
@@ -172,7 +194,9 @@ func TestWatchTellsOfKilledGofers(t *testing.T) {
 	deaths := make(chan string, 8)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- e.Watch(ctx, func(id, reason string) { deaths <- id + " " + reason }) }()
+	go func() {
+		done <- e.Watch(ctx, func(id, reason string) { deaths <- id + " " + reason }, func(context.Context, string, Status) {})
+	}()
 	expectDeath := func(id string) {
 		t.Helper()
 		if got := <-deaths; !strings.HasPrefix(got, id) || !strings.Contains(got, "gofer") {

@@ -14,6 +14,7 @@ const goferPatience = 500 * time.Millisecond
 // containerd go on calling it running or paused.
 type gofers struct {
 	died    func(id, reason string)
+	turned  func(ctx context.Context, id string, to Status)
 	watches sync.WaitGroup
 }
 

@@ -296,7 +296,10 @@ func TestPlatformThatFailsIsPassedOver(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Runsc = wrapRunsc(t, `case "$*" in *--platform=kvm*" create "*) exit 1;; esac`)
 	cfg.Platforms = []string{kvm, systrap} // both have patience: the second is to work on a machine under load
-	e := openEngine(t, cfg)
+	e, err := Open(t.Context(), cfg, testLog(t))
+	if err != nil {
+		t.Fatal(err)
+	}
 	info := e.Info()
 	if info.Platform != systrap || len(info.Canaries) != 2 || info.Canaries[0].OK || info.Canaries[0].Reason == "" || !info.Canaries[1].OK {
 		t.Errorf("platform %q, canaries %+v; want systrap after kvm failed", info.Platform, info.Canaries)

@@ -27,9 +27,10 @@ const (
 
 // Listed is one container of the engine's namespace.
 type Listed struct {
-	ID     string
-	Labels map[string]string
-	Status Status
+	ID       string
+	Labels   map[string]string
+	Status   Status
+	Promised bool // see Promise
 }
 
 // Start makes the sandbox id from a prepared template and returns when it runs, its prewarm commands have succeeded and
@@ -167,7 +168,7 @@ func (e *Engine) List(ctx context.Context) ([]Listed, error) {
 			if err != nil {
 				return err
 			}
-			listed = append(listed, Listed{ID: c.ID, Labels: c.Labels, Status: status})
+			listed = append(listed, Listed{ID: c.ID, Labels: c.Labels, Status: status, Promised: e.isPromised(c.ID)})
 		}
 		return nil
 	})

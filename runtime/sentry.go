@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -124,23 +123,12 @@ func (e *Engine) dialSentry(ctx context.Context, id string) (*net.UnixConn, erro
 // sentrySocket returns where the sentry of a sandbox listens. runsc takes another folder when the path in its root would be too
 // long for a socket, and notes it down.
 func (e *Engine) sentrySocket(id string) (string, error) {
-	data, err := os.ReadFile(filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace, id+"_sandbox:"+id+".state"))
+	state, err := e.runscState(id)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", errSentryGone
 	}
-	var state struct {
-		Sandbox struct {
-			ControlSocketPath string `json:"controlSocketPath"`
-		} `json:"sandbox"`
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &state)
-	}
 	if err == nil && state.Sandbox.ControlSocketPath == "" {
-		err = errors.New("it names no socket")
+		err = fmt.Errorf("runsc's state of sandbox %s names no socket", id)
 	}
-	if err != nil {
-		return "", fmt.Errorf("read runsc's state of sandbox %s: %w", id, err)
-	}
-	return state.Sandbox.ControlSocketPath, nil
+	return state.Sandbox.ControlSocketPath, err
 }

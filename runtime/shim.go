@@ -24,6 +24,8 @@ const (
 	fitSuffix   = ".json"  // what it was made with
 	runscSuffix = ".runsc" // of one that is restored: the program that its shim takes for runsc, for as long as the task lives
 	imageSuffix = ".image" // of one that is being restored: a link to the checkpoint's folder
+
+	promisedSuffix = ".promised" // of one that is being handed out; see Promise
 )
 
 // restoreScript is the runsc of a restored sandbox's shim: it restores where the shim would start. It is called by a name of

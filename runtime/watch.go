@@ -10,14 +10,15 @@ import (
 	"github.com/containerd/typeurl/v2"
 )
 
-// Watch calls died for every sandbox whose init or gofer ends, until ctx ends. It returns an error when containerd's
-// event stream breaks: what ended since must then be found by a listing.
-func (e *Engine) Watch(ctx context.Context, died func(id, reason string)) error {
+// Watch calls died for every sandbox whose init or gofer ends, and turned, on a goroutine of its own, for every one that was paused
+// or resumed, until ctx ends. It returns an error when containerd's event stream breaks: what ended since must then be found by a
+// listing.
+func (e *Engine) Watch(ctx context.Context, died func(id, reason string), turned func(ctx context.Context, id string, to Status)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	g := &gofers{died: died}
+	g := &gofers{died: died, turned: turned}
 	defer g.watches.Wait()
 	defer cancel()
-	filter := fmt.Sprintf(`namespace==%q,topic~="^/tasks/(start|exit)$"`, e.cfg.Namespace)
+	filter := fmt.Sprintf(`namespace==%q,topic~="^/tasks/(start|exit|paused|resumed)$"`, e.cfg.Namespace)
 	events, errs := e.client.EventService().Subscribe(ctx, filter)
 	if err := e.watchStarted(ctx, g); err != nil {
 		return err
@@ -76,8 +77,18 @@ func (g *gofers) see(ctx context.Context, event any) error {
 		if id := event.GetContainerID(); event.GetID() == id && idPattern.MatchString(id) {
 			g.died(id, exitReason(event.GetExitStatus()))
 		}
+	case *eventsapi.TaskPaused:
+		g.turn(ctx, event.GetContainerID(), Paused)
+	case *eventsapi.TaskResumed:
+		g.turn(ctx, event.GetContainerID(), Running)
 	}
 	return nil
+}
+
+func (g *gofers) turn(ctx context.Context, id string, to Status) {
+	if idPattern.MatchString(id) {
+		g.watches.Go(func() { g.turned(ctx, id, to) })
+	}
 }
 
 // exitReason explains the exit status of an init, which is 128 and a signal's number when a signal ended it.

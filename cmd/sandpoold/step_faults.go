@@ -10,8 +10,9 @@ import (
 	"syscall"
 )
 
-// crashAt is from SANDPOOL_CRASH="step name:N": the daemon kills itself the Nth time that this step is told.
-var crashAt, crashCount = parseCrash(os.Getenv("SANDPOOL_CRASH"))
+// crashFile may come to be while the daemon runs. It holds "step name:N": the daemon kills itself the Nth time from then on that
+// this step is told.
+var crashFile = os.Getenv("SANDPOOL_CRASH_FILE")
 
 var stepsTold atomic.Int64
 
@@ -27,7 +28,11 @@ func parseCrash(text string) (name string, count int64) {
 
 // step dies without any clean-up when it is time to, as a daemon that was killed.
 func step(name string) {
-	if name == crashAt && stepsTold.Add(1) == crashCount {
+	text, err := os.ReadFile(crashFile)
+	if err != nil {
+		return
+	}
+	if at, count := parseCrash(string(text)); name == at && stepsTold.Add(1) == count {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {} // nothing more may be done here
 	}

@@ -52,6 +52,7 @@ image = "file://%s"
 [pools.default]
 target = %d
 max = %d
+hot = %d
 `
 
 func (r *rig) writeConfig() error {
@@ -67,7 +68,7 @@ func (r *rig) writeConfig() error {
 		}
 	}
 	text := fmt.Sprintf(daemonConfig, r.socket, r.state, r.host.Address, r.host.Namespace, runsc, r.host.Init,
-		start, short, short, r.checkpoints(), r.host.Image, r.target, r.max)
+		start, short, short, r.checkpoints(), r.host.Image, r.target, r.max, r.hot)
 	return os.WriteFile(r.config, []byte(text), 0o600)
 }
 

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 )
 
 // steps are the moments at which a crash of the daemon is tried. A test finds those that are missing here.
 var steps = []string{
-	"claim reserved", "claim labelled", "claim resumed",
+	"claim reserved", "claim labelled", "claim resumed", "claim fulfilled",
 	"extend begun", "extend labelled",
 	"stage warned labelled", "stage grace labelled",
 	"rest labelled", "rest paused", "wake resumed", "wake labelled",
@@ -35,8 +37,13 @@ func crashAtStep(ctx context.Context, r *rig, round int) error {
 		times = 1 + r.rng.IntN(2) // these take longer
 	}
 	fmt.Printf("%-16s at %q, time %d\n", "crash", step, times)
-	if err := r.restart(ctx, fmt.Sprintf("SANDPOOL_CRASH=%s:%d", step, times)); err != nil {
+	if err := r.arm(step, times); err != nil {
 		return err
+	}
+	if r.rng.IntN(4) == 0 { // it may crash as it starts
+		if err := r.restart(ctx); err != nil {
+			return err
+		}
 	}
 	stop := r.client.Close
 	if !quiet(step) {
@@ -60,9 +67,24 @@ func crashAtStep(ctx context.Context, r *rig, round int) error {
 		r.out.note("the daemon never came to the step %q", step)
 		r.daemon.Kill()
 	}
+	if err := os.Remove(r.crashFile()); err != nil {
+		return err
+	}
 	r.mended = time.Now()
 	return r.start(ctx)
 }
+
+// arm has the daemon kill itself at a step, the nth time from now on that it comes to it.
+func (r *rig) arm(step string, nth int) error {
+	next := r.crashFile() + ".new" // the daemon may look at any moment
+	if err := os.WriteFile(next, fmt.Appendf(nil, "%s:%d", step, nth), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(next, r.crashFile())
+}
+
+// crashFile is where the daemon reads at which step it must crash.
+func (r *rig) crashFile() string { return filepath.Join(r.host.Dir, "crash") }
 
 // killDaemon kills the daemon at a random moment under load.
 func killDaemon(ctx context.Context, r *rig, _ int) error {
@@ -74,12 +96,12 @@ func killDaemon(ctx context.Context, r *rig, _ int) error {
 	return r.start(ctx)
 }
 
-// restart ends the daemon with SIGKILL, which keeps its sandboxes, and starts it with an addition to its environment.
-// It waits until the daemon listens or has crashed already.
-func (r *rig) restart(ctx context.Context, env string) error {
+// restart ends the daemon with SIGKILL, which keeps its sandboxes, and starts it. It waits until the daemon listens or has
+// crashed already.
+func (r *rig) restart(ctx context.Context) error {
 	r.client.Close()
 	r.daemon.Kill()
-	if err := r.spawn(env); err != nil {
+	if err := r.spawn(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -12,31 +13,36 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
-	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // options are the command line.
 type options struct {
-	seed   uint64
-	rounds int    // of each scenario; 0: its own number
-	only   string // name of one scenario; empty: all
-	steps  string // pattern of the steps to crash at; empty: all
-	short  bool
-	atOnce int // scenarios that run side by side
+	seed    uint64
+	rounds  int    // of each scenario; 0: its own number
+	only    string // name of one scenario; empty: all
+	steps   string // pattern of the steps to crash at; empty: all
+	short   bool
+	long    bool
+	atOnce  int    // scenarios that run side by side
+	journal string // file of a long run
 }
 
 var errFaulty = errors.New("the faults broke something")
 
 func main() {
 	var o options
-	flag.Uint64Var(&o.seed, "seed", rand.Uint64()>>32, "repeat the choices of the run that printed this `number`") //nolint:gosec // no secret
+	flag.Uint64Var(&o.seed, "seed", 0, "repeat the choices of the run that printed this `number`")
 	flag.IntVar(&o.rounds, "rounds", 0, "inject each fault this `number` of times")
 	flag.StringVar(&o.only, "only", "", "run one scenario by its `name`")
 	flag.StringVar(&o.steps, "steps", "", "crash at the steps that match a regular `expression`, and do nothing else")
 	flag.BoolVar(&o.short, "short", false, "inject fewer faults")
 	flag.IntVar(&o.atOnce, "at-once", 1, "run this `number` of scenarios side by side: quicker, but recovery is slower")
+	flag.BoolVar(&o.long, "long", false, "inject many faults; a run that was broken off goes on where it was")
+	flag.StringVar(&o.journal, "journal", ".build/faults-long.jsonl", "the `file` that a long run goes on from")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, o)
@@ -47,42 +53,85 @@ func main() {
 	}
 }
 
-// runAll runs scenarios, o.atOnce at a time, and returns an outcome for each.
-func runAll(ctx context.Context, chosen []scenario, o options) []*outcome {
-	outcomes := make([]*outcome, len(chosen))
-	var all sync.WaitGroup
-	lanes := make(chan struct{}, max(o.atOnce, 1))
-	for i, s := range chosen {
-		lanes <- struct{}{}
-		all.Go(func() {
-			outcomes[i] = s.run(ctx, o)
-			<-lanes
-		})
+// begin opens the journal that o asks for and takes the seed from it.
+func begin(o *options) (*journal, error) {
+	if !o.long {
+		o.seed = cmp.Or(o.seed, rand.Uint64()>>32) //nolint:gosec // no secret
+		return &journal{seed: o.seed}, nil
 	}
-	all.Wait()
-	return outcomes
+	if o.short || o.rounds > 0 || o.only != "" || o.steps != "" {
+		return nil, errors.New("a long run injects all faults as often as it is meant to: leave out -short, -rounds, -only and -steps")
+	}
+	j, err := openJournal(o.journal, cmp.Or(o.seed, rand.Uint64()>>32)) //nolint:gosec // no secret
+	if err != nil {
+		return nil, err
+	}
+	if o.seed != 0 && o.seed != j.seed {
+		return nil, errors.Join(fmt.Errorf("journal %s is of seed %d: leave out -seed to go on from it, or remove it to begin anew", o.journal, j.seed), j.close())
+	}
+	o.seed = j.seed
+	return j, nil
+}
+
+// runAll runs scenarios, o.atOnce at a time.
+func runAll(ctx context.Context, chosen []scenario, o options, j *journal) error {
+	var all errgroup.Group
+	all.SetLimit(max(o.atOnce, 1))
+	for _, s := range chosen {
+		all.Go(func() error { return s.run(ctx, o, j) })
+	}
+	return all.Wait()
 }
 
 // run runs the scenarios that o asks for and prints the table.
-func run(ctx context.Context, o options) error {
+func run(ctx context.Context, o options) (err error) {
 	chosen, err := choose(o)
 	if err != nil {
 		return err
 	}
+	j, err := begin(&o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, j.close()) }()
 	began := time.Now()
 	fmt.Printf("seed %d\n", o.seed)
-	outcomes := runAll(ctx, chosen, o)
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
+	if err := runAll(ctx, chosen, o, j); err != nil {
+		return err
 	}
 	fmt.Println()
-	if err := printTable(os.Stdout, outcomes); err != nil {
+	if o.long {
+		fmt.Printf("%s\n\n", j.summary())
+	}
+	if err := report(chosen, j); err != nil {
 		return err
 	}
 	fmt.Printf("\nseed %d, %s\n", o.seed, time.Since(began).Round(time.Second))
-	for _, out := range outcomes {
-		if !out.good() {
+	for _, s := range chosen {
+		if !j.outcome(s).good() {
 			return errFaulty
+		}
+	}
+	return nil
+}
+
+// report prints what was found as a table.
+func report(chosen []scenario, j *journal) error {
+	var outcomes []*outcome
+	for _, s := range chosen {
+		outcomes = append(outcomes, j.outcome(s))
+	}
+	if err := printTable(os.Stdout, outcomes); err != nil {
+		return err
+	}
+	injected := 0
+	for _, out := range outcomes {
+		injected += out.injected
+	}
+	fmt.Printf("\n%d faults\n", injected)
+	for _, s := range chosen {
+		if len(s.steps) > 0 {
+			fmt.Printf("each of %d named steps at least %d times\n", len(s.steps), j.leastCrashes(s))
 		}
 	}
 	return nil

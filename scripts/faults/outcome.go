@@ -29,14 +29,41 @@ func (o *outcome) good() bool {
 	return o.double+o.leaked+o.lost+o.faults == 0
 }
 
-func (o *outcome) gaveTwice(format string, args ...any) {
-	o.add(&o.double, "double claim", format, args...)
+// found is what o is in the journal.
+func (o *outcome) found(scenario string, round int) found {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	line := found{Scenario: scenario, Round: round, Double: o.double, Leaked: o.leaked, Lost: o.lost, Faults: o.faults, Remark: o.remark}
+	for _, recovery := range o.recovery {
+		line.Recovery = recovery
+	}
+	return line
 }
-func (o *outcome) leak(format string, args ...any) { o.add(&o.leaked, "leak", format, args...) }
-func (o *outcome) lose(format string, args ...any) { o.add(&o.lost, "lost claim", format, args...) }
-func (o *outcome) note(format string, args ...any) { o.add(&o.faults, "fault", format, args...) }
 
-func (o *outcome) add(counter *int, what, format string, args ...any) {
+// add adds what is in the journal of one round, or of the begin and the end of a rig.
+func (o *outcome) add(line found) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if line.Round != noRound {
+		o.injected++
+	}
+	if line.Recovery > 0 {
+		o.recovery = append(o.recovery, line.Recovery)
+	}
+	if line.Remark != "" {
+		o.remark = line.Remark
+	}
+	o.double, o.leaked, o.lost, o.faults = o.double+line.Double, o.leaked+line.Leaked, o.lost+line.Lost, o.faults+line.Faults
+}
+
+func (o *outcome) gaveTwice(format string, args ...any) {
+	o.tell(&o.double, "double claim", format, args...)
+}
+func (o *outcome) leak(format string, args ...any) { o.tell(&o.leaked, "leak", format, args...) }
+func (o *outcome) lose(format string, args ...any) { o.tell(&o.lost, "lost claim", format, args...) }
+func (o *outcome) note(format string, args ...any) { o.tell(&o.faults, "fault", format, args...) }
+
+func (o *outcome) tell(counter *int, what, format string, args ...any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	*counter++

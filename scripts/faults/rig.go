@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -23,6 +24,7 @@ const patience = 2 * time.Minute
 // setup is what a scenario needs of its host and daemon. Its zero value is a small pool.
 type setup struct {
 	target, max int
+	hot         int    // of the target, how many run
 	brief       bool   // deadlines of seconds
 	wrapped     bool   // runsc is a script that can be told to hang or to fail
 	private     bool   // the daemon has a mount namespace of its own
@@ -46,6 +48,7 @@ type rig struct {
 	steps   []string  // of the daemon's, at which it is to crash
 	mended  time.Time // when the last fault was taken away
 	level   level     // of the daemon at rest
+	on      string    // what the daemon runs on
 	// failures counts what the daemon need not notice, but shows that a fault bit.
 	failures int
 }
@@ -88,8 +91,8 @@ func (r *rig) begin(ctx context.Context) error {
 	return r.awaitRest(ctx)
 }
 
-// spawn starts the daemon with additions to its environment.
-func (r *rig) spawn(env ...string) error {
+// spawn starts the daemon.
+func (r *rig) spawn() error {
 	args := []string{r.program, "--config", r.config}
 	switch {
 	case r.private:
@@ -98,7 +101,7 @@ func (r *rig) spawn(env ...string) error {
 		args = append([]string{"nsenter", "--mount", "--target", strconv.Itoa(r.host.Pid()), "--"}, args...)
 	}
 	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // the host ends it
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = append(os.Environ(), "SANDPOOL_CRASH_FILE="+r.crashFile())
 	var err error
 	r.daemon, err = r.host.Spawn("sandpoold", cmd)
 	return err
@@ -119,9 +122,19 @@ func (r *rig) awaitRest(ctx context.Context) error {
 	if err := r.awaitWhole(ctx); err != nil {
 		return err
 	}
-	var err error
+	info, err := r.client.Info(ctx)
+	if err != nil {
+		return err
+	}
+	r.on = fmt.Sprintf("%d cores, Linux %s, runsc %s, %s, containerd %s", goruntime.NumCPU(), kernel(), info.Runsc, info.Platform, info.Containerd)
 	r.level, err = r.measure(ctx)
 	return err
+}
+
+// kernel is the release of the host's kernel.
+func kernel() string {
+	release, _ := os.ReadFile("/proc/sys/kernel/osrelease") // what cannot be read is left out
+	return strings.TrimSpace(string(release))
 }
 
 // finish stops the daemon, which removes its sandboxes, and looks for what it left.

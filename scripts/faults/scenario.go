@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -16,8 +17,9 @@ import (
 type scenario struct {
 	name   string   // for -only
 	fault  string   // for the table
-	rounds int      // injections in a full run
+	rounds int      // injections in a full run, each of another kind if there are kinds
 	short  int      // injections in a short one
+	long   int      // injections in a long one
 	silent bool     // the daemon need not notice: it is the fault itself, or nothing is broken
 	steps  []string // of the daemon's, one for each round; other scenarios have none
 	setup
@@ -27,16 +29,18 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
-	{name: "crash", fault: "daemon killed at a named step", silent: true, rounds: len(steps), short: 5, steps: steps, inject: crashAtStep},
-	{name: "kill", fault: "daemon killed at a random moment", silent: true, rounds: 4, short: 1, inject: killDaemon},
-	{name: "victims", fault: "shim, gofer or sentry killed", rounds: 6, short: 3, inject: killServant},
-	{name: "storm", fault: "storm of 64 clients", silent: true, rounds: 1, short: 1, setup: setup{target: 16, max: 16}, inject: storm},
-	{name: "containerd-kill", fault: "containerd killed and restarted", rounds: 3, short: 1, inject: killContainerd},
-	{name: "containerd-stop", fault: "containerd stopped past the deadlines", rounds: 2, short: 1, setup: setup{brief: true}, inject: stopContainerd},
-	{name: "runsc", fault: "runsc hangs or fails", rounds: len(spoilers), short: 1, setup: setup{brief: true, wrapped: true}, inject: spoilRunsc},
-	{name: "image", fault: "image removed while refilling", rounds: 2, short: 1, inject: removeImage},
-	{name: "disk", fault: "disk full", rounds: 2, short: 1, setup: setup{brief: true, disk: diskSize}, inject: fillDisk},
-	{name: "state", fault: "state folder read-only", rounds: 2, short: 1, setup: setup{brief: true, private: true}, inject: protectState},
+	{name: "crash", fault: "daemon killed at a named step", silent: true, rounds: len(steps), short: 5, long: 3 * len(steps), steps: steps, inject: crashAtStep},
+	{name: "kill", fault: "daemon killed at a random moment", silent: true, rounds: 4, short: 1, long: 48, inject: killDaemon},
+	{name: "ctr", fault: "task changed by another program", silent: true, rounds: outsideRounds, short: 3, long: 2 * outsideRounds,
+		setup: setup{target: 4, max: 12, hot: 1}, inject: changeTask},
+	{name: "victims", fault: "shim, gofer or sentry killed", rounds: 6, short: 3, long: 24, inject: killServant},
+	{name: "storm", fault: "storm of 64 clients", silent: true, rounds: 1, short: 1, long: 2, setup: setup{target: 16, max: 16}, inject: storm},
+	{name: "containerd-kill", fault: "containerd killed and restarted", rounds: 3, short: 1, long: 24, inject: killContainerd},
+	{name: "containerd-stop", fault: "containerd stopped past the deadlines", rounds: 2, short: 1, long: 6, setup: setup{brief: true}, inject: stopContainerd},
+	{name: "runsc", fault: "runsc hangs or fails", rounds: len(spoilers), short: 1, long: 2 * len(spoilers), setup: setup{brief: true, wrapped: true}, inject: spoilRunsc},
+	{name: "image", fault: "image removed while refilling", rounds: 2, short: 1, long: 6, inject: removeImage},
+	{name: "disk", fault: "disk full", rounds: 2, short: 1, long: 4, setup: setup{brief: true, disk: diskSize}, inject: fillDisk},
+	{name: "state", fault: "state folder read-only", rounds: 2, short: 1, long: 4, setup: setup{brief: true, private: true}, inject: protectState},
 }
 
 // choose returns the scenarios that o asks for.
@@ -79,49 +83,95 @@ func (s scenario) count(o options) int {
 		return o.rounds
 	case o.short:
 		return s.short
+	case o.long:
+		return s.long
 	default:
 		return s.rounds
 	}
 }
 
-// run injects the faults one after another and looks after each for what it broke.
-func (s scenario) run(ctx context.Context, o options) *outcome {
-	began := time.Now()
-	out := &outcome{fault: s.fault}
-	if err := s.play(ctx, o, out); err != nil {
-		out.note("error: %v", err)
-	}
-	fmt.Printf("%-16s %3d injected in %s\n", s.name, out.injected, time.Since(began).Round(time.Second))
-	return out
+// chances is what is left to chance in one round, or before all of them with -1. It is the same whichever were played before.
+func (s scenario) chances(o options, round int) *rand.Rand {
+	h := fnv.New64a()
+	_, _ = fmt.Fprint(h, s.name, round)             // a hash takes all
+	return rand.New(rand.NewPCG(o.seed, h.Sum64())) //nolint:gosec // faults must be repeatable
 }
 
-func (s scenario) play(ctx context.Context, o options, out *outcome) (err error) {
+// run injects the faults one after another, but for those in the journal, and looks after each for what it broke. All that it finds
+// is entered in the journal.
+func (s scenario) run(ctx context.Context, o options, j *journal) error {
+	began := time.Now()
+	order := s.chances(o, noRound).Perm(max(s.count(o), s.rounds))[:s.count(o)]
+	left := slices.DeleteFunc(order, func(round int) bool { return j.has(s.name, round) })
+	todo := len(left)
+	for failures := 0; len(left) > 0 && failures < mostFailures; failures++ {
+		played, err := s.live(ctx, o, j, left)
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		left = left[played:]
+		if err != nil && !o.long {
+			break
+		}
+	}
+	fmt.Printf("%-16s %3d injected in %s\n", s.name, todo-len(left), time.Since(began).Round(time.Second))
+	return nil
+}
+
+// mostFailures is how often a long run begins a scenario anew that cannot go on.
+const mostFailures = 5
+
+// live plays rounds on one rig until one fails, or all are done. It returns how many it began. All that it finds is in the journal.
+func (s scenario) live(ctx context.Context, o options, j *journal, rounds []int) (played int, err error) {
+	out := &outcome{fault: s.fault} // of what belongs to no round
+	defer func() {
+		if err != nil {
+			out.note("error: %v", err)
+		}
+		if context.Cause(ctx) == nil {
+			err = errors.Join(err, j.enter(out.found(s.name, noRound)))
+		}
+	}()
 	r, err := openRig(ctx, s.setup, out)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(s.name))                   // a hash takes all
-	r.rng = rand.New(rand.NewPCG(o.seed, h.Sum64())) //nolint:gosec // faults must be repeatable
 	r.short, r.steps = o.short, s.steps
+	good := true
 	defer func() {
-		if err != nil || !out.good() {
+		if context.Cause(ctx) == nil && (err != nil || !good || !out.good()) {
 			r.host.Logs(os.Stderr, 80)
 		}
 		r.close(ctx)
 	}()
-	for _, round := range r.rng.Perm(max(s.count(o), s.rounds))[:s.count(o)] {
-		before := r.alarms()
-		if err := s.inject(ctx, r, round%s.rounds); err != nil {
-			return fmt.Errorf("round %d: %w", round, err)
+	for _, round := range rounds {
+		one := &outcome{fault: s.fault}
+		r.rng, r.out = s.chances(o, round), one
+		began := time.Now()
+		err := s.round(ctx, r, round)
+		r.out = out
+		if context.Cause(ctx) != nil {
+			return played, err
 		}
-		if !s.silent && r.alarms() == before {
-			out.note("round %d broke nothing: the daemon has not logged a warning", round)
+		played++
+		line := one.found(s.name, round)
+		line.Took, line.On = time.Since(began), r.on
+		if err := errors.Join(err, j.enter(line)); err != nil {
+			return played, fmt.Errorf("round %d: %w", round, err)
 		}
-		out.injected++
-		if err := r.verify(ctx); err != nil {
-			return fmt.Errorf("after round %d: %w", round, err)
-		}
+		good = good && one.good()
 	}
-	return r.finish(ctx)
+	return played, r.finish(ctx)
+}
+
+// round injects one fault and looks for what it broke.
+func (s scenario) round(ctx context.Context, r *rig, round int) error {
+	before := r.alarms()
+	if err := s.inject(ctx, r, round%s.rounds); err != nil {
+		return err
+	}
+	if !s.silent && r.alarms() == before {
+		r.out.note("round %d broke nothing: the daemon has not logged a warning", round)
+	}
+	return r.verify(ctx)
 }

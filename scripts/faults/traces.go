@@ -153,7 +153,8 @@ func (r *rig) strays(containers int) []string {
 		left = append(left, "file "+path)
 	}
 	pipes, _ := filepath.Glob(filepath.Join(r.state, "fifo", "*"))
-	for _, path := range pipes {
+	promises, _ := filepath.Glob(filepath.Join(r.state, "shim", "*.promised")) // nothing is being handed out
+	for _, path := range slices.Concat(pipes, promises) {
 		left = append(left, "file "+path)
 	}
 	return left

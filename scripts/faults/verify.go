@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"sandpool/daemon/wire"
@@ -26,6 +28,7 @@ func (r *rig) verify(ctx context.Context) error {
 	r.out.recovery = append(r.out.recovery, time.Since(r.mended))
 	for _, e := range r.book.held() {
 		r.checkHeld(ctx, e)
+		r.checkTold(ctx, e)
 		r.checkExpired(ctx, e)
 	}
 	if err := r.checkSaved(ctx); err != nil {
@@ -117,6 +120,25 @@ func (r *rig) tryHeld(ctx context.Context, e entry) error {
 	return nil
 }
 
+// checkTold looks whether an event says why a claim is dead or gone.
+func (r *rig) checkTold(ctx context.Context, e entry) {
+	now, err := r.client.Get(ctx, e.claim.ID)
+	if err == nil && now.State != wire.ClaimDead {
+		return
+	}
+	var kinds []string
+	if !await(ctx, useTimeout, func(ctx context.Context) bool {
+		kinds = nil
+		_, err = r.client.Events(ctx, "", e.claim.ID, false, func(event wire.Event) error {
+			kinds = append(kinds, event.Kind)
+			return nil
+		})
+		return err == nil && (slices.Contains(kinds, "died") || slices.Contains(kinds, "stopped") || slices.Contains(kinds, "killed"))
+	}) {
+		r.out.lose("%s ended, and no event says why: %v, %v", e.claim.ID, kinds, err)
+	}
+}
+
 // clear releases every claim and deletes every checkpoint. A claim that nobody asked for, or that was released before, is a leak.
 func (r *rig) clear(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -143,10 +165,18 @@ func (r *rig) clear(ctx context.Context) error {
 		}
 	}
 	r.checkForks(claims)
-	for _, c := range claims {
-		if err := r.client.Release(ctx, c.ID); err != nil && (!isGone(err) || time.Now().Before(c.ExpiresAt)) {
-			return fmt.Errorf("release: %w", err)
-		}
+	errs := make([]error, len(claims))
+	var all sync.WaitGroup
+	for i, c := range claims {
+		all.Go(func() {
+			if err := r.client.Release(ctx, c.ID); err != nil && (!isGone(err) || time.Now().Before(c.ExpiresAt)) {
+				errs[i] = fmt.Errorf("release: %w", err)
+			}
+		})
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	return r.clearSaved(ctx)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,7 +37,7 @@ func killServant(ctx context.Context, r *rig, round int) error {
 	}
 	victim, warm := e.claim.Sandbox, round >= len(servants)
 	if warm {
-		if victim, err = r.warmSandbox(ctx, victim); err != nil {
+		if victim, err = r.ready(ctx, "warm"); err != nil {
 			return err
 		}
 	}
@@ -53,13 +52,13 @@ func killServant(ctx context.Context, r *rig, round int) error {
 	r.mended = time.Now()
 	pause(ctx, noticeTime)
 	if warm {
-		return r.checkNeverGiven(ctx, victim, servant.name)
+		return r.checkNeverGiven(ctx, victim, "its "+servant.name+" was killed")
 	}
 	return nil
 }
 
-// checkNeverGiven empties the pool and looks whether a broken sandbox is handed out.
-func (r *rig) checkNeverGiven(ctx context.Context, victim, killed string) error {
+// checkNeverGiven empties the pool and looks whether a sandbox is handed out after something was done to it there.
+func (r *rig) checkNeverGiven(ctx context.Context, victim, done string) error {
 	for range r.target {
 		e, err := r.claim(ctx, patience)
 		if err != nil {
@@ -69,23 +68,25 @@ func (r *rig) checkNeverGiven(ctx context.Context, victim, killed string) error 
 			return err
 		}
 		if e.claim.Sandbox == victim {
-			r.out.lose("%s got sandbox %s, of which the %s had been killed in the pool", e.claim.ID, victim, killed)
+			r.out.lose("%s got sandbox %s, though %s in the pool", e.claim.ID, victim, done)
 		}
 	}
 	return nil
 }
 
-// warmSandbox returns a sandbox that is not claimed.
-func (r *rig) warmSandbox(ctx context.Context, claimed string) (string, error) {
-	out, err := r.ctr(ctx, "containers", "ls", "-q", `labels."sandpool.state"=="warm"`)
-	if err != nil {
-		return "", err
+// ready returns a sandbox of the pool that is labelled "warm" or "hot", when there is one.
+func (r *rig) ready(ctx context.Context, state string) (id string, err error) {
+	if !await(ctx, patience, func(ctx context.Context) bool {
+		var out string
+		out, err = r.ctr(ctx, "containers", "ls", "-q", fmt.Sprintf(`labels."sandpool.state"==%q`, state))
+		if all := strings.Fields(out); len(all) > 0 {
+			id = all[r.rng.IntN(len(all))]
+		}
+		return err != nil || id != ""
+	}) {
+		err = fmt.Errorf("no sandbox is %s", state)
 	}
-	warm := slices.DeleteFunc(strings.Fields(out), func(id string) bool { return id == claimed })
-	if len(warm) == 0 {
-		return "", errors.New("no sandbox is warm")
-	}
-	return warm[r.rng.IntN(len(warm))], nil
+	return id, err
 }
 
 // findProcess returns a process of the kind that serves the sandbox, or 0.
