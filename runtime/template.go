@@ -113,7 +113,7 @@ func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*
 	spec.Process.Args = []string{initPath}
 	if len(command) > 0 {
 		ready.command = command[0]
-		spec.Process.Args = append(spec.Process.Args, append([]string{"--"}, command...)...)
+		spec.Process.Args = append(spec.Process.Args, append([]string{"await", "--"}, command...)...)
 	}
 	return ready, e.follow(ready, spec)
 }
