@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,6 +23,10 @@ import (
 var host *testhost.Host
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.fuzz").Value.String() != "" { // what is fuzzed needs no host
+		os.Exit(m.Run())
+	}
 	os.Exit(testhost.Main(m, testhost.Options{Namespace: "sandpool-runtime"}, &host))
 }
 
