@@ -33,6 +33,8 @@ func assign(dst, value any, pos string) (wrong string) {
 			return ""
 		}
 		return takeTexts((*[]string)(dst), value, "a name or a list of names")
+	case *Ulimit:
+		return takeUlimit(dst, value)
 	case *Setting:
 		return takeSetting(dst, value, pos)
 	default:

@@ -215,6 +215,7 @@ func (t Template) check(key string, found *faults) {
 	t.checkEnv(join(key, "env"), found)
 	t.checkProcess(key, found)
 	t.checkMounts(key, found)
+	t.checkUlimits(join(key, "ulimits"), found)
 	t.checkReady(key, found)
 }
 

@@ -177,11 +177,15 @@ type Template struct {
 	Cwd      string `toml:"cwd"`      // absolute path in the sandbox; empty: the image's
 	Platform string `toml:"platform"` // of gVisor; empty: the daemon's
 
+	AllowSetuid bool `toml:"allow_setuid"` // programs with the set-uid or set-gid bit, such as sudo, run as their owner
+
 	CPUs      float64 `toml:"cpus"` // of this and the next three 0 means no limit
 	MemoryMiB int     `toml:"memory_mib"`
 	DiskMiB   int     `toml:"disk_mib"` // of what it writes to its root file system
 	PIDs      int     `toml:"pids"`     // processes and threads of one user
 	Mounts    []Mount `toml:"mounts"`
+
+	Ulimits map[string]Ulimit `toml:"ulimits"` // of each process, by Docker's names
 
 	Prewarm        []string          `toml:"prewarm"` // command lines for /bin/sh, run in each sandbox before it is ready
 	PrewarmTimeout lifetime.Duration `toml:"prewarm_timeout"`

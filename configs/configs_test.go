@@ -49,7 +49,7 @@ func TestSampleAndEmptyFileAreTheDefaults(t *testing.T) {
 func sampleWithLists(t *testing.T) string {
 	t.Helper()
 	sample := Sample
-	for _, list := range []string{"[[hooks]]", "[[templates.default.mounts]]"} {
+	for _, list := range []string{"[[hooks]]", "[templates.default.ulimits]", "[[templates.default.mounts]]"} {
 		before, tables, _ := strings.Cut(sample, "# "+list)
 		tables, after, ok := strings.Cut(tables, "\n\n")
 		if !ok {
@@ -155,6 +155,9 @@ func TestSampleTablesOfListsAreValid(t *testing.T) {
 	}
 	if got := c.Templates["default"].Mounts; !slices.Equal(got, want) || len(c.Hooks) != 2 {
 		t.Errorf("mounts %+v, want %+v; %d hooks, want 2", got, want, len(c.Hooks))
+	}
+	if want := map[string]Ulimit{"nofile": {1024, 4096}, "core": {}}; !maps.Equal(c.Templates["default"].Ulimits, want) {
+		t.Errorf("ulimits %v, want %v", c.Templates["default"].Ulimits, want)
 	}
 }
 

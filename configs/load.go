@@ -63,7 +63,8 @@ func fill(dst reflect.Value, value any, key string, found *faults) {
 		fillList(dst, value, key, found)
 		return
 	}
-	isTable := dst.Kind() == reflect.Map || dst.Kind() == reflect.Struct && dst.Type() != reflect.TypeFor[Setting]()
+	isValue := dst.Type() == reflect.TypeFor[Setting]() || dst.Type() == reflect.TypeFor[Ulimit]()
+	isTable := dst.Kind() == reflect.Map || dst.Kind() == reflect.Struct && !isValue
 	if !isTable {
 		if wrong := assign(dst.Addr().Interface(), value, found.places.pos(key)); wrong != "" {
 			found.add(key, "%s", wrong)

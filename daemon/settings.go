@@ -45,7 +45,7 @@ func templates(c configs.Config) map[string]wanted {
 	for name, t := range c.Templates {
 		all[name] = wanted{snapshot: t.Snapshot, Template: runtime.Template{
 			Image: t.Image, Command: t.Command, ImageCommand: t.ImageCommand, Env: t.Env,
-			User: t.User, Cwd: t.Cwd, Platform: t.Platform, Limits: limits(t), Mounts: mounts(t.Mounts),
+			User: t.User, Cwd: t.Cwd, Platform: t.Platform, AllowSetuid: t.AllowSetuid, Limits: limits(t), Mounts: mounts(t.Mounts),
 			Prewarm: t.Prewarm, PrewarmTimeout: t.PrewarmTimeout.Std(),
 			ReadyCommand: t.ReadyCommand, ReadyPort: t.ReadyPort, ReadyTimeout: t.ReadyTimeout.Std(),
 		}}
@@ -54,7 +54,14 @@ func templates(c configs.Config) map[string]wanted {
 }
 
 func limits(t configs.Template) runtime.Limits {
-	return runtime.Limits{CPUs: t.CPUs, Memory: int64(t.MemoryMiB) << 20, Disk: int64(t.DiskMiB) << 20, PIDs: int64(t.PIDs)}
+	l := runtime.Limits{CPUs: t.CPUs, Memory: int64(t.MemoryMiB) << 20, Disk: int64(t.DiskMiB) << 20, PIDs: int64(t.PIDs)}
+	for name, u := range t.Ulimits {
+		if l.Ulimits == nil {
+			l.Ulimits = map[string]runtime.Ulimit{}
+		}
+		l.Ulimits[name] = runtime.Ulimit(u)
+	}
+	return l
 }
 
 func mounts(configured []configs.Mount) []runtime.Mount {

@@ -1,12 +1,10 @@
 package runtime
 
 import (
-	"context"
+	"maps"
 	"strconv"
 	"strings"
 
-	"github.com/containerd/containerd/v2/core/containers"
-	"github.com/containerd/containerd/v2/pkg/oci"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -16,6 +14,8 @@ type Limits struct {
 	Memory int64   // bytes, of the sentry and all that runs in it
 	Disk   int64   // bytes that it may write to its root file system
 	PIDs   int64   // processes and threads of each of its users
+	// Ulimits are of each process, by their name in setrlimit(2) without RLIMIT_ and in lower case. Of nproc the default is PIDs.
+	Ulimits map[string]Ulimit
 }
 
 const (
@@ -32,38 +32,38 @@ const (
 // The annotations that make an OCI spec say all that its sandbox is started with.
 const (
 	diskAnnotation     = "sandpool.disk"     // bytes
+	setuidAnnotation   = "sandpool.setuid"   // if programs may have other rights than who starts them
 	platformAnnotation = "sandpool.platform" // unless it is the engine's
 )
 
-// withLimits puts l into a spec. All but the disk's are kept by the host's cgroup of the sandbox, and what the sandbox sees
+// set puts l into a spec. All but the disk's are kept by the host's cgroup of the sandbox, and what the sandbox sees
 // follows from them; processes are counted by the sentry, too, which has threads of its own in that cgroup.
-func withLimits(l Limits) oci.SpecOpts {
-	return func(_ context.Context, _ oci.Client, _ *containers.Container, s *oci.Spec) error {
-		if s.Linux.Resources == nil {
-			s.Linux.Resources = &specs.LinuxResources{}
-		}
-		resources := s.Linux.Resources
-		if l.CPUs > 0 {
-			quota, period, shares := int64(l.CPUs*cpuPeriod), uint64(cpuPeriod), max(2, uint64(l.CPUs*cpuShares))
-			resources.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period, Shares: &shares}
-		}
-		if l.Memory > 0 {
-			resources.Memory = &specs.LinuxMemory{Limit: &l.Memory}
-		}
-		if l.PIDs > 0 {
-			most := uint64(l.PIDs)
-			s.Process.Rlimits = append(s.Process.Rlimits, specs.POSIXRlimit{Type: "RLIMIT_NPROC", Soft: most, Hard: most})
-			onHost := l.PIDs*hostTasksEach + hostTasks
-			resources.Pids = &specs.LinuxPids{Limit: &onHost}
-		}
-		if l.Disk > 0 {
-			annotate(s, diskAnnotation, strconv.FormatInt(l.Disk, 10))
-		}
-		return nil
+func (l Limits) set(s *specs.Spec) {
+	if s.Linux.Resources == nil {
+		s.Linux.Resources = &specs.LinuxResources{}
+	}
+	resources := s.Linux.Resources
+	if l.CPUs > 0 {
+		quota, period, shares := int64(l.CPUs*cpuPeriod), uint64(cpuPeriod), max(2, uint64(l.CPUs*cpuShares))
+		resources.CPU = &specs.LinuxCPU{Quota: &quota, Period: &period, Shares: &shares}
+	}
+	if l.Memory > 0 {
+		resources.Memory = &specs.LinuxMemory{Limit: &l.Memory}
+	}
+	ulimits := map[string]Ulimit{"nofile": openFiles}
+	if l.PIDs > 0 {
+		ulimits["nproc"] = Ulimit{uint64(l.PIDs), uint64(l.PIDs)}
+		onHost := l.PIDs*hostTasksEach + hostTasks
+		resources.Pids = &specs.LinuxPids{Limit: &onHost}
+	}
+	maps.Copy(ulimits, l.Ulimits)
+	setUlimits(s, ulimits)
+	if l.Disk > 0 {
+		annotate(s, diskAnnotation, strconv.FormatInt(l.Disk, 10))
 	}
 }
 
-func annotate(s *oci.Spec, key, value string) {
+func annotate(s *specs.Spec, key, value string) {
 	if s.Annotations == nil {
 		s.Annotations = map[string]string{}
 	}

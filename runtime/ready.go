@@ -100,7 +100,7 @@ func (e *Engine) shell(ctx context.Context, id, command string, out *tail) (int,
 
 // runInit runs the sandbox's own init as a command; one that fails is an error.
 func (e *Engine) runInit(ctx context.Context, id string, args ...string) error {
-	return e.mustSucceed(ctx, id, ExecSpec{Args: append([]string{initPath}, args...)})
+	return e.mustSucceed(ctx, id, ExecSpec{Args: append([]string{initPath}, args...), Cwd: "/"})
 }
 
 // mustSucceed runs a command in a sandbox; one that fails is an error.

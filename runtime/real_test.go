@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -25,6 +26,10 @@ const patience = 90 * time.Second
 var host *testhost.Host
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if flag.Lookup("test.fuzz").Value.String() != "" { // what is fuzzed needs no host
+		os.Exit(m.Run())
+	}
 	os.Exit(testhost.Main(m, testhost.Options{Namespace: "sandpool-runtime"}, &host))
 }
 

@@ -73,12 +73,28 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 	}
 	e.cfg.Step("task started")
 	took.Sentry = lap.end(ctx, "sentry")
-	err = e.probe(ctx, id)
+	err = e.begin(ctx, id)
 	if err != nil {
 		err = e.whyEnded(ctx, id, t.command, err)
 	}
 	took.UserSpace = lap.end(ctx, "user_space")
 	return took, atStep(StepProbe, "", err)
+}
+
+// begin gives a new sandbox its names, and lets its command start. That this runs is a probe, too.
+func (e *Engine) begin(ctx context.Context, id string) error {
+	file, err := readShimFile(e.cfg.sandboxFile(id, shimSuffix))
+	if err != nil {
+		return err
+	}
+	args := []string{"begin"}
+	if file.RunscFlags["network"] == "none" {
+		args = append(args, "offline")
+	}
+	if err := e.runInitAsRoot(ctx, id, nil, args...); err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	return nil
 }
 
 // probe shows that a sandbox schedules processes and that exec reaches it.

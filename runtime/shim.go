@@ -115,10 +115,16 @@ func (e *Engine) writeSandboxFiles(id string, t *Prepared) error {
 // shimFile is what the shims of a template's sandboxes read.
 func (e *Engine) shimFile(t *Prepared) (shimFile, error) {
 	file, err := readShimFile(e.cfg.platformFile(t.platform))
-	if err == nil && t.disk != "" {
+	if err != nil {
+		return file, err
+	}
+	if t.disk != "" {
 		file.RunscFlags["overlay2"] = limitOverlay(file.RunscFlags["overlay2"], t.disk)
 	}
-	return file, err
+	if t.setuid {
+		file.RunscFlags["allow-suid"] = "true"
+	}
+	return file, nil
 }
 
 func writeShimFile(path string, file shimFile) error {

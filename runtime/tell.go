@@ -16,9 +16,10 @@ func (e *Engine) Tell(ctx context.Context, id string, line []byte) error {
 	})
 }
 
-// runInitAsRoot runs the sandbox's own init as a command that may change what only root may.
+// runInitAsRoot runs the sandbox's own init as a command that may change what only root may. Its own folder may be gone, so it is
+// not run there.
 func (e *Engine) runInitAsRoot(ctx context.Context, id string, stdin io.Reader, args ...string) error {
-	return e.mustSucceed(ctx, id, ExecSpec{Args: append([]string{initPath}, args...), Root: true, Stdin: stdin})
+	return e.mustSucceed(ctx, id, ExecSpec{Args: append([]string{initPath}, args...), Cwd: "/", Root: true, Stdin: stdin})
 }
 
 // Terminate asks the init of a running sandbox to end, which passes that on. That it has ended is an error of class NotFound.

@@ -13,9 +13,13 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/opencontainers/image-spec/identity"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"sandpool/runtime/rootfs"
 )
 
 // initPath is where a sandbox finds its init.
@@ -30,6 +34,7 @@ type Template struct {
 	User         string   // name or number in the image, or either with :group; empty: the image's
 	Cwd          string   // absolute path in the sandbox; empty: the image's
 	Platform     string   // of gVisor; empty: the engine's
+	AllowSetuid  bool     // programs with the set-uid or set-gid bit run with the rights of their owner
 	Limits       Limits
 	Mounts       []Mount
 
@@ -51,6 +56,7 @@ type Prepared struct {
 	command     string // the program that the init starts; empty: none
 	platform    string // of gVisor; this and disk follow from the spec
 	disk        string // bytes that a sandbox may write; empty: any number
+	setuid      bool
 	fingerprint string
 }
 
@@ -89,25 +95,25 @@ func (t *Prepared) Digest() string { return t.digest }
 // prepare works out what sandboxes of t share. image may be nil: then they hold nothing but the init.
 func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*Prepared, error) {
 	ready := &Prepared{Template: t}
-	var opts []oci.SpecOpts
+	var config ocispec.ImageConfig
 	if image != nil {
 		if err := ready.use(ctx, image); err != nil {
 			return nil, err
 		}
-		opts = append(opts, oci.WithImageConfig(image))
+		of, err := image.Spec(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read the image's configuration: %w", err)
+		}
+		config = of.Config
 	}
-	spec, err := e.baseSpec(ctx, ready.parent, t, opts)
+	spec, command, err := e.baseSpec(ctx, ready.parent, config, t)
 	if err != nil {
 		return nil, err
-	}
-	command := t.Command
-	if t.ImageCommand {
-		command = spec.Process.Args
 	}
 	spec.Process.Args = []string{initPath}
 	if len(command) > 0 {
 		ready.command = command[0]
-		spec.Process.Args = append(spec.Process.Args, append([]string{"--"}, command...)...)
+		spec.Process.Args = append(spec.Process.Args, append([]string{"await", "--"}, command...)...)
 	}
 	return ready, e.follow(ready, spec)
 }
@@ -118,22 +124,8 @@ func (e *Engine) follow(t *Prepared, spec *specs.Spec) (err error) {
 		return fmt.Errorf("encode spec: %w", err)
 	}
 	t.platform, t.disk = cmp.Or(spec.Annotations[platformAnnotation], e.info.Platform), spec.Annotations[diskAnnotation]
+	t.setuid = spec.Annotations[setuidAnnotation] != ""
 	return nil
-}
-
-// options are the parts of a spec that the template asks for beside its image.
-func (t Template) options() []oci.SpecOpts {
-	opts := []oci.SpecOpts{oci.WithEnv(t.Env), withLimits(t.Limits), withMounts(t.Mounts)}
-	if t.User != "" {
-		opts = append(opts, withUser(t.User))
-	}
-	if t.Cwd != "" {
-		opts = append(opts, oci.WithProcessCwd(t.Cwd))
-	}
-	if t.Platform != "" {
-		opts = append(opts, oci.WithAnnotations(map[string]string{platformAnnotation: t.Platform}))
-	}
-	return opts
 }
 
 // use makes an image the one that sandboxes of t have.
@@ -146,35 +138,34 @@ func (t *Prepared) use(ctx context.Context, image client.Image) error {
 	return nil
 }
 
-// baseSpec makes the OCI spec that t and opts, which come first, ask for. Users and groups are looked up in a view of the image's files.
-func (e *Engine) baseSpec(ctx context.Context, parent string, t Template, opts []oci.SpecOpts) (*specs.Spec, error) {
+// baseSpec makes the OCI spec that t and the image's configuration ask for, and returns the command too that the init is to run. The
+// image's files are read in a view of them.
+func (e *Engine) baseSpec(ctx context.Context, parent string, config ocispec.ImageConfig, t Template) (spec *specs.Spec, command []string, err error) {
 	key := NewID()
 	ctx, release, err := e.lease(ctx, key)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer release()
+	if spec, err = oci.GenerateSpec(ctx, e.client, &containers.Container{ID: key}); err != nil {
+		return nil, nil, fmt.Errorf("make spec: %w", err)
+	}
 	snapshots := e.client.SnapshotService(e.cfg.Snapshotter)
-	files, err := snapshots.View(ctx, key, parent)
+	view, err := snapshots.View(ctx, key, parent)
 	if err != nil {
-		return nil, fmt.Errorf("view image: %w", err)
+		return nil, nil, fmt.Errorf("view image: %w", err)
 	}
 	defer func() { _ = snapshots.Remove(ctx, key) }() // the lease's end would remove it too
-	container := &containers.Container{ID: key, Snapshotter: e.cfg.Snapshotter, SnapshotKey: key}
-	opts = append(opts, t.options()...)
-	opts = append(opts, withTemporary(t.Limits, files),
-		oci.WithMounts([]specs.Mount{{
-			Destination: initPath, Type: "bind", Source: e.cfg.Init, Options: []string{"rbind", "ro"},
-		}}),
-		// Without it the stock shim captures the output of `runsc create` through a pipe that the sentry keeps open,
-		// and the create never returns (gVisor #12198).
-		oci.WithAnnotations(map[string]string{"io.kubernetes.cri.container-type": "sandbox"}),
-	)
-	spec, err := oci.GenerateSpec(ctx, e.client, container, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("make spec: %w", err)
-	}
-	return spec, nil
+	err = mount.WithReadonlyTempMount(ctx, view, func(dir string) error {
+		files, err := rootfs.Open(dir)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = files.Close() }()
+		command, err = t.settle(spec, config, files, e.cfg.Init)
+		return err
+	})
+	return spec, command, err
 }
 
 // sandboxSpec is the template's spec with the sandbox's own names in it.

@@ -2,6 +2,7 @@
 //
 //	sandpool-init                            waits for SIGTERM or SIGINT
 //	sandpool-init -- CMD ARG…                runs CMD as its child and ends with its exit code
+//	sandpool-init await -- CMD ARG…          does so once begin has prepared the sandbox
 //
 // Either way it reaps the children that others left behind and passes signals on. SIGTERM ends CMD first if there is one,
 // then all other processes; the init ends when the last of them has, and sets no deadline. SIGTERM or SIGINT once more
@@ -10,6 +11,8 @@
 // Beside it the same program has these uses:
 //
 //	sandpool-init exec -- CMD ARG…           waits for a byte of input, then becomes CMD
+//	sandpool-init begin [offline]            writes /etc/hosts and /etc/hostname, and /etc/resolv.conf if there is no network,
+//	                                         lets process 1 start CMD, and waits until it has
 //	sandpool-init ready                      waits until process 1 has started CMD: the sandbox runs programs
 //	sandpool-init ready PORT                 waits until the sandbox's own TCP port accepts a connection
 //	sandpool-init connect PORT               carries its input to a TCP port of the sandbox's own, and the answer to its output
@@ -26,6 +29,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"syscall"
 )
 
 // Exit codes of the init itself, as shells have them.
@@ -47,6 +51,8 @@ func run(args []string) int {
 		switch args[0] {
 		case "exec":
 			return gate(args[1:])
+		case "begin":
+			return begin(args[1:])
 		case "ready":
 			return ready(args[1:])
 		case "connect":
@@ -59,9 +65,13 @@ func run(args []string) int {
 			return spawn(args[1:])
 		}
 	}
-	idle := len(args) == 0
-	if !idle && (len(args) == 1 || args[0] != "--") {
-		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | ready [PORT] | connect PORT | tell | restored ID | spawn [--log FILE] -- CMD ARG... | -- CMD ARG...]")
+	await := len(args) > 0 && args[0] == "await"
+	if await {
+		args = args[1:]
+	}
+	idle := len(args) == 0 && !await
+	if !idle && (len(args) < 2 || args[0] != "--") {
+		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | begin [offline] | ready [PORT] | connect PORT | tell | restored ID | spawn [--log FILE] -- CMD ARG... | [await] -- CMD ARG...]")
 	}
 	// It signals every process that it can see, which outside a sandbox would be all of the machine.
 	if os.Getpid() != 1 {
@@ -70,6 +80,11 @@ func run(args []string) int {
 	in := listen()
 	if idle {
 		return in.wait()
+	}
+	if await {
+		if sig := in.awaitBegin(); sig != nil {
+			return exitSignal + int(sig.(syscall.Signal))
+		}
 	}
 	return in.supervise(args[1:])
 }

@@ -53,6 +53,8 @@ func TestRefusals(t *testing.T) {
 		"no dashes":          {"ready", "now"},
 		"nothing to exec":    {"exec", "--"},
 		"exec no dashes":     {"exec", "true"},
+		"await nothing":      {"await"},
+		"begin otherwise":    {"begin", "online"},
 		"connect nowhere":    {"connect"},
 		"connect to 0":       {"connect", "0"},
 		"tell more":          {"tell", "more"},

@@ -8,12 +8,14 @@ import (
 	"testing"
 )
 
-// inPrivate runs a shell script, in which $init is the program, as root of namespaces of its own, with an empty /run and /etc.
+// inPrivate runs a shell script, in which $init is the program, as root of namespaces of its own: process 1 on a root file system
+// of the test's own, with an empty /run and /etc.
 func inPrivate(t *testing.T, script string) (code int, stdout, stderr string) {
 	t.Helper()
-	const prepare = `set -e; init=$0; mount --make-rprivate /; mount -t proc proc /proc; mount -t tmpfs -o mode=755 tmpfs /run; mount -t tmpfs -o mode=755 tmpfs /etc; hostname before
-`
-	cmd := exec.CommandContext(deadline(t), "sh", "-c", prepare+script, program)
+	const prepare = `set -e; mount --make-rprivate /; mount -t tmpfs -o mode=755 tmpfs /mnt; cd /mnt; mkdir etc run proc
+for d in bin sbin lib lib64 usr dev tmp; do if [ -e /$d ]; then mkdir $d; mount --rbind /$d $d; fi; done
+mount -t proc proc proc; hostname before; exec chroot . sh -c "$1" "$0"`
+	cmd := exec.CommandContext(deadline(t), "sh", "-c", prepare, program, "set -e; init=$0\n"+script)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS | syscall.CLONE_NEWNET}
 	s := startSandbox(t, cmd)
 	code, stdout = s.end()
@@ -96,14 +98,14 @@ $init restored after-1; hostname; cat /etc/hostname /etc/machine-id /run/sandpoo
 func TestRestoredMakesAMachineID(t *testing.T) {
 	code, out, stderr := inPrivate(t, `$init restored one; cat /etc/machine-id; $init restored one; cat /etc/machine-id; ls /etc`)
 	ids := strings.Fields(out)
-	if code != 0 || len(ids) != 3 || len(ids[0]) != 32 || ids[0] == ids[1] || ids[2] != "machine-id" {
-		t.Errorf("exit code %d, %q, want two different ids and no other file: %s", code, out, stderr)
+	if code != 0 || len(ids) != 5 || len(ids[0]) != 32 || ids[0] == ids[1] || strings.Join(ids[2:], " ") != "hostname hosts machine-id" {
+		t.Errorf("exit code %d, %q, want two different ids, and no file but the names': %s", code, out, stderr)
 	}
 }
 
 func TestRestoredWhatItCan(t *testing.T) {
-	code, out, stderr := inPrivate(t, hooks+`mount -o remount,ro /etc; $init restored after || { code=$?; hostname; cat /run/sandpool/restored; exit $code; }`)
-	if code != exitFailure || !strings.HasPrefix(out, "after\n{") || !strings.Contains(stderr, "write /etc/machine-id") || !strings.Contains(stderr, "hook 20") {
-		t.Errorf("exit code %d, %q, %q; want a failure of the machine's id alone", code, out, stderr)
+	code, out, stderr := inPrivate(t, hooks+`mount --bind /etc /etc; mount -o remount,bind,ro /etc; $init restored after || { code=$?; hostname; cat /run/sandpool/restored; exit $code; }`)
+	if code != exitFailure || !strings.HasPrefix(out, "after\n{") || !strings.Contains(stderr, "give the machine an id: write /etc/machine-id") || !strings.Contains(stderr, "hook 20") {
+		t.Errorf("exit code %d, %q, %q; want a failure of the files in /etc alone", code, out, stderr)
 	}
 }

@@ -36,8 +36,8 @@ func restored(args []string) int {
 		do   func(id string) error
 	}{
 		{"set the host name", setHostname},
-		{"write /etc/hostname", writeHostname},
-		{"write /etc/machine-id", writeMachineID},
+		{"name the sandbox", renameSandbox},
+		{"give the machine an id", writeMachineID},
 		{"write " + noticeDir + "/restored", noticeRestored},
 	} {
 		if err := step.do(args[0]); err != nil {
@@ -62,30 +62,17 @@ func setHostname(id string) error {
 	return unix.Sethostname([]byte(id))
 }
 
-// writeHostname writes in place, as does writeMachineID: either file may be a mount.
-func writeHostname(id string) error {
-	return overwrite("/etc/hostname", os.O_WRONLY|os.O_TRUNC, id)
-}
-
 func writeMachineID(string) error {
 	var random [16]byte
 	if _, err := unix.Getrandom(random[:], 0); err != nil {
 		return fmt.Errorf("get random bytes: %w", err)
 	}
-	return overwrite("/etc/machine-id", os.O_WRONLY|os.O_TRUNC|os.O_CREATE, fmt.Sprintf("%x", random))
-}
-
-// overwrite writes a file of one line. That it or its folder is missing, and must not be made, is no error.
-func overwrite(path string, flags int, line string) error {
-	file, err := os.OpenFile(path, flags, 0o444) //nolint:gosec // every user may read it
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	etc, err := openEtc()
+	if err != nil || etc == nil {
 		return err
 	}
-	_, err = file.WriteString(line + "\n")
-	return errors.Join(err, file.Close())
+	defer etc.close()
+	return etc.write("machine-id", fmt.Sprintf("%x\n", random))
 }
 
 // noticeRestored tells programs that watch for it, in a line of JSON.

@@ -36,9 +36,10 @@ var imports = map[string][]string{
 	"images/imagetest":    {},
 	"lifetime":            {},
 	"pool":                {"lifetime"},
-	"runtime":             {"runtime/atomicfile", "runtime/checkpoint"},
+	"runtime":             {"runtime/atomicfile", "runtime/checkpoint", "runtime/rootfs"},
 	"runtime/atomicfile":  {},
 	"runtime/checkpoint":  {"runtime/atomicfile"},
+	"runtime/rootfs":      {},
 	"systemd":             {},
 	"systemd/systemdtest": {},
 }

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// beginSocket is the abstract unix socket on which process 1 waits to be told that it may start its command. Until then nobody
+// else is in the sandbox.
+const beginSocket = "@sandpool-begin"
+
+// begin prepares a new sandbox as root, which process 1 need not be, lets process 1 start its command and waits until it has.
+// What of the preparation does not work is reported: an image that has no place for a file can do without.
+func begin(args []string) int {
+	offline := len(args) == 1 && args[0] == "offline"
+	if len(args) > 0 && !offline {
+		return fail(exitUsage, "usage: sandpool-init begin [offline]")
+	}
+	unix.Umask(0o022)
+	id, err := os.Hostname()
+	if err == nil {
+		err = nameSandbox(id, offline)
+	}
+	if err != nil {
+		_ = fail(0, "sandpool-init: name the sandbox: %v", err)
+	}
+	for began := time.Now(); time.Since(began) < beginTime; time.Sleep(connectInterval) {
+		if connects(unix.AF_UNIX, &unix.SockaddrUnix{Name: beginSocket}) {
+			return ready(nil)
+		}
+		if connects(unix.AF_UNIX, &unix.SockaddrUnix{Name: spawnSocket}) {
+			break // it has begun, or has nothing to wait for
+		}
+	}
+	return 0
+}
+
+// awaitBegin waits until the command may begin, or until process 1 is asked to end, by the signal that is returned then. One that
+// cannot listen does not wait.
+func (p initProcess) awaitBegin() os.Signal {
+	told := make(chan struct{})
+	listener, err := listenBegin()
+	if err != nil {
+		_ = fail(0, "sandpool-init: the command does not wait for the sandbox to be prepared: %v", err)
+		return nil
+	}
+	go func() {
+		defer close(told)
+		fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+		for errors.Is(err, unix.EINTR) {
+			fd, _, err = unix.Accept4(listener, unix.SOCK_CLOEXEC)
+		}
+		_ = unix.Close(listener)
+		_ = unix.Close(fd)
+	}()
+	for {
+		select {
+		case <-told:
+			return nil
+		case <-p.children:
+			reap(0)
+		case sig := <-p.signals:
+			if asksToEnd(sig) {
+				return sig
+			}
+		}
+	}
+}
+
+func listenBegin() (int, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("make a socket: %w", err)
+	}
+	err = unix.Bind(fd, &unix.SockaddrUnix{Name: beginSocket})
+	if err == nil {
+		err = unix.Listen(fd, 1)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("listen on %s: %w", beginSocket, err)
+	}
+	return fd, nil
+}

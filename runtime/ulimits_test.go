@@ -1,0 +1,110 @@
+package runtime
+
+import (
+	"archive/tar"
+	"bytes"
+	"maps"
+	"os"
+	"strings"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func TestSetUlimits(t *testing.T) {
+	for name, test := range map[string]struct {
+		limits Limits
+		want   map[string]Ulimit
+	}{
+		"default":   {Limits{}, map[string]Ulimit{"RLIMIT_NOFILE": {65536, 1048576}}},
+		"processes": {Limits{PIDs: 40}, map[string]Ulimit{"RLIMIT_NOFILE": {65536, 1048576}, "RLIMIT_NPROC": {40, 40}}},
+		"own": {
+			Limits{PIDs: 40, Ulimits: map[string]Ulimit{"nofile": {1024, 4096}, "nproc": {20, 30}, "core": {0, Unlimited}}},
+			map[string]Ulimit{"RLIMIT_NOFILE": {1024, 4096}, "RLIMIT_NPROC": {20, 30}, "RLIMIT_CORE": {0, Unlimited}},
+		},
+	} {
+		s := &specs.Spec{Process: &specs.Process{Rlimits: []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 1024, Hard: 1024}}}, Linux: &specs.Linux{}}
+		test.limits.set(s)
+		got := map[string]Ulimit{}
+		for _, r := range s.Process.Rlimits {
+			got[r.Type] = Ulimit{r.Soft, r.Hard}
+		}
+		if !maps.Equal(got, test.want) || len(got) != len(s.Process.Rlimits) {
+			t.Errorf("%s: %v, want %v", name, s.Process.Rlimits, test.want)
+		}
+	}
+}
+
+// onTerminal runs a command with a terminal, which the shim starts.
+func onTerminal(t *testing.T, e *Engine, id, command string) string {
+	t.Helper()
+	var out bytes.Buffer
+	p, err := e.Exec(t.Context(), id, ExecSpec{Args: []string{"sh", "-c", command}, TTY: true, Stdout: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// The limits of a process are the same however it is started, and after a restore.
+func TestUlimitsOfEveryProcess(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	const show = "echo $(ulimit -n) $(ulimit -Hn) $(ulimit -c) $(ulimit -u)"
+	prepareChanged(t, e, func(t *Template) {
+		t.Limits = Limits{Memory: 256 << 20, PIDs: 40, Ulimits: map[string]Ulimit{"core": {7 << 10, 7 << 10}}}
+		t.User, t.Command = "sandbox", []string{"sh", "-c", show + " >/tmp/command; trap '" + show + " >/tmp/later; exec sleep 1000000' USR1; echo $$ >/tmp/pid; while :; do sleep 0.01; done"}
+	})
+	expect := func(id string) {
+		t.Helper()
+		const want = "65536 1048576 14 40"
+		_, direct := run(t, e, id, "", "sh", "-c", show)
+		_, command := run(t, e, id, "", "sh", "-c", "until [ -s /tmp/pid ]; do sleep 0.01; done; cat /tmp/command")
+		_, spawned := run(t, e, id, "", "sh", "-c", "rm -f /tmp/spawned; "+initPath+" spawn --log /tmp/spawned -- sh -c '"+show+"' >/dev/null; until [ -s /tmp/spawned ]; do sleep 0.01; done; cat /tmp/spawned")
+		_, later := run(t, e, id, "", "sh", "-c", "rm -f /tmp/later; kill -USR1 $(cat /tmp/pid); until [ -s /tmp/later ]; do sleep 0.01; done; cat /tmp/later")
+		for how, got := range map[string]string{"exec": direct, "terminal": onTerminal(t, e, id, show), "command": command, "spawn": spawned, "command later": later} {
+			if strings.TrimSpace(got) != want {
+				t.Errorf("%s: %q, want %s", how, got, want)
+			}
+		}
+		if _, out := run(t, e, id, "", "sh", "-c", "df -k /dev/shm | awk 'END {print $2}'"); out != "131072\n" {
+			t.Errorf("/dev/shm has %q kB, want half of the memory", out)
+		}
+	}
+	id := startFrom(t, e, "limited")
+	fit, dir := take(t, e, id)
+	expect(id)
+	expect(restore(t, e, fit, dir))
+}
+
+// Programs with the set-uid bit run as their owner where the template says so, and only there.
+func TestSetuid(t *testing.T) {
+	program, err := os.ReadFile(host.Init)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := fileEntry("bin/init", string(program))
+	file.Mode = 0o4755
+	e := openEngine(t, testConfig(t))
+	const try = "grep NoNewPrivs /proc/self/status; echo x | /bin/init tell && cat /run/sandpool/events"
+	for _, allowed := range []bool{false, true} {
+		odd := oddImage{entries: []tar.Header{file}, change: func(t *Template) { t.User, t.AllowSetuid = "sandbox", allowed }}
+		if err := prepareOdd(t, e, "setuid", odd); err != nil {
+			t.Fatal(err)
+		}
+		id := startFrom(t, e, "odd")
+		ids := []string{id}
+		if allowed {
+			fit, dir := take(t, e, id)
+			ids = append(ids, restore(t, e, fit, dir))
+		}
+		for _, id := range ids {
+			_, out := run(t, e, id, "", "sh", "-c", try)
+			if got := strings.Contains(out, "NoNewPrivs:\t0\nx\n"); got != allowed {
+				t.Errorf("with allow_setuid = %v: %q", allowed, out)
+			}
+		}
+	}
+}
