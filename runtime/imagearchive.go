@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 
@@ -16,6 +16,7 @@ import (
 	imagearchive "github.com/containerd/containerd/v2/core/images/archive"
 	"github.com/containerd/errdefs"
 	ociplatforms "github.com/containerd/platforms"
+	ocidigest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -92,24 +93,45 @@ func (a *archive) read(ctx context.Context) (images.Image, error) {
 		return images.Image{}, fmt.Errorf("lease: %w", err)
 	}
 	defer func() { _ = done(context.WithoutCancel(ctx)) }() // it expires, too
-	index, err := imagearchive.ImportIndex(ctx, a.e.client.ContentStore(), &countedReader{f, &a.f.read})
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return images.Image{}, fmt.Errorf("it is cut off: %w", err)
-	}
+	index, err := a.load(ctx, f)
 	if err != nil {
 		return images.Image{}, err
 	}
-	found, err := a.named(ctx, index)
+	found, names, err := a.named(ctx, index)
 	if err != nil {
 		return images.Image{}, err
 	}
 	a.e.images.hold(a.f, found.Target.Digest)
 	a.f.archive = id
-	return found, errors.Join(a.e.leaseImage(ctx, found.Target.Digest), a.e.nameImage(ctx, found.Name, found.Target))
+	if err := a.e.leaseImage(ctx, found.Target.Digest); err != nil {
+		return images.Image{}, err
+	}
+	for _, name := range names {
+		if err := a.e.nameImage(ctx, name, found.Target); err != nil {
+			return images.Image{}, err
+		}
+	}
+	return found, nil
 }
 
-// named returns the one image of an imported archive, if it is for this host and whole.
-func (a *archive) named(ctx context.Context, index ocispec.Descriptor) (images.Image, error) {
+// load gives containerd what a file holds, and returns the index of that. The file is read to its end, where checksums are.
+func (a *archive) load(ctx context.Context, f io.Reader) (index ocispec.Descriptor, _ error) {
+	content, done, err := decompress(&countedReader{ctx, f, &a.f.read})
+	if err == nil {
+		defer done()
+		index, err = imagearchive.ImportIndex(ctx, a.e.client.ContentStore(), content)
+	}
+	if err == nil {
+		_, err = io.Copy(io.Discard, content)
+	}
+	if err != nil {
+		return index, whyUnread(err)
+	}
+	return index, nil
+}
+
+// named returns the one image of an imported archive, if it is for this host and whole, and all names that the archive gives it.
+func (a *archive) named(ctx context.Context, index ocispec.Descriptor) (_ images.Image, names []string, _ error) {
 	store := a.e.client.ContentStore()
 	var top ocispec.Index
 	data, err := content.ReadBlob(ctx, store, index)
@@ -117,32 +139,63 @@ func (a *archive) named(ctx context.Context, index ocispec.Descriptor) (images.I
 		err = json.Unmarshal(data, &top)
 	}
 	if err != nil {
-		return images.Image{}, fmt.Errorf("read its index: %w", err)
+		return images.Image{}, nil, fmt.Errorf("read its index: %w", err)
 	}
-	var list []images.Image
-	for _, m := range top.Manifests {
-		if name := cmp.Or(m.Annotations[images.AnnotationImageName], m.Annotations[ocispec.AnnotationRefName]); name != "" {
-			list = append(list, images.Image{Name: name, Target: m})
-		}
-	}
-	if len(list) != 1 {
-		return images.Image{}, errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("it holds %d named images, want 1", len(list)))
+	target, names, err := onlyImage(top.Manifests)
+	if err != nil {
+		return images.Image{}, nil, err
 	}
 	// Blobs are stored under the digest of what they hold, so one that was changed is as good as missing.
-	if err := a.e.whole(ctx, list[0].Target); err != nil {
-		return images.Image{}, err
+	if err := a.e.whole(ctx, target); err != nil {
+		return images.Image{}, nil, err
 	}
 	children := images.FilterPlatforms(images.ChildrenHandler(store), ociplatforms.Default())
-	return list[0], images.WalkNotEmpty(ctx, images.SetChildrenLabels(store, children), list[0].Target)
+	return images.Image{Name: names[0], Target: target}, names, images.WalkNotEmpty(ctx, images.SetChildrenLabels(store, children), target)
 }
 
-// countedReader counts what is read. It does not seek, so that all of the file passes by.
+// onlyImage returns the one image of an archive's index, and its names: as it is named there, or by its digest. Those without a name count
+// only if none has one.
+func onlyImage(entries []ocispec.Descriptor) (target ocispec.Descriptor, names []string, _ error) {
+	byDigest := map[ocidigest.Digest]ocispec.Descriptor{}
+	for _, m := range entries {
+		name := cmp.Or(m.Annotations[images.AnnotationImageName], m.Annotations[ocispec.AnnotationRefName])
+		if name != "" && len(names) == 0 {
+			clear(byDigest)
+		}
+		if name != "" {
+			names = append(names, name)
+		}
+		if name != "" || len(names) == 0 {
+			target = m
+			byDigest[m.Digest] = m
+		}
+	}
+	switch {
+	case len(byDigest) == 0:
+		return target, nil, errdefs.ErrFailedPrecondition.WithMessage("it holds no image: make it with `docker save NAME`")
+	case len(byDigest) > 1:
+		listed := ""
+		if len(names) > 0 {
+			listed = ", " + strings.Join(names, ", ")
+		}
+		return target, nil, errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("it holds %d images%s: save one alone, as by `docker save NAME`", len(byDigest), listed))
+	case len(names) == 0:
+		names = []string{localDomain + "/unnamed:" + target.Digest.Encoded()[:12]}
+	}
+	return target, names, nil
+}
+
+// countedReader counts what is read, until ctx ends. It does not seek, so that all of the file passes by.
 type countedReader struct {
+	ctx  context.Context //nolint:containedctx // reading a file knows no other way to be given up
 	from io.Reader
 	read *atomic.Int64
 }
 
 func (r *countedReader) Read(p []byte) (int, error) {
+	if err := context.Cause(r.ctx); err != nil {
+		return 0, err
+	}
 	n, err := r.from.Read(p)
 	r.read.Add(int64(n))
 	return n, err

@@ -109,6 +109,9 @@ func (e *Engine) leaseSnapshot(ctx context.Context, image client.Image) error {
 	if err != nil {
 		return fmt.Errorf("read layers: %w", err)
 	}
+	if len(diffs) == 0 { // without layers there is no snapshot either
+		return nil
+	}
 	lease := leases.Lease{ID: imageLeaseID(image.Target().Digest)}
 	top := leases.Resource{ID: identity.ChainID(diffs).String(), Type: "snapshots/" + e.cfg.Snapshotter}
 	if err := e.client.LeasesService().AddResource(ctx, lease, top); err != nil {

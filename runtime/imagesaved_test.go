@@ -1,0 +1,203 @@
+package runtime
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	ocidigest "github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	archives "sandpool/images"
+)
+
+// saved is an image as `docker save` writes it.
+type saved struct {
+	names []string
+	files map[string]string // of its one layer; without any it has no layer
+}
+
+// tarOf returns an archive of some files.
+func tarOf(t *testing.T, files map[string][]byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	for name, data := range files {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(data))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// save returns an archive of some images as `docker save` writes it.
+func save(t *testing.T, list ...saved) []byte {
+	t.Helper()
+	files := map[string][]byte{}
+	type entry struct {
+		Config           string
+		RepoTags, Layers []string
+	}
+	entries := []entry{}
+	encode := func(v any) []byte {
+		data, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	for i, image := range list {
+		e := entry{Config: fmt.Sprintf("config%d.json", i), RepoTags: image.names}
+		config := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: goruntime.GOARCH}, RootFS: ocispec.RootFS{Type: "layers"}}
+		config.Config.Labels = map[string]string{"n": fmt.Sprint(i)}
+		if len(image.files) > 0 {
+			dir := t.TempDir()
+			for name, text := range image.files {
+				write(t, filepath.Join(dir, name), text)
+			}
+			layer, err := archives.Layer(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Layers = []string{fmt.Sprintf("layer%d.tar", i)}
+			files[e.Layers[0]], config.RootFS.DiffIDs = layer, []ocidigest.Digest{ocidigest.FromBytes(layer)}
+		}
+		files[e.Config] = encode(config)
+		entries = append(entries, e)
+	}
+	files["manifest.json"] = encode(entries)
+	return tarOf(t, files)
+}
+
+// compressed returns data as a program that compresses writes it, in as many members as there are parts.
+func compressed(t *testing.T, writer func(io.Writer) io.WriteCloser, parts ...[]byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	for _, part := range parts {
+		w := writer(&out)
+		if _, err := w.Write(part); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out.Bytes()
+}
+
+func gzipped(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }
+
+func zstdPlain(w io.Writer) io.WriteCloser {
+	z, err := zstd.NewWriter(w)
+	if err != nil {
+		panic(err)
+	}
+	return z
+}
+
+func TestCompressedArchives(t *testing.T) {
+	e, told := imageEngine(t, nil)
+	dir := t.TempDir()
+	for i, test := range []struct {
+		file   string
+		writer func(io.Writer) io.WriteCloser
+		cut    bool // into two members
+	}{{"a.tar.gz", gzipped, false}, {"b.tgz", gzipped, true}, {"c.tar.zst", zstdPlain, false}, {"d.tar.zst", zstdPlain, true}} {
+		data := archiveOf(t, "sandpool.local/test-compressed:1", goruntime.GOARCH, test.file)
+		parts := [][]byte{data}
+		if test.cut {
+			parts = [][]byte{data[:1000], data[1000:]}
+		}
+		packed := compressed(t, test.writer, parts...)
+		path := filepath.Join(dir, test.file)
+		write(t, path, string(packed))
+		for range 2 {
+			if err := prepare(t.Context(), e, "a", Template{Image: "file://" + path}); err != nil {
+				t.Errorf("%s: %v", test.file, err)
+			}
+		}
+		if len(*told) != i+1 {
+			t.Errorf("%s: told %+v; want one import of each", test.file, *told)
+		}
+		write(t, path, string(packed[:len(packed)-5]))
+		refused(t, e, "file://"+path, "import: ", "it is cut off")
+		*told = (*told)[:i+1]
+	}
+	good := archiveOf(t, "sandpool.local/test-compressed:1", goruntime.GOARCH, "x")
+	for file, test := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"a.tar.xz":  {[]byte("\xfd7zXZ\x00\x00\x04"), "it is compressed by xz: unpack it, or compress it by gzip or zstd"},
+		"a.tar.bz2": {[]byte("BZh91AY&SY"), "it is compressed by bzip2: unpack it"},
+		"twice.gz":  {compressed(t, gzipped, compressed(t, gzipped, good)), "it is no archive of an image"},
+		"text.gz":   {compressed(t, gzipped, []byte(strings.Repeat("text", 1000))), "it is no archive of an image"},
+		"files.tar": {tarOf(t, map[string][]byte{"a": []byte("b")}), "it is no archive of an image: make one with `docker save NAME`"},
+		"bad.gz":    {append(bytes.Clone(compressed(t, gzipped, good)[:100]), make([]byte, 100)...), "decompress: "},
+		"long.zst":  {[]byte("\x28\xb5\x2f\xfd\x00\x98\x00\x00\x00\x00"), "a window of more than 128 MiB: compress it without --long"},
+	} {
+		write(t, filepath.Join(dir, file), string(test.data))
+		refused(t, e, "file://"+filepath.Join(dir, file), "import: ", test.want)
+	}
+}
+
+func TestSavedImages(t *testing.T) {
+	e, _ := imageEngine(t, nil)
+	dir := t.TempDir()
+	ref := func(file string, list ...saved) string {
+		path := filepath.Join(dir, file)
+		write(t, path, string(save(t, list...)))
+		return "file://" + path
+	}
+	files := map[string]string{"file": "content"}
+	const one, two = "sandpool.local/test-saved:1", "sandpool.local/test-saved:latest"
+	if err := prepare(t.Context(), e, "tags", Template{Image: ref("tags.tar", saved{[]string{one, two}, files})}); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{one, two} {
+		if i, err := e.client.ImageService().Get(e.in(t), name); err != nil || i.Target.Digest.String() != prepared["tags"].digest {
+			t.Errorf("%s: %v, %v; want both names on the one image", name, i.Target.Digest, err)
+		}
+	}
+	nameless := ref("id.tar", saved{nil, files})
+	for range 2 { // once imported, once found
+		if err := prepare(t.Context(), e, "nameless", Template{Image: nameless}); err != nil {
+			t.Error(err)
+		}
+	}
+	refused(t, e, ref("many.tar", saved{[]string{one, two}, files}, saved{[]string{"sandpool.local/test-other:1"}, files}),
+		"import: ", "it holds 2 images", one, two, "sandpool.local/test-other:1", "`docker save NAME`")
+	refused(t, e, ref("ids.tar", saved{nil, files}, saved{nil, files}), "import: ", "it holds 2 images", "`docker save NAME`")
+	refused(t, e, ref("none.tar"), "import: ", "it holds no image")
+
+	if err := prepare(t.Context(), e, "layerless", Template{Image: ref("layerless.tar", saved{[]string{"sandpool.local/test-none:1"}, nil})}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.PruneImages(t.Context(), all, nothing); err != nil {
+		t.Error(err)
+	}
+	collect(t, e)
+	id := startFrom(t, e, "layerless")
+	if code, out := run(t, e, id, "", initPath, "ready"); code != 0 {
+		t.Errorf("in an image without layers: %d %s", code, out)
+	}
+	if err := os.Remove(filepath.Join(dir, "layerless.tar")); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, e, "file://"+filepath.Join(dir, "layerless.tar"), "import: ", "no such file")
+}
