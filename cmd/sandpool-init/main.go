@@ -10,6 +10,8 @@
 // Beside it the same program has these uses:
 //
 //	sandpool-init exec -- CMD ARG…           waits for a byte of input, then becomes CMD
+//	sandpool-init gate -- CMD ARG…           says its process id, then does the same
+//	sandpool-init signal NUMBER PID          signals the process group of that process; with 9, kills all of its session
 //	sandpool-init ready                      waits until process 1 has started CMD: the sandbox runs programs
 //	sandpool-init ready PORT                 waits until the sandbox's own TCP port accepts a connection
 //	sandpool-init connect PORT               carries its input to a TCP port of the sandbox's own, and the answer to its output
@@ -47,6 +49,10 @@ func run(args []string) int {
 		switch args[0] {
 		case "exec":
 			return gate(args[1:])
+		case "gate":
+			return announcedGate(args[1:])
+		case "signal":
+			return signalGroup(args[1:])
 		case "ready":
 			return ready(args[1:])
 		case "connect":
@@ -61,7 +67,7 @@ func run(args []string) int {
 	}
 	idle := len(args) == 0
 	if !idle && (len(args) == 1 || args[0] != "--") {
-		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | ready [PORT] | connect PORT | tell | restored ID | spawn [--log FILE] -- CMD ARG... | -- CMD ARG...]")
+		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | gate -- CMD ARG... | signal NUMBER PID | ready [PORT] | connect PORT | tell | restored ID | spawn [--log FILE] -- CMD ARG... | -- CMD ARG...]")
 	}
 	// It signals every process that it can see, which outside a sandbox would be all of the machine.
 	if os.Getpid() != 1 {
