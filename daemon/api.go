@@ -79,6 +79,7 @@ type api struct {
 	// catalogue is asked about templates.
 	catalogue catalogue
 	exec      func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error)
+	large     chan struct{}                   // has largeBodies slots, which requests with such a body hold while they are read
 	ready     func(ctx context.Context) error // why the daemon cannot do its work, or nil
 	info      wire.Info
 	config    func() *configs.Config // as it is now; not to be changed
