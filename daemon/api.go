@@ -79,7 +79,8 @@ type api struct {
 	// catalogue is asked about templates.
 	catalogue catalogue
 	exec      func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error)
-	ready     func() error // why the daemon cannot do its work, or nil
+	ready     func() error  // why the daemon cannot do its work, or nil
+	large     chan struct{} // has largeBodies slots, which requests with such a body hold while they are read
 	info      wire.Info
 	config    func() *configs.Config // as it is now; not to be changed
 	metrics   *metrics

@@ -292,6 +292,7 @@ func (d *Daemon) api(started time.Time) *api {
 		exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error) {
 			return d.engine.Exec(ctx, sandbox, spec)
 		},
+		large:   make(chan struct{}, largeBodies),
 		ready:   d.ready,
 		info:    d.info(started),
 		config:  d.live.Load,

@@ -20,11 +20,16 @@ const bodyTimeout = 10 * time.Second
 
 // decode reads a request's body, one JSON value, into the struct that into points to. No body leaves it as it is.
 func decode(w http.ResponseWriter, r *http.Request, into any) error {
+	return decodeUpTo(wire.MaxBody, w, r, into)
+}
+
+// decodeUpTo is decode for a body that may have another size, in bytes.
+func decodeUpTo(limit int64, w http.ResponseWriter, r *http.Request, into any) error {
 	rc := http.NewResponseController(w)
 	if err := rc.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
 		return fmt.Errorf("set read deadline: %w", err)
 	}
-	err := decodeValue(http.MaxBytesReader(w, r.Body, wire.MaxBody), into)
+	err := decodeValue(http.MaxBytesReader(w, r.Body, limit), into)
 	// Later reads on the connection are net/http's own, which takes a missed deadline for a client that went away.
 	if err := rc.SetReadDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("clear read deadline: %w", err)
@@ -53,8 +58,8 @@ func decodeValue(body io.Reader, into any) error {
 
 // badBody says what is wrong with a body in the terms of its sender.
 func badBody(err error) error {
-	if isTooLarge(err) {
-		return fmt.Errorf("body is over the limit of %d bytes: %w", wire.MaxBody, err)
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return fmt.Errorf("body is over the limit of %d bytes: send less, and give a command its data by its standard input: %w", large.Limit, err)
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return invalid("body: %sis a JSON %s, want %s", field(wrong.Field), wrong.Value, want(wrong.Type))

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,6 +21,9 @@ import (
 	"sandpool/runtime"
 )
 
+// largeBodies is how many bodies over wire.MaxBody are read at a time.
+const largeBodies = 16
+
 const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + wire.ExecProtocol + "\r\n\r\n"
 
 // execInClaim runs a command in a claim's sandbox. From the answer 101 on, the connection carries frames.
@@ -33,7 +37,7 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 		return errUpgrade
 	}
 	var body wire.ExecRequest
-	if err := decode(w, r, &body); err != nil {
+	if err := a.decodeExec(w, r, &body); err != nil {
 		return err
 	}
 	if err := checkExec(body); err != nil {
@@ -67,6 +71,19 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 		s.sendExit(code)
 	}
 	return nil
+}
+
+// decodeExec lets only a few large bodies into the memory at a time.
+func (a *api) decodeExec(w http.ResponseWriter, r *http.Request, body *wire.ExecRequest) error {
+	if r.ContentLength < 0 || r.ContentLength > wire.MaxBody {
+		select {
+		case a.large <- struct{}{}:
+			defer func() { <-a.large }()
+		case <-r.Context().Done():
+			return context.Cause(r.Context())
+		}
+	}
+	return decodeUpTo(wire.MaxExecBody, w, r, body)
 }
 
 // use wakes a claim's sandbox if it rests, and keeps it awake until done is called.
@@ -122,6 +139,9 @@ func checkExec(body wire.ExecRequest) error {
 	if len(body.Args) == 0 || body.Args[0] == "" {
 		return invalid("args: want a command")
 	}
+	if err := checkSize(body); err != nil {
+		return err
+	}
 	for i, arg := range body.Args {
 		if strings.ContainsRune(arg, 0) {
 			return invalid("args[%d]: has a NUL character in it", i)
@@ -137,3 +157,27 @@ func checkExec(body wire.ExecRequest) error {
 	}
 	return nil
 }
+
+// checkSize refuses what Linux would not take as a program's arguments and environment.
+func checkSize(body wire.ExecRequest) error {
+	all := 0
+	for name, texts := range map[string][]string{"args": body.Args, "env": body.Env} {
+		for i, text := range texts {
+			if len(text) > wire.MaxArgument {
+				return tooLong(fmt.Sprintf("%s[%d] has %d bytes, and the limit is %d", name, i, len(text), wire.MaxArgument))
+			}
+			all += len(text) + 1
+		}
+	}
+	if all > wire.MaxCommand {
+		return tooLong(fmt.Sprintf("args and env have %d bytes in all, and the limit is %d", all, wire.MaxCommand))
+	}
+	return nil
+}
+
+// tooLong says what of a command is too long.
+type tooLong string
+
+func (t tooLong) Error() string { return string(t) + ": send it by the command's standard input" }
+
+func (t tooLong) Unwrap() error { return &http.MaxBytesError{Limit: wire.MaxCommand} }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -140,6 +141,8 @@ func TestExecBadFrames(t *testing.T) {
 		"exit":             {byte(wire.FrameExit), 0, 0, 0, 4, 0, 0, 0, 0},
 		"over the limit":   {byte(wire.FrameStdin), 0xff, 0xff, 0xff, 0xff},
 		"short resize":     {byte(wire.FrameResize), 0, 0, 0, 1, 9},
+		"no signal":        {byte(wire.FrameSignal), 0, 0, 0, 1, 0},
+		"signal 65":        {byte(wire.FrameSignal), 0, 0, 0, 1, 65},
 		"signal of 2 byte": {byte(wire.FrameSignal), 0, 0, 0, 2, 9, 9},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,6 +154,42 @@ func TestExecBadFrames(t *testing.T) {
 			wantFrameError(t, c, "invalid_argument", "frame")
 			if cause := <-p.killed; cause == nil {
 				t.Error("the process was not killed")
+			}
+		})
+	}
+}
+
+// TestExecSizes asks for commands up to what Linux takes, and for larger ones.
+func TestExecSizes(t *testing.T) {
+	ts := startServer(t)
+	many := func(n, size int) []string { return slices.Repeat([]string{strings.Repeat("\n", size)}, n) }
+	for name, test := range map[string]struct {
+		args, env []string
+		status    int
+	}{
+		"longest argument":  {args: append([]string{"wait"}, many(1, wire.MaxArgument)...), status: http.StatusSwitchingProtocols},
+		"longer argument":   {args: append([]string{"wait"}, many(1, wire.MaxArgument+1)...), status: http.StatusRequestEntityTooLarge},
+		"longer variable":   {args: []string{"wait"}, env: []string{"A=" + strings.Repeat("x", wire.MaxArgument)}, status: http.StatusRequestEntityTooLarge},
+		"most":              {args: append([]string{"wait"}, many(15, wire.MaxArgument)...), env: []string{"A=1"}, status: http.StatusSwitchingProtocols},
+		"more":              {args: append([]string{"wait"}, many(16, wire.MaxArgument)...), status: http.StatusRequestEntityTooLarge},
+		"more than is read": {args: append([]string{"wait"}, many(40, wire.MaxArgument)...), status: http.StatusRequestEntityTooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			body, err := json.Marshal(wire.ExecRequest{Args: test.args, Env: test.env})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.status == http.StatusSwitchingProtocols {
+				c := ts.startExec(t, string(body))
+				if p := <-ts.processes; !slices.Equal(p.spec.Args, test.args) {
+					t.Error("other arguments arrived")
+				}
+				_ = c.Close()
+				return
+			}
+			got := ts.do(t, "POST", "/v1/claims/"+runningID+"/exec", string(body), upgradeLines()...)
+			if got.status != test.status || !strings.Contains(got.body, "standard input") {
+				t.Errorf("answer %d %s, want %d and a word of standard input", got.status, got.body, test.status)
 			}
 		})
 	}

@@ -258,6 +258,7 @@ func newTestAPI(t *testing.T) *testServer {
 	}
 	ts.api = &api{
 		claims: ts.claims,
+		large:  make(chan struct{}, largeBodies),
 		keeper: ts.saver,
 		shelf:  ts.shelf,
 		pools:  status,

@@ -26,6 +26,8 @@ const (
 	hangUpCheck = time.Second
 	// lastFrameTimeout is how long a client may take to receive the frame that ends its stream.
 	lastFrameTimeout = 5 * time.Second
+	// maxSignal is the number of the last signal.
+	maxSignal = 64
 )
 
 // errClientGone ends a stream that nobody reads any more.
@@ -113,12 +115,12 @@ func (s *execStream) obey(ctx context.Context, frame wire.Frame, feed *io.PipeWr
 		_, err = feed.Write(data)
 	case frame.Kind == wire.FrameResize && len(data) == 4:
 		err = p.Resize(ctx, binary.BigEndian.Uint16(data), binary.BigEndian.Uint16(data[2:]))
-	case frame.Kind == wire.FrameSignal && len(data) == 1:
+	case frame.Kind == wire.FrameSignal && len(data) == 1 && data[0] > 0 && data[0] <= maxSignal:
 		err = p.Signal(ctx, syscall.Signal(data[0]))
 	default:
 		return invalid("frame of kind %d with %d bytes is not for the daemon", frame.Kind, len(data))
 	}
-	if err != nil { // the process ended meanwhile, or closed its input
+	if err != nil { // the process ended meanwhile
 		s.log.Debug("exec frame had no effect", "kind", frame.Kind, "err", err)
 	}
 	return nil

@@ -76,6 +76,11 @@ type Engine struct {
 	direct  bool          // sentries start commands without the shim; known once a canary ran
 	trials  chan struct{} // one slot: held by whoever tries a platform for a template
 
+	life      context.Context // ends with the engine
+	endLife   context.CancelFunc
+	work      sync.WaitGroup // what goes on behind commands, until the engine ends
+	leftovers leftovers
+
 	images    imageBook
 	mu        sync.Mutex
 	policy    ImagePolicy     // cfg.Images is only the first
@@ -88,7 +93,9 @@ type Engine struct {
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err error) {
 	e := &Engine{
 		cfg: cfg, policy: cfg.Images, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{}, images: imageBook{fetches: map[string]*fetch{}},
+		leftovers: leftovers{of: map[string][]*Process{}},
 	}
+	e.life, e.endLife = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Close())
@@ -115,6 +122,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err err
 
 // Close lets go of containerd, of its namespace and of the state folder. Sandboxes stay.
 func (e *Engine) Close() error {
+	e.endLife()
+	e.leftovers.close()
+	e.work.Wait()
 	var errs []error
 	if e.client != nil {
 		errs = append(errs, e.client.Close())

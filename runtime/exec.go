@@ -8,14 +8,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
-	"time"
+	"unicode/utf8"
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
-
-// drainTime is how long the output of an ended process may stand still; a child of its that keeps the pipe open is cut off.
-const drainTime = 2 * time.Second
 
 // ExecSpec is a command to run in a sandbox, and its input and output. Nil streams are empty or dropped.
 type ExecSpec struct {
@@ -27,29 +24,67 @@ type ExecSpec struct {
 	Rows uint16   // with TTY; 0: unknown
 	Cols uint16
 
+	// Stdin is read until it ends, also when the command takes no more. It must end at the latest when Wait has returned.
 	Stdin          io.Reader
-	Stdout, Stderr io.Writer
+	Stdout, Stderr io.Writer // not written to any more once Wait has returned an exit code
+
+	alone bool // it starts no others: its end is that of its session
 }
 
-// Process is a command that runs in a sandbox. Wait must be called.
+// Process is a command that runs in a sandbox, as the leader of a session and a process group of its own. Wait must be called.
 type Process struct {
 	body
 	engine *Engine
 	id     string // of the sandbox
-	output meter
+	pid    int32  // in the sandbox; 0: unknown, as it is in sandboxes whose init is of an older release
+	tty    bool
+	alone  bool
+	output outputs
 }
 
 // body is a process as who started it sees it: its sandbox's sentry, or containerd's shim.
 type body interface {
 	// await returns the exit code once the process has ended. That ctx ended first is an error.
 	await(ctx context.Context) (int, error)
-	// signal fails with class NotFound when the process has ended already.
+	hasEnded() bool
+	// signal signals this process alone. It fails with class NotFound when the process has ended already.
 	signal(ctx context.Context, signal syscall.Signal) error
 	resize(ctx context.Context, rows, cols uint16) error
-	// forget kills the process if it still runs.
+	// forget removes what is known of a process that has ended.
 	forget(ctx context.Context) error
 	streams() streams
 }
+
+func (e *Engine) newProcess(b body, id string, spec ExecSpec) *Process {
+	return &Process{body: b, engine: e, id: id, tty: spec.TTY, alone: spec.alone, output: outputs{pace: &e.leftovers.pace}}
+}
+
+// ending is how a process ended.
+type ending struct {
+	ended  atomic.Bool
+	exited chan struct{} // closed when code and err are set
+	code   int
+	err    error
+}
+
+func newEnding() ending { return ending{exited: make(chan struct{})} }
+
+func (e *ending) end(code int, err error) {
+	e.code, e.err = code, err
+	e.ended.Store(true)
+	close(e.exited)
+}
+
+func (e *ending) await(ctx context.Context) (int, error) {
+	select {
+	case <-e.exited:
+		return e.code, e.err
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+}
+
+func (e *ending) hasEnded() bool { return e.ended.Load() }
 
 // streams are the copies of a process's input and output; see cio.IO.
 type streams interface {
@@ -68,6 +103,9 @@ func (e *Engine) Exec(ctx context.Context, id string, spec ExecSpec) (p *Process
 }
 
 func (e *Engine) exec(ctx context.Context, id string, spec ExecSpec) (*Process, error) {
+	if err := spec.check(); err != nil {
+		return nil, err
+	}
 	container, err := e.client.LoadContainer(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("load container: %w", err)
@@ -82,8 +120,17 @@ func (e *Engine) exec(ctx context.Context, id string, spec ExecSpec) (*Process, 
 	if e.direct && !spec.TTY {
 		return e.execDirectly(ctx, id, process, spec)
 	}
-	process.Args = gated(process.Args)
 	return e.execByShim(ctx, container, process, spec)
+}
+
+// check refuses what would reach the sandbox as something else: all is sent as JSON, which is UTF-8.
+func (s ExecSpec) check() error {
+	for _, text := range slices.Concat(s.Args, s.Env, []string{s.Cwd}) {
+		if !utf8.ValidString(text) {
+			return errdefs.ErrInvalidArgument.WithMessage(fmt.Sprintf("%q is no UTF-8", text))
+		}
+	}
+	return nil
 }
 
 // processSpec is the sandbox's own process with another command.
@@ -103,9 +150,6 @@ func processSpec(own *specs.Process, spec ExecSpec) *specs.Process {
 	}
 	return &process
 }
-
-// gated is a command that begins when the first byte of its input is there, and then is run as a shell would.
-func gated(args []string) []string { return append([]string{initPath, "exec", "--"}, args...) }
 
 // withStreams gives a stream to those that nobody listens to: the shim wants all of them.
 func (s ExecSpec) withStreams() ExecSpec {
@@ -128,87 +172,51 @@ func (p *Process) Resize(ctx context.Context, rows, cols uint16) error {
 	})
 }
 
-// Signal sends a signal to the process. One that ended already is an error of class NotFound.
-func (p *Process) Signal(ctx context.Context, signal syscall.Signal) error {
-	return p.engine.call(ctx, p.engine.cfg.PauseTimeout, "signal process in sandbox "+p.id, func(ctx context.Context) error {
-		return p.signal(ctx, signal)
-	})
-}
-
 // Wait returns the exit code when the process has ended and its output is written. When ctx ends first, it kills the
-// process and returns the cause.
+// process's session and returns the cause. What children of the process write after that is dropped.
 func (p *Process) Wait(ctx context.Context) (int, error) {
 	code, err := p.await(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
-		p.discard(ctx)
+		p.abandon(ctx)
 		return 0, cause
 	}
-	p.drain()
-	p.discard(ctx)
+	if flowed := p.flowed(); p.drain(flowed) {
+		p.discard(ctx)
+	} else {
+		p.output.drop()
+		p.engine.leftovers.keep(p, flowed)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("wait for process in sandbox %s: %w", p.id, native(err))
 	}
 	return code, nil
 }
 
-// drain waits until the rest of the output is written, as long as it moves or waits for its reader.
-func (p *Process) drain() {
-	out := p.streams()
-	if out == nil {
-		return
+// abandon kills the process's session. Who left it may still read its output.
+func (p *Process) abandon(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	p.output.dropping.Store(true)
+	if err := p.kill(ctx); err != nil {
+		p.engine.log.Warn("process could not be killed", "sandbox", p.id, "err", err)
 	}
-	done := make(chan struct{})
-	go func() {
-		out.Wait()
-		close(done)
-	}()
-	tick := time.NewTicker(drainTime)
-	defer tick.Stop()
-	for before := p.output.written.Load(); ; {
-		select {
-		case <-done:
-			return
-		case <-tick.C:
-		}
-		now := p.output.written.Load()
-		if p.output.writing.Load() == 0 && now == before {
-			out.Cancel()
-			<-done
-			return
-		}
-		before = now
-	}
+	p.engine.leftovers.keep(p, p.flowed())
 }
 
-// discard kills the process if it still runs and forgets it.
+// discard forgets a process that has ended, and its streams.
 func (p *Process) discard(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
 	err := p.forget(ctx)
-	if out := p.streams(); out != nil {
-		out.Cancel()
-		_ = out.Close()
-	}
+	p.close()
 	if err != nil && !errdefs.IsNotFound(native(err)) {
 		p.engine.log.Warn("process could not be deleted", "sandbox", p.id, "err", err)
 	}
 }
 
-// meter tells whether output moves, or waits for its reader.
-type meter struct {
-	writing atomic.Int32 // writes under way
-	written atomic.Int64 // writes done
-}
-
-// meteredWriter passes output on and measures it.
-type meteredWriter struct {
-	w     io.Writer
-	meter *meter
-}
-
-func (w meteredWriter) Write(b []byte) (int, error) {
-	w.meter.writing.Add(1)
-	defer w.meter.writing.Add(-1)
-	defer w.meter.written.Add(1)
-	return w.w.Write(b)
+func (p *Process) close() {
+	if out := p.streams(); out != nil {
+		out.Cancel()
+		_ = out.Close()
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -120,22 +119,30 @@ func testExecOfWhatCannotRun(t *testing.T, e *Engine) {
 }
 
 func TestCommandBeginsOnlyWhenItWasStarted(t *testing.T) {
-	for started, want := range map[bool]string{true: "\nrest", false: ""} {
-		t.Run(strconv.FormatBool(started), func(t *testing.T) {
+	for name, test := range map[string]struct {
+		started, tty bool
+		in, want     string
+	}{
+		"started":                 {true, false, "rest", "\nrest"},
+		"not started":             {false, false, "rest", ""},
+		"terminal":                {true, true, "line\n", "\x04line\n\x04"},
+		"terminal with half line": {true, true, "rest", "\x04rest\x04\x04"},
+	} {
+		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ends := 0
-				in := &input{reader: strings.NewReader("rest"), leave: leaveByte(false), started: make(chan bool, 1), atEnd: func() { ends++ }}
-				var got []byte
-				var reads sync.WaitGroup
-				reads.Go(func() { got, _ = io.ReadAll(in) })
+				in := &input{reader: strings.NewReader(test.in), leave: leaveByte(test.tty), tty: test.tty, started: make(chan bool, 1), atEnd: func() { ends++ }}
+				var got bytes.Buffer
+				var copying sync.WaitGroup
+				copying.Go(func() { _, _ = io.Copy(&got, in) })
 				synctest.Wait()
-				if len(got) > 0 || ends > 0 {
-					t.Errorf("%q was read before the start", got)
+				if got.Len() > 0 || ends > 0 {
+					t.Errorf("%q was sent before the start", got.String())
 				}
-				in.started <- started
-				reads.Wait()
-				if wantEnds := len(want) / len("\nrest"); string(got) != want || ends != wantEnds {
-					t.Errorf("read %q and told of %d ends, want %q and %d", got, ends, want, wantEnds)
+				in.started <- test.started
+				copying.Wait()
+				if got.String() != test.want || (ends == 1) != test.started {
+					t.Errorf("sent %q and told of %d ends, want %q", got.String(), ends, test.want)
 				}
 			})
 		})

@@ -68,7 +68,7 @@ func TestSentriesThatStartNothing(t *testing.T) {
 func fakeSentry(t *testing.T, answers ...func(*net.UnixConn, string)) *Engine {
 	t.Helper()
 	const id = "sb-fake"
-	e := &Engine{cfg: Config{StateDir: t.TempDir(), Namespace: "test"}, log: testLog(t)}
+	e := &Engine{cfg: Config{StateDir: t.TempDir(), Namespace: "test"}, log: testLog(t), life: t.Context()}
 	dir := filepath.Join(e.cfg.runscRoot(), "test")
 	socket := filepath.Join(dir, "s")
 	state := fmt.Sprintf(`{"id":%q,"sandbox":{"controlSocketPath":%q}}`, id, socket)
@@ -160,7 +160,7 @@ func TestCommandThatStartsTooLateIsKilled(t *testing.T) {
 		<-asked
 		cancel(io.ErrNoProgress)
 	}()
-	p := &sentryProcess{engine: e, id: "sb-fake", exited: make(chan struct{})}
+	p := &sentryProcess{engine: e, id: "sb-fake", ending: newEnding()}
 	if err := p.start(ctx, sentryExec{}, nil); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("start: %v, want the cause", err)
 	}

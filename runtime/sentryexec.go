@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/containerd/errdefs"
@@ -20,14 +21,11 @@ import (
 // sentryProcess is a process that its sandbox's sentry started for the daemon itself. Nobody else knows of it, and it ends with
 // its sandbox.
 type sentryProcess struct {
+	ending
 	engine *Engine
 	id     string // of the sandbox
 	pid    int32
 	copies copies
-	ended  atomic.Bool
-	exited chan struct{} // closed when code and err are set
-	code   int
-	err    error
 }
 
 // The arguments of the sentry's methods are JSON with the names that runsc gives them.
@@ -54,7 +52,7 @@ type (
 		CID   string
 		Signo syscall.Signal
 		PID   int32
-		Mode  int // 0: to this process only
+		Mode  int
 	}
 )
 
@@ -75,17 +73,21 @@ func (e *Engine) execDirectly(ctx context.Context, id string, command *specs.Pro
 		return nil, err
 	}
 	args := directArgs(id, command, file.RunscFlags["net-raw"] == "true")
-	process := &sentryProcess{engine: e, id: id, exited: make(chan struct{})}
-	p := &Process{body: process, engine: e, id: id}
-	files, err := process.copies.open(meteredWriter{spec.Stdout, &p.output}, meteredWriter{spec.Stderr, &p.output})
+	process := &sentryProcess{ending: newEnding(), engine: e, id: id}
+	p := e.newProcess(process, id, spec)
+	files, err := process.copies.open(e, p.output.to(spec.Stdout), p.output.to(spec.Stderr))
 	if err != nil {
 		return nil, fmt.Errorf("make pipes: %w", err)
 	}
 	defer closeAll(files)
-	err = process.start(ctx, args, files)
-	if _, refused := errors.AsType[sentryError](err); refused {
-		// Of a program that cannot be run the init tells more, and in a shell's way.
-		args.Argv, spec.Stdin = gated(args.Argv), io.MultiReader(bytes.NewReader([]byte{leaveByte(false)}), spec.Stdin)
+	var refused bool
+	if !looksElsewhere(command) {
+		err = process.start(ctx, args, files)
+		_, refused = errors.AsType[sentryError](err)
+	}
+	if refused || looksElsewhere(command) {
+		// Of a program that cannot be run the init tells more, and it finds one in a shell's way.
+		args.Argv, spec.Stdin = gated("exec", args.Argv), io.MultiReader(bytes.NewReader([]byte{leaveByte(false)}), spec.Stdin)
 		err = process.start(ctx, args, files)
 	}
 	if said, refused := errors.AsType[sentryError](err); refused {
@@ -96,9 +98,23 @@ func (e *Engine) execDirectly(ctx context.Context, id string, command *specs.Pro
 		_ = process.copies.Close()
 		return nil, fmt.Errorf("start process: %w", err)
 	}
-	go process.watch(context.WithoutCancel(ctx))
-	process.copies.feed(spec.Stdin)
+	p.pid = process.pid
+	e.work.Go(process.watch)
+	e.work.Go(func() { process.copies.feed(spec.Stdin) })
 	return p, nil
+}
+
+// looksElsewhere tells whether a command is looked for in its own folder too, which its PATH leads to: the sentry leaves that out.
+func looksElsewhere(command *specs.Process) bool {
+	if len(command.Args) == 0 || strings.Contains(command.Args[0], "/") {
+		return false
+	}
+	for _, entry := range slices.Backward(command.Env) { // the last of a name counts
+		if list, ok := strings.CutPrefix(entry, "PATH="); ok {
+			return slices.ContainsFunc(strings.Split(list, ":"), func(dir string) bool { return !path.IsAbs(dir) })
+		}
+	}
+	return false
 }
 
 // start has the sentry start the process. One that is started only after ctx ended is killed at once.
@@ -111,20 +127,24 @@ func (p *sentryProcess) start(ctx context.Context, args sentryExec, files []*os.
 		_ = conn.Close()
 		return err
 	}
-	started := make(chan error, 1)
-	go func() {
-		started <- receive(conn, &p.pid)
+	started := make(chan error)
+	p.engine.work.Go(func() {
+		stop := context.AfterFunc(p.engine.life, func() { _ = conn.SetReadDeadline(longPast) })
+		err := receive(conn, &p.pid)
+		stop()
 		_ = conn.Close()
-	}()
+		select {
+		case started <- err:
+		case <-ctx.Done():
+			if err == nil {
+				_ = p.signal(p.engine.life, syscall.SIGKILL)
+			}
+		}
+	})
 	select {
 	case err := <-started:
 		return err
 	case <-ctx.Done():
-		go func() {
-			if <-started == nil {
-				_ = p.signal(context.WithoutCancel(ctx), syscall.SIGKILL)
-			}
-		}()
 		return context.Cause(ctx)
 	}
 }
@@ -157,36 +177,29 @@ func setsOf(caps *specs.LinuxCapabilities, raw bool) capabilitySets {
 }
 
 // watch waits for the end of the process, which is that of its sentry at the latest.
-func (p *sentryProcess) watch(ctx context.Context) {
+func (p *sentryProcess) watch() {
 	var status uint32
-	err := p.engine.askSentry(ctx, p.id, "containerManager.WaitPID", sentryWait{p.pid, p.id}, &status)
-	p.ended.Store(true)
+	err := p.engine.askSentry(p.engine.life, p.id, "containerManager.WaitPID", sentryWait{p.pid, p.id}, &status)
+	_ = p.copies.stdin.Close() // nobody reads it, or a child that the caller does not feed
+	if context.Cause(p.engine.life) != nil {
+		p.copies.Cancel()
+	}
 	switch wait := syscall.WaitStatus(status); {
 	case errors.Is(err, errSentryGone):
-		p.code = 128 + int(syscall.SIGKILL)
+		p.end(128+int(syscall.SIGKILL), nil)
 	case err != nil:
-		p.err = err
+		p.end(0, err)
 	case wait.Signaled():
-		p.code = 128 + int(wait.Signal())
+		p.end(128+int(wait.Signal()), nil)
 	default:
-		p.code = wait.ExitStatus()
-	}
-	close(p.exited)
-}
-
-func (p *sentryProcess) await(ctx context.Context) (int, error) {
-	select {
-	case <-p.exited:
-		return p.code, p.err
-	case <-ctx.Done():
-		return 0, context.Cause(ctx)
+		p.end(wait.ExitStatus(), nil)
 	}
 }
 
 func (p *sentryProcess) signal(ctx context.Context, signal syscall.Signal) error {
-	if !p.ended.Load() {
-		err := p.engine.askSentry(ctx, p.id, "containerManager.Signal", sentrySignal{CID: p.id, Signo: signal, PID: p.pid}, nil)
-		if err == nil || !p.ended.Load() {
+	if !p.hasEnded() {
+		err := p.engine.askSentry(ctx, p.id, "containerManager.Signal", sentrySignal{CID: p.id, Signo: signal, PID: p.pid, Mode: toProcess}, nil)
+		if err == nil || !p.hasEnded() {
 			return err
 		}
 	}
@@ -198,17 +211,8 @@ func (p *sentryProcess) resize(context.Context, uint16, uint16) error {
 	return errdefs.ErrInvalidArgument.WithMessage("the process has no terminal")
 }
 
-func (p *sentryProcess) forget(ctx context.Context) error {
-	if p.ended.Load() {
-		return nil
-	}
-	err := p.signal(ctx, syscall.SIGKILL)
-	if err != nil && !errdefs.IsNotFound(err) && !errors.Is(err, errSentryGone) {
-		return err
-	}
-	_, err = p.await(ctx)
-	return err
-}
+// forget has nothing to do: the sentry forgot the process when its end was waited for.
+func (p *sentryProcess) forget(context.Context) error { return nil }
 
 func (p *sentryProcess) streams() streams { return &p.copies }
 
@@ -220,7 +224,7 @@ type copies struct {
 }
 
 // open makes the pipes, returns the ends that the process gets, and starts to copy its output.
-func (c *copies) open(stdout, stderr io.Writer) (files []*os.File, err error) {
+func (c *copies) open(e *Engine, stdout, stderr io.Writer) (files []*os.File, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(files)
@@ -240,17 +244,26 @@ func (c *copies) open(stdout, stderr io.Writer) (files []*os.File, err error) {
 		c.outputs, files = append(c.outputs, r), append(files, w)
 	}
 	for i, to := range []io.Writer{stdout, stderr} {
-		c.writers.Go(func() { _, _ = io.Copy(to, c.outputs[i]) })
+		c.writers.Add(1)
+		e.work.Go(func() {
+			defer c.writers.Done()
+			_, _ = io.Copy(to, c.outputs[i])
+		})
 	}
 	return files, nil
 }
 
-// feed copies the process's input until that ends or the process does.
-func (c *copies) feed(from io.Reader) {
-	go func() {
-		_, _ = io.Copy(c.stdin, from)
-		_ = c.stdin.Close()
-	}()
+// feed copies the process's input until that ends.
+func (c *copies) feed(from io.Reader) { feed(c.stdin, from) }
+
+// feed copies input until it ends. What a process does not take, since it has closed its input or has ended, is dropped: who
+// sends it may have more to say.
+func feed(to io.WriteCloser, from io.Reader) {
+	_, err := io.Copy(to, from)
+	_ = to.Close()
+	if err != nil {
+		_, _ = io.Copy(io.Discard, from)
+	}
 }
 
 func (c *copies) Wait() { c.writers.Wait() }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -19,11 +21,31 @@ func gate(args []string) int {
 		return exitRefused
 	}
 	command := args[1:]
-	path, err := exec.LookPath(command[0])
+	path, err := find(command[0])
 	if err == nil {
 		err = syscall.Exec(path, command, os.Environ())
 	}
 	return cannotRun(command[0], err)
+}
+
+// announcedGate first says the id of the process that becomes the command: runsc tells it to nobody else.
+func announcedGate(args []string) int {
+	if len(args) > 1 {
+		fmt.Println(os.Getpid())
+	}
+	return gate(args)
+}
+
+// find finds a command as a shell does, also by a PATH that leads to the folder that it runs in: package exec warns of that.
+func find(command string) (string, error) {
+	if list, set := os.LookupEnv("PATH"); set && list == "" && !strings.Contains(command, "/") {
+		command = "./" + command
+	}
+	path, err := exec.LookPath(command)
+	if errors.Is(err, exec.ErrDot) {
+		err = nil
+	}
+	return path, err
 }
 
 // leave waits for one byte of input, and takes no more than that. A terminal gives leave with its end-of-file character, which

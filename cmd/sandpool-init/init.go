@@ -115,7 +115,7 @@ func (p initProcess) supervise(args []string) int {
 // start starts the command in a process group of its own, which gets the terminal if there is one. It returns the
 // process id, or 0 and the exit code that says why it could not.
 func start(args []string) (pid, code int) {
-	path, err := exec.LookPath(args[0])
+	path, err := find(args[0])
 	if err == nil {
 		attr := &syscall.SysProcAttr{Setpgid: true}
 		if _, ttyErr := unix.IoctlGetInt(0, unix.TIOCGPGRP); ttyErr == nil { // input is the controlling terminal

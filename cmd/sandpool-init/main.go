@@ -13,6 +13,8 @@
 //	sandpool-init exec -- CMD ARG…           waits for a byte of input, then becomes CMD
 //	sandpool-init begin [offline]            writes /etc/hosts and /etc/hostname, and /etc/resolv.conf if there is no network,
 //	                                         lets process 1 start CMD, and waits until it has
+//	sandpool-init gate -- CMD ARG…           says its process id, then does the same
+//	sandpool-init signal NUMBER PID          signals the process group of that process; with 9, kills all of its session
 //	sandpool-init ready                      waits until process 1 has started CMD: the sandbox runs programs
 //	sandpool-init ready PORT                 waits until the sandbox's own TCP port accepts a connection
 //	sandpool-init connect PORT               carries its input to a TCP port of the sandbox's own, and the answer to its output
@@ -53,6 +55,10 @@ func run(args []string) int {
 			return gate(args[1:])
 		case "begin":
 			return begin(args[1:])
+		case "gate":
+			return announcedGate(args[1:])
+		case "signal":
+			return signalGroup(args[1:])
 		case "ready":
 			return ready(args[1:])
 		case "connect":
@@ -71,7 +77,7 @@ func run(args []string) int {
 	}
 	idle := len(args) == 0 && !await
 	if !idle && (len(args) < 2 || args[0] != "--") {
-		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | begin [offline] | ready [PORT] | connect PORT | tell | restored ID | spawn [--log FILE] -- CMD ARG... | [await] -- CMD ARG...]")
+		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | gate -- CMD ARG... | signal NUMBER PID | begin [offline] | ready [PORT] | connect PORT | tell | restored ID | spawn [--log FILE] -- CMD ARG... | [await] -- CMD ARG...]")
 	}
 	// It signals every process that it can see, which outside a sandbox would be all of the machine.
 	if os.Getpid() != 1 {

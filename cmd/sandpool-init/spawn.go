@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +17,7 @@ import (
 const spawnSocket = "@sandpool-init"
 
 // maxMessage is the size in bytes that a request or an answer may have.
-const maxMessage = 1 << 20
+const maxMessage = 4 << 20 // what Linux takes for a program, 2 MiB, and the length of each word
 
 // spawn asks process 1 to start a command, which then outlives a restore of the sandbox: of the processes in a checkpoint
 // only process 1 and its descendants do. The command's input is empty; its output goes to the log, or nowhere.
@@ -31,7 +30,7 @@ func spawn(args []string) int {
 		return fail(exitUsage, "usage: sandpool-init spawn [--log FILE] -- CMD ARG...")
 	}
 	args = args[1:]
-	path, err := exec.LookPath(args[0])
+	path, err := find(args[0])
 	if err != nil {
 		return cannotRun(args[0], err)
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -16,12 +15,16 @@ import (
 
 func (a *app) execCommand() *cobra.Command {
 	var req wire.ExecRequest
-	var detach bool
+	var detach, noStdin bool
 	var log string
 	cmd := &cobra.Command{
 		Use:   "exec ID -- COMMAND [ARG...]",
 		Short: "Run a command in a claimed sandbox",
-		Long: "Run a command in a claimed sandbox, with this command's input, output and errors. SIGINT and SIGTERM are passed on to it.\n\n" +
+		Long: "Run a command in a claimed sandbox, with this command's input, output and errors. It ends with the command, and the command with it.\n\n" +
+			"All input is read, also what the command does not want: in a shell's loop give it none by --no-stdin, or the loop runs once.\n\n" +
+			"SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP and SIGCONT are passed on to the command's process group, SIGUSR1 and SIGUSR2 to the command\n" +
+			"itself. A second SIGINT or SIGTERM ends this command and with it that in the sandbox, and so does the first when nothing answers.\n" +
+			"With --tty keys are the command's, Ctrl-C too, and a signal to this command ends it.\n\n" +
 			"With --detach the command runs on by itself as a child of the sandbox's init, without input, and standard output gets its process\n" +
 			"id alone. Such a command is part of checkpoints; any other is not, and ends with the connection.\n\n" +
 			"The exit code is the command's, 127 when there is no such command, 126 when it cannot be run, or 125 for any error of sandpool's own.",
@@ -34,6 +37,9 @@ func (a *app) execCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Args = args[1:]
+			if noStdin {
+				a.in = nil
+			}
 			switch {
 			case detach:
 				return a.execDetached(cmd.Context(), args[0], req, log)
@@ -45,11 +51,13 @@ func (a *app) execCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.BoolVarP(&req.TTY, "tty", "t", false, "give the command a terminal; needs one on standard input")
+	flags.BoolVarP(&noStdin, "no-stdin", "n", false, "read no input: the command's is empty")
 	flags.StringArrayVarP(&req.Env, "env", "e", nil, "set `KEY=VALUE` in the command's environment; may be repeated")
 	flags.StringVarP(&req.Cwd, "workdir", "w", "", "the command's working folder")
 	flags.BoolVarP(&detach, "detach", "d", false, "let the command run on by itself, and print its process id")
 	flags.StringVar(&log, "log", "", "with --detach: a `file` in the sandbox that the command's output is added to; without, it is dropped")
 	cmd.MarkFlagsMutuallyExclusive("detach", "tty")
+	cmd.MarkFlagsMutuallyExclusive("no-stdin", "tty")
 	return cmd
 }
 
@@ -76,20 +84,13 @@ func (a *app) execDetached(ctx context.Context, id string, req wire.ExecRequest,
 	return a.exec(ctx, id, req)
 }
 
-// execPiped passes signals on to the command, so they do not end it through ctx. Only when they pile up, because nothing
-// takes them, does the next one end the call.
+// execPiped passes signals on to the command, so they do not end it through ctx.
 func (a *app) execPiped(ctx context.Context, id string, req wire.ExecRequest) (int, error) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	control := make(chan wire.Frame, 1)
-	defer watch(func(sig os.Signal) {
-		select {
-		case control <- client.Signal(sig.(syscall.Signal)):
-		default:
-			cancel(errors.New("interrupted"))
-		}
-	}, os.Interrupt, syscall.SIGTERM)()
-	return a.daemon.Exec(ctx, id, req, client.Stdio{In: a.in, Out: a.out, Err: a.errOut, Control: control})
+	p := newPassing(cancel, func(ctx context.Context) { _, _ = a.daemon.Get(ctx, id) })
+	defer p.watch()()
+	return a.daemon.Exec(ctx, id, req, client.Stdio{In: background(a.in), Out: a.out, Err: a.errOut, Control: p.control, Sent: p.wasSent})
 }
 
 // watch calls handle for each of the signals until the returned function is called.

@@ -83,24 +83,6 @@ func next(t *testing.T, stream io.Reader) wire.Frame {
 	}
 }
 
-func TestExecPassesSignalsOn(t *testing.T) {
-	f := newFake(t)
-	f.exec = func(conn net.Conn, stream io.Reader, _ wire.ExecRequest) {
-		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-			if err := syscall.Kill(os.Getpid(), sig); err != nil {
-				t.Error(err)
-			}
-			if got, want := next(t, stream), (wire.Frame{Kind: wire.FrameSignal, Payload: []byte{byte(sig)}}); !reflect.DeepEqual(got, want) {
-				t.Errorf("got %v, want %v", got, want)
-			}
-		}
-		f.frame(conn, wire.FrameExit, 0, 0, 0, 130)
-	}
-	if code, _, errOut := f.sandpool("exec", f.claimOne(), "--", "sleep", "9"); code != 130 {
-		t.Errorf("exit %d: %s", code, errOut)
-	}
-}
-
 func TestExecWithTerminal(t *testing.T) {
 	f := newFake(t)
 	t.Setenv("TERM", "vt100")

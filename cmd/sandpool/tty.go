@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/signal"
 	"strings"
-	"syscall"
+	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"sandpool/daemon/client"
@@ -35,14 +38,52 @@ func (a *app) execTTY(ctx context.Context, id string, req wire.ExecRequest) (cod
 		}
 	}()
 	control := make(chan wire.Frame, 1)
-	defer watch(func(os.Signal) {
+	defer watch(func(sig os.Signal) {
+		if sig == unix.SIGTSTP {
+			_ = term.Restore(fd, saved)
+			suspend()
+			_, _ = term.MakeRaw(fd) // a terminal that is gone by now ends the call
+		}
 		select {
 		case <-control: // an older size that was not sent yet
 		default:
 		}
 		control <- client.Resize(size(fd))
-	}, syscall.SIGWINCH)()
+	}, unix.SIGWINCH, unix.SIGTSTP)()
 	return a.daemon.Exec(ctx, id, req, client.Stdio{In: a.in, Out: a.out, Err: a.errOut, Control: control})
+}
+
+// background is in, but when it is a terminal that another program has, as when a shell runs this one in the background, a Read waits
+// until this program has it again, and does not stop the program.
+func background(in io.Reader) io.Reader {
+	file, ok := in.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return in
+	}
+	signal.Ignore(unix.SIGTTIN) // a Read then fails instead
+	return sharedTerminal{file}
+}
+
+// turnInterval is the time between two looks at whose turn it is.
+const turnInterval = 200 * time.Millisecond
+
+type sharedTerminal struct{ file *os.File }
+
+func (s sharedTerminal) Read(b []byte) (int, error) {
+	for {
+		for s.isAnothers() {
+			time.Sleep(turnInterval)
+		}
+		n, err := s.file.Read(b)
+		if n > 0 || !errors.Is(err, unix.EIO) || !s.isAnothers() {
+			return n, err
+		}
+	}
+}
+
+func (s sharedTerminal) isAnothers() bool {
+	group, err := unix.IoctlGetInt(int(s.file.Fd()), unix.TIOCGPGRP)
+	return err == nil && group != unix.Getpgrp()
 }
 
 // withTerm tells the command the kind of terminal unless env does.

@@ -10,8 +10,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"syscall"
+	"time"
+	"unicode/utf8"
 
 	"sandpool/daemon/wire"
 )
@@ -21,6 +24,7 @@ type Stdio struct {
 	In       io.Reader         // nil: the command finds its input at its end
 	Out, Err io.Writer         // nil: thrown away; with a terminal all output is on Out
 	Control  <-chan wire.Frame // frames of Resize and Signal to send; nil when there are none
+	Sent     func()            // called when such a frame was sent, if not nil
 }
 
 // Resize is the frame that sets the size of the command's terminal.
@@ -37,8 +41,12 @@ func Signal(sig syscall.Signal) wire.Frame {
 // Exec runs a command in a claim's sandbox until it ends, and returns its exit code. The connection breaks when ctx ends, and
 // the daemon then kills the command.
 //
-// A Read of stdio.In that is under way when the command ends is left behind: a terminal cannot be made to give up a read.
+// A Read of stdio.In that is under way when the command ends is left behind: a terminal cannot be made to give up a read. So is, when
+// ctx ends, a Write of output that nobody takes.
 func (c *Client) Exec(ctx context.Context, id string, req wire.ExecRequest, stdio Stdio) (exit int, err error) {
+	if err := checkText(req); err != nil {
+		return 0, err
+	}
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return 0, err
@@ -54,6 +62,16 @@ func (c *Client) Exec(ctx context.Context, id string, req wire.ExecRequest, stdi
 	return exit, err
 }
 
+// checkText refuses what would reach the command as something else: JSON is UTF-8.
+func checkText(req wire.ExecRequest) error {
+	for _, text := range slices.Concat(req.Args, req.Env, []string{req.Cwd}) {
+		if !utf8.ValidString(text) {
+			return fmt.Errorf("%q is no UTF-8 text: name it in another way, such as by a pattern of a shell in the sandbox", text)
+		}
+	}
+	return nil
+}
+
 func run(ctx context.Context, conn net.Conn, hangUp func(), id string, req wire.ExecRequest, stdio Stdio) (int, error) {
 	stream, err := upgrade(ctx, conn, id, req)
 	if err != nil {
@@ -65,7 +83,34 @@ func run(ctx context.Context, conn net.Conn, hangUp func(), id string, req wire.
 	defer sender.Wait()
 	defer hangUp() // ends a write that the other side does not read
 	defer close(done)
-	return receive(stream, stdio)
+	return receiveUntil(ctx, stream, stdio)
+}
+
+// outputTime is how long output may wait to be taken once nobody wants the command any more.
+const outputTime = time.Second
+
+// receiveUntil is receive, but when ctx ends it waits for a Write of output only so long.
+func receiveUntil(ctx context.Context, stream io.Reader, stdio Stdio) (exit int, err error) {
+	ended := make(chan struct{})
+	var received struct {
+		exit int
+		err  error
+	}
+	go func() {
+		defer close(ended)
+		received.exit, received.err = receive(stream, stdio)
+	}()
+	select {
+	case <-ended:
+		return received.exit, received.err
+	case <-ctx.Done():
+	}
+	select {
+	case <-ended:
+		return received.exit, received.err
+	case <-time.After(outputTime):
+		return 0, context.Cause(ctx)
+	}
 }
 
 // upgrade asks for the command and returns the stream of frames that the daemon answers with.
@@ -96,6 +141,7 @@ func send(conn io.Writer, stdio Stdio, done <-chan struct{}) {
 	input, control := input(stdio.In, done), stdio.Control
 	for {
 		var frame wire.Frame
+		sent := func() {}
 		select {
 		case <-done:
 			return
@@ -108,11 +154,14 @@ func send(conn io.Writer, stdio Stdio, done <-chan struct{}) {
 				control = nil
 				continue
 			}
-			frame = next
+			if frame = next; stdio.Sent != nil {
+				sent = stdio.Sent
+			}
 		}
 		if wire.WriteFrame(conn, frame) != nil {
 			return
 		}
+		sent()
 	}
 }
 

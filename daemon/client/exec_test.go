@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"reflect"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -186,4 +187,55 @@ func TestContextEndsExec(t *testing.T) {
 		t.Error(err)
 	}
 	<-gone // the daemon sees the end as well
+}
+
+func TestExecRefusesWhatIsNoUTF8(t *testing.T) {
+	c := serveExec(t, func(net.Conn, *bufio.Reader, wire.ExecRequest) { t.Error("the command was asked for") })
+	for name, req := range map[string]wire.ExecRequest{
+		"argument": {Args: []string{"touch", "caf\xe9"}},
+		"variable": {Args: []string{"true"}, Env: []string{"X=\xff"}},
+		"folder":   {Args: []string{"true"}, Cwd: "/tmp/d\xe9"},
+	} {
+		if _, err := c.Exec(t.Context(), "c1", req, Stdio{}); err == nil || !strings.Contains(err.Error(), "no UTF-8") {
+			t.Errorf("%s: %v, want a refusal", name, err)
+		}
+	}
+}
+
+// TestContextEndsExecWhoseOutputIsStuck has an output that nobody reads.
+func TestContextEndsExecWhoseOutputIsStuck(t *testing.T) {
+	stuck, out := io.Pipe()
+	defer stuck.Close() //nolint:errcheck // never fails
+	ctx, cancel := context.WithCancelCause(t.Context())
+	reason := errors.New("enough")
+	c := serveExec(t, func(conn net.Conn, _ *bufio.Reader, _ wire.ExecRequest) {
+		sendFrame(t, conn, wire.FrameStdout, "x")
+		cancel(reason)
+	})
+	if _, err := c.Exec(ctx, "c1", wire.ExecRequest{}, Stdio{Out: out}); !errors.Is(err, reason) {
+		t.Errorf("%v, want the cause", err)
+	}
+}
+
+// FuzzExecOutput has a daemon that answers with any bytes: the call ends with them, and keeps no more of them than a frame.
+func FuzzExecOutput(f *testing.F) {
+	for _, seed := range []string{"", "\x05\x00\x00\x00\x04\x00\x00\x00\x01", "\x01\x00\x00\x00\x02hi\x06\x00\x00\x00\x02{}", "\x06\x00\x00\x00\x01{", "\x02\x00\x04\x00\x00x", "\x01\xff\xff\xff\xff", "\x00\x00\x00\x00\x00", "\x63"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		var out bytes.Buffer
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := receive(bytes.NewReader(sent), Stdio{Out: &out, Err: &out})
+		runtime.ReadMemStats(&after)
+		if err == nil && !bytes.Contains(sent, []byte("\x05\x00\x00\x00\x04")) {
+			t.Errorf("%x is an end without an exit code", sent)
+		}
+		if out.Len() > len(sent) {
+			t.Errorf("%d bytes of output in %d", out.Len(), len(sent))
+		}
+		if grown := after.TotalAlloc - before.TotalAlloc; grown > uint64(8*len(sent)+2<<20) {
+			t.Errorf("%d bytes cost %d", len(sent), grown)
+		}
+	})
 }

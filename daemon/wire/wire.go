@@ -13,6 +13,14 @@ const DefaultSocket = "/run/sandpool/sandpool.sock"
 // MaxBody is the largest request body that the API reads, in bytes.
 const MaxBody = 64 << 10
 
+// Limits of a command, in bytes. Linux takes no more.
+const (
+	MaxArgument = 128<<10 - 1 // one argument, or one variable with its name
+	MaxCommand  = 2 << 20     // all arguments and variables, with the byte that ends each
+	// MaxExecBody is the largest body of an exec request, which may hold twice as much when it is written as JSON.
+	MaxExecBody = 2*MaxCommand + MaxBody
+)
+
 // Start says where a claim's sandbox may come from.
 type Start string
 
