@@ -47,9 +47,10 @@ func (a *app) claimCommand() *cobra.Command {
 	return cmd
 }
 
-func lifetimeFlag(flags *pflag.FlagSet, to *lifetime.Duration) {
-	flags.Func("lifetime", "how long the sandbox may live, a `duration` such as 90s, 1h30m or 7d (default: that of its type)", func(text string) (err error) {
-		*to, err = lifetime.ParseDuration(text)
+func lifetimeFlag(flags *pflag.FlagSet, to **lifetime.Duration) {
+	flags.Func("lifetime", "how long the sandbox may live, a `duration` such as 90s, 1h30m or 7d (default: that of its type)", func(text string) error {
+		lasting, err := lifetime.ParseDuration(text)
+		*to = &lasting
 		return err
 	})
 }

@@ -37,7 +37,7 @@ func TestClaimFlags(t *testing.T) {
 		t.Fatal(errOut)
 	}
 	now := lifetime.Duration(0)
-	want := wire.ClaimRequest{Template: "go", RequestID: "r", Start: wire.StartCold, Fallback: true, Wait: &now, Lifetime: lifetime.Duration(7 * 24 * time.Hour)}
+	want := wire.ClaimRequest{Template: "go", RequestID: "r", Start: wire.StartCold, Fallback: true, Wait: &now, Lifetime: new(lifetime.Duration(7 * 24 * time.Hour))}
 	if !reflect.DeepEqual(f.last, want) {
 		t.Errorf("asked for %+v, want %+v", f.last, want)
 	}

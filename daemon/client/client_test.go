@@ -133,7 +133,7 @@ func TestLifeCalls(t *testing.T) {
 			return saved.ID, err
 		},
 		`POST /v1/claims/c%2F1/fork {"count":2,"type":"cicd","lifetime":"1m0s"}`: func() (string, error) {
-			forks, err := c.Fork(ctx, "c/1", wire.ForkRequest{Count: 2, Type: "cicd", Lifetime: lifetime.Duration(time.Minute)})
+			forks, err := c.Fork(ctx, "c/1", wire.ForkRequest{Count: 2, Type: "cicd", Lifetime: new(lifetime.Duration(time.Minute))})
 			return firstID(forks, func(c wire.Claim) string { return c.ID }), err
 		},
 		"GET /v1/checkpoints ": func() (string, error) {
