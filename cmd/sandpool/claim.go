@@ -62,8 +62,8 @@ func (a *app) claim(ctx context.Context, req wire.ClaimRequest) error {
 		return err
 	}
 	if !a.json {
-		_, _ = fmt.Fprintf(a.errOut, "%s: sandbox %s from %s (%s) in %.1f ms, ends in %s\n", claim.ID, claim.Sandbox, claim.Pool, claim.Tier,
-			milliseconds(time.Since(started)), until(claim.ExpiresAt))
+		line(a.errOut, fmt.Sprintf("%s: sandbox %s from %s (%s) in %.1f ms, ends in %s", claim.ID, claim.Sandbox, claim.Pool, claim.Tier,
+			milliseconds(time.Since(started)), until(claim.ExpiresAt)))
 	}
 	return a.print(claim, func(w io.Writer) { line(w, claim.ID) })
 }
