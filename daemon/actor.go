@@ -26,7 +26,7 @@ func (a actor) sees(owner string) bool { return a.operates() || owner == a.owner
 
 type actorKey struct{}
 
-// withActor is http.Server's ConnContext: it asks the kernel once a connection who is calling.
+// withActor asks the kernel once a connection who is calling.
 // A connection of which the kernel cannot tell has no actor, and its requests are refused.
 func withActor(ctx context.Context, conn net.Conn) context.Context {
 	if a, err := peer(conn); err == nil {

@@ -38,9 +38,17 @@ func TestBadRequests(t *testing.T) {
 		"not an object":      {"POST", claims, `[1]`, nil, 400, "invalid_argument", "is a JSON array, want an object"},
 		"wrong type":         {"POST", claims, `{"template": 5}`, nil, 400, "invalid_argument", "template: is a JSON number, want a string"},
 		"unknown field":      {"POST", claims, `{"templat": "x"}`, nil, 400, "invalid_argument", `unknown field "templat"`},
-		"two values":         {"POST", claims, `{} {}`, nil, 400, "invalid_argument", "something follows"},
-		"trailing garbage":   {"POST", claims, `{} x`, nil, 400, "invalid_argument", "something follows"},
-		"body over limit":    {"POST", claims, `{"template": "` + strings.Repeat("x", wire.MaxBody) + `"}`, nil, 413, "too_large", "65536 bytes"},
+		"two values":         {"POST", claims, `{} {}`, nil, 400, "invalid_argument", "after top-level value, after 3 bytes"},
+		"trailing garbage":   {"POST", claims, `{} x`, nil, 400, "invalid_argument", "after top-level value"},
+		"field in capitals":  {"POST", claims, `{"Template": "x"}`, nil, 400, "invalid_argument", `unknown field "Template"`},
+		"field twice":        {"POST", claims, `{"template": "x", "wait": "1s", "template": "x"}`, nil, 400, "invalid_argument", `field "template" is given twice`},
+		"null":               {"POST", claims, ` null `, nil, 400, "invalid_argument", "is JSON null, want an object"},
+		"null for a drain":   {"POST", pools + "/drain", `null`, nil, 400, "invalid_argument", "is JSON null, want an object"},
+		"no UTF-8":           {"POST", claims, "{\"template\": \"caf\xe9\"}", nil, 400, "invalid_argument", "template: invalid UTF-8"},
+		"no UTF-8 in a list": {"POST", exec, "{\"args\": [\"touch\", \"/tmp/caf\xe9\"]}", upgradeLines(), 400, "invalid_argument", "args.1: invalid UTF-8"},
+		"half a surrogate":   {"POST", claims, `{"template": "\ud800"}`, nil, 400, "invalid_argument", "template: invalid surrogate pair"},
+		"deep nesting":       {"POST", claims, `{"template": ` + strings.Repeat("[", 30000), nil, 400, "invalid_argument", "exceeded max depth"},
+		"body over limit":    {"POST", claims, `{"template": "` + strings.Repeat("x", wire.MaxBody) + `"}`, nil, 413, "too_large", "65536 bytes: send less"},
 		"padding over limit": {"POST", claims, `{}` + strings.Repeat(" ", wire.MaxBody), nil, 413, "too_large", "65536 bytes"},
 		"negative wait":      {"POST", claims, `{"wait": "-1s"}`, nil, 400, "invalid_argument", "wait: -1s: want 0s to 10m0s"},
 		"wait over cap":      {"POST", claims, `{"wait": "11m"}`, nil, 400, "invalid_argument", "10m0s (limits.max_wait)"},
@@ -48,7 +56,8 @@ func TestBadRequests(t *testing.T) {
 		"wait without unit":  {"POST", claims, `{"wait": "5"}`, nil, 400, "invalid_argument", "want a number and a unit"},
 		"negative lifetime":  {"POST", claims, `{"lifetime": "-1s"}`, nil, 400, "invalid_argument", "lifetime: -1s"},
 		"lifetime over cap":  {"POST", claims, `{"lifetime": "8d"}`, nil, 400, "invalid_argument", "7d (limits.max_lifetime)"},
-		"huge lifetime":      {"POST", claims, `{"lifetime": "99999999d"}`, nil, 400, "invalid_argument", "days must be a whole number"},
+		"huge lifetime":      {"POST", claims, `{"lifetime": "99999999d"}`, nil, 400, "invalid_argument", "lifetime: duration \"99999999d\": is more than 106751d"},
+		"no lifetime":        {"POST", claims, `{"lifetime": "0s"}`, nil, 400, "invalid_argument", "lifetime: 0s: want more than 0s"},
 		"unknown type":       {"POST", claims, `{"type": "eternal"}`, nil, 400, "invalid_argument", `type: "eternal": want one of cicd, development, preview, warm_pool`},
 
 		"bad checkpoint":               {"POST", claims, `{"checkpoint": "../x"}`, nil, 400, "invalid_argument", `checkpoint id "../x"`},
@@ -60,6 +69,9 @@ func TestBadRequests(t *testing.T) {
 		"save missing":                 {"POST", claims + "/" + missingID + "/checkpoint", "", nil, 404, "not_found", "does not exist"},
 		"save with a long comment":     {"POST", claims + "/" + runningID + "/checkpoint", `{"comment": "` + strings.Repeat("x", 257) + `"}`, nil, 400, "invalid_argument", "257 bytes"},
 		"fork missing":                 {"POST", claims + "/" + missingID + "/fork", "", nil, 404, "not_found", "does not exist"},
+		"save with a line break":       {"POST", claims + "/" + runningID + "/checkpoint", `{"comment": "x\nck-aaaaaaaaaaaaaaaa  default"}`, nil, 400, "invalid_argument", "comment: has a line break"},
+		"save with codes":              {"POST", claims + "/" + runningID + "/checkpoint", `{"comment": "x\u001b[2J"}`, nil, 400, "invalid_argument", "comment: has a line break or another control character"},
+		"fork of no lifetime":          {"POST", claims + "/" + runningID + "/fork", `{"lifetime": "0s"}`, nil, 400, "invalid_argument", "lifetime: 0s"},
 		"fork none":                    {"POST", claims + "/" + runningID + "/fork", `{"count": -1}`, nil, 400, "invalid_argument", "count: -1: want 1 to 64"},
 		"fork too many":                {"POST", claims + "/" + runningID + "/fork", `{"count": 65}`, nil, 400, "invalid_argument", "count: 65: want 1 to 64"},
 		"fork over the pool's max":     {"POST", claims + "/" + runningID + "/fork", `{"count": 33}`, nil, 400, "invalid_argument", "count: 33: pool local:default holds at most 32"},
@@ -79,6 +91,7 @@ func TestBadRequests(t *testing.T) {
 		"pool of other region": {"PUT", "/v1/pools/eu:default", `{}`, nil, 404, "not_found", `no such pool: "eu:default"`},
 		"pool, unknown field":  {"PUT", pools, `{"size": 3}`, nil, 400, "invalid_argument", `unknown field "size"`},
 		"pool, wrong type":     {"PUT", pools, `{"target": "3"}`, nil, 400, "invalid_argument", "target: is a JSON string, want a int"},
+		"pool, half a one":     {"PUT", pools, `{"target": 1.5}`, nil, 400, "invalid_argument", "target: 1.5: invalid syntax, want a whole number"},
 		"pool, every fault":    {"PUT", pools, `{"target": 40, "scale_up_threshold": 0}`, nil, 400, "invalid_argument", "target must not be over max\nscale_up_threshold must be between 1 and 100 per cent"},
 		"pool too large":       {"PUT", pools, `{"max": 10001}`, nil, 400, "invalid_argument", "max: 10001: want at most 10000"},
 		"drain of nothing":     {"POST", "/v1/pools/other/drain", "", nil, 404, "not_found", "no such pool"},
@@ -149,22 +162,29 @@ func TestErrorsOfTheParts(t *testing.T) {
 		err    error
 		status int
 		code   string
+		want   string // the message
 	}{
-		{fmt.Errorf("template %q: %w", "x", errdefs.ErrNotFound), 404, "not_found"},
-		{fmt.Errorf("pool x has no sandbox ready: %w", errdefs.ErrResourceExhausted), 503, "pool_empty"},
-		{fmt.Errorf("containerd: %w", errdefs.ErrUnavailable), 503, "unavailable"},
-		{fmt.Errorf("request id: %w", errdefs.ErrAlreadyExists), 409, "conflict"},
-		{fmt.Errorf("state: %w", errdefs.ErrFailedPrecondition), 409, "conflict"},
-		{fmt.Errorf("resume: %w", context.DeadlineExceeded), 504, "timeout"},
-		{fmt.Errorf("not yours: %w", errdefs.ErrPermissionDenied), 403, "permission_denied"},
-		{fmt.Errorf("save: %w", errors.Join(errDiskFull, errdefs.ErrResourceExhausted)), 507, "disk_full"},
-		{errors.New("disk on fire"), 500, "internal"},
+		{fmt.Errorf("template %q: %w", "x", errdefs.ErrNotFound), 404, "not_found", `template "x": not found`},
+		{fmt.Errorf("pool x has no sandbox ready: %w", errdefs.ErrResourceExhausted), 503, "pool_empty", "pool x has no sandbox ready"},
+		{fmt.Errorf("containerd: %w", errdefs.ErrUnavailable), 503, "unavailable", "containerd"},
+		{fmt.Errorf("request id: %w", errdefs.ErrAlreadyExists), 409, "conflict", "request id"},
+		{fmt.Errorf("state: %w", errdefs.ErrFailedPrecondition), 409, "conflict", "state"},
+		{errdefs.ErrFailedPrecondition, 409, "conflict", "failed precondition"},
+		{fmt.Errorf("%w: %w", errors.Join(errors.New("one"), fmt.Errorf("two: %w", errdefs.ErrConflict)), errdefs.ErrInvalidArgument), 400, "invalid_argument", "one\ntwo: conflict"},
+		{fmt.Errorf("resume: %w", context.DeadlineExceeded), 504, "timeout", "resume: context deadline exceeded"},
+		{fmt.Errorf("not yours: %w", errdefs.ErrPermissionDenied), 403, "permission_denied", "not yours: permission denied"},
+		{fmt.Errorf("save: %w", errors.Join(errDiskFull, errdefs.ErrResourceExhausted)), 507, "disk_full", "save: the disk that holds checkpoints is full\nresource exhausted"},
+		{errors.New("disk on fire"), 500, "internal", "disk on fire"},
 	} {
 		t.Run(tc.code, func(t *testing.T) {
 			ts.claims.mu.Lock()
 			ts.claims.err = tc.err
 			ts.claims.mu.Unlock()
-			checkError(t, ts.do(t, "POST", "/v1/claims", `{}`), tc.status, tc.code, tc.err.Error())
+			got := ts.do(t, "POST", "/v1/claims", `{}`)
+			checkError(t, got, tc.status, tc.code, tc.want)
+			if body := fmt.Sprintf(`"message":%q}`, tc.want); !strings.Contains(got.body, body) {
+				t.Errorf("%s, want %s", got.body, body)
+			}
 		})
 	}
 }

@@ -92,7 +92,7 @@ func (a *api) poolRequest(who actor, body wire.ClaimRequest) (pool.Request, erro
 	if err := a.setWait(body.Wait, &req); err != nil {
 		return pool.Request{}, err
 	}
-	return req, a.setLifetime(body.Type, body.Lifetime.Std(), &req)
+	return req, a.setLifetime(body.Type, body.Lifetime, &req)
 }
 
 // fromCheckpoint makes req a claim that goes on from a checkpoint.
@@ -127,8 +127,8 @@ func (a *api) setWait(wait *lifetime.Duration, req *pool.Request) error {
 	return nil
 }
 
-// setLifetime checks a claim's lifetime type, empty meaning that of its template, and its lifetime, 0 meaning that of its type.
-func (a *api) setLifetime(kind string, lasting time.Duration, req *pool.Request) error {
+// setLifetime checks a claim's lifetime type, empty meaning that of its template, and its lifetime, nil meaning that of its type.
+func (a *api) setLifetime(kind string, lasting *lifetime.Duration, req *pool.Request) error {
 	cfg := a.config()
 	kind = cmp.Or(kind, cfg.Templates[req.Template].LifetimeType, cfg.Limits.LifetimeType)
 	of, ok := cfg.Lifetimes[kind]
@@ -136,12 +136,13 @@ func (a *api) setLifetime(kind string, lasting time.Duration, req *pool.Request)
 		return invalid("type: %q: want one of %s", kind, strings.Join(slices.Sorted(maps.Keys(cfg.Lifetimes)), ", "))
 	}
 	req.Kind, req.Lifetime = kind, of.Type()
-	if most := cfg.Limits.MaxLifetime; lasting < 0 || lasting > most.Std() {
+	if lasting == nil {
+		return nil
+	}
+	if most := cfg.Limits.MaxLifetime; *lasting <= 0 || *lasting > most {
 		return invalid("lifetime: %s: want more than 0s, at most %s (limits.max_lifetime)", lasting, most)
 	}
-	if lasting > 0 {
-		req.Lifetime = req.Lifetime.Within(lasting)
-	}
+	req.Lifetime = req.Lifetime.Within(lasting.Std())
 	return nil
 }
 

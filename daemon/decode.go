@@ -1,15 +1,19 @@
 package daemon
 
 import (
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
@@ -18,42 +22,47 @@ import (
 // bodyTimeout is how long a client may take to send a request's body.
 const bodyTimeout = 10 * time.Second
 
-// decode reads a request's body, one JSON value, into the struct that into points to. No body leaves it as it is.
+// limitBody gives the client until then to send its body, whether a handler reads it or net/http does before it answers.
+func limitBody(w http.ResponseWriter, r *http.Request, timeout time.Duration) error {
+	if r.Body == http.NoBody {
+		return nil
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(timeout)); err != nil {
+		return fmt.Errorf("set read deadline: %w", err)
+	}
+	return nil
+}
+
+// decode reads a request's body, one JSON object, into the struct that into points to. No body leaves it as it is.
 func decode(w http.ResponseWriter, r *http.Request, into any) error {
 	return decodeUpTo(wire.MaxBody, w, r, into)
 }
 
 // decodeUpTo is decode for a body that may have another size, in bytes.
 func decodeUpTo(limit int64, w http.ResponseWriter, r *http.Request, into any) error {
-	rc := http.NewResponseController(w)
-	if err := rc.SetReadDeadline(time.Now().Add(bodyTimeout)); err != nil {
-		return fmt.Errorf("set read deadline: %w", err)
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		return badBody(err) // with its deadline: net/http reads on before it answers
 	}
-	err := decodeValue(http.MaxBytesReader(w, r.Body, limit), into)
-	// Later reads on the connection are net/http's own, which takes a missed deadline for a client that went away.
-	if err := rc.SetReadDeadline(time.Time{}); err != nil {
+	// All has come. Later reads on the connection are net/http's own, which takes a missed deadline for a client that went away.
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
 		return fmt.Errorf("clear read deadline: %w", err)
 	}
-	return err
+	return decodeObject(text, into)
 }
 
-func decodeValue(body io.Reader, into any) error {
-	dec := json.NewDecoder(body)
-	dec.DisallowUnknownFields()
-	switch err := dec.Decode(into); {
-	case errors.Is(err, io.EOF):
+// decodeObject is strict: names are exact, known and given once, and text is UTF-8. White space alone is no body.
+func decodeObject(text []byte, into any) error {
+	switch text = bytes.Trim(text, " \t\r\n"); string(text) {
+	case "":
 		return nil
-	case err != nil:
+	case "null":
+		return invalid("body: is JSON null, want an object")
+	}
+	if err := json.Unmarshal(text, into, json.RejectUnknownMembers(true)); err != nil {
 		return badBody(err)
 	}
-	switch _, err := dec.Token(); {
-	case errors.Is(err, io.EOF):
-		return nil
-	case isTooLarge(err):
-		return badBody(err)
-	default:
-		return invalid("body: something follows the JSON value")
-	}
+	return nil
 }
 
 // badBody says what is wrong with a body in the terms of its sender.
@@ -61,25 +70,52 @@ func badBody(err error) error {
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return fmt.Errorf("body is over the limit of %d bytes: send less, and give a command its data by its standard input: %w", large.Limit, err)
 	}
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return invalid("body: %sis a JSON %s, want %s", field(wrong.Field), wrong.Value, want(wrong.Type))
-	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return invalid("body: did not arrive within %s", bodyTimeout)
 	}
-	return invalid("body: %s", strings.TrimPrefix(err.Error(), "json: "))
+	if wrong, ok := errors.AsType[*json.SemanticError](err); ok {
+		return badValue(wrong)
+	}
+	if wrong, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		if errors.Is(wrong, jsontext.ErrDuplicateName) {
+			return invalid("body: field %.64q is given twice", wrong.JSONPointer.LastToken())
+		}
+		return invalid("body: %s%v, after %d bytes", field(wrong.JSONPointer), wrong.Err, wrong.ByteOffset)
+	}
+	return invalid("body: %v", err)
 }
 
-func field(name string) string {
-	if name == "" {
+// badValue is badBody for JSON that says what it must not.
+func badValue(wrong *json.SemanticError) error {
+	switch {
+	case errors.Is(wrong, json.ErrUnknownName):
+		return invalid("body: unknown field %.64q", wrong.JSONPointer.LastToken())
+	case wrong.Err != nil && wrong.JSONKind == jsontext.KindNumber && wrong.GoType != reflect.TypeFor[lifetime.Duration]():
+		return invalid("body: %s%.64s: %v, want a whole number", field(wrong.JSONPointer), wrong.JSONValue, wrong.Err)
+	case wrong.Err != nil && wrong.JSONKind == jsontext.KindString:
+		return invalid("body: %s%v", field(wrong.JSONPointer), wrong.Err)
+	default:
+		return invalid("body: %sis a JSON %s, want %s", field(wrong.JSONPointer), kinds[wrong.JSONKind], want(wrong.GoType))
+	}
+}
+
+var kinds = map[jsontext.Kind]string{
+	jsontext.KindNull: "null", jsontext.KindFalse: "boolean", jsontext.KindTrue: "boolean", jsontext.KindString: "string", jsontext.KindNumber: "number",
+	jsontext.KindBeginObject: "object", jsontext.KindBeginArray: "array",
+}
+
+// field begins a sentence about the value at a place in the body. What is nested deeper than any body of ours is left out.
+func field(at jsontext.Pointer) string {
+	if at == "" {
 		return ""
 	}
-	return name + ": "
+	tokens := slices.Collect(at.Tokens())
+	return fmt.Sprintf("%.64s: ", strings.Join(tokens[:min(len(tokens), 2)], "."))
 }
 
 // want names the JSON that a Go type is read from.
 func want(t reflect.Type) string {
-	if t.Kind() == reflect.Pointer {
+	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	switch {

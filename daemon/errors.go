@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -67,10 +68,23 @@ func invalid(format string, args ...any) error {
 func describe(err error) *wire.Error {
 	for _, c := range classes {
 		if c.is(err) {
-			return &wire.Error{Status: c.status, Code: c.code, Message: err.Error()}
+			return &wire.Error{Status: c.status, Code: c.code, Message: message(err)}
 		}
 	}
-	return &wire.Error{Status: http.StatusInternalServerError, Code: "internal", Message: err.Error()}
+	return &wire.Error{Status: http.StatusInternalServerError, Code: "internal", Message: message(err)}
+}
+
+// message is err without the names of its classes at the ends of its lines, which say nothing that a sentence and a code do not.
+func message(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	for i := range lines {
+		for _, class := range []error{
+			errdefs.ErrAlreadyExists, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument, errdefs.ErrResourceExhausted, errdefs.ErrUnavailable,
+		} {
+			lines[i] = strings.TrimSuffix(lines[i], ": "+class.Error())
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // report is describe for an error that was met while serving r. An internal one is logged, since it is the operator's matter.

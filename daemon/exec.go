@@ -113,7 +113,7 @@ func hijack(w http.ResponseWriter, log *slog.Logger) (*execStream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("take over connection: %w", err)
 	}
-	unixConn, ok := conn.(*net.UnixConn)
+	unixConn, ok := bare(conn).(*net.UnixConn)
 	if !ok {
 		_ = conn.Close()
 		return nil, fmt.Errorf("take over connection: it is a %T", conn)

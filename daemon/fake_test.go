@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -232,6 +233,8 @@ type testServer struct {
 	shelf     *fakeShelf
 	sizes     *fakeSizes
 	processes chan *fakeProcess
+	before    func(r *http.Request) // called for each request, with what net/http knows of it, if not nil
+	body      time.Duration         // how long a body may take, if not 0
 	socket    string
 	http      *http.Client
 }
@@ -293,6 +296,13 @@ func (ts *testServer) listen(t *testing.T) {
 		t.Fatal(err)
 	}
 	ts.server, ts.socket = newServer(ts.api), cfg.Socket
+	ts.server.body = cmp.Or(ts.body, ts.server.body)
+	if inner := ts.server.http.Handler; ts.before != nil {
+		ts.server.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ts.before(r)
+			inner.ServeHTTP(w, r)
+		})
+	}
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		if err := ts.serve(ln); err != nil {

@@ -30,6 +30,7 @@ type server struct {
 	cut   context.CancelCauseFunc // ends the context of every request
 	hurry context.CancelCauseFunc // ends that of every stream
 	grace time.Duration           // stopGrace
+	body  time.Duration           // bodyTimeout
 	under gate
 	conns sync.WaitGroup // connections; none is added once served is closed
 
@@ -43,7 +44,7 @@ func newServer(a *api) *server {
 	base, cut := context.WithCancelCause(context.Background())
 	streams, hurry := context.WithCancelCause(context.Background())
 	stopping, quit := context.WithCancel(context.Background())
-	s := &server{stopping: stopping, quit: quit, cut: cut, hurry: hurry, grace: stopGrace, served: make(chan struct{})}
+	s := &server{stopping: stopping, quit: quit, cut: cut, hurry: hurry, grace: stopGrace, body: bodyTimeout, served: make(chan struct{})}
 	routes := a.routes()
 	s.http = &http.Server{
 		Handler: a.answer(func(w http.ResponseWriter, r *http.Request) error {
@@ -51,17 +52,20 @@ func newServer(a *api) *server {
 				return errStopping
 			}
 			defer s.under.leave()
-			if isStream(r) {
-				ctx, cancel := context.WithCancelCause(r.Context())
-				defer cancel(nil)
-				defer context.AfterFunc(streams, func() { cancel(context.Cause(streams)) })()
-				r = r.WithContext(ctx)
+			if err := limitBody(w, r, s.body); err != nil {
+				return err
 			}
+			end := base
+			if isStream(r) {
+				end = streams
+			}
+			r, done := heed(end, r)
+			defer done()
 			routes.ServeHTTP(w, r)
 			return nil
 		}),
 		BaseContext:                  func(net.Listener) context.Context { return base },
-		ConnContext:                  withActor,
+		ConnContext:                  withConn,
 		ConnState:                    s.count,
 		ReadHeaderTimeout:            headerTimeout,
 		IdleTimeout:                  idleTimeout,
@@ -74,14 +78,16 @@ func newServer(a *api) *server {
 
 // isStream tells whether a request may go on for as long as its client likes.
 func isStream(r *http.Request) bool {
-	return r.URL.Path == "/v1/events" || strings.HasSuffix(r.URL.Path, "/exec")
+	return r.URL.Path == "/v1/events" || isExec(r)
 }
+
+func isExec(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/exec") }
 
 // serve answers requests until stop is called. Call it once.
 func (s *server) serve(ln net.Listener) error {
 	defer close(s.served)
 	defer context.AfterFunc(s.stopping, func() { _ = ln.Close() })()
-	if err := s.http.Serve(ln); context.Cause(s.stopping) == nil {
+	if err := s.http.Serve(plainListener{ln}); context.Cause(s.stopping) == nil {
 		return err
 	}
 	return nil

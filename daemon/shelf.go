@@ -31,6 +31,9 @@ func (a *api) checkpointClaim(w http.ResponseWriter, r *http.Request) error {
 	if len(body.Comment) > maxComment {
 		return invalid("comment: %d bytes: want at most %d", len(body.Comment), maxComment)
 	}
+	if wire.Printable(body.Comment) != body.Comment {
+		return invalid("comment: has a line break or another control character in it: want one line of text")
+	}
 	ctx := context.WithoutCancel(r.Context()) // a save whose client has gone is finished: nobody can tell which half was done
 	var m checkpoint.Manifest
 	if body.Stop {
@@ -62,7 +65,7 @@ func (a *api) forkClaim(w http.ResponseWriter, r *http.Request) error {
 	if body.Count < 0 || body.Count > wire.MaxForks {
 		return invalid("count: %d: want 1 to %d", body.Count, wire.MaxForks)
 	}
-	if err := errors.Join(a.setWait(body.Wait, &req), a.setLifetime(body.Type, body.Lifetime.Std(), &req)); err != nil {
+	if err := errors.Join(a.setWait(body.Wait, &req), a.setLifetime(body.Type, body.Lifetime, &req)); err != nil {
 		return err
 	}
 	if err := a.roomFor(body.Count, req.Template); err != nil {

@@ -5,6 +5,7 @@
 package lifetime
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -15,22 +16,47 @@ import (
 // Duration is a time.Duration that reads and writes as text, "90s", "1h30m" or "7d", in the configuration and in the API.
 type Duration time.Duration
 
-const day = 24 * time.Hour
+const (
+	day     = 24 * time.Hour
+	maxDays = uint64(math.MaxInt64 / day)
+)
 
 // ParseDuration reads what time.ParseDuration reads, and whole days ("7d") too.
 func ParseDuration(s string) (Duration, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
-		n, err := strconv.ParseInt(days, 10, 64)
-		if err != nil || n < 0 || n > int64(math.MaxInt64/day) {
+		n, err := strconv.ParseUint(days, 10, 64)
+		switch {
+		case errors.Is(err, strconv.ErrRange), n > maxDays:
+			return 0, tooLong(s)
+		case err != nil:
 			return 0, fmt.Errorf("duration %q: days must be a whole number, as in \"7d\"", s)
 		}
-		return Duration(time.Duration(n) * day), nil
+		return Duration(time.Duration(n) * day), nil //nolint:gosec // at most maxDays
 	}
 	d, err := time.ParseDuration(s)
+	if err != nil && wellFormed(s) {
+		return 0, tooLong(s)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("duration %q: want a number and a unit, as in \"90s\", \"1h30m\" or \"7d\"", s)
 	}
 	return Duration(d), nil
+}
+
+func tooLong(s string) error {
+	return fmt.Errorf("duration %q: is more than %dd, the longest that there is", s, maxDays)
+}
+
+// wellFormed tells whether only the numbers in a text keep it from being a duration: with zeros it is one.
+func wellFormed(s string) bool {
+	zeros := strings.Map(func(r rune) rune {
+		if r >= '1' && r <= '9' {
+			return '0'
+		}
+		return r
+	}, s)
+	_, err := time.ParseDuration(zeros)
+	return err == nil && strings.TrimLeft(zeros, "+-") != "0" // which needs no unit
 }
 
 // Std returns d as the standard library's type.

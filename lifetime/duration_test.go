@@ -38,6 +38,15 @@ func TestParseDurationRefuses(t *testing.T) {
 	}
 }
 
+func TestParseDurationNamesAnOverflow(t *testing.T) {
+	for _, text := range []string{"106752d", "99999999d", "99999999999999999999d", "9999999h", "5", "-5", "106751d24h"} {
+		_, err := ParseDuration(text)
+		if long := err != nil && strings.Contains(err.Error(), "more than 106751d"); long != (len(text) > 2 && !strings.HasSuffix(text, "d24h")) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestDurationInJSON(t *testing.T) {
 	body := struct{ Wait, Life Duration }{Duration(time.Minute), Duration(7 * day)}
 	text, err := json.Marshal(body)

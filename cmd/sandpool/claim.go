@@ -47,9 +47,10 @@ func (a *app) claimCommand() *cobra.Command {
 	return cmd
 }
 
-func lifetimeFlag(flags *pflag.FlagSet, to *lifetime.Duration) {
-	flags.Func("lifetime", "how long the sandbox may live, a `duration` such as 90s, 1h30m or 7d (default: that of its type)", func(text string) (err error) {
-		*to, err = lifetime.ParseDuration(text)
+func lifetimeFlag(flags *pflag.FlagSet, to **lifetime.Duration) {
+	flags.Func("lifetime", "how long the sandbox may live, a `duration` such as 90s, 1h30m or 7d (default: that of its type)", func(text string) error {
+		lasting, err := lifetime.ParseDuration(text)
+		*to = &lasting
 		return err
 	})
 }
@@ -61,8 +62,8 @@ func (a *app) claim(ctx context.Context, req wire.ClaimRequest) error {
 		return err
 	}
 	if !a.json {
-		_, _ = fmt.Fprintf(a.errOut, "%s: sandbox %s from %s (%s) in %.1f ms, ends in %s\n", claim.ID, claim.Sandbox, claim.Pool, claim.Tier,
-			milliseconds(time.Since(started)), until(claim.ExpiresAt))
+		line(a.errOut, fmt.Sprintf("%s: sandbox %s from %s (%s) in %.1f ms, ends in %s", claim.ID, claim.Sandbox, claim.Pool, claim.Tier,
+			milliseconds(time.Since(started)), until(claim.ExpiresAt)))
 	}
 	return a.print(claim, func(w io.Writer) { line(w, claim.ID) })
 }

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+
+	"sandpool/daemon/wire"
 )
 
 // completeClaims offers the claims that are not on the command line yet. Without a daemon there is nothing to offer.
@@ -16,7 +18,7 @@ func (a *app) completeClaims(cmd *cobra.Command, args []string, _ string) ([]cob
 	var ids []cobra.Completion
 	for _, c := range claims {
 		if !slices.Contains(args, c.ID) {
-			ids = append(ids, cobra.CompletionWithDesc(c.ID, c.Template+", "+string(c.State)))
+			ids = append(ids, offered(c.ID, c.Template+", "+string(c.State)))
 		}
 	}
 	return ids, cobra.ShellCompDirectiveNoFileComp
@@ -28,10 +30,15 @@ func (a *app) completeCheckpoints(cmd *cobra.Command, args []string, _ string) (
 	var ids []cobra.Completion
 	for _, c := range saved {
 		if !slices.Contains(args, c.ID) {
-			ids = append(ids, cobra.CompletionWithDesc(c.ID, c.Template+", "+cmp.Or(c.Comment, c.Trigger)))
+			ids = append(ids, offered(c.ID, c.Template+", "+cmp.Or(c.Comment, c.Trigger)))
 		}
 	}
 	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+// offered is a completion that a shell can show, whatever others wrote.
+func offered(id, description string) cobra.Completion {
+	return cobra.CompletionWithDesc(wire.Printable(id), wire.Printable(description))
 }
 
 // lifetimeTypes offers the types that every daemon has.
@@ -60,7 +67,7 @@ func (a *app) templates(cmd *cobra.Command, _ []string, _ string) ([]cobra.Compl
 	pools, _ := a.daemon.Pools(cmd.Context()) // without a daemon there is nothing to offer
 	var names []cobra.Completion
 	for _, p := range pools {
-		names = append(names, p.Template)
+		names = append(names, wire.Printable(p.Template))
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

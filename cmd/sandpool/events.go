@@ -46,7 +46,7 @@ func (a *app) event(e wire.Event) error {
 	if a.json {
 		return printed(json.NewEncoder(a.out).Encode(e))
 	}
-	_, err := fmt.Fprintf(a.out, "%s  %-17s  %-18s  %s\n", e.Time.Local().Format(time.DateTime), e.Kind, e.Claim, e.Message)
+	_, err := fmt.Fprintf(a.out, "%s  %-17s  %-18s  %s\n", e.Time.Local().Format(time.DateTime), wire.Printable(e.Kind), wire.Printable(e.Claim), wire.Printable(e.Message))
 	return printed(err)
 }
 

@@ -94,7 +94,7 @@ func (a *app) accept(ctx context.Context, end context.CancelCauseFunc, listener 
 			if answer, ok := errors.AsType[*wire.Error](err); ok && answer.Status == http.StatusNotFound {
 				end(err)
 			} else if err != nil && context.Cause(ctx) == nil {
-				_, _ = fmt.Fprintln(a.errOut, "sandpool:", err)
+				a.complain(err)
 			}
 		})
 	}

@@ -56,7 +56,7 @@ func (a *app) printImages(to io.Writer, images []wire.Image) error {
 
 func imageState(i wire.Image) string {
 	if i.Error != "" {
-		return i.State + ": " + strings.ReplaceAll(i.Error, "\n", "; ")
+		return i.State + ": " + i.Error
 	}
 	return i.State
 }

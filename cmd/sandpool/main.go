@@ -4,7 +4,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -28,7 +27,7 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		return exitOK
 	}
 	if _, silent := errors.AsType[exitStatus](err); !silent {
-		_, _ = fmt.Fprintf(errOut, "sandpool: %v\n", err)
+		a.complain(err)
 	}
 	return a.exitCode(cmd.Name(), err)
 }

@@ -37,7 +37,7 @@ func TestClaimFlags(t *testing.T) {
 		t.Fatal(errOut)
 	}
 	now := lifetime.Duration(0)
-	want := wire.ClaimRequest{Template: "go", RequestID: "r", Start: wire.StartCold, Fallback: true, Wait: &now, Lifetime: lifetime.Duration(7 * 24 * time.Hour)}
+	want := wire.ClaimRequest{Template: "go", RequestID: "r", Start: wire.StartCold, Fallback: true, Wait: &now, Lifetime: new(lifetime.Duration(7 * 24 * time.Hour))}
 	if !reflect.DeepEqual(f.last, want) {
 		t.Errorf("asked for %+v, want %+v", f.last, want)
 	}
@@ -162,6 +162,7 @@ func TestExitCodes(t *testing.T) {
 		{"pools set default --max many", exitUsage, "many"},
 		{"pools set", exitUsage, "accepts 1 arg"},
 		{"pools drain unknown", exitNotFound, "no such pool"},
+		{"--socket /" + strings.Repeat("x", 199) + " ls", exitUnreachable, "the path of the socket has 200 bytes, of at most 107"},
 		{"--socket " + missing + " ls", exitUnreachable, "no sandpoold at " + missing},
 		{"--socket " + missing + " bench", exitUnreachable, "no sandpoold at " + missing},
 		{"exec " + id + " -- true", exitOK, ""},

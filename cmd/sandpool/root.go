@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -76,13 +77,22 @@ func printed(err error) error {
 	return nil
 }
 
-// line writes one line whose cells are separated by tabs. Its writer keeps an error for Flush.
+// complain writes an error. Each of its lines but the first is indented, so that none passes for a message of its own.
+func (a *app) complain(err error) {
+	lines := strings.Split(err.Error(), "\n")
+	for i := range lines {
+		lines[i] = wire.Printable(lines[i])
+	}
+	_, _ = fmt.Fprintf(a.errOut, "sandpool: %s\n", strings.Join(lines, "\n  "))
+}
+
+// line writes one line whose cells are separated by tabs, whatever others wrote into them. Its writer keeps an error for Flush.
 func line(w io.Writer, cells ...any) {
 	for i, cell := range cells {
 		if i > 0 {
 			_, _ = io.WriteString(w, "\t")
 		}
-		_, _ = fmt.Fprint(w, cell)
+		_, _ = io.WriteString(w, wire.Printable(fmt.Sprint(cell)))
 	}
 	_, _ = io.WriteString(w, "\n")
 }

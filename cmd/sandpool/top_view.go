@@ -6,7 +6,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
 
 	tea "charm.land/bubbletea/v2"
 	"charm.land/lipgloss/v2"
@@ -116,13 +115,13 @@ func (l look) write(w io.Writer) {
 // title says whose state this is and how fresh.
 func (m topModel) title() string {
 	if m.away != nil {
-		return printable(fmt.Sprintf("sandpool top  NO ANSWER for %s, trying on: %v", short(m.now.Sub(m.Time)), m.away))
+		return wire.Printable(fmt.Sprintf("sandpool top  NO ANSWER for %s, trying on: %v", short(m.now.Sub(m.Time)), m.away))
 	}
 	words := []string{"sandpool top", m.Info.Version, m.Info.Platform, "up " + short(m.now.Sub(m.Info.StartedAt)), m.now.Local().Format(time.TimeOnly)}
 	if m.paused {
 		words = append(words, "PAUSED")
 	}
-	return printable(strings.Join(words, "  "))
+	return wire.Printable(strings.Join(words, "  "))
 }
 
 func (m topModel) titleStyle() lipgloss.Style {
@@ -151,7 +150,7 @@ func (m topModel) totals() string {
 func (m topModel) writePools(w io.Writer) {
 	line(w, "POOL", "WARM", "HOT", "TARGET", "MAX", "IN USE", "WARMING", "WAITING", "STATE")
 	for _, p := range m.Pools {
-		line(w, printable(p.Name), p.Available, p.Running, p.Target, p.Max, p.InUse, p.Warming, p.Waiting, printable(poolState(p)))
+		line(w, p.Name, p.Available, p.Running, p.Target, p.Max, p.InUse, p.Warming, p.Waiting, poolState(p))
 	}
 }
 
@@ -174,7 +173,7 @@ func (m topModel) claimsTitle(first, last int) string {
 func (m topModel) writeClaims(w io.Writer) {
 	line(w, "ID", "ENDS IN", "AGE", "TIER", "STATE", "OWNER", "POOL")
 	for _, c := range m.Claims {
-		line(w, c.ID, short(c.ExpiresAt.Sub(m.now)), short(m.now.Sub(c.ClaimedAt)), c.Tier, c.State, c.Owner, printable(c.Pool))
+		line(w, c.ID, short(c.ExpiresAt.Sub(m.now)), short(m.now.Sub(c.ClaimedAt)), c.Tier, c.State, c.Owner, c.Pool)
 	}
 }
 
@@ -191,7 +190,7 @@ func claimStyle(c wire.Claim) lipgloss.Style {
 
 func (m topModel) writeEvents(w io.Writer) {
 	for _, e := range m.Events {
-		line(w, e.Time.Local().Format(time.TimeOnly), e.Kind, e.Claim, printable(e.Message))
+		line(w, e.Time.Local().Format(time.TimeOnly), e.Kind, e.Claim, e.Message)
 	}
 }
 
@@ -200,16 +199,6 @@ func table(write func(w io.Writer)) []string {
 	var text bytes.Buffer
 	_ = align(&text, write) // a buffer takes everything
 	return strings.Split(text.String(), "\n")
-}
-
-// printable makes one line of a text that others wrote, and takes out what a terminal would obey.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, text)
 }
 
 // screen gathers the lines of a screen.

@@ -12,9 +12,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os/user"
+	"strconv"
 	"sync"
 
 	"go.opentelemetry.io/otel/propagation"
+	"golang.org/x/sys/unix"
 
 	"sandpool/daemon/wire"
 )
@@ -174,6 +177,9 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	return conn, err
 }
 
+// longestSocket is what a unix socket's address holds, in bytes, with a NUL behind it.
+const longestSocket = len(unix.RawSockaddrUnix{}.Path) - 1
+
 // call sends in, unless it is nil, as JSON and reads the answer into out, unless that is nil.
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
 	req, err := newRequest(ctx, method, path, in)
@@ -250,15 +256,31 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	advice := "is it running?"
+	if n := len(e.Socket); n > longestSocket {
+		return fmt.Sprintf("the path of the socket has %d bytes, of at most %d: set another by --socket, SANDPOOL_SOCKET or daemon.socket: %s", n, longestSocket, e.Socket)
+	}
 	if errors.Is(e.Err, fs.ErrPermission) {
-		advice = "only root and the socket's group may use it"
+		return fmt.Sprintf("may not use %s: permission denied: %s", e.Socket, remedy(e.Socket))
 	}
 	reason := e.Err
 	for inner := errors.Unwrap(reason); inner != nil; inner = errors.Unwrap(reason) {
 		reason = inner // the outer ones name the socket again
 	}
-	return fmt.Sprintf("no sandpoold at %s: %v: %s", e.Socket, reason, advice)
+	return fmt.Sprintf("no sandpoold at %s: %v: is it running?", e.Socket, reason)
+}
+
+// remedy says how a user comes to be allowed a socket, as far as its file tells.
+func remedy(socket string) string {
+	const otherwise = "only root and the socket's group may use it"
+	var file unix.Stat_t
+	if err := unix.Stat(socket, &file); err != nil || file.Gid == 0 || file.Mode&unix.S_IWGRP == 0 {
+		return otherwise
+	}
+	group, err := user.LookupGroupId(strconv.FormatUint(uint64(file.Gid), 10))
+	if err != nil {
+		return otherwise
+	}
+	return fmt.Sprintf("join the group %s (usermod -aG %[1]s USER) and log in again", group.Name)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }

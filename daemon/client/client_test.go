@@ -133,7 +133,7 @@ func TestLifeCalls(t *testing.T) {
 			return saved.ID, err
 		},
 		`POST /v1/claims/c%2F1/fork {"count":2,"type":"cicd","lifetime":"1m0s"}`: func() (string, error) {
-			forks, err := c.Fork(ctx, "c/1", wire.ForkRequest{Count: 2, Type: "cicd", Lifetime: lifetime.Duration(time.Minute)})
+			forks, err := c.Fork(ctx, "c/1", wire.ForkRequest{Count: 2, Type: "cicd", Lifetime: new(lifetime.Duration(time.Minute))})
 			return firstID(forks, func(c wire.Claim) string { return c.ID }), err
 		},
 		"GET /v1/checkpoints ": func() (string, error) {
@@ -260,6 +260,7 @@ func TestUnreachable(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
+	long := "/" + strings.Repeat("x", 199)
 	tests := map[string]struct {
 		socket string
 		cause  error
@@ -267,6 +268,7 @@ func TestUnreachable(t *testing.T) {
 	}{
 		"missing": {missing, os.ErrNotExist, "no sandpoold at " + missing + ": no such file or directory: is it running?"},
 		"dead":    {dead, syscall.ECONNREFUSED, "no sandpoold at " + dead + ": connection refused: is it running?"},
+		"long":    {long, syscall.EINVAL, "the path of the socket has 200 bytes, of at most 107: set another by --socket, SANDPOOL_SOCKET or daemon.socket: " + long},
 	}
 	for name, test := range tests {
 		c := &Client{Socket: test.socket}
@@ -279,7 +281,14 @@ func TestUnreachable(t *testing.T) {
 		}
 	}
 	forbidden := &UnreachableError{Socket: "/s", Err: &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EACCES)}}
-	if want := "no sandpoold at /s: permission denied: only root and the socket's group may use it"; forbidden.Error() != want {
+	if want := "may not use /s: permission denied: only root and the socket's group may use it"; forbidden.Error() != want {
+		t.Errorf("got %v\nwant %s", forbidden, want)
+	}
+	forbidden.Socket = dead
+	if err := errors.Join(os.Chown(dead, -1, 1), os.Chmod(dead, 0o660)); err != nil {
+		t.Fatal(err)
+	}
+	if want := "may not use " + dead + ": permission denied: join the group daemon (usermod -aG daemon USER) and log in again"; forbidden.Error() != want {
 		t.Errorf("got %v\nwant %s", forbidden, want)
 	}
 }

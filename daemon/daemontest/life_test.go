@@ -211,7 +211,7 @@ func (w *slowWriter) Write(data []byte) (int, error) {
 
 func TestClaimsEndInTime(t *testing.T) {
 	d := start(t, testConfig(t, 1, 2))
-	c := claim(t, d.Client, wire.ClaimRequest{Lifetime: lifetime.Duration(2 * time.Second)})
+	c := claim(t, d.Client, wire.ClaimRequest{Lifetime: new(lifetime.Duration(2 * time.Second))})
 	await(t, "the claim has expired", func() bool {
 		_, err := d.Get(t.Context(), c.ID)
 		return err != nil

@@ -77,8 +77,8 @@ type ClaimRequest struct {
 	Wait *lifetime.Duration `json:"wait,omitempty"`
 	// Type names the lifetime type; empty means the template's.
 	Type string `json:"type,omitempty"`
-	// Lifetime is how long the sandbox may live from now on; 0 means as long as its type says.
-	Lifetime lifetime.Duration `json:"lifetime,omitempty"`
+	// Lifetime is how long the sandbox may live from now on; nil means as long as its type says.
+	Lifetime *lifetime.Duration `json:"lifetime,omitempty"`
 	// Checkpoint names a checkpoint to go on from. The template is then the checkpoint's.
 	Checkpoint string `json:"checkpoint,omitempty"`
 }
@@ -163,8 +163,8 @@ type ForkRequest struct {
 	// Count is how many claims are to go on from this moment, 1 to MaxForks; 0 means 1.
 	Count int `json:"count,omitempty"`
 	// Type and Lifetime are as in a ClaimRequest.
-	Type     string            `json:"type,omitempty"`
-	Lifetime lifetime.Duration `json:"lifetime,omitempty"`
+	Type     string             `json:"type,omitempty"`
+	Lifetime *lifetime.Duration `json:"lifetime,omitempty"`
 	// Wait is how long the forks may take to start; nil means the daemon's default.
 	Wait *lifetime.Duration `json:"wait,omitempty"`
 }

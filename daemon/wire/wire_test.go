@@ -13,7 +13,7 @@ func TestClaimRequestInJSON(t *testing.T) {
 	tests := map[string]ClaimRequest{
 		`{}`:            {},
 		`{"wait":"0s"}`: {Wait: &now}, // not to wait is not the same as to say nothing
-		`{"template":"go","start":"cold","lifetime":"7d"}`: {Template: "go", Start: StartCold, Lifetime: lifetime.Duration(7 * 24 * time.Hour)},
+		`{"template":"go","start":"cold","lifetime":"7d"}`: {Template: "go", Start: StartCold, Lifetime: new(lifetime.Duration(7 * 24 * time.Hour))},
 	}
 	for want, request := range tests {
 		if got, err := json.Marshal(request); err != nil || string(got) != want {

@@ -1,0 +1,74 @@
+package daemon
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+
+	"sandpool/daemon/wire"
+)
+
+// plainEnd is how the head of an answer ends which net/http gives to what it takes for no request, and which no handler can give.
+const plainEnd = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+
+// plainListener accepts connections on which net/http's own refusals get the shape that all errors have.
+type plainListener struct{ net.Listener }
+
+func (l plainListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if unixConn, ok := conn.(*net.UnixConn); ok {
+		return plainConn{unixConn}, err
+	}
+	return conn, err
+}
+
+type plainConn struct{ *net.UnixConn }
+
+// bare returns the connection that the kernel knows.
+func bare(conn net.Conn) net.Conn {
+	if plain, ok := conn.(plainConn); ok {
+		return plain.UnixConn
+	}
+	return conn
+}
+
+// Write sends what it is given: net/http writes a refusal of its own at once.
+func (c plainConn) Write(data []byte) (int, error) {
+	status, reason, is := refusal(data)
+	if !is {
+		return c.UnixConn.Write(data)
+	}
+	if _, err := c.UnixConn.Write(refuse(status, reason)); err != nil {
+		return 0, err
+	}
+	return len(data), nil
+}
+
+// refusal takes apart what net/http answers by itself.
+func refusal(data []byte) (status int, reason string, is bool) {
+	line, _, _ := bytes.Cut(data, []byte("\r\n"))
+	code, isAnswer := bytes.CutPrefix(line, []byte("HTTP/1.1 "))
+	if !isAnswer || len(code) < 3 {
+		return 0, "", false
+	}
+	status, err := strconv.Atoi(string(code[:3]))
+	expectation := status == http.StatusExpectationFailed // which no handler answers either
+	return status, string(bytes.TrimSpace(code[3:])), err == nil && (expectation || bytes.HasPrefix(data[len(line):], []byte(plainEnd)))
+}
+
+// refuse is an answer in the shape of all errors.
+func refuse(status int, reason string) []byte {
+	answer := wire.Error{Status: status, Code: "invalid_argument", Message: fmt.Sprintf("no request of this API: %s", reason)}
+	switch status {
+	case http.StatusRequestHeaderFieldsTooLarge:
+		answer.Code, answer.Message = "too_large", fmt.Sprintf("the request's headers are over the limit of %d bytes: send fewer", maxHeader)
+	case http.StatusExpectationFailed:
+		answer.Message = "the header Expect asks for something else than 100-continue: leave it out"
+	}
+	body, _ := json.Marshal(answer) // numbers and text
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n",
+		status, http.StatusText(status), len(body)+1, body)
+}
