@@ -204,9 +204,10 @@ func TestSecondSignalKills(t *testing.T) {
 	}
 }
 
-// orderly is a command with another process beside it; each says when it ends.
-const orderly = `(setsid sh -c 'trap "echo other; exit" TERM; echo up; while :; do sleep 0.01; done' &)
-trap 'echo command; exit 7' TERM; while :; do sleep 0.01; done`
+// orderly is a command with another process beside it; each says when it ends. Once the other is up, both can be asked to.
+const orderly = `trap 'echo command; exit 7' TERM
+(setsid sh -c 'trap "echo other; exit" TERM; echo up; while :; do sleep 0.01; done' &)
+while :; do sleep 0.01; done`
 
 func TestEndsTheCommandFirst(t *testing.T) {
 	s := startInit(t, "--", "sh", "-c", orderly)

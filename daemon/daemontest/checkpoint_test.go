@@ -239,20 +239,25 @@ func TestCheckpointOfAClaim(t *testing.T) {
 func TestIdleClaims(t *testing.T) {
 	cfg := testConfig(t, 1, 4)
 	second := lifetime.Duration(time.Second)
-	lazy := configs.Lifetime{Lifetime: 3600 * second, IdlePause: second, IdleSuspend: second}
+	dozy := configs.Lifetime{Lifetime: 3600 * second, IdlePause: second}
+	lazy := dozy
+	lazy.IdleSuspend = second
 	brief := lazy
 	brief.IdleDelete = second
-	cfg.Lifetimes["lazy"], cfg.Lifetimes["brief"] = lazy, brief
+	cfg.Lifetimes["dozy"], cfg.Lifetimes["lazy"], cfg.Lifetimes["brief"] = dozy, lazy, brief
 	d := start(t, cfg)
 	events := follow(t, d.Client)
+	paused := claim(t, d.Client, wire.ClaimRequest{Type: "dozy"})
+	awaitEvent(t, events, paused.ID, "paused")
+	checkAlive(t, d.Client, paused)
+	awaitEvent(t, events, paused.ID, "resumed")
+
 	c := claim(t, d.Client, wire.ClaimRequest{Type: "lazy"})
-	awaitEvent(t, events, c.ID, "paused")
-	shell(t, d.Client, c.ID, "echo kept > /dev/shm/file")
-	awaitEvent(t, events, c.ID, "resumed")
-	awaitEvent(t, events, c.ID, "suspended")
-	if got, err := d.Get(t.Context(), c.ID); err != nil || got.State != wire.ClaimSuspended {
-		t.Errorf("claim is %+v, %v", got, err)
-	}
+	shell(t, d.Client, c.ID, "echo kept > /dev/shm/file") // which may wake it, too
+	await(t, "the claim is suspended", func() bool {
+		got, err := d.Get(t.Context(), c.ID)
+		return err == nil && got.State == wire.ClaimSuspended
+	})
 	if tasks := ctr(t, "tasks", "ls"); strings.Contains(tasks, c.Sandbox) {
 		t.Errorf("the suspended sandbox has a task:\n%s", tasks)
 	}

@@ -119,11 +119,16 @@ func (a *answers) load(ctx context.Context, c *client.Client, worker, round int)
 	}
 }
 
-// granted is how many claims were answered so far.
-func (a *answers) granted() int {
+// granted is how many claims were answered so far, and how many of those are kept.
+func (a *answers) granted() (all, kept int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return len(a.claims)
+	for request := range a.claims {
+		if !a.released[request] {
+			kept++
+		}
+	}
+	return len(a.claims), kept
 }
 
 // TestKilledDaemon kills the real daemon in the middle of claims, releases and refills, again and again. After each new start
@@ -142,7 +147,10 @@ func TestKilledDaemon(t *testing.T) {
 		for worker := range workers {
 			load.Go(func() { a.load(ctx, c, worker, round) })
 		}
-		await(t, "claims are under way", func() bool { return a.granted() >= workers+2*round })
+		await(t, "claims are under way", func() bool {
+			all, kept := a.granted()
+			return all >= workers+2*round && kept > 0
+		})
 		p.Kill()
 		cancel()
 		load.Wait()

@@ -56,7 +56,7 @@ func awaitEvent(t *testing.T, all <-chan wire.Event, claim, kind string) wire.Ev
 func TestLadder(t *testing.T) {
 	cfg := pythonConfig(t, 1, 4)
 	second := lifetime.Duration(time.Second)
-	cfg.Lifetimes["short"] = configs.Lifetime{Lifetime: 40 * second, Warning: 30 * second, Grace: 25 * second, Extensions: 1}
+	cfg.Lifetimes["short"] = configs.Lifetime{Lifetime: 40 * second, Warning: 38 * second, Grace: 20 * second, Extensions: 1} // time between for a slow machine
 	told := filepath.Join(t.TempDir(), "told")
 	cfg.Hooks = []configs.Hook{{
 		Events: []string{"warning", "killed"}, Command: []string{"/bin/sh", "-c", "cat >> " + told}, Timeout: lifetime.Duration(patience),

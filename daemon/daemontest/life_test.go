@@ -67,7 +67,7 @@ func TestLifeOfAClaim(t *testing.T) {
 // checkGoroutines checks that the daemon left no goroutine. Those of closed connections need a moment to end.
 func checkGoroutines(t *testing.T, before int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); goruntime.NumGoroutine() > before; goruntime.Gosched() {
+	for deadline := time.Now().Add(patience); goruntime.NumGoroutine() > before; goruntime.Gosched() {
 		if time.Now().After(deadline) {
 			var stacks bytes.Buffer
 			_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)

@@ -10,6 +10,9 @@ import (
 // with * stands for all that begin so.
 var kept = []string{"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "CC", "CXX", "CGO_*", "GO*", "SANDPOOL_STACK"}
 
+// maxTemp is the longest TMPDIR with which tests can make sockets in their folders: the path of one ends at 107 bytes.
+const maxTemp = 32
+
 // Environ returns the environment of tests whose caller has that of from: all else that the caller exported, such as the addresses of a
 // daemon and of containerd, is for the caller alone.
 func Environ(from []string) []string {
@@ -17,6 +20,7 @@ func Environ(from []string) []string {
 	for _, entry := range from {
 		name, value, _ := strings.Cut(entry, "=")
 		switch {
+		case name == "TMPDIR" && len(value) > maxTemp:
 		case name == "XDG_CACHE_HOME" && value != "": // go follows these two, and so may programs that tests start
 			env = append([]string{"GOCACHE=" + value + "/go-build"}, env...)
 		case name == "XDG_CONFIG_HOME" && value != "":

@@ -34,10 +34,11 @@ func TestClearEnv(t *testing.T) {
 	_ = os.Unsetenv("GOCACHE")
 	t.Setenv("GOENV", "/own")
 	t.Setenv("SANDPOOL_STACK", "/stack")
+	t.Setenv("TMPDIR", strings.Repeat("/long", 20))
 	path := os.Getenv("PATH")
 	ClearEnv()
 	want := map[string]string{
-		"LANG": "C.UTF-8", "TZ": "UTC", "GOCACHE": "/cache/go-build", "GOENV": "/own", "SANDPOOL_STACK": "/stack", "PATH": path, "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": "",
+		"LANG": "C.UTF-8", "TZ": "UTC", "GOCACHE": "/cache/go-build", "GOENV": "/own", "SANDPOOL_STACK": "/stack", "PATH": path, "XDG_CACHE_HOME": "", "XDG_CONFIG_HOME": "", "TMPDIR": "",
 	}
 	for _, name := range slices.Sorted(maps.Keys(callers)) {
 		if got := os.Getenv(name); got != want[name] {

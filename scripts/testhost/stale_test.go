@@ -27,9 +27,20 @@ func (victim) Run() int {
 	return 0
 }
 
-// startVictim returns the victim and a view of its host, with a sandbox running.
+// startVictim returns the victim and a view of its host, with a sandbox running. It and the hosts that this test starts from then on lie
+// in a folder of their own: what it leaves is for this test to find, and for no other that runs on the machine.
 func startVictim(t *testing.T) (*exec.Cmd, *Host) {
 	t.Helper()
+	base, err := os.MkdirTemp(filepath.Dir(host.Dir), "sphv-") //nolint:usetesting // t.TempDir's path is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(base); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Setenv("TMPDIR", base)
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), victimEnv+"=1")

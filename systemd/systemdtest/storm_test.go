@@ -92,7 +92,8 @@ func TestRestartsUnderClients(t *testing.T) {
 	if left, err := c.List(t.Context()); err != nil || len(left) > 0 {
 		t.Errorf("claims that nobody holds: %+v, %v", left, err)
 	}
-	if made := s.claims.Load(); made < int64(holders*rounds/claimLives) {
+	// The use and the release of a claim and the claim after it may each see a restart of their own.
+	if made := s.claims.Load(); made < int64(holders*rounds/(claimLives+3)) {
 		t.Errorf("the clients made only %d claims", made)
 	}
 	t.Logf("%d restarts under %d clients: %d claims, %d requests, %d refused or lost", rounds, clients, s.claims.Load(), s.requests.Load(), len(s.faults))
