@@ -53,11 +53,11 @@ func (f *fakeSandboxes) List(context.Context) ([]runtime.Listed, error) {
 	return []runtime.Listed{{ID: "sb-1", Labels: map[string]string{"a": "b"}, Status: runtime.Paused}}, f.note("list")
 }
 
-func (f *fakeSandboxes) Watch(ctx context.Context, died func(id, reason string)) error {
+func (f *fakeSandboxes) Watch(ctx context.Context, died func(id string, d runtime.Death)) error {
 	if err := f.note("watch"); err != nil {
 		return err
 	}
-	died("sb-2", "killed")
+	died("sb-2", runtime.Death{Cause: runtime.CauseSignal, Reason: "killed"})
 	f.mu.Lock()
 	broken := f.broken
 	f.mu.Unlock()
@@ -86,7 +86,10 @@ func (f *fakePools) Reconcile(ctx context.Context, list func(context.Context) ([
 	return pool.Report{Warm: len(found)}, err
 }
 
-func (f *fakePools) Died(id, _ string) { f.log("died " + id) }
+func (f *fakePools) Died(id, _ string) bool {
+	f.log("died " + id)
+	return true
+}
 
 func (f *fakePools) SetOutage(err error) {
 	f.outage = err
@@ -109,7 +112,7 @@ func (f *fakePools) log(what string) {
 func startWatcher(t *testing.T) (*watcher, *fakeSandboxes, *fakePools, func()) {
 	s := &fakeSandboxes{broken: make(chan struct{})}
 	p := &fakePools{sandboxes: s}
-	w := &watcher{sandboxes: s, pools: p, address: "/c.sock", reconciled: func(string, error) {}, log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	w := &watcher{sandboxes: s, pools: p, address: "/c.sock", reconciled: func(string, error) {}, counted: func(cause string) { p.log("counted " + cause) }, log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { w.run(ctx) })
@@ -131,7 +134,7 @@ func TestWatcherAdoptsAndSweeps(t *testing.T) {
 		for _, what := range s.journal {
 			counts[what]++
 		}
-		if want := map[string]int{"watch": 1, "died sb-2": 1, "list": 2, "no outage": 1, "sweep": 1}; !reflect.DeepEqual(counts, want) {
+		if want := map[string]int{"watch": 1, "died sb-2": 1, "counted signal": 1, "list": 2, "no outage": 1, "sweep": 1}; !reflect.DeepEqual(counts, want) {
 			t.Errorf("journal has %v, want %v", counts, want)
 		}
 		if want := []pool.Found{{ID: "sb-1", Labels: map[string]string{"a": "b"}, Status: pool.Paused}}; !reflect.DeepEqual(p.found, want) {

@@ -26,6 +26,7 @@ type Found struct {
 	ID     string
 	Labels map[string]string
 	Status Status
+	Reason string // how it ended, if that is known
 }
 
 // Report counts what a reconciliation did.
@@ -67,12 +68,12 @@ func (c *Controller) Reconcile(ctx context.Context, list func(context.Context) (
 		case !known && c.gone[f.ID] == 0:
 			c.adoptLocked(f, &report)
 		case known && s.changed <= since:
-			c.compareLocked(s, f.Status, &report)
+			c.compareLocked(s, f, &report)
 		}
 	}
 	for id, s := range c.sandboxes {
 		if !listed[id] && s.changed <= since {
-			c.compareLocked(s, Stopped, &report)
+			c.compareLocked(s, Found{Status: Stopped}, &report)
 		}
 	}
 	for id, epoch := range c.gone {
@@ -84,15 +85,23 @@ func (c *Controller) Reconcile(ctx context.Context, list func(context.Context) (
 }
 
 // compareLocked notices that a sandbox at rest is not in the state it should be in.
-func (c *Controller) compareLocked(s *sandbox, status Status, report *Report) {
+func (c *Controller) compareLocked(s *sandbox, found Found, report *Report) {
 	switch {
-	case s.state == Available && status != Paused, s.state == Hot && status != Running:
+	case s.state == Available && found.Status != Paused, s.state == Hot && found.Status != Running:
 		report.Doomed++
-		c.diedLocked(s, fmt.Sprintf("it is %s, labelled %q", status, s.state))
-	case s.state == Claimed && status == Stopped && !s.dozing && s.record.Rest != Suspended:
+		c.diedLocked(s, found.explain(fmt.Sprintf("it is %s, labelled %q", found.Status, s.state)))
+	case s.state == Claimed && found.Status == Stopped && !s.dozing && s.record.Rest != Suspended:
 		report.Dead++
-		c.diedLocked(s, "its processes ended")
+		c.diedLocked(s, found.explain("its processes ended"))
 	}
+}
+
+// explain adds to what was found how it came to be.
+func (f Found) explain(what string) string {
+	if f.Reason == "" {
+		return what
+	}
+	return what + ": " + f.Reason
 }
 
 // adoptLocked decides about a container that the controller did not know.
@@ -126,7 +135,7 @@ func (c *Controller) adoptLocked(f Found, report *Report) {
 		report.Dead++
 		s := c.addLocked(p, f.ID, r)
 		c.enterLocked(s)
-		c.diedLocked(s, "its processes ended while the daemon was away")
+		c.diedLocked(s, f.explain("its processes ended while the daemon was away"))
 	default:
 		// A claimed one that is paused was never handed out: the reply comes after the resume.
 		c.dismissLocked(p, f.ID, r, fmt.Sprintf("it is %s, labelled %q", f.Status, r.State), report)

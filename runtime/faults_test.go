@@ -125,7 +125,7 @@ func TestWatchTellsOfDeaths(t *testing.T) {
 	deaths := make(chan death, 8)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- e.Watch(ctx, func(id, reason string) { deaths <- death{id, reason} }) }()
+	go func() { done <- e.Watch(ctx, func(id string, d Death) { deaths <- death{id, d.Reason} }) }()
 
 	killed, ended := startSandbox(t, e), startSandbox(t, e)
 	if code, _ := run(t, e, ended, "", "true"); code != 0 { // the end of an exec'd process is no death
@@ -175,7 +175,7 @@ func TestWatchTellsOfKilledGofers(t *testing.T) {
 	deaths := make(chan string, 8)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- e.Watch(ctx, func(id, reason string) { deaths <- id + " " + reason }) }()
+	go func() { done <- e.Watch(ctx, func(id string, d Death) { deaths <- id + " " + d.Reason }) }()
 	expectDeath := func(id string) {
 		t.Helper()
 		if got := <-deaths; !strings.HasPrefix(got, id) || !strings.Contains(got, "gofer") {

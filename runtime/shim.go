@@ -24,6 +24,7 @@ const (
 	fitSuffix   = ".json"  // what it was made with
 	runscSuffix = ".runsc" // of one that is restored: the program that its shim takes for runsc, for as long as the task lives
 	imageSuffix = ".image" // of one that is being restored: a link to the checkpoint's folder
+	panicSuffix = ".panic" // what its sentry writes when it crashes
 )
 
 // restoreScript is the runsc of a restored sandbox's shim: it restores where the shim would start. It is called by a name of
@@ -106,6 +107,13 @@ func (e *Engine) writeSandboxFiles(id string, t *Prepared) error {
 	file, err := e.shimFile(t)
 	if err != nil {
 		return err
+	}
+	crash := e.cfg.sandboxFile(id, panicSuffix)
+	if err := os.Remove(crash); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an earlier sentry of a sandbox that is revived
+		return err
+	}
+	if e.panicLogs {
+		file.RunscFlags[panicLogFlag] = crash
 	}
 	return writeShimFile(e.cfg.sandboxFile(id, shimSuffix), file)
 }

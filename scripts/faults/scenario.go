@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -106,7 +105,7 @@ func (s scenario) play(ctx context.Context, o options, out *outcome) (err error)
 	r.short, r.steps = o.short, s.steps
 	defer func() {
 		if err != nil || !out.good() {
-			r.host.Logs(os.Stderr, 80)
+			r.host.ShowLogs(80)
 		}
 		r.close(ctx)
 	}()
