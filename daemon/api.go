@@ -79,6 +79,7 @@ type api struct {
 	// catalogue is asked about templates.
 	catalogue catalogue
 	exec      func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error)
+	alive     func(sandbox string) bool       // its processes have not ended
 	ready     func(ctx context.Context) error // why the daemon cannot do its work, or nil
 	info      wire.Info
 	config    func() *configs.Config // as it is now; not to be changed

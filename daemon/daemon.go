@@ -301,6 +301,7 @@ func (d *Daemon) api(started time.Time) *api {
 		sizes:     d.pools,
 		catalogue: templateCatalogue{d.templates, d.engine, d.pools},
 		images:    d.engine.Images,
+		alive:     d.engine.Alive,
 		exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error) {
 			return d.engine.Exec(ctx, sandbox, spec)
 		},

@@ -111,3 +111,13 @@ func find(all []process, id string, kind servant) (process, bool) {
 	}
 	return all[at], true
 }
+
+// Alive tells whether the sentry of a sandbox has not ended. It needs no answer from containerd, which hears of an end later.
+func (e *Engine) Alive(id string) bool {
+	all, err := allProcesses()
+	if err != nil {
+		return true
+	}
+	_, found := find(all, id, isSentry)
+	return found
+}
