@@ -79,8 +79,9 @@ type api struct {
 	// catalogue is asked about templates.
 	catalogue catalogue
 	exec      func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error)
-	ready     func() error  // why the daemon cannot do its work, or nil
-	large     chan struct{} // has largeBodies slots, which requests with such a body hold while they are read
+	ready     func() error              // why the daemon cannot do its work, or nil
+	large     chan struct{}             // has largeBodies slots, which requests with such a body hold while they are read
+	alive     func(sandbox string) bool // its processes have not ended
 	info      wire.Info
 	config    func() *configs.Config // as it is now; not to be changed
 	metrics   *metrics

@@ -40,7 +40,7 @@ type saver interface {
 type retirer interface {
 	Use(ctx context.Context, claim string) (pool.Claim, func(), error)
 	Retire(ctx context.Context, claim string, save pool.Save) error
-	Died(id, reason string)
+	Died(id, reason string) bool
 	End(claim, why string)
 	Claims() []pool.Claim
 }

@@ -147,7 +147,7 @@ func (d *Daemon) join(ctx context.Context) error {
 	d.hooks = hooks.New(hookList(d.Config), d.metrics.hooked, d.Log)
 	d.teller = newTeller(d.events, d.hooks, d.told, d.Log)
 	d.watcher = &watcher{
-		sandboxes: d.engine, pools: d.pools, address: d.Config.Containerd.Address, reconciled: d.metrics.reconciled, log: d.Log,
+		sandboxes: d.engine, pools: d.pools, address: d.Config.Containerd.Address, reconciled: d.metrics.reconciled, counted: d.metrics.died, log: d.Log,
 	}
 	d.reporter = d.newReporter()
 	if err := d.adopt(ctx); err != nil {
@@ -289,6 +289,7 @@ func (d *Daemon) api(started time.Time) *api {
 		sizes:     d.pools,
 		catalogue: templateCatalogue{d.templates, d.engine, d.pools},
 		images:    d.engine.Images,
+		alive:     d.engine.Alive,
 		exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error) {
 			return d.engine.Exec(ctx, sandbox, spec)
 		},

@@ -63,7 +63,7 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 	})
 	a.metrics.execed(claim.ID, time.Since(began))
 	if err != nil || code >= 128 { // ended by a signal: perhaps with all of its sandbox
-		err = cmp.Or(a.lost(claim), err)
+		err = cmp.Or(a.fate(r.Context(), claim), err)
 	}
 	if err != nil {
 		s.sendError(a.report(r, err))
@@ -93,6 +93,27 @@ func (a *api) use(r *http.Request, claim pool.Claim) (pool.Claim, func(), error)
 		return claim, nil, cmp.Or(a.lost(claim), err)
 	}
 	return used, done, nil
+}
+
+// fatePatience is how long it may take until it is known why a sandbox has ended.
+const fatePatience = 3 * time.Second
+
+// fate is what lost says, of a sandbox that has ended as soon as that is known: its commands end before.
+func (a *api) fate(ctx context.Context, claim pool.Claim) error {
+	ctx, cancel := context.WithTimeout(ctx, fatePatience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := a.lost(claim); err != nil || a.alive(claim.Sandbox) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
 }
 
 // lost returns why a claim has no running sandbox any more, or nil if it has.

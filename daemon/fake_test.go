@@ -267,6 +267,7 @@ func newTestAPI(t *testing.T) *testServer {
 		pools:  status,
 		sizes:  ts.sizes,
 		images: func(context.Context) ([]runtime.ImageStatus, error) { return nil, nil },
+		alive:  func(string) bool { return true },
 		exec: func(_ context.Context, _ string, spec runtime.ExecSpec) (process, error) {
 			if spec.Args[0] == "missing" {
 				return nil, errdefs.ErrNotFound.WithMessage("no such command")

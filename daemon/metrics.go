@@ -41,6 +41,7 @@ type metrics struct {
 	callSeconds  *prometheus.HistogramVec
 	failedSteps  *prometheus.CounterVec
 	deliveries   *prometheus.CounterVec
+	deaths       *prometheus.CounterVec
 }
 
 // sources are what is read at each scrape, and what stays the same.
@@ -105,6 +106,10 @@ func newMetrics(s sources) *metrics {
 			Name: "sandbox_hook_events_total",
 			Help: "Events for hooks, by the hook's place in the configuration and by outcome: delivered, failed or dropped.",
 		}, []string{"hook", "outcome"}),
+		deaths: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sandbox_deaths_total",
+			Help: "Sandboxes whose end by themselves was seen, by its cause: memory, panic, signal, lost, init, gofer or unknown.",
+		}, []string{"cause"}),
 	}
 	m.beginAtZero()
 	m.register(s)
@@ -119,6 +124,9 @@ func (m *metrics) beginAtZero() {
 	}
 	for _, kind := range []string{pool.EventWarning, pool.EventExtended, pool.EventGrace, pool.EventKilled, pool.EventKillFailed, eventCheckpoint, eventCheckpointFailed} {
 		m.events.WithLabelValues(kind)
+	}
+	for _, cause := range runtime.Causes {
+		m.deaths.WithLabelValues(cause)
 	}
 	for _, trigger := range []string{triggerStart, triggerEvents, triggerSweep} {
 		for _, result := range []string{"ok", "failed"} {
@@ -135,7 +143,7 @@ func (m *metrics) beginAtZero() {
 func (m *metrics) register(s sources) {
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		buildInfo(s.version), m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.coldSeconds, m.warmSeconds, m.events, m.saveSeconds, m.saveBytes, m.callSeconds, m.failedSteps, m.deliveries,
+		buildInfo(s.version), m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.coldSeconds, m.warmSeconds, m.events, m.saveSeconds, m.saveBytes, m.callSeconds, m.failedSteps, m.deliveries, m.deaths,
 		poolCollector{s.pools}, claimCollector{s.pools, s.claims}, checkpointGauge("sandbox_checkpoints", "Checkpoints on disk.", s.checkpoints, func(checkpoint.Manifest) int64 { return 1 }),
 		checkpointGauge("sandbox_checkpoint_bytes", "Bytes that checkpoints take on disk.", s.checkpoints, func(m checkpoint.Manifest) int64 { return m.Bytes }),
 		flag("sandbox_containerd_up", "1 while containerd answers.", nil, func() bool { return s.outage() == nil }),
@@ -232,6 +240,9 @@ func (m *metrics) reconciled(trigger string, err error) {
 	}
 	m.reconciles.WithLabelValues(trigger, result).Inc()
 }
+
+// died counts a sandbox that ended by itself.
+func (m *metrics) died(cause string) { m.deaths.WithLabelValues(cause).Inc() }
 
 // happened counts an event.
 func (m *metrics) happened(kind string) { m.events.WithLabelValues(kind).Inc() }

@@ -44,6 +44,7 @@ func TestMetrics(t *testing.T) {
 	m.failed("a", stepRestore, &runtime.StepError{Step: runtime.StepPrewarm, Err: errors.New("exit code 1")})
 	m.failed("a", stepRestore, errors.New("broken"))
 	m.hooked(1, "delivered")
+	m.died(runtime.CauseMemory)
 	m.reconciled(triggerStart, nil)
 	m.reconciled(triggerSweep, errors.New("broken"))
 	granted := pool.Claim{Grant: pool.Grant{Tier: pool.TierPaused}}
@@ -83,6 +84,8 @@ func TestMetrics(t *testing.T) {
 		"sandbox_start_failures_total local:a":               4,
 		"sandbox_destroyed_total local:a":                    3,
 		"sandbox_died_total local:a":                         6,
+		"sandbox_deaths_total memory":                        1,
+		"sandbox_deaths_total panic":                         0,
 		"sandbox_claims_total local:a granted paused":        1,
 		"sandbox_claims_total local:a repeated paused":       1,
 		"sandbox_claims_total local:a pool_empty ":           1,

@@ -38,7 +38,7 @@ const (
 // sandboxes is what the watcher needs of the runtime.
 type sandboxes interface {
 	List(ctx context.Context) ([]runtime.Listed, error)
-	Watch(ctx context.Context, died func(id, reason string), turned func(ctx context.Context, id string, to runtime.Status)) error
+	Watch(ctx context.Context, died func(id string, d runtime.Death), turned func(ctx context.Context, id string, to runtime.Status)) error
 	Ping(ctx context.Context) error
 	Sweep(ctx context.Context, live func(id string) bool) error
 }
@@ -46,7 +46,7 @@ type sandboxes interface {
 // pools is what the watcher tells of the sandboxes' fate.
 type pools interface {
 	Reconcile(ctx context.Context, list func(context.Context) ([]pool.Found, error)) (pool.Report, error)
-	Died(id, reason string)
+	Died(id, reason string) bool
 	Look(ctx context.Context, id string, seen pool.Status)
 	SetOutage(err error) (before error)
 	Knows(id string) bool
@@ -65,6 +65,8 @@ type watcher struct {
 	log       *slog.Logger
 	// reconciled is told how each reconciliation went.
 	reconciled func(trigger string, err error)
+	// counted is told why a sandbox ended by itself.
+	counted func(cause string)
 
 	rounds atomic.Uint64 // of whichever loop is under way
 }
@@ -89,7 +91,7 @@ func (w *watcher) session(ctx context.Context) error {
 	var events sync.WaitGroup
 	defer events.Wait()
 	defer cancel(nil)
-	events.Go(func() { cancel(cmp.Or(w.sandboxes.Watch(ctx, w.pools.Died, w.turned), errStreamEnded)) })
+	events.Go(func() { cancel(cmp.Or(w.sandboxes.Watch(ctx, w.died, w.turned), errStreamEnded)) })
 	if err := w.reconcile(ctx, triggerEvents); err != nil {
 		return cmp.Or(context.Cause(ctx), err)
 	}
@@ -118,6 +120,13 @@ func (w *watcher) session(ctx context.Context) error {
 // turned is told of every sandbox that was paused or resumed, by whomever.
 func (w *watcher) turned(ctx context.Context, id string, to runtime.Status) {
 	w.pools.Look(ctx, id, pool.Status(to))
+}
+
+// died passes a death on to the pools, who know whether anybody wanted it.
+func (w *watcher) died(id string, d runtime.Death) {
+	if w.pools.Died(id, d.Reason) {
+		w.counted(d.Cause)
+	}
 }
 
 // awaitContainerd returns when containerd answers or ctx ends.
@@ -158,7 +167,7 @@ func (w *watcher) list(ctx context.Context) ([]pool.Found, error) {
 	}
 	found := make([]pool.Found, 0, len(listed))
 	for _, l := range listed {
-		found = append(found, pool.Found{ID: l.ID, Labels: l.Labels, Status: pool.Status(l.Status), Promised: l.Promised})
+		found = append(found, pool.Found{ID: l.ID, Labels: l.Labels, Status: pool.Status(l.Status), Promised: l.Promised, Reason: l.Reason})
 	}
 	return found, nil
 }

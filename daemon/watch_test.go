@@ -54,11 +54,11 @@ func (f *fakeSandboxes) List(context.Context) ([]runtime.Listed, error) {
 	return []runtime.Listed{{ID: "sb-1", Labels: map[string]string{"a": "b"}, Status: runtime.Paused}}, f.note("list")
 }
 
-func (f *fakeSandboxes) Watch(ctx context.Context, died func(id, reason string), turned func(context.Context, string, runtime.Status)) error {
+func (f *fakeSandboxes) Watch(ctx context.Context, died func(id string, d runtime.Death), turned func(context.Context, string, runtime.Status)) error {
 	if err := f.note("watch"); err != nil {
 		return err
 	}
-	died("sb-2", "killed")
+	died("sb-2", runtime.Death{Cause: runtime.CauseSignal, Reason: "killed"})
 	turned(ctx, "sb-3", runtime.Paused)
 	f.mu.Lock()
 	broken := f.broken
@@ -97,7 +97,10 @@ func (f *fakePools) Reconcile(ctx context.Context, list func(context.Context) ([
 	return pool.Report{Warm: len(found)}, err
 }
 
-func (f *fakePools) Died(id, _ string) { f.log("died " + id) }
+func (f *fakePools) Died(id, _ string) bool {
+	f.log("died " + id)
+	return true
+}
 
 func (f *fakePools) Look(_ context.Context, id string, seen pool.Status) {
 	f.log("look " + id + " " + string(seen))
@@ -125,7 +128,7 @@ func (f *fakePools) log(what string) {
 func startWatcher(t *testing.T) (*fakeSandboxes, *fakePools, func()) {
 	s := &fakeSandboxes{broken: make(chan struct{})}
 	p := &fakePools{sandboxes: s}
-	w := &watcher{sandboxes: s, pools: p, address: "/c.sock", reconciled: func(string, error) {}, log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	w := &watcher{sandboxes: s, pools: p, address: "/c.sock", reconciled: func(string, error) {}, counted: func(cause string) { p.log("counted " + cause) }, log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { w.run(ctx) })
@@ -147,7 +150,7 @@ func TestWatcherAdoptsAndSweeps(t *testing.T) {
 		for _, what := range s.journal {
 			counts[what]++
 		}
-		if want := map[string]int{"watch": 1, "died sb-2": 1, "look sb-3 paused": 1, "list": 2, "no outage": 1, "sweep": 1, "ping": int(sweepEvery / pingEvery)}; !reflect.DeepEqual(counts, want) {
+		if want := map[string]int{"watch": 1, "died sb-2": 1, "counted signal": 1, "look sb-3 paused": 1, "list": 2, "no outage": 1, "sweep": 1, "ping": int(sweepEvery / pingEvery)}; !reflect.DeepEqual(counts, want) {
 			t.Errorf("journal has %v, want %v", counts, want)
 		}
 		if want := []pool.Found{{ID: "sb-1", Labels: map[string]string{"a": "b"}, Status: pool.Paused}}; !reflect.DeepEqual(p.found, want) {

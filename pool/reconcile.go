@@ -27,7 +27,8 @@ type Found struct {
 	ID       string
 	Labels   map[string]string
 	Status   Status
-	Promised bool // it was being handed out, and its claim was not answered; see Promiser
+	Promised bool   // it was being handed out, and its claim was not answered; see Promiser
+	Reason   string // how it ended, if that is known
 }
 
 // byOther is who changed a sandbox behind the daemon's back.
@@ -72,7 +73,7 @@ func (c *Controller) Reconcile(ctx context.Context, list func(context.Context) (
 		case !known && c.gone[f.ID] == 0:
 			c.adoptLocked(f, &report)
 		case known && s.changed <= since:
-			c.compareLocked(s, f.Status, &report)
+			c.compareLocked(s, f, &report)
 		}
 	}
 	for id, s := range c.sandboxes {
@@ -118,18 +119,26 @@ func (s *sandbox) expected() Status {
 }
 
 // compareLocked notices that a sandbox is not in the state it should be in.
-func (c *Controller) compareLocked(s *sandbox, status Status, report *Report) {
+func (c *Controller) compareLocked(s *sandbox, found Found, report *Report) {
 	switch want := s.expected(); {
-	case want == "" || want == status:
+	case want == "" || want == found.Status:
 	case s.state != Claimed:
 		report.Doomed++
-		c.diedLocked(s, fmt.Sprintf("it is %s, labelled %q", status, s.state))
-	case status == Stopped:
+		c.diedLocked(s, found.explain(fmt.Sprintf("it is %s, labelled %q", found.Status, s.state)))
+	case found.Status == Stopped:
 		report.Dead++
-		c.diedLocked(s, "its processes ended")
+		c.diedLocked(s, found.explain("its processes ended"))
 	default:
-		c.foundLocked(s, restOf(status), byOther)
+		c.foundLocked(s, restOf(found.Status), byOther)
 	}
+}
+
+// explain adds to what was found how it came to be.
+func (f Found) explain(what string) string {
+	if f.Reason == "" {
+		return what
+	}
+	return what + ": " + f.Reason
 }
 
 // vanishedLocked notices that the container of a sandbox is gone.
@@ -164,7 +173,7 @@ func (c *Controller) Look(ctx context.Context, id string, seen Status) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.changed <= since {
-		c.compareLocked(s, status, &Report{})
+		c.compareLocked(s, Found{Status: status}, &Report{})
 	}
 }
 
@@ -228,7 +237,7 @@ func (c *Controller) adoptLocked(f Found, report *Report) {
 		report.Dead++
 		s := c.addLocked(p, f.ID, r)
 		c.enterLocked(s)
-		c.diedLocked(s, "its processes ended while the daemon was away")
+		c.diedLocked(s, f.explain("its processes ended while the daemon was away"))
 	case r.State == Doomed && r.Reason != "":
 		c.dismissLocked(p, f.ID, r, r.Reason+", before the daemon was started again", report)
 	default:

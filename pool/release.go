@@ -48,30 +48,30 @@ func (c *Controller) endLocked(s *sandbox, why string) {
 	s.pool.releasedLocked(time.Now())
 }
 
-// Died says that a sandbox ended by itself. One in the pool is replaced; a claimed one becomes a dead claim.
-func (c *Controller) Died(id, reason string) {
+// Died says that a sandbox ended by itself. One in the pool is replaced; a claimed one becomes a dead claim. It returns false
+// for one that was to end, or that has been dead before.
+func (c *Controller) Died(id, reason string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s, ok := c.sandboxes[id]; ok {
-		c.diedLocked(s, reason)
-	}
+	s, ok := c.sandboxes[id]
+	return ok && c.diedLocked(s, reason)
 }
 
-func (c *Controller) diedLocked(s *sandbox, reason string) {
+func (c *Controller) diedLocked(s *sandbox, reason string) bool {
 	switch s.state {
 	case Doomed, Dead:
-		return
+		return false
 	case Warming, Reserved:
 		s.died = reason // its owner sees it at its next step
 	case Available, Hot:
 		c.doomLocked(s, reason)
 	case Claimed:
 		if s.dozing || s.record.Rest == Suspended {
-			return // it is halted or woken; whoever does that sees an end that nobody wanted
+			return false // it is halted or woken; whoever does that sees an end that nobody wanted
 		}
 		if err := c.moveLocked(s, Dead); err != nil {
 			c.log.Error("mark sandbox dead", "sandbox", s.id, "err", err)
-			return
+			return false
 		}
 		kind := EventDied
 		if s.record.Grant.Lease.Stage == lifetime.Grace {
@@ -84,6 +84,7 @@ func (c *Controller) diedLocked(s *sandbox, reason string) {
 	}
 	s.pool.counters.Died++
 	c.log.Warn("sandbox died", "sandbox", s.id, "pool", s.pool.Name, "claim", s.record.Grant.ID, "reason", reason)
+	return true
 }
 
 // Get returns a claim; an unknown one is an error of class NotFound.

@@ -200,13 +200,18 @@ func peerOf(ctx context.Context, socket string) (peer, error) {
 	return peer{pid: int(cred.Pid), socket: conn.RemoteAddr().String()}, nil
 }
 
-// taskStatus asks containerd for the state of a task; that there is none is an error of class NotFound.
-func (e *Engine) taskStatus(ctx context.Context, id string) (tasktypes.Status, error) {
+// task asks containerd for a task; that there is none is an error of class NotFound.
+func (e *Engine) task(ctx context.Context, id string) (*tasktypes.Process, error) {
 	r, err := e.client.TaskService().Get(ctx, &tasksapi.GetRequest{ContainerID: id})
 	if err != nil {
-		return 0, fmt.Errorf("get task: %w", native(err))
+		return nil, fmt.Errorf("get task: %w", native(err))
 	}
-	return r.GetProcess().GetStatus(), nil
+	return r.GetProcess(), nil
+}
+
+func (e *Engine) taskStatus(ctx context.Context, id string) (tasktypes.Status, error) {
+	task, err := e.task(ctx, id)
+	return task.GetStatus(), err
 }
 
 func ignoreNotFound(err error) error {

@@ -12,7 +12,7 @@ import (
 const (
 	exitNotRunnable = 126
 	exitNotFound    = 127
-	exitLost        = 128 // the shim's own: it was late
+	exitLost        = 128 // the shim's own: its "runsc wait" failed
 )
 
 // endTime is how long containerd may take to notice that a sandbox has ended.
@@ -21,9 +21,12 @@ const endTime = 2 * time.Second
 // whyEnded says why a sandbox that a probe did not reach has ended, if it has, or else what the probe met.
 func (e *Engine) whyEnded(ctx context.Context, id, command string, met error) error {
 	code, ended := e.exitCode(ctx, id)
-	switch {
-	case !ended:
+	if !ended {
 		return met
+	}
+	switch end := e.ending(id, code).death(); {
+	case end.Cause == CauseMemory, end.Cause == CausePanic:
+		return fmt.Errorf("probe: the sandbox ended: %s", end.Reason)
 	case command == "":
 		return fmt.Errorf("probe: the sandbox ended with exit code %d: %w", code, met)
 	case code == exitNotFound:

@@ -72,9 +72,10 @@ type Engine struct {
 
 	state, namespace *lock // on the state folder, and on containerd's namespace
 
-	bundles bundles       // of containerd; known once a canary ran
-	direct  bool          // sentries start commands without the shim; known once a canary ran
-	trials  chan struct{} // one slot: held by whoever tries a platform for a template
+	panicLogs bool          // each sandbox's sentry has a file for what it says when it crashes
+	bundles   bundles       // of containerd; known once a canary ran
+	direct    bool          // sentries start commands without the shim; known once a canary ran
+	trials    chan struct{} // one slot: held by whoever tries a platform for a template
 
 	life      context.Context // ends with the engine
 	endLife   context.CancelFunc
@@ -198,6 +199,9 @@ func (e *Engine) applySettings(ctx context.Context, flags map[string]string) err
 	if err := errors.Join(err, checkValues(ctx, e.runsc, settings)); err != nil {
 		return err
 	}
+	_, known := flags[panicLogFlag]
+	_, taken := settings[panicLogFlag]
+	e.panicLogs = known && !taken
 	return errors.Join(e.cfg.writePlatformFiles(e.runsc, settings), e.cfg.writeRestoreScript(e.runsc))
 }
 

@@ -59,32 +59,32 @@ func (e *Engine) newProcess(b body, id string, spec ExecSpec) *Process {
 	return &Process{body: b, engine: e, id: id, tty: spec.TTY, alone: spec.alone, output: outputs{pace: &e.leftovers.pace}}
 }
 
-// ending is how a process ended.
-type ending struct {
+// result is how a process ended.
+type result struct {
 	ended  atomic.Bool
 	exited chan struct{} // closed when code and err are set
 	code   int
 	err    error
 }
 
-func newEnding() ending { return ending{exited: make(chan struct{})} }
+func newResult() result { return result{exited: make(chan struct{})} }
 
-func (e *ending) end(code int, err error) {
-	e.code, e.err = code, err
-	e.ended.Store(true)
-	close(e.exited)
+func (r *result) end(code int, err error) {
+	r.code, r.err = code, err
+	r.ended.Store(true)
+	close(r.exited)
 }
 
-func (e *ending) await(ctx context.Context) (int, error) {
+func (r *result) await(ctx context.Context) (int, error) {
 	select {
-	case <-e.exited:
-		return e.code, e.err
+	case <-r.exited:
+		return r.code, r.err
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
 	}
 }
 
-func (e *ending) hasEnded() bool { return e.ended.Load() }
+func (r *result) hasEnded() bool { return r.ended.Load() }
 
 // streams are the copies of a process's input and output; see cio.IO.
 type streams interface {

@@ -128,7 +128,7 @@ func TestWatchTellsOfDeaths(t *testing.T) {
 	}
 	turns := make(chan turn, 8)
 	go func() {
-		done <- e.Watch(ctx, func(id, reason string) { deaths <- death{id, reason} }, func(_ context.Context, id string, to Status) { turns <- turn{id, to} })
+		done <- e.Watch(ctx, func(id string, d Death) { deaths <- death{id, d.Reason} }, func(_ context.Context, id string, to Status) { turns <- turn{id, to} })
 	}()
 
 	killed, ended := startSandbox(t, e), startSandbox(t, e)
@@ -195,7 +195,7 @@ func TestWatchTellsOfKilledGofers(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- e.Watch(ctx, func(id, reason string) { deaths <- id + " " + reason }, func(context.Context, string, Status) {})
+		done <- e.Watch(ctx, func(id string, d Death) { deaths <- id + " " + d.Reason }, func(context.Context, string, Status) {})
 	}()
 	expectDeath := func(id string) {
 		t.Helper()

@@ -49,3 +49,22 @@ func isReadable(fd uintptr) bool {
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) //nolint:gosec // the kernel's own number
 	return err == nil && n > 0
 }
+
+// exitOf returns how the process of a pidfd ended, which the kernel knows once it was reaped, or nil if that is not known in time
+// or never: kernels before 6.15 do not tell.
+func exitOf(pidfd *os.File, patience time.Duration) *unix.WaitStatus {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+		err := unix.IoctlPidfdInfo(int(pidfd.Fd()), &info)
+		if err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
+			status := unix.WaitStatus(info.Exit_code) //nolint:gosec // the bits of waitpid(2)
+			return &status
+		}
+		unknown := errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL)
+		if unknown || sleep(ctx, pollInterval/4) != nil {
+			return nil
+		}
+	}
+}

@@ -30,7 +30,8 @@ type Listed struct {
 	ID       string
 	Labels   map[string]string
 	Status   Status
-	Promised bool // see Promise
+	Promised bool   // see Promise
+	Reason   string // how it ended, if that is known
 }
 
 // Start makes the sandbox id from a prepared template and returns when it runs, its prewarm commands have succeeded and
@@ -180,29 +181,33 @@ func (e *Engine) List(ctx context.Context) ([]Listed, error) {
 			if e.isHidden(c.ID) {
 				continue
 			}
-			status, err := e.status(ctx, c.ID)
+			status, reason, err := e.status(ctx, c.ID)
 			if err != nil {
 				return err
 			}
-			listed = append(listed, Listed{ID: c.ID, Labels: c.Labels, Status: status, Promised: e.isPromised(c.ID)})
+			listed = append(listed, Listed{ID: c.ID, Labels: c.Labels, Status: status, Promised: e.isPromised(c.ID), Reason: reason})
 		}
 		return nil
 	})
 	return listed, err
 }
 
-func (e *Engine) status(ctx context.Context, id string) (Status, error) {
-	status, err := e.taskStatus(ctx, id)
+func (e *Engine) status(ctx context.Context, id string) (_ Status, reason string, _ error) {
+	task, err := e.task(ctx, id)
 	switch {
 	case errdefs.IsUnavailable(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return "", fmt.Errorf("%s: %w", id, err)
+		return "", "", fmt.Errorf("%s: %w", id, err)
 	case err != nil: // there is none, or its shim is broken: in both cases nothing that could be used
-		return Stopped, nil
-	case status == tasktypes.Status_RUNNING:
-		return Running, nil
-	case status == tasktypes.Status_PAUSED:
-		return Paused, nil
+		return Stopped, "", nil
+	}
+	switch task.GetStatus() {
+	case tasktypes.Status_RUNNING:
+		return Running, "", nil
+	case tasktypes.Status_PAUSED:
+		return Paused, "", nil
+	case tasktypes.Status_STOPPED:
+		return Stopped, e.ending(id, task.GetExitStatus()).death().Reason, nil
 	default:
-		return Stopped, nil
+		return Stopped, "", nil
 	}
 }

@@ -21,7 +21,7 @@ import (
 // sentryProcess is a process that its sandbox's sentry started for the daemon itself. Nobody else knows of it, and it ends with
 // its sandbox.
 type sentryProcess struct {
-	ending
+	result
 	engine *Engine
 	id     string // of the sandbox
 	pid    int32
@@ -73,7 +73,7 @@ func (e *Engine) execDirectly(ctx context.Context, id string, command *specs.Pro
 		return nil, err
 	}
 	args := directArgs(id, command, file.RunscFlags["net-raw"] == "true")
-	process := &sentryProcess{ending: newEnding(), engine: e, id: id}
+	process := &sentryProcess{result: newResult(), engine: e, id: id}
 	p := e.newProcess(process, id, spec)
 	files, err := process.copies.open(e, p.output.to(spec.Stdout), p.output.to(spec.Stderr))
 	if err != nil {

@@ -20,12 +20,12 @@ import (
 // The files that each sandbox has in the folder of Config.shimDir, named after it. The container's record names the shim's
 // file once and for all, so a sandbox has one of its own, which can be another when it is started again.
 const (
-	shimSuffix  = ".toml"  // what its shim reads when its task is created
-	fitSuffix   = ".json"  // what it was made with
-	runscSuffix = ".runsc" // of one that is restored: the program that its shim takes for runsc, for as long as the task lives
-	imageSuffix = ".image" // of one that is being restored: a link to the checkpoint's folder
-
+	shimSuffix     = ".toml"     // what its shim reads when its task is created
+	fitSuffix      = ".json"     // what it was made with
+	runscSuffix    = ".runsc"    // of one that is restored: the program that its shim takes for runsc, for as long as the task lives
+	imageSuffix    = ".image"    // of one that is being restored: a link to the checkpoint's folder
 	promisedSuffix = ".promised" // of one that is being handed out; see Promise
+	panicSuffix    = ".panic"    // what its sentry writes when it crashes
 )
 
 // restoreScript is the runsc of a restored sandbox's shim: it restores where the shim would start. It is called by a name of
@@ -108,6 +108,13 @@ func (e *Engine) writeSandboxFiles(id string, t *Prepared) error {
 	file, err := e.shimFile(t)
 	if err != nil {
 		return err
+	}
+	crash := e.cfg.sandboxFile(id, panicSuffix)
+	if err := os.Remove(crash); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an earlier sentry of a sandbox that is revived
+		return err
+	}
+	if e.panicLogs {
+		file.RunscFlags[panicLogFlag] = crash
 	}
 	return writeShimFile(e.cfg.sandboxFile(id, shimSuffix), file)
 }

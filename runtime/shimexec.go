@@ -26,7 +26,7 @@ var errOldInit = errors.New("the init does not say its process id")
 
 // shimProcess is a process that the shim started, with a runsc beside it for as long as it runs.
 type shimProcess struct {
-	ending
+	result
 	client.Process
 }
 
@@ -55,7 +55,7 @@ func (e *Engine) execByShim(ctx context.Context, container client.Container, pro
 
 // attempt starts a command. After errNotBegun, and with another gate after errOldInit, it may be tried again.
 func (e *Engine) attempt(ctx context.Context, id string, task client.Task, process *specs.Process, spec ExecSpec, saysPID bool) (*Process, error) {
-	started := &shimProcess{ending: newEnding()}
+	started := &shimProcess{result: newResult()}
 	p := e.newProcess(started, id, spec)
 	stdin := &input{
 		reader: spec.Stdin, leave: leaveByte(spec.TTY), tty: spec.TTY, started: make(chan bool, 1), atEnd: func() { p.closeStdin(started) },

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"os"
 
 	eventsapi "github.com/containerd/containerd/api/events"
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
@@ -10,15 +11,14 @@ import (
 	"github.com/containerd/typeurl/v2"
 )
 
-// Watch calls died for every sandbox whose init or gofer ends, and turned, on a goroutine of its own, for every one that was paused
-// or resumed, until ctx ends. It returns an error when containerd's event stream breaks: what ended since must then be found by a
-// listing.
-func (e *Engine) Watch(ctx context.Context, died func(id, reason string), turned func(ctx context.Context, id string, to Status)) error {
+// Watch calls died for every sandbox whose init or gofer ends, and turned for every one that was paused or resumed, from goroutines of
+// its own, until ctx ends. It returns an error when containerd's event stream breaks: what ended since must then be found by a listing.
+func (e *Engine) Watch(ctx context.Context, died func(id string, d Death), turned func(ctx context.Context, id string, to Status)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	g := &gofers{died: died, turned: turned}
-	defer g.watches.Wait()
+	g := &watches{engine: e, died: died, turned: turned, sentries: map[string]*os.File{}, starved: map[string]bool{}}
+	defer g.close()
 	defer cancel()
-	filter := fmt.Sprintf(`namespace==%q,topic~="^/tasks/(start|exit|paused|resumed)$"`, e.cfg.Namespace)
+	filter := fmt.Sprintf(`namespace==%q,topic~="^/tasks/(start|oom|exit|paused|resumed)$"`, e.cfg.Namespace)
 	events, errs := e.client.EventService().Subscribe(ctx, filter)
 	if err := e.watchStarted(ctx, g); err != nil {
 		return err
@@ -48,8 +48,8 @@ func (e *Engine) Watch(ctx context.Context, died func(id, reason string), turned
 	}
 }
 
-// watchStarted watches the gofers of the sandboxes that there are.
-func (e *Engine) watchStarted(ctx context.Context, g *gofers) error {
+// watchStarted watches the sandboxes that there are.
+func (e *Engine) watchStarted(ctx context.Context, g *watches) error {
 	return e.call(ctx, e.cfg.PauseTimeout, "list tasks", func(listing context.Context) error {
 		tasks, err := e.client.TaskService().List(listing, &tasksapi.ListTasksRequest{})
 		if err != nil {
@@ -66,8 +66,10 @@ func (e *Engine) watchStarted(ctx context.Context, g *gofers) error {
 }
 
 // see acts on one of containerd's events.
-func (g *gofers) see(ctx context.Context, event any) error {
+func (g *watches) see(ctx context.Context, event any) error {
 	switch event := event.(type) {
+	case *eventsapi.TaskOOM:
+		g.starved[event.GetContainerID()] = true
 	case *eventsapi.TaskStart:
 		if idPattern.MatchString(event.GetContainerID()) {
 			return g.watch(ctx, event.GetContainerID())
@@ -75,7 +77,7 @@ func (g *gofers) see(ctx context.Context, event any) error {
 	case *eventsapi.TaskExit:
 		// Processes that were exec'd end under the same topic, with an id of their own.
 		if id := event.GetContainerID(); event.GetID() == id && idPattern.MatchString(id) {
-			g.died(id, exitReason(event.GetExitStatus()))
+			g.exited(id, event.GetExitStatus())
 		}
 	case *eventsapi.TaskPaused:
 		g.turn(ctx, event.GetContainerID(), Paused)
@@ -85,22 +87,8 @@ func (g *gofers) see(ctx context.Context, event any) error {
 	return nil
 }
 
-func (g *gofers) turn(ctx context.Context, id string, to Status) {
+func (g *watches) turn(ctx context.Context, id string, to Status) {
 	if idPattern.MatchString(id) {
-		g.watches.Go(func() { g.turned(ctx, id, to) })
-	}
-}
-
-// exitReason explains the exit status of an init, which is 128 and a signal's number when a signal ended it.
-func exitReason(status uint32) string {
-	switch {
-	case status == 128:
-		return "its sentry ended (exit status 128): it was killed or crashed"
-	case status == 137:
-		return "its init was killed (exit status 137): by hand, by its memory limit, or with its sentry"
-	case status > 128:
-		return fmt.Sprintf("its init was ended by signal %d (exit status %d)", status-128, status)
-	default:
-		return fmt.Sprintf("its init exited with status %d", status)
+		g.under.Go(func() { g.turned(ctx, id, to) })
 	}
 }

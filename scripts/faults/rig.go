@@ -74,7 +74,7 @@ func openRig(ctx context.Context, s setup, out *outcome) (*rig, error) {
 	}
 	r.client = &client.Client{Socket: r.socket}
 	if err := r.begin(ctx); err != nil {
-		host.Logs(os.Stderr, 40)
+		host.ShowLogs(40)
 		r.close(ctx)
 		return nil, err
 	}

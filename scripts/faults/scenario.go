@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -140,7 +139,7 @@ func (s scenario) live(ctx context.Context, o options, j *journal, rounds []int)
 	good := true
 	defer func() {
 		if context.Cause(ctx) == nil && (err != nil || !good || !out.good()) {
-			r.host.Logs(os.Stderr, 80)
+			r.host.ShowLogs(80)
 		}
 		r.close(ctx)
 	}()

@@ -44,7 +44,7 @@ func Main(m interface{ Run() int }, opts Options, host **Host) int {
 	close(finished)
 	interrupts.Wait()
 	if code != 0 {
-		h.Logs(os.Stderr, 40)
+		h.ShowLogs(40)
 	}
 	if err := finish(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
