@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 BIN := .build/bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-TESTS := $(BIN)/runtests -timeout=20m
+TESTS := $(BIN)/runtests -timeout=30m
 
 # All our programs are static: the init must be, and the others then run on any host.
 export CGO_ENABLED := 0
