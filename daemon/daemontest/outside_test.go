@@ -112,13 +112,13 @@ func TestUseOfAClaimThatWasPausedByHand(t *testing.T) {
 	cfg := testConfig(t, 1, 4)
 	d := start(t, cfg)
 	c := claim(t, d.Client, wire.ClaimRequest{})
-	pauses := map[string]func(){
-		"ctr": func() {
+	pauses := map[string]func(t *testing.T){
+		"ctr": func(t *testing.T) {
 			ctr(t, "tasks", "pause", c.Sandbox)
 			awaitClaimState(t, d.Client, c, wire.ClaimPaused)
 		},
-		"ctr, a moment ago": func() { ctr(t, "tasks", "pause", c.Sandbox) },
-		"runsc": func() {
+		"ctr, a moment ago": func(t *testing.T) { ctr(t, "tasks", "pause", c.Sandbox) },
+		"runsc": func(t *testing.T) {
 			root := filepath.Join(cfg.Daemon.StateDir, "runsc", cfg.Containerd.Namespace)
 			if out, err := exec.CommandContext(t.Context(), host.Runsc, "--root", root, "pause", c.Sandbox).CombinedOutput(); err != nil {
 				t.Fatalf("runsc pause: %v: %s", err, out)
@@ -165,7 +165,7 @@ func TestUseOfAClaimThatWasPausedByHand(t *testing.T) {
 			t.Run(name+" after a pause by "+by, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
-				pause()
+				pause(t)
 				if out, err := use(ctx); err != nil || !strings.Contains(out, "done") {
 					t.Errorf("%q, %v", out, err)
 				}
