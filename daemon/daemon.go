@@ -153,6 +153,9 @@ func (d *Daemon) join(ctx context.Context) error {
 	if err := d.adopt(ctx); err != nil {
 		return err
 	}
+	if err := tellVanished(d.events, d.pools.Knows, d.teller.tell); err != nil {
+		return fmt.Errorf("read the log of events: %w", err)
+	}
 	d.checkpoints.clear()
 	d.checkpoints.prune()
 	return nil

@@ -11,8 +11,8 @@ import (
 // Save writes a sandbox that is paused to disk and returns the name of its checkpoint.
 type Save func(ctx context.Context, claim Claim) (checkpoint string, err error)
 
-// Use returns a claim whose sandbox runs, waking it if it rests, and keeps it awake until done is called. A claim that
-// is unknown or has ended is an error of class NotFound, one that is dead of class FailedPrecondition.
+// Use returns a claim whose sandbox runs, waking it if it rests or another program has paused it, and keeps it awake until done is
+// called. A claim that is unknown or has ended is an error of class NotFound, one that is dead of class FailedPrecondition.
 func (c *Controller) Use(ctx context.Context, claim string) (_ Claim, done func(), err error) {
 	if s, ok := c.useAwake(claim); ok {
 		used, done := c.using(s)

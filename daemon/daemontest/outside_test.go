@@ -23,16 +23,17 @@ func TestClaimsChangedBehindTheDaemonsBack(t *testing.T) {
 	p := spawn(t, program, file, cfg.Daemon.Socket)
 	tests := []struct {
 		name         string
-		before, away []string // what ctr does with the task, and when
-		state        wire.ClaimState
+		before, away []string        // what ctr does with it, and when
+		state        wire.ClaimState // empty: the claim has ended
 		event        string
 	}{
 		{"left alone", nil, nil, wire.ClaimRunning, "claimed"},
-		{"paused before", []string{"pause"}, nil, wire.ClaimPaused, "paused"},
-		{"paused while it was away", nil, []string{"pause"}, wire.ClaimPaused, "paused"},
-		{"paused, and resumed while it was away", []string{"pause"}, []string{"resume"}, wire.ClaimRunning, "paused"},
-		{"killed while it was away", nil, []string{"kill --signal SIGKILL"}, wire.ClaimDead, "died"},
-		{"deleted while it was away", nil, []string{"delete --force"}, wire.ClaimDead, "died"},
+		{"paused before", []string{"tasks pause"}, nil, wire.ClaimPaused, "paused"},
+		{"paused while it was away", nil, []string{"tasks pause"}, wire.ClaimPaused, "paused"},
+		{"paused, and resumed while it was away", []string{"tasks pause"}, []string{"tasks resume"}, wire.ClaimRunning, "paused"},
+		{"killed while it was away", nil, []string{"tasks kill --signal SIGKILL"}, wire.ClaimDead, "died"},
+		{"deleted while it was away", nil, []string{"tasks delete --force"}, wire.ClaimDead, "died"},
+		{"removed while it was away", nil, []string{"tasks delete --force", "containers delete --keep-snapshot"}, "", "killed"},
 	}
 	claims := make([]wire.Claim, len(tests))
 	for i := range tests {
@@ -43,7 +44,7 @@ func TestClaimsChangedBehindTheDaemonsBack(t *testing.T) {
 	}
 	change := func(sandbox string, how []string) {
 		for _, what := range how {
-			ctr(t, append([]string{"tasks"}, append(strings.Fields(what), sandbox)...)...)
+			ctr(t, append(strings.Fields(what), sandbox)...)
 		}
 	}
 	for i, test := range tests {
@@ -60,7 +61,9 @@ func TestClaimsChangedBehindTheDaemonsBack(t *testing.T) {
 	for i, test := range tests {
 		was := claims[i]
 		got, err := c.Get(t.Context(), was.ID)
-		if err != nil || got.State != test.state || (got.State == wire.ClaimDead) != (got.Reason != "") {
+		if test.state == "" {
+			wantError(t, err, "not_found")
+		} else if err != nil || got.State != test.state || (got.State == wire.ClaimDead) != (got.Reason != "") {
 			t.Errorf("%s: claim is %+v, %v; want it %s", test.name, got, err, test.state)
 		}
 		await(t, test.name+": its last event is "+test.event, func() bool {
@@ -68,7 +71,9 @@ func TestClaimsChangedBehindTheDaemonsBack(t *testing.T) {
 			return kinds[len(kinds)-1] == test.event
 		})
 		code, out, err := output(t.Context(), c, was.ID, "", "cat", "/claim")
-		if test.state == wire.ClaimDead {
+		if test.state == "" {
+			wantError(t, err, "not_found")
+		} else if test.state == wire.ClaimDead {
 			wantError(t, err, "conflict")
 		} else if err != nil || code != 0 || out != was.ID+"\n" {
 			t.Errorf("%s: its file says %q, exit code %d, %v", test.name, out, code, err)
@@ -107,13 +112,13 @@ func TestUseOfAClaimThatWasPausedByHand(t *testing.T) {
 	cfg := testConfig(t, 1, 4)
 	d := start(t, cfg)
 	c := claim(t, d.Client, wire.ClaimRequest{})
-	pauses := map[string]func(){
-		"ctr": func() {
+	pauses := map[string]func(t *testing.T){
+		"ctr": func(t *testing.T) {
 			ctr(t, "tasks", "pause", c.Sandbox)
 			awaitClaimState(t, d.Client, c, wire.ClaimPaused)
 		},
-		"ctr, a moment ago": func() { ctr(t, "tasks", "pause", c.Sandbox) },
-		"runsc": func() {
+		"ctr, a moment ago": func(t *testing.T) { ctr(t, "tasks", "pause", c.Sandbox) },
+		"runsc": func(t *testing.T) {
 			root := filepath.Join(cfg.Daemon.StateDir, "runsc", cfg.Containerd.Namespace)
 			if out, err := exec.CommandContext(t.Context(), host.Runsc, "--root", root, "pause", c.Sandbox).CombinedOutput(); err != nil {
 				t.Fatalf("runsc pause: %v: %s", err, out)
@@ -160,7 +165,7 @@ func TestUseOfAClaimThatWasPausedByHand(t *testing.T) {
 			t.Run(name+" after a pause by "+by, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
-				pause()
+				pause(t)
 				if out, err := use(ctx); err != nil || !strings.Contains(out, "done") {
 					t.Errorf("%q, %v", out, err)
 				}

@@ -124,12 +124,13 @@ const mostFailures = 5
 func (s scenario) live(ctx context.Context, o options, j *journal, rounds []int) (played int, err error) {
 	out := &outcome{fault: s.fault} // of what belongs to no round
 	defer func() {
+		if context.Cause(ctx) != nil {
+			return // what was broken off shows nothing
+		}
 		if err != nil {
 			out.note("error: %v", err)
 		}
-		if context.Cause(ctx) == nil {
-			err = errors.Join(err, j.enter(out.found(s.name, noRound)))
-		}
+		err = errors.Join(err, j.enter(out.found(s.name, noRound)))
 	}()
 	r, err := openRig(ctx, s.setup, out)
 	if err != nil {
