@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"sandpool/configs"
 	"sandpool/lifetime"
 	"sandpool/pool"
+	"sandpool/runtime"
 )
 
 // TestSizesAreJudgedAlike goes through sizes at and over every bound: the file and the API must refuse the same ones.
@@ -77,5 +79,17 @@ func TestFixedChanges(t *testing.T) {
 		if got := fixedChanges(configs.Default(), parse(text)); !slices.Equal(got, want) {
 			t.Errorf("%q: %v, want %v", text, got, want)
 		}
+	}
+}
+
+func TestTemplatesForTheEngine(t *testing.T) {
+	c, err := configs.Parse("f.toml", []byte("[templates.go]\nimage = 'x'\nallow_setuid = true\nulimits = {nofile = '64:128', core = -1}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := templates(c)["go"]
+	want := map[string]runtime.Ulimit{"nofile": {Soft: 64, Hard: 128}, "core": {Soft: runtime.Unlimited, Hard: runtime.Unlimited}}
+	if !got.AllowSetuid || !maps.Equal(got.Limits.Ulimits, want) {
+		t.Errorf("got %+v, want set-uid and %v", got, want)
 	}
 }

@@ -66,7 +66,8 @@ type Engine struct {
 	cfg    Config
 	log    *slog.Logger
 	client *client.Client
-	runsc  string // absolute path
+	runsc  string            // absolute path
+	flags  map[string]string // that runsc has, and what it says of each
 	info   Info
 	pipes  *pipes // that an earlier daemon left
 
@@ -192,6 +193,7 @@ func (e *Engine) findInit() error {
 
 // applySettings checks the flags that are configured against those that runsc has, and writes the shim's files.
 func (e *Engine) applySettings(ctx context.Context, flags map[string]string) error {
+	e.flags = flags
 	settings, warnings, err := translate(e.cfg.Settings, flags)
 	for _, w := range append(warnings, unenforced(settings)...) {
 		e.warn(w)

@@ -29,6 +29,9 @@ const (
 	hostTasks     = 1024
 )
 
+// setuidFlag is the flag of runsc without which no program has the rights of its owner.
+const setuidFlag = "allow-suid"
+
 // The annotations that make an OCI spec say all that its sandbox is started with.
 const (
 	diskAnnotation     = "sandpool.disk"     // bytes

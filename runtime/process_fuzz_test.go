@@ -109,7 +109,8 @@ func FuzzSettle(f *testing.F) {
 		{`{"config": {"WorkingDir": "/a/b"}}`, "0", "l a b\nl b a\np etc/passwd\n"},
 		{`{"config": {"User": "0:app"}}`, "", "p etc/group\nl run /dev/x\nl .sandpool /srv\n"},
 		{`{"config": {"User": "99999999999999999999"}}`, "-1", "f run x\nl proc nowhere\n"},
-		{`{"config": {"Env": ["\u0000=1", "=", "PATH"], "Cmd": ["\u0000"], "WorkingDir": "\u0000"}}`, ":", "l tmp nowhere\nl run tmp/run\n"},
+		{`{"config": {"Env": ["\u0000=1", "=", "PATH", "A=\u0000"], "Cmd": ["x"]}}`, "", users},
+		{`{"config": {"Cmd": ["\u0000"], "WorkingDir": "\u0000"}}`, ":", "l tmp nowhere\nl run tmp/run\n"},
 	} {
 		f.Add([]byte(seed.config), seed.user, seed.files)
 	}

@@ -160,7 +160,7 @@ func TestCommandThatStartsTooLateIsKilled(t *testing.T) {
 		<-asked
 		cancel(io.ErrNoProgress)
 	}()
-	p := &sentryProcess{engine: e, id: "sb-fake", ending: newResult()}
+	p := &sentryProcess{engine: e, id: "sb-fake", result: newResult()}
 	if err := p.start(ctx, sentryExec{}, nil); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("start: %v, want the cause", err)
 	}

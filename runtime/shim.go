@@ -129,7 +129,7 @@ func (e *Engine) shimFile(t *Prepared) (shimFile, error) {
 		file.RunscFlags["overlay2"] = limitOverlay(file.RunscFlags["overlay2"], t.disk)
 	}
 	if t.setuid {
-		file.RunscFlags["allow-suid"] = "true"
+		file.RunscFlags[setuidFlag] = "true"
 	}
 	return file, nil
 }

@@ -94,6 +94,9 @@ func (t *Prepared) Digest() string { return t.digest }
 
 // prepare works out what sandboxes of t share. image may be nil: then they hold nothing but the init.
 func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*Prepared, error) {
+	if _, ok := e.flags[setuidFlag]; t.AllowSetuid && !ok {
+		return nil, fmt.Errorf("allow_setuid: the installed runsc has no flag %s: install a newer one", setuidFlag)
+	}
 	ready := &Prepared{Template: t}
 	var config ocispec.ImageConfig
 	if image != nil {

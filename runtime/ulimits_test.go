@@ -88,6 +88,10 @@ func TestSetuid(t *testing.T) {
 	file := fileEntry("bin/init", string(program))
 	file.Mode = 0o4755
 	e := openEngine(t, testConfig(t))
+	old := Engine{flags: map[string]string{"network": ""}}
+	if _, err := old.prepare(t.Context(), nil, Template{AllowSetuid: true}); err == nil || !strings.Contains(err.Error(), "no flag allow-suid") {
+		t.Errorf("of a runsc that cannot: %v", err)
+	}
 	const try = "grep NoNewPrivs /proc/self/status; echo x | /bin/init tell && cat /run/sandpool/events"
 	for _, allowed := range []bool{false, true} {
 		odd := oddImage{entries: []tar.Header{file}, change: func(t *Template) { t.User, t.AllowSetuid = "sandbox", allowed }}

@@ -2,6 +2,7 @@ package rootfs
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -145,6 +146,17 @@ func TestUserOfOddFiles(t *testing.T) {
 				t.Errorf("of two numbers: %+v, %v", got, err)
 			}
 		})
+	}
+}
+
+func TestUserOfManyGroups(t *testing.T) {
+	var many strings.Builder
+	for gid := range maxGroups + 1 {
+		fmt.Fprintf(&many, "g:x:%d:app\n", gid)
+	}
+	f := open(t, map[string]string{"etc/passwd": users, "etc/group": many.String()}, nil)
+	if _, err := f.User("app"); err == nil || !strings.Contains(err.Error(), `user "app" is in more than 65536 groups`) {
+		t.Error(err)
 	}
 }
 

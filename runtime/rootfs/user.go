@@ -16,6 +16,9 @@ import (
 // maxID is the highest number of a user or group that container runtimes take.
 const maxID = math.MaxInt32
 
+// maxGroups is how many groups a process can have beside its own.
+const maxGroups = 1 << 16
+
 // The files of an image that have its users and groups.
 const (
 	passwdFile = "/etc/passwd"
@@ -104,7 +107,7 @@ func (f *Files) group(name string) (uint32, error) {
 
 // withGroups adds the groups that have a user as a member. One of the user's own name is not meant so.
 func (f *Files) withGroups(who account) (specs.User, error) {
-	gids := []uint32{who.gid}
+	gids, known := []uint32{who.gid}, map[uint32]bool{who.gid: true}
 	if who.name != "" {
 		for fields, err := range f.lines(groupFile, 4) {
 			if err != nil {
@@ -112,8 +115,11 @@ func (f *Files) withGroups(who account) (specs.User, error) {
 			}
 			gid, is, err := number(fields[2])
 			member := fields[0] != who.name && slices.Contains(strings.Split(fields[3], ","), who.name)
-			if is && err == nil && member && !slices.Contains(gids, gid) {
-				gids = append(gids, gid)
+			if is && err == nil && member && !known[gid] {
+				gids, known[gid] = append(gids, gid), true
+			}
+			if len(gids) > maxGroups {
+				return specs.User{}, fmt.Errorf("user %.100q is in more than %d groups of the image's %s", who.name, maxGroups, groupFile)
 			}
 		}
 	}
