@@ -77,6 +77,7 @@ type Engine struct {
 	trials  chan struct{} // one slot: held by whoever tries a platform for a template
 
 	images    imageBook
+	pauses    pauses // that registries asked for
 	mu        sync.Mutex
 	policy    ImagePolicy     // cfg.Images is only the first
 	snapshots string          // folder of the snapshotter

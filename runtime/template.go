@@ -98,7 +98,7 @@ func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*
 	}
 	spec, err := e.baseSpec(ctx, ready.parent, t, opts)
 	if err != nil {
-		return nil, err
+		return nil, e.unseen(ctx, err)
 	}
 	command := t.Command
 	if t.ImageCommand {
