@@ -147,7 +147,7 @@ func (e *Engine) Revive(ctx context.Context, id string, fit checkpoint.Fit, dir 
 			return err
 		}
 		e.cfg.Step("revived")
-		return e.probe(ctx, id)
+		return e.probe(ctx, id, &tail{})
 	})
 }
 

@@ -36,25 +36,27 @@ type Listed struct {
 // its readiness checks pass. A sandbox whose start failed must be destroyed.
 func (e *Engine) Start(ctx context.Context, id string, t *Prepared, labels map[string]string) (Phases, error) {
 	var took Phases
+	end := newEndWatch(ctx)
+	defer end.stop()
 	err := e.call(ctx, e.cfg.StartTimeout, "start sandbox "+id, func(ctx context.Context) (err error) {
-		took, err = e.start(ctx, id, t, labels)
+		took, err = e.start(ctx, id, t, labels, end)
 		return err
 	})
 	if err != nil {
 		return took, err
 	}
 	lap := newLap()
-	err = e.prewarm(ctx, id, t)
+	err = end.explain(e.prewarm(end.ctx, id, t))
 	took.Dependencies = lap.end(ctx, "dependencies")
 	if err != nil {
 		return took, atStep(StepPrewarm, "", err)
 	}
-	err = e.awaitReady(ctx, id, t)
+	err = end.explain(e.awaitReady(end.ctx, id, t))
 	took.Ready = lap.end(ctx, "ready")
 	return took, atStep(StepReady, "", err)
 }
 
-func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[string]string) (took Phases, _ error) {
+func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[string]string, end *endWatch) (took Phases, _ error) {
 	lap := newLap()
 	container, err := e.create(ctx, id, t, labels)
 	if err != nil {
@@ -72,17 +74,22 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 	}
 	e.cfg.Step("task started")
 	took.Sentry = lap.end(ctx, "sentry")
-	err = e.probe(ctx, id)
+	end.begin(e, id, t)
+	var said tail
+	err = e.probe(ctx, id, &said)
 	if err != nil {
-		err = e.whyEnded(ctx, id, t.command, err)
+		err = withOutput(e.whyEnded(ctx, id, t.command, err), &said)
+		if said.end() == "" { // the watch may have been told first, and the sandbox was gone then
+			err = end.explain(err)
+		}
 	}
 	took.UserSpace = lap.end(ctx, "user_space")
 	return took, atStep(StepProbe, "", err)
 }
 
-// probe shows that a sandbox schedules processes and that exec reaches it.
-func (e *Engine) probe(ctx context.Context, id string) error {
-	if err := e.runInit(ctx, id, "ready"); err != nil {
+// probe shows that a sandbox schedules processes and that exec reaches it. It says what a command that has ended already wrote last.
+func (e *Engine) probe(ctx context.Context, id string, said *tail) error {
+	if err := e.mustSucceed(ctx, id, ExecSpec{Args: []string{initPath, "ready"}, Stderr: said}); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
 	return nil

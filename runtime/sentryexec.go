@@ -62,7 +62,7 @@ type (
 // shim does.
 func (e *Engine) tryDirectly(ctx context.Context, id string) {
 	e.direct = true
-	err := e.call(ctx, e.cfg.PauseTimeout, "exec without the shim", func(ctx context.Context) error { return e.probe(ctx, id) })
+	err := e.call(ctx, e.cfg.PauseTimeout, "exec without the shim", func(ctx context.Context) error { return e.probe(ctx, id, &tail{}) })
 	if err != nil && context.Cause(ctx) == nil {
 		e.direct = false
 		e.warn(fmt.Sprintf("commands in sandboxes start slowly, since only the shim can start them: %v", err))

@@ -11,6 +11,7 @@
 //
 //	sandpool-init exec -- CMD ARG…           waits for a byte of input, then becomes CMD
 //	sandpool-init ready                      waits until process 1 has started CMD: the sandbox runs programs
+//	sandpool-init ended                      prints + and waits until CMD has ended, then prints - and the last that it wrote
 //	sandpool-init ready PORT                 waits until the sandbox's own TCP port accepts a connection
 //	sandpool-init connect PORT               carries its input to a TCP port of the sandbox's own, and the answer to its output
 //	sandpool-init tell                       appends a line of input to /run/sandpool/events, for programs to watch
@@ -49,6 +50,8 @@ func run(args []string) int {
 			return gate(args[1:])
 		case "ready":
 			return ready(args[1:])
+		case "ended":
+			return ended(args[1:])
 		case "connect":
 			return connect(args[1:])
 		case "tell":
@@ -61,7 +64,7 @@ func run(args []string) int {
 	}
 	idle := len(args) == 0
 	if !idle && (len(args) == 1 || args[0] != "--") {
-		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | ready [PORT] | connect PORT | tell | restored ID | spawn [--log FILE] -- CMD ARG... | -- CMD ARG...]")
+		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | ready [PORT] | ended | connect PORT | tell | restored ID | spawn [--log FILE] -- CMD ARG... | -- CMD ARG...]")
 	}
 	// It signals every process that it can see, which outside a sandbox would be all of the machine.
 	if os.Getpid() != 1 {
