@@ -207,16 +207,21 @@ func TestAnArchiveLeavesNothingToOthers(t *testing.T) {
 	e, _ := imageEngine(t, nil)
 	dir := t.TempDir()
 	const name = "sandpool.local/test-parts:1"
-	for i := range 2 { // the second time what the first left is there
+	var refs []string
+	for i := range 2 {
 		layer := tarOf(t, map[string][]byte{"file": bytes.Repeat([]byte{byte('a' + i)}, 3<<20)})
 		data := saveLayer(t, name, layer)
-		path := filepath.Join(dir, fmt.Sprintf("%d.tar", i))
-		write(t, path, string(data[:bytes.Index(data, layer)+2<<20]))
-		refused(t, e, "file://"+path, "import: ", "it is cut off")
-		write(t, path, string(data))
-		if err := prepare(t.Context(), e, "a", Template{Image: "file://" + path}); err != nil {
-			t.Error(err)
-		}
+		refs = append(refs, "file://"+filepath.Join(dir, fmt.Sprintf("cut%d.tar", i)), "file://"+filepath.Join(dir, fmt.Sprintf("whole%d.tar", i)))
+		write(t, filepath.Join(dir, fmt.Sprintf("cut%d.tar", i)), string(data[:bytes.Index(data, layer)+2<<20]))
+		write(t, filepath.Join(dir, fmt.Sprintf("whole%d.tar", i)), string(data))
+	}
+	refused(t, e, refs[0], "import: ", "it is cut off")
+	if err := prepare(t.Context(), e, "a", Template{Image: refs[3]}); err != nil {
+		t.Errorf("after another archive that was cut off: %v", err)
+	}
+	refused(t, e, refs[2], "import: ", "it is cut off")
+	if err := prepare(t.Context(), e, "b", Template{Image: refs[1]}); err != nil {
+		t.Errorf("after another archive that was cut off: %v", err)
 	}
 	if left, err := e.client.ContentStore().ListStatuses(e.in(t)); err != nil || len(left) > 0 {
 		t.Errorf("%+v, %v are left of writes", left, err)

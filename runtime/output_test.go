@@ -29,7 +29,7 @@ func TestLastWordsOfACommand(t *testing.T) {
 			t.ReadyCommand = "touch /tmp/end; false"
 		}, "the template's command ended; it wrote last: port taken"},
 		"without checks": {"echo port taken; exit 3", func(*Template) {}, "it wrote last: port taken"},
-		"by an orphan": {"(sleep 100; echo late) & echo port taken; exit 3", never, "it wrote last: port taken"},
+		"by an orphan":   {"(sleep 100; echo late) & echo port taken; exit 3", never, "it wrote last: port taken"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			template := Template{Image: image, Command: []string{"sh", "-c", test.script}, ReadyTimeout: 50 * time.Second}
