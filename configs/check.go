@@ -138,9 +138,15 @@ func (i Images) check(found *faults) {
 	if i.DockerConfig != "" {
 		found.absolute("images.docker_config", i.DockerConfig)
 	}
+	for n, host := range i.TokenHosts {
+		if u, err := url.Parse("https://" + host); err != nil || u.Host != host || strings.HasSuffix(host, ":443") {
+			found.add(fmt.Sprintf("images.token_hosts[%d]", n), "%q: want a host, and its port unless that is 443", host)
+		}
+	}
 	if found.duration("images.pull_timeout", i.PullTimeout, 1, maxWait) {
 		found.duration("images.stall_timeout", i.StallTimeout, 1, i.PullTimeout.Std())
 	}
+	found.number("images.max_unpacked_mib", i.MaxUnpacked, 1, maxReserve)
 	found.number("images.parallel", i.Parallel, 1, maxParallel)
 	found.duration("images.keep_unused", i.KeepUnused, 0, maxAge)
 }

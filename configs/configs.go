@@ -112,9 +112,11 @@ type Images struct {
 	Pull         string            `toml:"pull"`          // PullMissing, PullAlways or PullNever
 	HostsDir     string            `toml:"hosts_dir"`     // absolute path of a folder like containerd's certs.d; empty: none
 	DockerConfig string            `toml:"docker_config"` // absolute path of Docker's config.json; empty: the usual places
+	TokenHosts   []string          `toml:"token_hosts"`   // hosts beside a registry's own that may get its password
 	PullTimeout  lifetime.Duration `toml:"pull_timeout"`  // for all that makes one image usable
 	StallTimeout lifetime.Duration `toml:"stall_timeout"` // for a registry that sends nothing
-	Parallel     int               `toml:"parallel"`      // templates that are made ready at once
+	MaxUnpacked  int               `toml:"max_unpacked_mib"`
+	Parallel     int               `toml:"parallel"` // templates that are made ready at once
 	KeepUnused   lifetime.Duration `toml:"keep_unused"`
 }
 
@@ -258,7 +260,7 @@ func Default() Config {
 			Flags:         map[string]Setting{"network": {Value: "none", Pos: "built-in default"}},
 		},
 		Images: Images{
-			Pull: PullMissing, PullTimeout: minutes(10), StallTimeout: seconds(60), Parallel: 2, KeepUnused: hours(24),
+			Pull: PullMissing, PullTimeout: minutes(10), StallTimeout: seconds(60), MaxUnpacked: 16384, Parallel: 2, KeepUnused: hours(24),
 		},
 		Limits: Limits{
 			StartTimeout: seconds(60),

@@ -125,6 +125,8 @@ func TestFaults(t *testing.T) {
 		"pull":               {"[images]\npull = 'yes'", `f:2: images.pull: "yes": want one of missing, always, never`},
 		"hosts folder":       {"[images]\nhosts_dir = 'a'", `f:2: images.hosts_dir: "a": want an absolute path`},
 		"docker config":      {"[images]\ndocker_config = 'a'", `f:2: images.docker_config: "a": want an absolute path`},
+		"token host":         {"[images]\ntoken_hosts = ['a.test', 'https://b.test']", `f:2: images.token_hosts[1]: "https://b.test": want a host, and its port unless that is 443`},
+		"unpacked size":      {"[images]\nmax_unpacked_mib = 0", "f:2: images.max_unpacked_mib: 0: want 1 to 1073741824"},
 		"pull timeout":       {"[images]\npull_timeout = '25h'", "f:2: images.pull_timeout: 25h0m0s: want at most 1d"},
 		"stall timeout":      {"[images]\nstall_timeout = '11m'", "f:2: images.stall_timeout: 11m0s: want at most 10m0s"},
 		"parallel":           {"[images]\nparallel = 0", "f:2: images.parallel: 0: want 1 to 64"},

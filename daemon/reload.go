@@ -54,7 +54,7 @@ func (d *Daemon) reload() error {
 	now.Checkpoints.MaxAge, now.Checkpoints.MaxCount, now.Checkpoints.MaxMiB = next.Checkpoints.MaxAge, next.Checkpoints.MaxCount, next.Checkpoints.MaxMiB
 	d.live.Store(&now)
 	d.pools.Configure(poolConfigs(now, d.templates.fingerprint))
-	d.engine.SetImages(engine.Images(now.Images))
+	d.engine.SetImages(engine.Images(now))
 	d.templates.limit(now.Images.Parallel)
 	d.templates.set(templates(now))
 	d.Log.Info("configuration reloaded", "templates", len(now.Templates), "pools", len(now.Pools))

@@ -84,6 +84,7 @@ type Engine struct {
 	leftovers leftovers
 
 	images    imageBook
+	pauses    pauses // that registries asked for
 	mu        sync.Mutex
 	policy    ImagePolicy     // cfg.Images is only the first
 	snapshots string          // folder of the snapshotter

@@ -22,13 +22,16 @@ const (
 	PullNever   = "never"
 )
 
-// ImagePolicy is how images are fetched and how long they are kept. All fields but HostsDir and DockerConfig are required.
+// ImagePolicy is how images are fetched and how long they are kept. All fields but HostsDir, DockerConfig, TokenHosts and the sizes are required.
 type ImagePolicy struct {
 	Pull         string
 	HostsDir     string        // a folder like containerd's certs.d; empty: none
 	DockerConfig string        // path of Docker's config.json; empty: the usual places
+	TokenHosts   []string      // hosts beside a registry's own that may get its password, by HTTPS
 	PullTimeout  time.Duration // for all that makes one image usable
 	StallTimeout time.Duration // a registry that sends nothing for so long is given up
+	MaxUnpacked  int64         // bytes of one image; 0: any number
+	KeepFree     int64         // bytes of the disk that no image takes
 	KeepUnused   time.Duration // of images that this engine fetched
 }
 
@@ -209,6 +212,9 @@ func forThisHost(list []ocispec.Platform) error {
 // unpack makes the snapshots of an image, and its lease hold them.
 func (e *Engine) unpack(ctx context.Context, f *fetch, image client.Image) error {
 	return e.step(ctx, f, ImageUnpacking, "unpack", func(ctx context.Context) error {
+		if err := e.fits(ctx, f.policy, image); err != nil {
+			return err
+		}
 		ctx = withImageLease(ctx, image.Target().Digest)
 		if err := image.Unpack(ctx, e.cfg.Snapshotter); err != nil {
 			return err

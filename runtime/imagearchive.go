@@ -34,7 +34,7 @@ type archive struct {
 func (a *archive) find(ctx context.Context) (images.Image, error) {
 	id, _, err := fileID(a.path)
 	if err != nil {
-		return images.Image{}, fmt.Errorf("import: open image archive: %w", err)
+		return images.Image{}, fmt.Errorf("import: open image archive: %w", a.e.unseen(ctx, err))
 	}
 	a.e.images.pruning.RLock()
 	defer a.e.images.pruning.RUnlock()
@@ -93,7 +93,7 @@ func (a *archive) read(ctx context.Context) (images.Image, error) {
 		return images.Image{}, fmt.Errorf("lease: %w", err)
 	}
 	defer func() { _ = done(context.WithoutCancel(ctx)) }() // it expires, too
-	index, err := a.load(ctx, f)
+	index, err := a.load(ctx, f, id)
 	if err != nil {
 		return images.Image{}, err
 	}
@@ -115,16 +115,19 @@ func (a *archive) read(ctx context.Context) (images.Image, error) {
 }
 
 // load gives containerd what a file holds, and returns the index of that. The file is read to its end, where checksums are.
-func (a *archive) load(ctx context.Context, f io.Reader) (index ocispec.Descriptor, _ error) {
+func (a *archive) load(ctx context.Context, f io.Reader, id string) (index ocispec.Descriptor, err error) {
 	content, done, err := decompress(&countedReader{ctx, f, &a.f.read})
-	if err == nil {
-		defer done()
-		index, err = imagearchive.ImportIndex(ctx, a.e.client.ContentStore(), content)
+	if err != nil {
+		return index, whyUnread(err)
 	}
-	if err == nil {
+	defer done()
+	content = &boundedReader{from: content, max: a.f.policy.MaxUnpacked, room: func(size int64) error { return a.e.room(ctx, a.f.policy, size) }}
+	store := &importStore{Store: a.e.client.ContentStore(), prefix: id + "-"}
+	if index, err = imagearchive.ImportIndex(ctx, store, content); err == nil {
 		_, err = io.Copy(io.Discard, content)
 	}
 	if err != nil {
+		store.abandon(ctx)
 		return index, whyUnread(err)
 	}
 	return index, nil

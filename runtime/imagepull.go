@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/log"
 	ociplatforms "github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
 )
 
 const (
@@ -125,7 +128,9 @@ func (r *registry) pull(ctx context.Context, name string) error {
 	return r.online(ctx, ImagePulling, "pull", func(ctx context.Context, resolver remotes.Resolver) error {
 		ctx = withImageLease(ctx, r.target.Digest)
 		noted := images.HandlerFunc(func(_ context.Context, blob ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-			r.e.images.pulls(r.f, blob)
+			if most := r.f.policy.MaxUnpacked; r.e.images.pulls(r.f, blob) > most && most > 0 {
+				return nil, tooLarge(most)
+			}
 			return nil, nil
 		})
 		_, err := r.e.client.Pull(ctx, pinName(name, r.target.Digest), client.WithResolver(resolver),
@@ -135,7 +140,7 @@ func (r *registry) pull(ctx context.Context, name string) error {
 		if foreign := r.e.checkPlatform(ctx, r.target); errdefs.IsNotFound(err) && errdefs.IsFailedPrecondition(foreign) {
 			return foreign
 		}
-		if err != nil && context.Cause(ctx) == nil {
+		if _, paused := errors.AsType[*pausedError](err); err != nil && !paused && context.Cause(ctx) == nil {
 			r.e.abandon(ctx, r.e.images.pulled(r.f))
 		}
 		return err
@@ -153,14 +158,21 @@ func (e *Engine) abandon(ctx context.Context, blobs []ocispec.Descriptor) {
 
 // online does a step that talks to registries, and gives it up when none of them sends anything for too long.
 func (r *registry) online(ctx context.Context, state ImageState, step string, do func(context.Context, remotes.Resolver) error) error {
-	ctx, alive, stop := watchStall(ctx, r.f.policy.StallTimeout)
+	ctx, alive, stop := watchStall(log.WithLogger(ctx, silent), r.f.policy.StallTimeout)
 	defer stop()
-	resolver, err := newResolver(ctx, r.f.policy, alive)
+	resolver, err := newResolver(ctx, r.f.policy, &r.e.pauses, alive)
 	if err != nil {
 		return fmt.Errorf("%s: %w", step, err)
 	}
-	return r.e.step(ctx, r.f, state, step, func(ctx context.Context) error { return do(ctx, resolver) })
+	err = r.e.step(ctx, r.f, state, step, func(ctx context.Context) error { return do(ctx, resolver) })
+	if err != nil {
+		return heardError{err}
+	}
+	return nil
 }
+
+// silent is a logger of containerd's that says nothing. What it would say holds whole URLs; the errors say the same without.
+var silent = logrus.NewEntry(&logrus.Logger{Out: io.Discard, Formatter: &logrus.TextFormatter{}, Level: logrus.PanicLevel})
 
 // baseName is an image's name without the digest that pinName added.
 func baseName(name string) string {

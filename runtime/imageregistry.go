@@ -13,15 +13,16 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/core/remotes/docker/config"
+	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
 	dockerconfig "github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/config/configfile"
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// newResolver talks to registries by way of the mirrors and with the credentials that the policy names. alive is called whenever
-// one of them sends something.
-func newResolver(ctx context.Context, policy ImagePolicy, alive func()) (remotes.Resolver, error) {
+// newResolver talks to registries by way of the mirrors and with the credentials that the policy names, but to none that held says to
+// leave alone. alive is called whenever one of them sends something.
+func newResolver(ctx context.Context, policy ImagePolicy, held *pauses, alive func()) (remotes.Resolver, error) {
 	credentials, err := dockerCredentials(policy.DockerConfig)
 	if err != nil {
 		return nil, err
@@ -29,14 +30,21 @@ func newResolver(ctx context.Context, policy ImagePolicy, alive func()) (remotes
 	options := config.HostOptions{
 		Credentials: credentials,
 		UpdateClient: func(c *http.Client) error {
-			c.Transport = watchedTransport{c.Transport, alive}
+			c.Transport = watchedTransport{c.Transport, held, alive}
 			return nil
 		},
 	}
 	if policy.HostsDir != "" {
 		options.HostDir = config.HostDirFromRoot(policy.HostsDir)
 	}
-	return docker.NewResolver(docker.ResolverOptions{Hosts: config.ConfigureHosts(ctx, options)}), nil
+	configured := config.ConfigureHosts(ctx, options)
+	return docker.NewResolver(docker.ResolverOptions{Hosts: func(host string) ([]docker.RegistryHost, error) {
+		hosts, err := configured(host)
+		for i := range hosts {
+			hosts[i].Authorizer = guarded{hosts[i].Authorizer, credentials, policy.TokenHosts}
+		}
+		return hosts, err
+	}}), nil
 }
 
 // dockerCredentials reads Docker's configuration. The returned function gives a registry's user name and password, or no name and
@@ -95,19 +103,31 @@ func watchStall(ctx context.Context, limit time.Duration) (_ context.Context, al
 	}
 }
 
-// watchedTransport calls alive whenever an answer begins and whenever some of its body comes.
+// watchedTransport calls alive whenever an answer begins and whenever some of its body comes. It asks no host that is to be left alone,
+// and follows no redirect to plain HTTP, which would take credentials along.
 type watchedTransport struct {
 	http.RoundTripper
 
+	held  *pauses
 	alive func()
 }
 
 func (t watchedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if downgraded(req) {
+		return nil, errdefs.ErrPermissionDenied.WithMessage("it redirects from HTTPS to plain HTTP, at " + req.URL.Host)
+	}
+	if err := t.held.of(req.URL.Host); err != nil {
+		return nil, err
+	}
 	resp, err := t.RoundTripper.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}
 	t.alive()
+	if err := t.held.note(req.URL.Host, resp); err != nil {
+		_ = resp.Body.Close()
+		return nil, err
+	}
 	resp.Body = watchedBody{resp.Body, t.alive}
 	return resp, nil
 }

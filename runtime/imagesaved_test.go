@@ -201,3 +201,118 @@ func TestSavedImages(t *testing.T) {
 	}
 	refused(t, e, "file://"+filepath.Join(dir, "layerless.tar"), "import: ", "no such file")
 }
+
+// TestAnArchiveLeavesNothingToOthers has archives whose parts have the same names, as some programs write them.
+func TestAnArchiveLeavesNothingToOthers(t *testing.T) {
+	e, _ := imageEngine(t, nil)
+	dir := t.TempDir()
+	const name = "sandpool.local/test-parts:1"
+	var refs []string
+	for i := range 2 {
+		layer := tarOf(t, map[string][]byte{"file": bytes.Repeat([]byte{byte('a' + i)}, 3<<20)})
+		data := saveLayer(t, name, layer)
+		refs = append(refs, "file://"+filepath.Join(dir, fmt.Sprintf("cut%d.tar", i)), "file://"+filepath.Join(dir, fmt.Sprintf("whole%d.tar", i)))
+		write(t, filepath.Join(dir, fmt.Sprintf("cut%d.tar", i)), string(data[:bytes.Index(data, layer)+2<<20]))
+		write(t, filepath.Join(dir, fmt.Sprintf("whole%d.tar", i)), string(data))
+	}
+	refused(t, e, refs[0], "import: ", "it is cut off")
+	if err := prepare(t.Context(), e, "a", Template{Image: refs[3]}); err != nil {
+		t.Errorf("after another archive that was cut off: %v", err)
+	}
+	refused(t, e, refs[2], "import: ", "it is cut off")
+	if err := prepare(t.Context(), e, "b", Template{Image: refs[1]}); err != nil {
+		t.Errorf("after another archive that was cut off: %v", err)
+	}
+	if left, err := e.client.ContentStore().ListStatuses(e.in(t)); err != nil || len(left) > 0 {
+		t.Errorf("%+v, %v are left of writes", left, err)
+	}
+}
+
+func TestImagesThatAreTooLarge(t *testing.T) {
+	e, _ := imageEngine(t, func(p *ImagePolicy) { p.MaxUnpacked = 4 << 20 })
+	dir := t.TempDir()
+	ref := func(file string, data []byte) string {
+		write(t, filepath.Join(dir, file), string(data))
+		return "file://" + filepath.Join(dir, file)
+	}
+	const words = "it unpacks to more than 4 MiB: raise images.max_unpacked_mib"
+	const name = "sandpool.local/test-large:1"
+	zeros := tarOf(t, map[string][]byte{"zeros": make([]byte, 8<<20)})
+	refused(t, e, ref("layer.tar", saveLayer(t, name, zeros)), "import: ", words)
+	refused(t, e, ref("archive.tar.gz", compressed(t, gzipped, saveLayer(t, name, zeros))), "import: ", words)
+	refused(t, e, ref("packed.tar", saveLayer(t, name, compressed(t, gzipped, zeros))), "unpack: layer sha256:", words)
+	refused(t, e, ref("hole.tar", saveLayer(t, name, sparse(t, 1<<30))), "unpack: layer sha256:", words)
+	many := map[string][]byte{}
+	for i := range 1500 {
+		many[fmt.Sprintf("file%04d", i)] = nil
+	}
+	refused(t, e, ref("many.tar", saveLayer(t, name, compressed(t, zstdPlain, tarOf(t, many)))), "unpack: layer sha256:", words)
+
+	r := newRegistry(t)
+	r.push(t, "large:1", newImage(t, goruntime.GOARCH, 70)) // layers of 64 KiB that cannot be compressed
+	refused(t, e, r.host+"/large:1", "pull: ", words)
+
+	if err := prepare(t.Context(), e, "a", Template{Image: ref("good.tar", saveLayer(t, name, tarOf(t, map[string][]byte{"zeros": make([]byte, 1<<20)})))}); err != nil {
+		t.Error(err)
+	}
+	policy := e.imagePolicy()
+	policy.KeepFree = 1 << 60
+	e.SetImages(policy)
+	refused(t, e, ref("full.tar", saveLayer(t, name, tarOf(t, map[string][]byte{"other": nil}))), "import: ", "reserves.disk_mib")
+}
+
+// saveLayer returns an archive as `docker save` writes it of an image with one layer, which may be compressed.
+func saveLayer(t *testing.T, name string, layer []byte) []byte {
+	t.Helper()
+	plain, done, err := decompress(bytes.NewReader(layer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	content, err := io.ReadAll(plain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := json.Marshal(ocispec.Image{
+		Platform: ocispec.Platform{OS: "linux", Architecture: goruntime.GOARCH},
+		RootFS:   ocispec.RootFS{Type: "layers", DiffIDs: []ocidigest.Digest{ocidigest.FromBytes(content)}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest := fmt.Appendf(nil, `[{"Config": "config.json", "RepoTags": [%q], "Layers": ["layer.tar"]}]`, name)
+	return tarOf(t, map[string][]byte{"config.json": config, "manifest.json": manifest, "layer.tar": layer})
+}
+
+// sparse returns an archive of one file that is all hole but for a byte, in the format of GNU tar.
+func sparse(t *testing.T, size int64) []byte {
+	t.Helper()
+	out := tarOf(t, map[string][]byte{"hole": {1}})
+	header := out[:512]
+	octal := func(at, digits int, n int64) {
+		copy(header[at:], fmt.Sprintf("%0*o\x00", digits, n))
+	}
+	number := func(at int, n int64) { // GNU's own, for what is too large for octal digits
+		clear(header[at : at+12])
+		header[at] = 0x80
+		for i := range 8 {
+			header[at+11-i] = byte(n >> (8 * i))
+		}
+	}
+	header[156] = tar.TypeGNUSparse
+	copy(header[257:], "ustar  \x00")
+	clear(header[345:512])
+	number(386, 0)       // offset of the first part
+	number(398, 1)       // and its size
+	number(386+24, size) // the last part has no size, and says where the file ends
+	number(398+24, 0)
+	number(483, size)
+	copy(header[148:], "        ")
+	sum := int64(0)
+	for _, b := range header {
+		sum += int64(b)
+	}
+	octal(148, 6, sum)
+	header[155] = ' '
+	return out
+}

@@ -141,13 +141,17 @@ func (b *imageBook) held(digest string) bool {
 	return false
 }
 
-// pulls notes a blob that is pulled.
-func (b *imageBook) pulls(f *fetch, blob ocispec.Descriptor) {
+// pulls notes a blob that is pulled, and returns the bytes of all of them.
+func (b *imageBook) pulls(f *fetch, blob ocispec.Descriptor) (bytes int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !slices.ContainsFunc(f.blobs, func(d ocispec.Descriptor) bool { return d.Digest == blob.Digest }) {
 		f.blobs = append(f.blobs, blob)
 	}
+	for _, pulled := range f.blobs {
+		bytes += pulled.Size
+	}
+	return bytes
 }
 
 // pulled returns the blobs that pulls noted in this turn.

@@ -110,7 +110,7 @@ func (e *Engine) tryPlatform(ctx context.Context, platform string) Canary {
 		if err != nil {
 			return err
 		}
-		if _, err := e.start(ctx, id, t, map[string]string{"sandpool.state": "canary"}); err != nil {
+		if _, err := e.start(ctx, id, t, map[string]string{"sandpool.state": "canary"}, nil); err != nil {
 			return err
 		}
 		if err := e.learnBundles(id); err != nil {

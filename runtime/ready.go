@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -146,6 +145,5 @@ func (t *tail) bytes() []byte {
 // end is the last of it on one line, for a message.
 func (t *tail) end() string {
 	all := bytes.TrimSpace(t.bytes())
-	text := string(all[max(0, len(all)-shownOutput):])
-	return strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	return oneLine(string(all[max(0, len(all)-shownOutput):]))
 }

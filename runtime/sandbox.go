@@ -38,25 +38,27 @@ type Listed struct {
 // its readiness checks pass. A sandbox whose start failed must be destroyed.
 func (e *Engine) Start(ctx context.Context, id string, t *Prepared, labels map[string]string) (Phases, error) {
 	var took Phases
+	end := newEndWatch(ctx)
+	defer end.stop()
 	err := e.call(ctx, e.cfg.StartTimeout, "start sandbox "+id, func(ctx context.Context) (err error) {
-		took, err = e.start(ctx, id, t, labels)
+		took, err = e.start(ctx, id, t, labels, end)
 		return err
 	})
 	if err != nil {
 		return took, err
 	}
 	lap := newLap()
-	err = e.prewarm(ctx, id, t)
+	err = end.explain(e.prewarm(end.ctx, id, t))
 	took.Dependencies = lap.end(ctx, "dependencies")
 	if err != nil {
 		return took, atStep(StepPrewarm, "", err)
 	}
-	err = e.awaitReady(ctx, id, t)
+	err = end.explain(e.awaitReady(end.ctx, id, t))
 	took.Ready = lap.end(ctx, "ready")
 	return took, atStep(StepReady, "", err)
 }
 
-func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[string]string) (took Phases, _ error) {
+func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[string]string, end *endWatch) (took Phases, _ error) {
 	lap := newLap()
 	container, err := e.create(ctx, id, t, labels)
 	if err != nil {
@@ -74,25 +76,31 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 	}
 	e.cfg.Step("task started")
 	took.Sentry = lap.end(ctx, "sentry")
-	err = e.begin(ctx, id)
+	end.begin(e, id, t)
+	var said tail
+	err = e.begin(ctx, id, &said)
 	if err != nil {
-		err = e.whyEnded(ctx, id, t.command, err)
+		err = withOutput(e.whyEnded(ctx, id, t.command, err), &said)
+		if said.end() == "" { // the watch may have been told first, and the sandbox was gone then
+			err = end.explain(err)
+		}
 	}
 	took.UserSpace = lap.end(ctx, "user_space")
 	return took, atStep(StepProbe, "", err)
 }
 
-// begin gives a new sandbox its names, and lets its command start. That this runs is a probe, too.
-func (e *Engine) begin(ctx context.Context, id string) error {
+// begin gives a new sandbox its names, and lets its command start. That this runs is a probe, too. It says what a command that has
+// ended already wrote last.
+func (e *Engine) begin(ctx context.Context, id string, said *tail) error {
 	file, err := readShimFile(e.cfg.sandboxFile(id, shimSuffix))
 	if err != nil {
 		return err
 	}
-	args := []string{"begin"}
+	args := []string{initPath, "begin"}
 	if file.RunscFlags["network"] == "none" {
 		args = append(args, "offline")
 	}
-	if err := e.runInitAsRoot(ctx, id, nil, args...); err != nil {
+	if err := e.mustSucceed(ctx, id, ExecSpec{Args: args, Cwd: "/", Root: true, Stderr: said}); err != nil {
 		return fmt.Errorf("probe: %w", err)
 	}
 	return nil

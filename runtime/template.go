@@ -111,7 +111,7 @@ func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*
 	}
 	spec, command, err := e.baseSpec(ctx, ready.parent, config, t)
 	if err != nil {
-		return nil, err
+		return nil, e.unseen(ctx, err)
 	}
 	spec.Process.Args = []string{initPath}
 	if len(command) > 0 {

@@ -82,8 +82,9 @@ func (p initProcess) endAll() {
 const lingerTime = 5 * time.Second
 
 // supervise runs the command as its child, passes signals on to it, and returns its exit code. A command that ends by
-// itself ends the sandbox. After SIGTERM the command ends first, then all others do; being asked once more kills them.
-func (p initProcess) supervise(args []string) int {
+// itself ends the sandbox, once those that watch out were told. After SIGTERM the command ends first, then all others do; being asked
+// once more kills them.
+func (p initProcess) supervise(args []string, out *lastOutput) int {
 	child, code := start(args)
 	if child == 0 {
 		time.Sleep(lingerTime)
@@ -94,10 +95,12 @@ func (p initProcess) supervise(args []string) int {
 		select {
 		case <-p.children:
 			status, ended := reap(child)
-			if ended && ending {
+			switch {
+			case ended && ending:
 				p.endAll()
-			}
-			if ended {
+				return exitCode(status)
+			case ended:
+				out.tell()
 				return exitCode(status)
 			}
 		case sig := <-p.signals:

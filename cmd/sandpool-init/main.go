@@ -16,6 +16,7 @@
 //	sandpool-init gate -- CMD ARG…           says its process id, then does the same
 //	sandpool-init signal NUMBER PID          signals the process group of that process; with 9, kills all of its session
 //	sandpool-init ready                      waits until process 1 has started CMD: the sandbox runs programs
+//	sandpool-init ended                      prints + and waits until CMD has ended, then prints - and the last that it wrote
 //	sandpool-init ready PORT                 waits until the sandbox's own TCP port accepts a connection
 //	sandpool-init connect PORT               carries its input to a TCP port of the sandbox's own, and the answer to its output
 //	sandpool-init tell                       appends a line of input to /run/sandpool/events, for programs to watch
@@ -61,6 +62,8 @@ func run(args []string) int {
 			return signalGroup(args[1:])
 		case "ready":
 			return ready(args[1:])
+		case "ended":
+			return ended(args[1:])
 		case "connect":
 			return connect(args[1:])
 		case "tell":
@@ -77,7 +80,7 @@ func run(args []string) int {
 	}
 	idle := len(args) == 0 && !await
 	if !idle && (len(args) < 2 || args[0] != "--") {
-		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | gate -- CMD ARG... | signal NUMBER PID | begin [offline] | ready [PORT] | connect PORT | tell | restored ID | spawn [--log FILE] -- CMD ARG... | [await] -- CMD ARG...]")
+		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | gate -- CMD ARG... | signal NUMBER PID | begin [offline] | ready [PORT] | ended | connect PORT | tell | restored ID | spawn [--log FILE] -- CMD ARG... | [await] -- CMD ARG...]")
 	}
 	// It signals every process that it can see, which outside a sandbox would be all of the machine.
 	if os.Getpid() != 1 {
@@ -87,12 +90,13 @@ func run(args []string) int {
 	if idle {
 		return in.wait()
 	}
+	out := keepOutput() // who watches for the command's end may do so before it begins
 	if await {
 		if sig := in.awaitBegin(); sig != nil {
 			return exitSignal + int(sig.(syscall.Signal))
 		}
 	}
-	return in.supervise(args[1:])
+	return in.supervise(args[1:], out)
 }
 
 func fail(code int, format string, args ...any) int {

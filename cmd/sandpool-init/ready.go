@@ -14,12 +14,18 @@ const (
 	beginTime = 3 * lingerTime
 )
 
-// ready waits until process 1 has started its command: with a port, until that accepts a connection. Who runs it sets the
-// deadline.
+// ready waits until process 1 has started its command, and fails with the last that the command wrote if that has ended already. With a port
+// it waits until that accepts a connection. Who runs it sets the deadline.
 func ready(args []string) int {
 	if len(args) == 0 {
-		for began := time.Now(); !connects(unix.AF_UNIX, &unix.SockaddrUnix{Name: spawnSocket}) && time.Since(began) < beginTime; {
-			time.Sleep(connectInterval)
+		for began := time.Now(); time.Since(began) < beginTime; time.Sleep(connectInterval) {
+			begun := connects(unix.AF_UNIX, &unix.SockaddrUnix{Name: spawnSocket})
+			if commandEnded() {
+				return exitFailure
+			}
+			if begun {
+				break
+			}
 		}
 		return 0
 	}

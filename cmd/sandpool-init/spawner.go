@@ -28,13 +28,7 @@ type spawner struct {
 // serveSpawns listens and serves. A sandbox without it is better than none, so that it cannot is only reported.
 func serveSpawns() *spawner {
 	s := &spawner{}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrUnix{Name: spawnSocket})
-	}
-	if err == nil {
-		err = unix.Listen(fd, maxSpawns)
-	}
+	fd, err := listenAt(spawnSocket, maxSpawns)
 	if err != nil {
 		_ = fail(0, "sandpool-init: processes cannot be spawned: listen on %s: %v", spawnSocket, err)
 		return s

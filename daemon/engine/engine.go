@@ -20,14 +20,17 @@ func Config(c configs.Config) runtime.Config {
 		CanaryTimeout: c.Runsc.CanaryTimeout.Std(), StartTimeout: c.Limits.StartTimeout.Std(),
 		PauseTimeout: c.Limits.PauseTimeout.Std(), KillTimeout: c.Limits.KillTimeout.Std(),
 		CheckpointTimeout: c.Checkpoints.Timeout.Std(),
-		Images:            Images(c.Images),
+		Images:            Images(c),
 	}
 }
 
 // Images returns what the configuration says of pulls.
-func Images(i configs.Images) runtime.ImagePolicy {
+func Images(c configs.Config) runtime.ImagePolicy {
+	const mib = 1 << 20
+	i := c.Images
 	return runtime.ImagePolicy{
-		Pull: i.Pull, HostsDir: i.HostsDir, DockerConfig: i.DockerConfig, PullTimeout: i.PullTimeout.Std(), StallTimeout: i.StallTimeout.Std(),
-		KeepUnused: i.KeepUnused.Std(),
+		Pull: i.Pull, HostsDir: i.HostsDir, DockerConfig: i.DockerConfig, TokenHosts: i.TokenHosts,
+		PullTimeout: i.PullTimeout.Std(), StallTimeout: i.StallTimeout.Std(), KeepUnused: i.KeepUnused.Std(),
+		MaxUnpacked: int64(i.MaxUnpacked) * mib, KeepFree: int64(c.Reserves.DiskMiB) * mib,
 	}
 }

@@ -1,0 +1,26 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// unseen says of a file that is not there if it is there for containerd: a service of systemd has a /tmp of its own.
+func (e *Engine) unseen(ctx context.Context, err error) error {
+	missing, ok := errors.AsType[*fs.PathError](err)
+	if !ok || !errors.Is(missing, fs.ErrNotExist) {
+		return err
+	}
+	pid, other := e.containerdPID(ctx)
+	if other == nil {
+		_, other = os.Stat(filepath.Join(rootOf(pid), missing.Path))
+	}
+	if other != nil {
+		return err
+	}
+	return fmt.Errorf("%w; containerd sees %s, this daemon does not: a service has a /tmp and /var/tmp of its own (PrivateTmp=), so put it into another folder", err, missing.Path)
+}

@@ -1,0 +1,49 @@
+package runtime
+
+import (
+	"path/filepath"
+	goruntime "runtime"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestFilesThatOnlyTheHostSees looks for files from a mount namespace with a folder of its own, as a service of systemd has /tmp.
+func TestFilesThatOnlyTheHostSees(t *testing.T) {
+	dir := t.TempDir()
+	there, missing := filepath.Join(dir, "app.tar"), filepath.Join(dir, "missing.tar")
+	write(t, there, "x")
+	e := openEngine(t, testConfig(t))
+	said, failed := map[string]string{}, make(chan error, 1)
+	go func() {
+		goruntime.LockOSThread() // and never let go: the thread ends with the goroutine, and its namespace with the thread
+		err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS)
+		if err == nil {
+			err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
+		}
+		if err == nil {
+			err = unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k")
+		}
+		for _, path := range []string{there, missing} {
+			_, importErr := e.Prepare(t.Context(), "import", Template{Image: "file://" + path})
+			_, mountErr := e.prepare(e.in(t), nil, Template{Mounts: []Mount{{Source: path, Target: "/x"}}})
+			if importErr == nil || mountErr == nil {
+				continue
+			}
+			said["import "+path], said["mount "+path] = importErr.Error(), mountErr.Error()
+		}
+		failed <- err
+	}()
+	if err := <-failed; err != nil {
+		t.Fatal(err)
+	}
+	for what, text := range said {
+		if strings.Contains(text, "PrivateTmp=") != strings.Contains(what, there) || !strings.Contains(text, "no such file") {
+			t.Errorf("%s: %s", what, text)
+		}
+	}
+	if len(said) != 4 {
+		t.Errorf("%d errors, want 4", len(said))
+	}
+}
