@@ -27,7 +27,6 @@ type outputs struct {
 	dropping atomic.Bool
 	writing  atomic.Int32 // writes under way
 	written  atomic.Int64 // bytes
-	calls    sync.RWMutex // read by writes, so that drop can wait for them
 	pace     *pacer
 }
 
@@ -36,9 +35,9 @@ func (o *outputs) to(w io.Writer) io.Writer { return outputWriter{w, o} }
 
 // drop drops all that comes, and returns when nothing is written any more.
 func (o *outputs) drop() {
-	o.dropping.Store(true)
-	o.calls.Lock()
-	defer o.calls.Unlock()
+	for o.dropping.Store(true); o.writing.Load() > 0; {
+		time.Sleep(pollInterval)
+	}
 }
 
 type outputWriter struct {
@@ -56,13 +55,11 @@ func (w outputWriter) Write(b []byte) (int, error) {
 
 // pass passes output on unless it is to be dropped.
 func (w outputWriter) pass(b []byte) bool {
-	w.o.calls.RLock()
-	defer w.o.calls.RUnlock()
+	w.o.writing.Add(1) // before the look, so that drop does not miss it
+	defer w.o.writing.Add(-1)
 	if w.o.dropping.Load() {
 		return false
 	}
-	w.o.writing.Add(1)
-	defer w.o.writing.Add(-1)
 	if _, err := w.w.Write(b); err != nil {
 		w.o.dropping.Store(true)
 	}
