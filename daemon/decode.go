@@ -35,7 +35,12 @@ func limitBody(w http.ResponseWriter, r *http.Request, timeout time.Duration) er
 
 // decode reads a request's body, one JSON object, into the struct that into points to. No body leaves it as it is.
 func decode(w http.ResponseWriter, r *http.Request, into any) error {
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxBody))
+	return decodeUpTo(wire.MaxBody, w, r, into)
+}
+
+// decodeUpTo is decode for a body of at most limit bytes.
+func decodeUpTo(limit int64, w http.ResponseWriter, r *http.Request, into any) error {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {
 		return badBody(err) // with its deadline: net/http reads on before it answers
 	}

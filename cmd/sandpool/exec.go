@@ -21,7 +21,7 @@ func (a *app) execCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exec ID -- COMMAND [ARG...]",
 		Short: "Run a command in a claimed sandbox",
-		Long: "Run a command in a claimed sandbox, with this command's input, output and errors. SIGINT and SIGTERM are passed on to it.\n\n" +
+		Long: "Run a command in a claimed sandbox, with this command's input, output and errors. SIGINT, SIGTERM and SIGHUP are passed on to it.\n\n" +
 			"With --detach the command runs on by itself as a child of the sandbox's init, without input, and standard output gets its process\n" +
 			"id alone. Such a command is part of checkpoints; any other is not, and ends with the connection.\n\n" +
 			"The exit code is the command's, 127 when there is no such command, 126 when it cannot be run, or 125 for any error of sandpool's own.",
@@ -88,7 +88,7 @@ func (a *app) execPiped(ctx context.Context, id string, req wire.ExecRequest) (i
 		default:
 			cancel(errors.New("interrupted"))
 		}
-	}, os.Interrupt, syscall.SIGTERM)()
+	}, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)()
 	return a.daemon.Exec(ctx, id, req, client.Stdio{In: a.in, Out: a.out, Err: a.errOut, Control: control})
 }
 

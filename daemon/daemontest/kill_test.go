@@ -21,19 +21,28 @@ import (
 	"sandpool/scripts/testhost"
 )
 
-// buildDaemon builds the real sandpoold, once.
-var buildDaemon = sync.OnceValues(func() (string, error) {
-	program := filepath.Join(host.Dir, "sandpoold")
-	out, err := exec.CommandContext(context.Background(), "go", "build", "-o", program, "sandpool/cmd/sandpoold").CombinedOutput()
+// The real programs, each built once.
+var (
+	buildDaemon  = sync.OnceValues(func() (string, error) { return build("sandpoold") })
+	buildCommand = sync.OnceValues(func() (string, error) { return build("sandpool") })
+)
+
+func build(name string) (string, error) {
+	program := filepath.Join(host.Dir, name)
+	out, err := exec.CommandContext(context.Background(), "go", "build", "-o", program, "sandpool/cmd/"+name).CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("build sandpoold: %w\n%s", err, out)
+		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
 	}
 	return program, nil
-})
+}
 
-func realDaemon(t *testing.T) string {
+func realDaemon(t *testing.T) string { return built(t, buildDaemon) }
+
+func realCommand(t *testing.T) string { return built(t, buildCommand) }
+
+func built(t *testing.T, build func() (string, error)) string {
 	t.Helper()
-	program, err := buildDaemon()
+	program, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,10 +61,7 @@ func TestTop(t *testing.T) {
 	cfg := testConfig(t, 1, 2)
 	d := start(t, cfg)
 	awaitPool(t, d.Client)
-	program := filepath.Join(host.Dir, "sandpool")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "sandpool/cmd/sandpool").CombinedOutput(); err != nil {
-		t.Fatalf("build sandpool: %v: %s", err, out)
-	}
+	program := realCommand(t)
 	term := newTerminal(t, filepath.Dir(cfg.Daemon.Socket), program, "--socket", cfg.Daemon.Socket, "top", "--interval", "100ms")
 	defer term.end() // before the daemon's end, which looks for what is left
 	shows := func(text string) func(string) bool {
