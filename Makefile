@@ -23,6 +23,10 @@ help: ## list the targets
 demo: build stack image ## show it all: fill a pool, claim a sandbox, run in it, release it, measure
 	@$(BIN)/demo
 
+.PHONY: shell
+shell: build stack image ## open a shell with sandpool on a private containerd; its end removes everything
+	@$(BIN)/demo -shell
+
 .PHONY: test
 test: build stack image .build/stack/prometheus ## run every test once, under the race detector, on the real containerd and runsc too
 	@for part in systemd tmux race; do scripts/stack.sh $$part; done

@@ -38,7 +38,7 @@ func decode(w http.ResponseWriter, r *http.Request, into any) error {
 	return decodeUpTo(wire.MaxBody, w, r, into)
 }
 
-// decodeUpTo is decode for a body that may have another size, in bytes.
+// decodeUpTo is decode for a body of at most limit bytes.
 func decodeUpTo(limit int64, w http.ResponseWriter, r *http.Request, into any) error {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	if err != nil {

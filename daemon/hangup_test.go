@@ -149,7 +149,7 @@ func TestHalfClosedFollower(t *testing.T) {
 	_ = resp.Body.Close()
 }
 
-// TestBodyThatDoesNotCome begins bodies that never end. The answer comes in spite of that, and a stop does not wait for them.
+// TestBodyThatDoesNotCome begins bodies that never end. The answer comes in spite of that.
 func TestBodyThatDoesNotCome(t *testing.T) {
 	ts := newTestAPI(t)
 	ts.body = 50 * time.Millisecond

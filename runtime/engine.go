@@ -94,11 +94,7 @@ type Engine struct {
 // Open connects to containerd, checks versions and settings, writes the shim's files and tries the platforms.
 // Errors say what to do about them.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err error) {
-	e := &Engine{
-		cfg: cfg, policy: cfg.Images, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{}, images: imageBook{fetches: map[string]*fetch{}},
-		leftovers: leftovers{of: map[string][]*Process{}},
-	}
-	e.life, e.endLife = context.WithCancel(context.Background())
+	e := newEngine(cfg, log)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, e.Close())
@@ -121,6 +117,16 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err err
 	}
 	// Nothing can be starting yet, so every half-made thing is left over from an earlier life.
 	return e, e.Sweep(ctx, func(string) bool { return false })
+}
+
+// newEngine makes an engine that has touched nothing yet, and is to be closed all the same.
+func newEngine(cfg Config, log *slog.Logger) *Engine {
+	e := &Engine{
+		cfg: cfg, policy: cfg.Images, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{}, images: imageBook{fetches: map[string]*fetch{}},
+		leftovers: leftovers{of: map[string][]*Process{}},
+	}
+	e.life, e.endLife = context.WithCancel(context.Background())
+	return e
 }
 
 // Close lets go of containerd, of its namespace and of the state folder. Sandboxes stay.

@@ -42,8 +42,7 @@ func (b *fakeBody) cancelled() bool {
 }
 
 func fakeEngine(t *testing.T) *Engine {
-	e := &Engine{log: testLog(t), leftovers: leftovers{of: map[string][]*Process{}}}
-	e.life, e.endLife = context.WithCancel(t.Context())
+	e := newEngine(Config{}, testLog(t))
 	return e
 }
 

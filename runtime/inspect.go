@@ -46,17 +46,17 @@ var needed = []string{
 const snapshotterType = "io.containerd.snapshotter.v1"
 
 // Inspect looks at all that an engine needs and tries every platform. It disturbs no engine that runs: its trials are in a namespace and in a
-// folder of their own, which it removes.
+// folder of their own, which it removes, with what one that was killed left there. Of two at once the second is refused.
 func Inspect(ctx context.Context, cfg Config) (found Inspection, err error) {
-	// Beside the daemon's own folder, since containerd is known to see that.
-	dir, err := os.MkdirTemp(filepath.Dir(cfg.StateDir), "sandpool-doctor-")
+	dir := trialDir(cfg)
+	lock, err := lockTrials(dir)
 	if err != nil {
-		return found, fmt.Errorf("make a folder for the trials: %w", err)
+		return found, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir), lock.Close()) }()
 	cfg.StateDir, cfg.Namespace = dir, cfg.Namespace+"-doctor"
 	cfg.Step, cfg.Called = func(string) {}, func(string, time.Duration, error) {}
-	e := &Engine{cfg: cfg, log: slog.New(slog.DiscardHandler), trials: make(chan struct{}, 1), hidden: map[string]bool{}}
+	e := newEngine(cfg, slog.New(slog.DiscardHandler))
 	defer func() { err = errors.Join(err, e.Close()) }()
 	if err := e.lockState(); err != nil {
 		return found, err
@@ -69,10 +69,14 @@ func Inspect(ctx context.Context, cfg Config) (found Inspection, err error) {
 	if err := e.lockNamespace(ctx); err != nil {
 		return found, fmt.Errorf("another doctor may be at work, wait for its end: %w", err)
 	}
+	if err := e.clearTrials(ctx); err != nil {
+		return found, err
+	}
 	for _, platform := range platforms {
 		found.Canaries = append(found.Canaries, e.tryPlatform(ctx, platform))
 	}
-	return found, errors.Join(e.Sweep(ctx, func(string) bool { return false }), e.removeNamespace(ctx))
+	ctx = context.WithoutCancel(ctx) // an interrupt leaves nothing
+	return found, errors.Join(e.clearTrials(ctx), e.removeNamespace(ctx))
 }
 
 func (e *Engine) inspectRunsc(ctx context.Context, found *Inspection) {

@@ -12,7 +12,7 @@ import (
 
 // TestOpenPipes lets go a shim that waits for the reader of a pipe, which was killed.
 func TestOpenPipes(t *testing.T) {
-	e := &Engine{cfg: Config{StateDir: t.TempDir(), StartTimeout: time.Hour}, log: slog.New(slog.DiscardHandler), endLife: func() {}}
+	e := newEngine(Config{StateDir: t.TempDir(), StartTimeout: time.Hour}, slog.New(slog.DiscardHandler))
 	dir := filepath.Join(e.cfg.fifoDir(), "123")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ func TestFirstLineIsKept(t *testing.T) {
 	for _, sent := range []string{"12\nrest", "12\r\nrest"} {
 		var passed bytes.Buffer
 		f := &firstLine{then: &passed, line: make(chan string, 1)}
-		p := &shimProcess{ending: newEnding()}
+		p := &shimProcess{result: newResult()}
 		for rest := iotest.OneByteReader(bytes.NewReader([]byte(sent))); ; {
 			b := make([]byte, 8)
 			n, err := rest.Read(b)
@@ -30,7 +30,7 @@ func TestFirstLineIsKept(t *testing.T) {
 
 // TestInitOfAnOlderRelease ends without a word of its process id.
 func TestInitOfAnOlderRelease(t *testing.T) {
-	p := &shimProcess{ending: newEnding()}
+	p := &shimProcess{result: newResult()}
 	p.end(2, nil)
 	if _, err := p.awaitPID(t.Context(), make(chan string)); !errors.Is(err, errOldInit) {
 		t.Errorf("%v, want that the init is old", err)

@@ -11,7 +11,7 @@ import (
 func TestOldPipesAreRemoved(t *testing.T) {
 	cfg := Config{StateDir: filepath.Join(t.TempDir(), "state")}
 	for range 2 {
-		e := &Engine{cfg: cfg, log: slog.New(slog.DiscardHandler), endLife: func() {}}
+		e := newEngine(cfg, slog.New(slog.DiscardHandler))
 		if err := e.lockState(); err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +22,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.ConfigNamed = cmd.Flags().Changed("config")
-			named := cmd.Flags().Changed("socket")
+			named := cmd.Flags().Changed("socket") || os.Getenv(socketEnv) != ""
 			o.Ask = func(ctx context.Context, socket string) (wire.Info, int, error) {
 				if !named {
 					a.daemon.Socket = socket

@@ -32,6 +32,21 @@ func TestDoctorTellsFailures(t *testing.T) {
 	}
 }
 
+// TestDoctorAsksTheSocketOfTheEnvironment has a daemon that is no more at the socket of the configuration.
+func TestDoctorAsksTheSocketOfTheEnvironment(t *testing.T) {
+	f := newFake(t)
+	t.Setenv(socketEnv, f.socket)
+	path := filepath.Join(t.TempDir(), "c.toml")
+	if err := os.WriteFile(path, []byte("version = 1\n[containerd]\naddress = \"/nowhere\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errOut strings.Builder
+	run(t.Context(), []string{"doctor", "--config", path}, strings.NewReader(""), &out, &errOut)
+	if !strings.Contains(out.String(), "sandpoold v1 answers, pid 7") {
+		t.Errorf("stdout %s, stderr %s", &out, &errOut)
+	}
+}
+
 func TestRuntimeConfig(t *testing.T) {
 	f := newFake(t)
 	dir := t.TempDir()

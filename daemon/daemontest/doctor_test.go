@@ -2,12 +2,18 @@ package daemontest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"sandpool/configs"
 	"sandpool/daemon/client"
@@ -20,6 +26,11 @@ import (
 // examine lets the doctor look at this host with a configuration file that says what cfg does.
 func examine(t *testing.T, cfg configs.Config) map[string]doctor.Result {
 	t.Helper()
+	return examineFile(t, doctorConfig(t, cfg))
+}
+
+func doctorConfig(t *testing.T, cfg configs.Config) string {
+	t.Helper()
 	text := fmt.Sprintf("version = 1\n[daemon]\nsocket = %q\nstate_dir = %q\n[containerd]\naddress = %q\nnamespace = %q\n[runsc]\npath = %q\nshim = %q\ninit = %q\ncanary_timeout = %q\n",
 		cfg.Daemon.Socket, cfg.Daemon.StateDir, cfg.Containerd.Address, cfg.Containerd.Namespace, cfg.Runsc.Path, cfg.Runsc.Shim, cfg.Runsc.Init, cfg.Runsc.CanaryTimeout)
 	text += "[limits]\nkill_timeout = \"20s\"\n[reserves]\nmemory_mib = 0\ndisk_mib = 0\npids = 0\nfiles = 0\n" // the machine may be short for reasons of its own
@@ -27,7 +38,7 @@ func examine(t *testing.T, cfg configs.Config) map[string]doctor.Result {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return examineFile(t, path)
+	return path
 }
 
 func examineFile(t *testing.T, path string) map[string]doctor.Result {
@@ -113,6 +124,52 @@ func TestDoctor(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(cfg.Daemon.StateDir), "sandpool-doctor-*")); len(left) > 0 {
 		t.Errorf("left over: %v", left)
 	}
+}
+
+// TestDoctorWasKilled kills doctors while they try a platform, also as a lost terminal does. The next one finds this host fit, and
+// nothing of theirs is left; of two at once the second leaves the first alone.
+func TestDoctorWasKilled(t *testing.T) {
+	cfg := testConfig(t, 1, 1)
+	cfg.Runsc.CanaryTimeout = lifetime.Duration(patience / 6)
+	file := doctorConfig(t, cfg)
+	trials := cfg.Containerd.Namespace + "-doctor"
+	folder := filepath.Join(filepath.Dir(cfg.Daemon.StateDir), "sandpool-doctor-"+cfg.Containerd.Namespace)
+	left := func() string {
+		spaces := strings.Fields(ctr(t, "namespaces", "ls", "-q"))
+		_, err := os.Stat(folder)
+		if slices.Contains(spaces, trials) || !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Sprintf("namespaces %v, folder %v", spaces, err)
+		}
+		return ""
+	}
+	for i, sig := range []syscall.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGKILL} {
+		p, err := host.Spawn(fmt.Sprintf("doctor-%d", i), exec.CommandContext(context.WithoutCancel(t.Context()), realCommand(t), "doctor", "--config", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		await(t, "a trial runs", func() bool {
+			return strings.Contains(ctr(t, "-n", trials, "tasks", "ls"), "RUNNING")
+		})
+		if sig == unix.SIGKILL {
+			if found := examine(t, cfg); !strings.Contains(found["trials"].Text, "another doctor is at work") {
+				t.Errorf("beside another doctor: %+v", found["trials"])
+			}
+		}
+		if err := p.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		<-p.Done()
+		if text := left(); (text != "") != (sig == unix.SIGKILL) {
+			t.Errorf("after %s: left is %q", sig, text)
+		}
+	}
+	if found := examine(t, cfg); len(failures(found)) > 0 || found["platform systrap"].Level != doctor.OK {
+		t.Errorf("after those: failures %v", failures(found))
+	}
+	if text := left(); text != "" {
+		t.Errorf("in the end: %s", text)
+	}
+	checkNothingLeft(t)
 }
 
 // TestNewerLabels starts a daemon beside a claim that a later version labelled: it must refuse, and touch nothing.

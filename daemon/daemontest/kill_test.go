@@ -21,12 +21,19 @@ import (
 	"sandpool/scripts/testhost"
 )
 
-// buildDaemon builds the real sandpoold, once.
-var buildDaemon = sync.OnceValues(func() (string, error) { return host.Build(context.Background(), "sandpoold") })
+// The real programs, each built once.
+var (
+	buildDaemon  = sync.OnceValues(func() (string, error) { return host.Build(context.Background(), "sandpoold") })
+	buildCommand = sync.OnceValues(func() (string, error) { return host.Build(context.Background(), "sandpool") })
+)
 
-func realDaemon(t *testing.T) string {
+func realDaemon(t *testing.T) string { return built(t, buildDaemon) }
+
+func realCommand(t *testing.T) string { return built(t, buildCommand) }
+
+func built(t *testing.T, build func() (string, error)) string {
 	t.Helper()
-	program, err := buildDaemon()
+	program, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,10 +61,7 @@ func TestTop(t *testing.T) {
 	cfg := testConfig(t, 1, 2)
 	d := start(t, cfg)
 	awaitPool(t, d.Client)
-	program, err := host.Build(t.Context(), "sandpool")
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := realCommand(t)
 	term := newTerminal(t, filepath.Dir(cfg.Daemon.Socket), program, "--socket", cfg.Daemon.Socket, "top", "--interval", "100ms")
 	defer term.end() // before the daemon's end, which looks for what is left
 	shows := func(text string) func(string) bool {

@@ -106,6 +106,8 @@ func TestBadHosts(t *testing.T) {
 			kvmOnly(h)
 			h.Config.Runsc.Platform = configs.Platforms{"kvm", "systrap"}
 		}},
+		{"kvm", Info, "opens, but the trial of platform kvm failed", func(h *Host) { h.Stack.Canaries[1].OK = false }},
+		{"kvm", Info, "was not tried", func(h *Host) { h.Stack.Canaries = nil }},
 		{"kvm", Info, "it; broke", func(h *Host) { h.KVM = fault }},
 		{"kvm", Warning, "it; broke", func(h *Host) { h.KVM, h.Config.Runsc.Platform = fault, configs.Platforms{"kvm"} }},
 		{"cni", Info, "none needed", func(h *Host) { h.CNI = nil }},

@@ -14,6 +14,7 @@ import (
 const (
 	getRunsc      = "apt-get install runsc"
 	getContainerd = "systemctl start containerd"
+	containerdLog = "journalctl -u containerd -n 50"
 	networkFlag   = "network"
 )
 
@@ -21,7 +22,7 @@ const (
 func stackChecks(h Host) []Result {
 	all := []Result{checkContainerd(h), checkPlugins(h), checkSnapshotter(h), checkShim(h), checkRunsc(h), checkSidecars(h), checkFlags(h), checkInit(h)}
 	if h.StackErr != nil {
-		all = append(all, failure("trials", "systemctl restart containerd", "the look at containerd and runsc was broken off: %v", h.StackErr))
+		all = append(all, failure("trials", containerdLog, "the look at containerd and runsc was broken off; the next doctor removes what is left of it: %v", h.StackErr))
 	}
 	return append(append(all, checkPlatforms(h)...), checkKVM(h), checkCNI(h))
 }
@@ -150,14 +151,19 @@ func switchPlatform(h Host) string {
 			return fmt.Sprintf("set runsc.platform = %q in %s", c.Platform, h.ConfigPath)
 		}
 	}
-	return "journalctl -u containerd -n 50"
+	return containerdLog
 }
 
-// checkKVM says whether the device opens. Only the trial says whether it works.
+// checkKVM says whether the device opens, and what came of the trial: only that says whether it works.
 func checkKVM(h Host) Result {
+	at := slices.IndexFunc(h.Stack.Canaries, func(c runtime.Canary) bool { return c.Platform == "kvm" })
 	switch {
+	case h.KVM == nil && at < 0:
+		return info("kvm", "/dev/kvm opens; whether it works was not tried")
+	case h.KVM == nil && !h.Stack.Canaries[at].OK:
+		return info("kvm", "/dev/kvm opens, but the trial of platform kvm failed: it cannot be used here")
 	case h.KVM == nil:
-		return good("kvm", "/dev/kvm opens; see platform kvm for whether it works")
+		return good("kvm", "/dev/kvm opens, and platform kvm works")
 	case slices.Contains(h.Config.Runsc.Platform, "kvm"):
 		return warning("kvm", "modprobe kvm_intel || modprobe kvm_amd", "runsc.platform names kvm: %v", h.KVM)
 	default:

@@ -72,7 +72,9 @@ target = 0
 // demo is a user at a terminal.
 type demo struct {
 	host   *testhost.Host
+	in     io.Reader // of the user's shell, as errOut
 	out    io.Writer
+	errOut io.Writer
 	bin    string // the folder of our programs
 	cold   bool   // measure cold starts of large images
 	socket string
@@ -80,7 +82,7 @@ type demo struct {
 }
 
 func newDemo(host *testhost.Host, out io.Writer) (*demo, error) {
-	d := &demo{host: host, out: out, bin: filepath.Dir(host.Init), socket: filepath.Join(host.Dir, "sandpool.sock")}
+	d := &demo{host: host, in: os.Stdin, out: out, errOut: os.Stderr, bin: filepath.Dir(host.Init), socket: filepath.Join(host.Dir, "sandpool.sock")}
 	for _, path := range []string{host.Init, host.Image, host.Python, filepath.Join(d.bin, "sandpoold"), filepath.Join(d.bin, "sandpool")} {
 		if _, err := os.Stat(path); err != nil {
 			return nil, fmt.Errorf("%w (`make build image` makes it)", err)
