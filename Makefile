@@ -113,7 +113,7 @@ vet: ## run go vet
 .PHONY: lint
 lint: ## run golangci-lint, shellcheck, and BuildKit's own checks of the Dockerfiles
 	@scripts/stack.sh lint
-	@GOLANGCI_LINT_CACHE=$(abspath .build/lint) .build/stack/golangci-lint run --build-tags images,manual ./...
+	@GOLANGCI_LINT_CACHE=$(abspath .build/lint) .build/stack/golangci-lint run --allow-parallel-runners --build-tags images,manual ./...
 	@GOWORK=off go run -C scripts/stack/buildkit -trimpath ./dockerlint $(abspath $(wildcard images/*/Dockerfile images/templates/*/Dockerfile))
 	@shellcheck scripts/*.sh .ci/run
 

@@ -34,7 +34,7 @@ func (p tested) startsPrograms() bool {
 func split(ctx context.Context, args []string) ([][]string, error) {
 	at := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
 	if at < 0 {
-		return nil, errors.New("which packages? want flags as -NAME=VALUE, and then packages, as in ./...")
+		return nil, errors.New("name packages after the flags, and give each flag as -NAME=VALUE")
 	}
 	flags := args[:at]
 	all, err := list(ctx, flags, args[at:])
