@@ -35,10 +35,10 @@ func TestCanaryThatHangs(t *testing.T) {
 			t.Errorf("%s: %v; want a missed deadline", platform, err)
 		}
 	}
-	startSandbox(t, e)
 	if left := host.Leftovers(); len(left) > 0 {
 		t.Errorf("left over: %q", left)
 	}
+	startSandbox(t, e)
 }
 
 func TestOpenSaysWhatToDo(t *testing.T) {
