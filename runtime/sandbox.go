@@ -45,12 +45,12 @@ func (e *Engine) Start(ctx context.Context, id string, t *Prepared, labels map[s
 		return took, err
 	}
 	lap := newLap()
-	err = e.prewarm(ctx, id, t)
+	err = e.blame(ctx, id, e.prewarm(ctx, id, t))
 	took.Dependencies = lap.end(ctx, "dependencies")
 	if err != nil {
 		return took, atStep(StepPrewarm, "", err)
 	}
-	err = e.awaitReady(ctx, id, t)
+	err = e.blame(ctx, id, e.awaitReady(ctx, id, t))
 	took.Ready = lap.end(ctx, "ready")
 	return took, atStep(StepReady, "", err)
 }
