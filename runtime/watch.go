@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"fmt"
-	"os"
 
 	eventsapi "github.com/containerd/containerd/api/events"
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
@@ -15,7 +14,7 @@ import (
 // when containerd's event stream breaks: what ended since must then be found by a listing.
 func (e *Engine) Watch(ctx context.Context, died func(id string, d Death)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	g := &watches{engine: e, died: died, sentries: map[string]*os.File{}, starved: map[string]bool{}}
+	g := newWatches(e, died)
 	defer g.close()
 	defer cancel()
 	filter := fmt.Sprintf(`namespace==%q,topic~="^/tasks/(start|oom|exit)$"`, e.cfg.Namespace)
