@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +37,55 @@ func TestDeathReasons(t *testing.T) {
 		if got := test.ending.death(); got != (Death{test.cause, test.want}) || !slices.Contains(Causes, got.Cause) {
 			t.Errorf("%+v: %+v, want %s: %s", test.ending, got, test.cause, test.want)
 		}
+	}
+}
+
+// A halted sandbox may have been revived before it is known how its earlier sentry ended: that is no death.
+func TestDeathOfAnEarlierSentry(t *testing.T) {
+	var deaths []string // written before wait returns
+	g := newWatches(&Engine{cfg: Config{StateDir: t.TempDir(), Namespace: "none"}}, func(_ string, d Death) { deaths = append(deaths, d.Cause) }, nil)
+	id := NewID()
+	begin := func() (end func()) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), "/bin/sh")
+		cmd.Args = []string{"runsc-sandbox", "-c", "read -r _", id}
+		in, err := cmd.StdinPipe()
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			_ = in.Close()
+		}
+	}
+	watch := func() {
+		t.Helper()
+		all, err := allProcesses()
+		sentry, found := find(all, id, isSentry)
+		if err != nil || !found {
+			t.Fatalf("%v, a sentry was found: %v", err, found)
+		}
+		g.hold(id, sentry)
+	}
+	end := begin()
+	watch()
+	end()
+	end = begin()
+	g.exited(id, exitLost)
+	g.under.Wait()
+	if len(deaths) > 0 {
+		t.Errorf("deaths %q beside a sentry that runs", deaths)
+	}
+	watch()
+	end()
+	g.exited(id, exitLost)
+	g.under.Wait()
+	if !slices.Equal(deaths, []string{CauseSignal}) && !slices.Equal(deaths, []string{CauseUnknown}) { // before Linux 6.15
+		t.Errorf("deaths %q, want one by a signal", deaths)
 	}
 }
 

@@ -40,6 +40,18 @@ func (e *Engine) whyEnded(ctx context.Context, id, command string, met error) er
 	}
 }
 
+// blame adds to what went wrong in a sandbox, because it ended, why it did.
+func (e *Engine) blame(ctx context.Context, id string, met error) error {
+	if met == nil || e.Alive(id) {
+		return met
+	}
+	code, ended := e.exitCode(ctx, id)
+	if !ended {
+		return met
+	}
+	return fmt.Errorf("%w: the sandbox ended: %s", met, e.ending(id, code).death().Reason)
+}
+
 // exitCode returns that of a sandbox's init, if containerd notices soon that it ended.
 func (e *Engine) exitCode(ctx context.Context, id string) (code uint32, ended bool) {
 	ctx, cancel := context.WithTimeout(ctx, endTime)

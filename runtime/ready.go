@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,6 +77,9 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 			}
 			if context.Cause(ctx) == nil {
 				doing = fmt.Sprintf("%q: exit code %d: %s", t.ReadyCommand, code, out.end())
+			}
+			if !e.Alive(id) { // no later try can succeed
+				return cmp.Or(err, errSentryGone)
 			}
 			if sleepErr := sleep(ctx, readyInterval); sleepErr != nil {
 				return errors.Join(err, sleepErr)

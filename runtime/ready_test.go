@@ -36,10 +36,12 @@ func TestPrewarmAndReadiness(t *testing.T) {
 	}{
 		"a command fails": {func(t *Template) { t.Prewarm = []string{"echo no such package >&2; exit 4"} },
 			[]string{"exit code 4", "no such package", "prewarm-default.log"}},
-		"a command hangs":          {func(t *Template) { t.Prewarm, t.PrewarmTimeout = []string{"sleep 1000"}, time.Second }, []string{"not done within 1s", "sleep 1000"}},
-		"nobody listens":           {func(t *Template) { t.ReadyPort, t.ReadyTimeout = 81, time.Second }, []string{"port 81", "not done within 1s"}},
-		"the check does not pass":  {func(t *Template) { t.ReadyCommand, t.ReadyTimeout = "echo not yet; false", 5*time.Second }, []string{"not yet", "not done within 5s"}},
-		"there is no such program": {func(t *Template) { t.Prewarm = []string{"pnpm install"} }, []string{"exit code 127", "not found"}},
+		"a command hangs":                 {func(t *Template) { t.Prewarm, t.PrewarmTimeout = []string{"sleep 1000"}, time.Second }, []string{"not done within 1s", "sleep 1000"}},
+		"nobody listens":                  {func(t *Template) { t.ReadyPort, t.ReadyTimeout = 81, time.Second }, []string{"port 81", "not done within 1s"}},
+		"the check does not pass":         {func(t *Template) { t.ReadyCommand, t.ReadyTimeout = "echo not yet; false", 5*time.Second }, []string{"not yet", "not done within 5s"}},
+		"a command takes too much memory": {func(t *Template) { t.Prewarm, t.Limits.Memory = []string{"tail /dev/zero"}, 128<<20 }, []string{"tail /dev/zero", "lack of memory", "128 MiB"}},
+		"the check takes too much memory": {func(t *Template) { t.ReadyCommand, t.Limits.Memory = "tail /dev/zero", 128<<20 }, []string{"tail /dev/zero", "lack of memory", "128 MiB"}},
+		"there is no such program":        {func(t *Template) { t.Prewarm = []string{"pnpm install"} }, []string{"exit code 127", "not found"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			prepare(test.change)

@@ -48,12 +48,12 @@ func (e *Engine) Start(ctx context.Context, id string, t *Prepared, labels map[s
 		return took, err
 	}
 	lap := newLap()
-	err = end.explain(e.prewarm(end.ctx, id, t))
+	err = e.blame(ctx, id, end.explain(e.prewarm(end.ctx, id, t)))
 	took.Dependencies = lap.end(ctx, "dependencies")
 	if err != nil {
 		return took, atStep(StepPrewarm, "", err)
 	}
-	err = end.explain(e.awaitReady(end.ctx, id, t))
+	err = e.blame(ctx, id, end.explain(e.awaitReady(end.ctx, id, t)))
 	took.Ready = lap.end(ctx, "ready")
 	return took, atStep(StepReady, "", err)
 }

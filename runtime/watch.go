@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"fmt"
-	"os"
 
 	eventsapi "github.com/containerd/containerd/api/events"
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
@@ -15,7 +14,7 @@ import (
 // its own, until ctx ends. It returns an error when containerd's event stream breaks: what ended since must then be found by a listing.
 func (e *Engine) Watch(ctx context.Context, died func(id string, d Death), turned func(ctx context.Context, id string, to Status)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	g := &watches{engine: e, died: died, turned: turned, sentries: map[string]*os.File{}, starved: map[string]bool{}}
+	g := newWatches(e, died, turned)
 	defer g.close()
 	defer cancel()
 	filter := fmt.Sprintf(`namespace==%q,topic~="^/tasks/(start|oom|exit|paused|resumed)$"`, e.cfg.Namespace)

@@ -23,8 +23,18 @@ type watches struct {
 	under  sync.WaitGroup
 
 	// What follows belongs to the goroutine that reads the events.
-	sentries map[string]*os.File // pidfds: the kernel tells how a process ended to who had it open before
-	starved  map[string]bool     // sandboxes that containerd said had too little memory
+	sentries map[string]heldSentry
+	starved  map[string]bool // sandboxes that containerd said had too little memory
+}
+
+// heldSentry is a sentry that is held open: the kernel tells how a process ended to who had it open before.
+type heldSentry struct {
+	process
+	pidfd *os.File
+}
+
+func newWatches(e *Engine, died func(id string, d Death), turned func(ctx context.Context, id string, to Status)) *watches {
+	return &watches{engine: e, died: died, turned: turned, sentries: map[string]heldSentry{}, starved: map[string]bool{}}
 }
 
 // watch begins to watch sandboxes that were started; it goes on until ctx ends.
@@ -53,33 +63,47 @@ func (g *watches) watch(ctx context.Context, ids ...string) error {
 func (g *watches) hold(id string, sentry process) {
 	g.letGo(id)
 	if file, err := sentry.open(); err == nil && file != nil {
-		g.sentries[id] = file
+		g.sentries[id] = heldSentry{sentry, file}
 	}
 }
 
 func (g *watches) letGo(id string) {
-	if file := g.sentries[id]; file != nil {
-		_ = file.Close()
+	if sentry, held := g.sentries[id]; held {
+		_ = sentry.pidfd.Close()
 	}
 	delete(g.sentries, id)
 }
 
-// exited tells of the end of a task as soon as it is known how that came.
+// exited tells of the end of a task as soon as it is known how that came, unless its sandbox has been revived by then.
 func (g *watches) exited(id string, status uint32) {
-	sentry, starved := g.sentries[id], g.starved[id]
+	sentry, held := g.sentries[id]
+	starved := g.starved[id]
 	delete(g.sentries, id)
 	delete(g.starved, id)
 	g.under.Go(func() {
 		end := g.engine.ending(id, status)
-		if sentry != nil {
-			end.sentry = exitOf(sentry, sentryPatience)
-			_ = sentry.Close()
+		if held {
+			end.sentry = exitOf(sentry.pidfd, sentryPatience)
+			_ = sentry.pidfd.Close()
+			if hasAnother(id, sentry.process) {
+				return
+			}
 		}
 		if end.memory == "" && starved {
 			end.memory = "it was killed for lack of memory"
 		}
 		g.died(id, end.death())
 	})
+}
+
+// hasAnother tells whether the sandbox has a sentry, but another one than that.
+func hasAnother(id string, sentry process) bool {
+	all, err := allProcesses()
+	if err != nil {
+		return false
+	}
+	now, found := find(all, id, isSentry)
+	return found && (now.pid != sentry.pid || now.started != sentry.started)
 }
 
 // report calls a sandbox dead whose gofer has ended, unless its sentry ends too.

@@ -19,13 +19,13 @@ const (
 func ready(args []string) int {
 	if len(args) == 0 {
 		for began := time.Now(); time.Since(began) < beginTime; time.Sleep(connectInterval) {
-			begun := connects(unix.AF_UNIX, &unix.SockaddrUnix{Name: spawnSocket})
+			if !connects(unix.AF_UNIX, &unix.SockaddrUnix{Name: spawnSocket}) {
+				continue // who asks for its end now would not be there when it comes
+			}
 			if commandEnded() {
 				return exitFailure
 			}
-			if begun {
-				break
-			}
+			break
 		}
 		return 0
 	}
