@@ -16,8 +16,7 @@ type connKey struct{}
 
 // withConn is http.Server's ConnContext: it notes the connection and who is calling.
 func withConn(ctx context.Context, conn net.Conn) context.Context {
-	conn = bare(conn)
-	return withActor(context.WithValue(ctx, connKey{}, conn), conn)
+	return withActor(context.WithValue(ctx, connKey{}, conn), bare(conn))
 }
 
 // heed gives a request a context that ends when its client hangs up, or base does. net/http's own ends already when the client
@@ -25,7 +24,10 @@ func withConn(ctx context.Context, conn net.Conn) context.Context {
 //
 // The client of an exec has more to say until the end, so one that closed that direction has hung up.
 func heed(base context.Context, r *http.Request) (heeded *http.Request, done func()) {
-	conn, _ := r.Context().Value(connKey{}).(*net.UnixConn)
+	var conn *net.UnixConn
+	if refusing, ok := r.Context().Value(connKey{}).(*refusingConn); ok {
+		conn = refusing.UnixConn
+	}
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(r.Context()))
 	unbind := context.AfterFunc(base, func() { cancel(context.Cause(base)) })
 	watched := make(chan struct{})

@@ -171,6 +171,25 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 	}
 }
 
+// TestRefusalInAnAnswer has a handler write what looks like a refusal of net/http's: it goes out as it is.
+func TestRefusalInAnAnswer(t *testing.T) {
+	ts := newTestAPI(t)
+	text := strings.Repeat("HTTP/1.1 417 Expectation Failed\r\n\r\n", 1000)
+	ts.api.ready = func(context.Context) error { return errors.New(text) }
+	ts.listen(t)
+	for range 2 { // by one connection
+		checkError(t, ts.do(t, "GET", "/readyz", ""), 500, "internal", text)
+	}
+	conn := ts.say(t, request("GET /healthz", ""))
+	hear(t, conn)
+	if _, err := io.WriteString(conn, "hello\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	checkError(t, hear(t, conn), 400, "invalid_argument", "Bad Request")
+	<-ts.under.close()
+	checkError(t, ts.do(t, "GET", "/healthz", ""), 503, "unavailable", "stopping")
+}
+
 // TestRefusalsOfNetHTTP sends what net/http answers before any handler: those errors have the shape of all others.
 func TestRefusalsOfNetHTTP(t *testing.T) {
 	ts := startServer(t)

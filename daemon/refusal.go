@@ -7,38 +7,48 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 
 	"sandpool/daemon/wire"
 )
 
-// plainEnd is how the head of an answer ends which net/http gives to what it takes for no request, and which no handler can give.
-const plainEnd = "\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n"
+// refusingListener accepts connections on which net/http's own refusals get the shape that all errors have.
+type refusingListener struct{ net.Listener }
 
-// plainListener accepts connections on which net/http's own refusals get the shape that all errors have.
-type plainListener struct{ net.Listener }
-
-func (l plainListener) Accept() (net.Conn, error) {
+func (l refusingListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
 	if unixConn, ok := conn.(*net.UnixConn); ok {
-		return plainConn{unixConn}, err
+		return &refusingConn{UnixConn: unixConn}, err
 	}
 	return conn, err
 }
 
-type plainConn struct{ *net.UnixConn }
+// refusingConn is a connection of which net/http refuses by itself what it does not take for a request.
+type refusingConn struct {
+	*net.UnixConn
+
+	answering atomic.Bool // a handler has the request, and all that is written is its answer
+}
+
+// takeOver notes that a request was none for net/http to refuse.
+func takeOver(r *http.Request) {
+	if conn, ok := r.Context().Value(connKey{}).(*refusingConn); ok {
+		conn.answering.Store(true)
+	}
+}
 
 // bare returns the connection that the kernel knows.
 func bare(conn net.Conn) net.Conn {
-	if plain, ok := conn.(plainConn); ok {
-		return plain.UnixConn
+	if refusing, ok := conn.(*refusingConn); ok {
+		return refusing.UnixConn
 	}
 	return conn
 }
 
-// Write sends what it is given: net/http writes a refusal of its own at once.
-func (c plainConn) Write(data []byte) (int, error) {
+// Write sends what it is given. A refusal of its own net/http writes at once.
+func (c *refusingConn) Write(data []byte) (int, error) {
 	status, reason, is := refusal(data)
-	if !is {
+	if c.answering.Load() || !is {
 		return c.UnixConn.Write(data)
 	}
 	if _, err := c.UnixConn.Write(refuse(status, reason)); err != nil {
@@ -55,8 +65,7 @@ func refusal(data []byte) (status int, reason string, is bool) {
 		return 0, "", false
 	}
 	status, err := strconv.Atoi(string(code[:3]))
-	expectation := status == http.StatusExpectationFailed // which no handler answers either
-	return status, string(bytes.TrimSpace(code[3:])), err == nil && (expectation || bytes.HasPrefix(data[len(line):], []byte(plainEnd)))
+	return status, string(bytes.TrimSpace(code[3:])), err == nil
 }
 
 // refuse is an answer in the shape of all errors.

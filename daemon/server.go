@@ -48,6 +48,7 @@ func newServer(a *api) *server {
 	routes := a.routes()
 	s.http = &http.Server{
 		Handler: a.answer(func(w http.ResponseWriter, r *http.Request) error {
+			takeOver(r)
 			if !s.under.enter() {
 				return errStopping
 			}
@@ -87,15 +88,19 @@ func isExec(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/exec"
 func (s *server) serve(ln net.Listener) error {
 	defer close(s.served)
 	defer context.AfterFunc(s.stopping, func() { _ = ln.Close() })()
-	if err := s.http.Serve(plainListener{ln}); context.Cause(s.stopping) == nil {
+	if err := s.http.Serve(refusingListener{ln}); context.Cause(s.stopping) == nil {
 		return err
 	}
 	return nil
 }
 
-// count keeps the number of connections that are to be waited for.
-func (s *server) count(_ net.Conn, state http.ConnState) {
+// count keeps the number of connections that are to be waited for, and notes where an answer is complete.
+func (s *server) count(conn net.Conn, state http.ConnState) {
 	switch state {
+	case http.StateIdle:
+		if refusing, ok := conn.(*refusingConn); ok {
+			refusing.answering.Store(false)
+		}
 	case http.StateNew:
 		s.conns.Add(1)
 	case http.StateClosed, http.StateHijacked: // the latter's handlers are waited for

@@ -31,7 +31,7 @@ func ParseDuration(s string) (Duration, error) {
 		case err != nil:
 			return 0, fmt.Errorf("duration %q: days must be a whole number, as in \"7d\"", s)
 		}
-		return Duration(time.Duration(n) * day), nil //nolint:gosec // at most maxDays
+		return Duration(time.Duration(n) * day), nil
 	}
 	d, err := time.ParseDuration(s)
 	if err != nil && wellFormed(s) {

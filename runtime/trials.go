@@ -42,11 +42,11 @@ func lockTrials(dir string) (*os.File, error) {
 
 // takeTrials locks an open folder of trials. It returns whether that is still the one at dir.
 func takeTrials(dir string, lock *os.File) (current bool, err error) {
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // a file descriptor fits
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return false, fmt.Errorf("lock %s: another doctor is at work: wait until it has ended", dir)
 	}
 	var held, found unix.Stat_t
-	if err := unix.Fstat(int(lock.Fd()), &held); err != nil { //nolint:gosec // likewise
+	if err := unix.Fstat(int(lock.Fd()), &held); err != nil {
 		return false, fmt.Errorf("look at %s: %w", dir, err)
 	}
 	if int(held.Uid) != os.Geteuid() || held.Mode&0o077 != 0 {

@@ -147,10 +147,12 @@ func TestDoctorWasKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		await(t, "a trial runs", func() bool {
-			return strings.Contains(ctr(t, "-n", trials, "tasks", "ls"), "RUNNING")
-		})
-		if sig == unix.SIGKILL {
+		trial := func() bool { return ctr(t, "--namespace", trials, "containers", "ls", "-q") != "" }
+		if await(t, "a trial is under way", trial); sig == unix.SIGKILL {
+			await(t, "the doctor stands still in a trial", func() bool {
+				_ = p.Signal(unix.SIGCONT)
+				return trial() && p.Signal(unix.SIGSTOP) == nil && trial()
+			})
 			if found := examine(t, cfg); !strings.Contains(found["trials"].Text, "another doctor is at work") {
 				t.Errorf("beside another doctor: %+v", found["trials"])
 			}
