@@ -175,7 +175,7 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 func TestRefusalInAnAnswer(t *testing.T) {
 	ts := newTestAPI(t)
 	text := strings.Repeat("HTTP/1.1 417 Expectation Failed\r\n\r\n", 1000)
-	ts.api.ready = func(context.Context) error { return errors.New(text) }
+	ts.api.ready = func() error { return errors.New(text) }
 	ts.listen(t)
 	for range 2 { // by one connection
 		checkError(t, ts.do(t, "GET", "/readyz", ""), 500, "internal", text)
