@@ -156,7 +156,11 @@ func TestTerminalIsGivenBack(t *testing.T) {
 			_, _ = io.Copy(io.Discard, stream)
 		})
 		_ = runTold(cmd, started)
-		<-served
+		select {
+		case <-served:
+		case <-time.After(time.Minute):
+			t.Fatal("the program did not ask for the command")
+		}
 		after, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
 		if err != nil || *after != *before || cmd.ProcessState.ExitCode() != exitExec || strings.Contains(said.String(), "goroutine") {
 			t.Errorf("%s: %v, the terminal is as before: %v; %s %s", sig, err, *after == *before, cmd.ProcessState, said.String())
