@@ -42,6 +42,22 @@ func (f *fakeDaemon) program(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// serve has session answer the execs of a program that is to be started.
+func (f *fakeDaemon) serve(session func(conn net.Conn, stream io.Reader, req wire.ExecRequest)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.exec = session
+}
+
+// runTold runs a program, and says its process id.
+func runTold(cmd *exec.Cmd, pid chan<- int) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	pid <- cmd.Process.Pid
+	return cmd.Wait()
+}
+
 // stateOf returns the letter of a process's state.
 func stateOf(pid int) string {
 	stat, _ := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
@@ -55,8 +71,9 @@ func TestSignalsReachTheCommand(t *testing.T) {
 	cmd := f.program("exec", "-n", f.claimOne(), "--", "sleep", "9")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	f.exec = func(_ net.Conn, stream io.Reader, _ wire.ExecRequest) {
-		pid := cmd.Process.Pid
+	started := make(chan int, 1)
+	f.serve(func(_ net.Conn, stream io.Reader, _ wire.ExecRequest) {
+		pid := <-started
 		for _, sig := range []syscall.Signal{unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGTSTP, unix.SIGCONT, unix.SIGINT} {
 			if err := syscall.Kill(pid, sig); err != nil {
 				t.Error(err)
@@ -76,8 +93,8 @@ func TestSignalsReachTheCommand(t *testing.T) {
 				return // it hung up
 			}
 		}
-	}
-	err := cmd.Run()
+	})
+	err := runTold(cmd, started)
 	if code := cmd.ProcessState.ExitCode(); code != exitExec || !strings.Contains(out.String(), "interrupted") || strings.Contains(out.String(), "goroutine") {
 		t.Errorf("%v, %q; want exit code 125", err, out.String())
 	}
@@ -89,9 +106,13 @@ func TestIgnoredSignalsStayIgnored(t *testing.T) {
 	cmd := f.program("exec", "-n", f.claimOne(), "--", "sleep", "9")
 	cmd.Args = append([]string{"sh", "-c", `trap '' HUP; exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"
-	f.exec = func(conn net.Conn, stream io.Reader, _ wire.ExecRequest) {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	started := make(chan int, 1)
+	f.serve(func(conn net.Conn, stream io.Reader, _ wire.ExecRequest) {
+		pid := <-started
 		for _, sig := range []syscall.Signal{unix.SIGHUP, unix.SIGUSR1} {
-			if err := syscall.Kill(cmd.Process.Pid, sig); err != nil {
+			if err := syscall.Kill(pid, sig); err != nil {
 				t.Error(err)
 			}
 		}
@@ -99,9 +120,9 @@ func TestIgnoredSignalsStayIgnored(t *testing.T) {
 			t.Errorf("got %v, want SIGUSR1", got)
 		}
 		f.frame(conn, wire.FrameExit, 0, 0, 0, 0)
-	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
+	})
+	if err := runTold(cmd, started); err != nil {
+		t.Errorf("%v: %s", err, out.String())
 	}
 }
 
@@ -124,16 +145,24 @@ func TestTerminalIsGivenBack(t *testing.T) {
 		cmd := f.program("exec", "-t", f.claimOne(), "--", "sh")
 		var said bytes.Buffer
 		cmd.Stdin, cmd.Stderr = terminal, &said
-		f.exec = func(_ net.Conn, stream io.Reader, _ wire.ExecRequest) {
+		started, served := make(chan int, 1), make(chan struct{})
+		f.serve(func(_ net.Conn, stream io.Reader, _ wire.ExecRequest) {
+			defer close(served)
+			pid := <-started
 			if during, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS); err != nil || *during == *before {
 				t.Errorf("%s: the terminal is not raw: %v", sig, err)
 			}
-			if err := syscall.Kill(cmd.Process.Pid, sig); err != nil {
+			if err := syscall.Kill(pid, sig); err != nil {
 				t.Error(err)
 			}
 			_, _ = io.Copy(io.Discard, stream)
+		})
+		_ = runTold(cmd, started)
+		select {
+		case <-served:
+		case <-time.After(time.Minute):
+			t.Fatal("the program did not ask for the command")
 		}
-		_ = cmd.Run()
 		after, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
 		if err != nil || *after != *before || cmd.ProcessState.ExitCode() != exitExec || strings.Contains(said.String(), "goroutine") {
 			t.Errorf("%s: %v, the terminal is as before: %v; %s %s", sig, err, *after == *before, cmd.ProcessState, said.String())
@@ -195,7 +224,7 @@ func TestAnsweringDaemon(t *testing.T) {
 func TestExecRefusesOtherNames(t *testing.T) {
 	f := newFake(t)
 	id := f.claimOne()
-	f.exec = func(net.Conn, io.Reader, wire.ExecRequest) { t.Error("the command was asked for") }
+	f.serve(func(net.Conn, io.Reader, wire.ExecRequest) { t.Error("the command was asked for") })
 	for _, args := range [][]string{{id, "touch", "caf\xe9"}, {"-e", "X=\xff", id, "env"}, {"-w", "/d\xe9", id, "pwd"}, {"-d", "--log", "/l\xe9", id, "env"}} {
 		if code, out, errOut := f.sandpool(append([]string{"exec"}, args...)...); code != exitExec || out != "" || !strings.Contains(errOut, "UTF-8") {
 			t.Errorf("%q: exit %d, %q, %q; want 125 and a sentence", args, code, out, errOut)
@@ -223,7 +252,7 @@ func TestInputInTheBackground(t *testing.T) {
 	var out bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, &out, &out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 0}
-	f.exec = func(conn net.Conn, _ io.Reader, _ wire.ExecRequest) { f.frame(conn, wire.FrameExit, 0, 0, 0, 7) }
+	f.serve(func(conn net.Conn, _ io.Reader, _ wire.ExecRequest) { f.frame(conn, wire.FrameExit, 0, 0, 0, 7) })
 	if err := cmd.Run(); err != nil || !strings.Contains(out.String(), "ended with 7") {
 		t.Errorf("%v: %q", err, out.String())
 	}

@@ -92,7 +92,8 @@ func TestExecAtItsLimits(t *testing.T) {
 		checkGoroutines(t, before)
 	})
 	t.Run("a child that talks on", func(t *testing.T) {
-		code, out, err := output(t.Context(), d.Client, c.ID, "", "sh", "-c", `(while :; do echo tick; sleep 1; done) & exit 3`)
+		// It starts no processes, so that it is idle between its words.
+		code, out, err := output(t.Context(), d.Client, c.ID, "", "sh", "-c", `(sleep 100000 | while :; do read -t 1 x; echo tick; done) & exit 3`)
 		if err != nil || code != 3 || !strings.HasPrefix(out, "tick\n") {
 			t.Errorf("exit code %d, %v, output %q", code, err, out)
 		}
