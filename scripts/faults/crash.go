@@ -63,6 +63,9 @@ func crashAtStep(ctx context.Context, r *rig, round int) error {
 		return false
 	})
 	stop()
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
 	if !crashed {
 		r.out.note("the daemon never came to the step %q", step)
 		r.daemon.Kill()
