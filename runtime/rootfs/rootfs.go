@@ -17,6 +17,8 @@ import (
 const (
 	// maxLinks is how many symbolic links a path may lead through, as in the kernel.
 	maxLinks = 40
+	// maxParts is how many names a path may have with all that its links add: each costs a look at all folders above it.
+	maxParts = 1000
 	// maxPath is the length of a path in bytes that the kernel takes.
 	maxPath = 4095
 	// maxFile is the size in bytes of the largest file that is read.
@@ -47,11 +49,14 @@ func (f *Files) Resolve(name string) (resolved string, info fs.FileInfo, err err
 	if info, err = f.root.Lstat("."); err != nil {
 		return "", nil, err
 	}
-	for links := 0; len(rest) > 0; {
+	for links, parts := 0, 0; len(rest) > 0; {
 		part := rest[0]
 		rest = rest[1:]
 		if part == "" || part == "." {
 			continue
+		}
+		if parts++; parts > maxParts {
+			return "", nil, fmt.Errorf("%.200q in the image leads through too many folders", name)
 		}
 		if !info.IsDir() {
 			return "", nil, fmt.Errorf("%s in the image is %s, not a folder", at, kind(info))

@@ -50,7 +50,7 @@ func open(t *testing.T, files map[string]string, links map[string]string) *Files
 func TestResolve(t *testing.T) {
 	f := open(t, map[string]string{"a/b/file": "x"}, map[string]string{
 		"abs": "/a/b", "rel": "a/../abs/.", "up": "../../../../a", "out": "/../../../etc/passwd", "gone": "/a/none/../x", "one": "two", "two": "/one/x",
-		"a/b/parent": "..", "tofile": "a/b/file",
+		"a/b/parent": "..", "tofile": "a/b/file", "long": strings.Repeat("a/../", 400), "longer": "long/long/long",
 	})
 	for name, want := range map[string]string{
 		"/": "/", "/a//b/": "/a/b", "/abs/file": "/a/b/file", "/rel/file": "/a/b/file", "/up/b": "/a/b", "/a/b/parent/b/parent": "/a",
@@ -66,6 +66,7 @@ func TestResolve(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"/one":                         "leads through too many links",
+		"/longer":                      `"/longer" in the image leads through too many folders`,
 		"/tofile/x":                    "/a/b/file in the image is a file, not a folder",
 		"/" + strings.Repeat("n", 300): "file name too long",
 	} {
