@@ -82,6 +82,9 @@ func (a *api) decodeExec(w http.ResponseWriter, r *http.Request, body *wire.Exec
 		case <-r.Context().Done():
 			return context.Cause(r.Context())
 		}
+		if err := limitBody(w, r, bodyTimeout); err != nil { // the wait for a place was not the client's
+			return err
+		}
 	}
 	return decodeUpTo(wire.MaxExecBody, w, r, body)
 }
