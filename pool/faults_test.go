@@ -128,14 +128,14 @@ func TestOutageStopsClaimsAndStarts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.SetOutage(fmt.Errorf("containerd is gone: %w", errdefs.ErrUnavailable))
+		_ = r.SetOutage(fmt.Errorf("containerd is gone: %w", errdefs.ErrUnavailable))
 		if _, _, err := r.Claim(t.Context(), request()); !errdefs.IsUnavailable(err) {
 			t.Errorf("claim: %v, want unavailable", err)
 		}
 		if err := r.Release(t.Context(), claim.ID); !errdefs.IsUnavailable(err) {
 			t.Errorf("release: %v, want unavailable", err)
 		}
-		r.SetOutage(nil)
+		_ = r.SetOutage(nil)
 		if err := r.Release(t.Context(), claim.ID); err != nil {
 			t.Error(err)
 		}

@@ -48,11 +48,11 @@ func TestTrialIsNobodysAndLeavesNothing(t *testing.T) {
 			t.Errorf("trial of an unknown template: %v", err)
 		}
 		away := errors.New("containerd is away")
-		r.SetOutage(away)
+		_ = r.SetOutage(away)
 		if err := r.Try(t.Context(), "default", nil); !errors.Is(err, away) {
 			t.Errorf("trial in an outage: %v", err)
 		}
-		r.SetOutage(nil)
+		_ = r.SetOutage(nil)
 		backend.locked(func() { r.blocked = "memory: 1 MiB left" })
 		if err := r.Try(t.Context(), "default", nil); !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), r.blocked) {
 			t.Errorf("trial on a host that is short: %v", err)

@@ -73,7 +73,7 @@ func (p *pauses) note(host string, resp *http.Response) error {
 func pauseOf(told string, now time.Time) time.Duration {
 	pause := usualPause
 	if seconds, err := strconv.ParseUint(told, 10, 31); err == nil {
-		pause = time.Duration(seconds) * time.Second //nolint:gosec // of 31 bits
+		pause = time.Duration(seconds) * time.Second
 	} else if date, err := http.ParseTime(told); err == nil {
 		pause = date.Sub(now)
 	}

@@ -110,7 +110,7 @@ func TestRedirectsToPlainHTTPAreRefused(t *testing.T) {
 	t.Cleanup(secure.Close)
 	client := secure.Client()
 	client.Transport = watchedTransport{client.Transport, &pauses{}, func() {}}
-	resp, err := client.Get(secure.URL) //nolint:noctx // a server of this test
+	resp, err := client.Get(secure.URL)
 	if err == nil {
 		_ = resp.Body.Close()
 	}

@@ -75,7 +75,7 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 			if err == nil && code == 0 {
 				return nil
 			}
-			if context.Cause(ctx) == nil {
+			if err == nil { // the last of them may have been broken off
 				doing = fmt.Sprintf("%q: exit code %d: %s", t.ReadyCommand, code, out.end())
 			}
 			if !e.Alive(id) { // no later try can succeed

@@ -36,15 +36,13 @@ func TestDeathForLackOfMemory(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), cause) {
 			t.Errorf("a command gets the error %v, want one with %q", err, cause)
 		}
-		told := ""
-		if _, err := d.Events(t.Context(), "", claim.ID, false, func(e wire.Event) error {
-			if e.Kind == "died" {
-				told = e.Message
-			}
-			return nil
-		}); err != nil || told != reason {
-			t.Errorf("the event says %q, %v; want %q", told, err, reason)
-		}
+		await(t, "the death is told", func() (told bool) { // after the claim says so
+			_, err := d.Events(t.Context(), "", claim.ID, false, func(e wire.Event) error {
+				told = told || e.Kind == "died" && e.Message == reason
+				return nil
+			})
+			return told && err == nil
+		})
 	}
 	if code, out, err := output(t.Context(), d.Client, seen.ID, "", starve...); err == nil || !strings.Contains(err.Error(), cause) {
 		t.Errorf("the command ends with %d, %q, %v; want an error with %q", code, out, err, cause)
