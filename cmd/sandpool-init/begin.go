@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -43,9 +42,9 @@ func begin(args []string) int {
 // cannot listen does not wait.
 func (p initProcess) awaitBegin() os.Signal {
 	told := make(chan struct{})
-	listener, err := listenBegin()
+	listener, err := listenAt(beginSocket, 1)
 	if err != nil {
-		_ = fail(0, "sandpool-init: the command does not wait for the sandbox to be prepared: %v", err)
+		_ = fail(0, "sandpool-init: the command does not wait for the sandbox to be prepared: listen on %s: %v", beginSocket, err)
 		return nil
 	}
 	go func() {
@@ -69,20 +68,4 @@ func (p initProcess) awaitBegin() os.Signal {
 			}
 		}
 	}
-}
-
-func listenBegin() (int, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, fmt.Errorf("make a socket: %w", err)
-	}
-	err = unix.Bind(fd, &unix.SockaddrUnix{Name: beginSocket})
-	if err == nil {
-		err = unix.Listen(fd, 1)
-	}
-	if err != nil {
-		_ = unix.Close(fd)
-		return -1, fmt.Errorf("listen on %s: %w", beginSocket, err)
-	}
-	return fd, nil
 }
