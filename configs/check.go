@@ -174,6 +174,8 @@ func (c Checkpoints) check(found *faults) {
 	found.duration("checkpoints.max_age", c.MaxAge, 0, maxAge)
 	found.number("checkpoints.max_count", c.MaxCount, 0, maxReserve)
 	found.number("checkpoints.max_mib", c.MaxMiB, 0, maxReserve)
+	found.number("checkpoints.max_count_per_owner", c.MaxCountPerOwner, 0, maxReserve)
+	found.number("checkpoints.max_mib_per_owner", c.MaxMiBPerOwner, 0, maxReserve)
 	found.duration("checkpoints.timeout", c.Timeout, 1, maxTimeout)
 }
 

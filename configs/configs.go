@@ -153,7 +153,11 @@ type Checkpoints struct {
 	MaxAge   lifetime.Duration `toml:"max_age"`
 	MaxCount int               `toml:"max_count"`
 	MaxMiB   int               `toml:"max_mib"`
-	Timeout  lifetime.Duration `toml:"timeout"` // of saving one claim, and of restoring one
+	// The same for the checkpoints of each owner.
+	MaxCountPerOwner int `toml:"max_count_per_owner"`
+	MaxMiBPerOwner   int `toml:"max_mib_per_owner"`
+
+	Timeout lifetime.Duration `toml:"timeout"` // of saving one claim, and of restoring one
 }
 
 // Events is what is kept of the events for clients that come back.
@@ -275,7 +279,8 @@ func Default() Config {
 		Caps:      Caps{CPUs: 4, MemoryMiB: 8192, DiskMiB: 51200, PIDs: 4096},
 		Lifetimes: maps.Clone(builtInTypes),
 		Checkpoints: Checkpoints{
-			Dir: "/var/lib/sandpool/checkpoints", MaxAge: hours(7 * 24), MaxCount: 100, MaxMiB: 10240, Timeout: seconds(60),
+			Dir: "/var/lib/sandpool/checkpoints", MaxAge: hours(7 * 24), MaxCount: 100, MaxMiB: 10240,
+			MaxCountPerOwner: 50, MaxMiBPerOwner: 5120, Timeout: seconds(60),
 		},
 		Events:    Events{Keep: 10000},
 		Tracing:   Tracing{Sample: 1},

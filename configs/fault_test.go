@@ -58,6 +58,8 @@ func TestFaults(t *testing.T) {
 		"checkpoint count":   {"[checkpoints]\nmax_count = -1", "f:2: checkpoints.max_count: -1: want 0 to 1073741824"},
 		"checkpoint size":    {"[checkpoints]\nmax_mib = -1", "f:2: checkpoints.max_mib: -1: want 0 to 1073741824"},
 		"checkpoint timeout": {"[checkpoints]\ntimeout = '0s'", "f:2: checkpoints.timeout: 0s: want more than 0"},
+		"an owner's count":   {"[checkpoints]\nmax_count_per_owner = -1", "f:2: checkpoints.max_count_per_owner: -1: want 0 to 1073741824"},
+		"an owner's size":    {"[checkpoints]\nmax_mib_per_owner = -1", "f:2: checkpoints.max_mib_per_owner: -1: want 0 to 1073741824"},
 		"few events":         {"[events]\nkeep = 99", "f:2: events.keep: 99: want 100 to 10000000"},
 		"no URL of traces":   {"[tracing]\nendpoint = 'localhost:4318'", `f:2: tracing.endpoint: "localhost:4318": want an absolute http or https URL`},
 		"secret in a URL":    {"[tracing]\nendpoint = 'http://a:b@x'", `f:2: tracing.endpoint: "http://a:b@x": want it without a user`},

@@ -59,6 +59,7 @@ type checkpoints struct {
 	tidy   func() // deletes the snapshots of templates that nothing goes on from
 	// told is told how each attempt to save a claim's sandbox went.
 	told   func(claim pool.Claim, m checkpoint.Manifest, trigger string, took time.Duration, err error)
+	pruned func(checkpoint.Pruned) // is told of each that the policy did not keep
 	tracer trace.Tracer
 	log    *slog.Logger
 
@@ -101,6 +102,9 @@ func (c *checkpoints) save(ctx context.Context, claim pool.Claim, trigger, comme
 	}, func(ctx context.Context, dir string) (checkpoint.Fit, error) {
 		return c.saver.Checkpoint(ctx, claim.Sandbox, dir)
 	})
+	if err == nil {
+		err = c.fit(m)
+	}
 	if errors.Is(err, context.DeadlineExceeded) && context.Cause(ctx) == nil {
 		c.giveUp(ctx, claim, err)
 	}
@@ -116,8 +120,18 @@ func (c *checkpoints) save(ctx context.Context, claim pool.Claim, trigger, comme
 	if err != nil {
 		return checkpoint.Manifest{}, err
 	}
-	c.prune()
 	return m, nil
+}
+
+// fit makes room for a new checkpoint, or deletes it and says that there is none.
+func (c *checkpoints) fit(m checkpoint.Manifest) error {
+	c.pruneFor(m.ID)
+	if _, err := c.store.Get(m.ID); err == nil {
+		return nil
+	}
+	const mib = 1 << 20
+	return fmt.Errorf("%w: %d MiB more are over the bounds of [checkpoints], and what others have or claims are woken from is kept: "+
+		"delete checkpoints, release claims that are on disk, or have an operator raise the bounds", errNoRoom, (m.Bytes+mib-1)/mib)
 }
 
 // giveUp kills a sandbox that missed the deadline of a checkpoint: nobody knows what state it is in.
@@ -190,16 +204,25 @@ func (c *checkpoints) discard(id string) {
 func (c *checkpoints) run(ctx context.Context) { every(ctx, pruneEvery, c.prune) }
 
 // prune deletes what the policy does not keep.
-func (c *checkpoints) prune() {
+func (c *checkpoints) prune() { c.pruneFor("") }
+
+// pruneFor is prune after a checkpoint was taken, which is deleted itself if it does not fit.
+func (c *checkpoints) pruneFor(fresh string) {
 	c.pruning.Lock()
 	defer c.pruning.Unlock()
 	c.tidy()
 	p := c.policy()
 	const mib = 1 << 20
-	for _, m := range c.store.Prune(checkpoint.Policy{
-		MaxAge: p.MaxAge.Std(), MaxCount: p.MaxCount, MaxBytes: int64(p.MaxMiB) * mib, Keep: c.kept(),
+	keep := c.kept()
+	delete(keep, fresh)
+	for _, v := range c.store.Prune(checkpoint.Policy{
+		MaxAge: p.MaxAge.Std(), Keep: keep, Fresh: fresh,
+		Each: checkpoint.Bounds{Count: p.MaxCountPerOwner, Bytes: int64(p.MaxMiBPerOwner) * mib},
+		All:  checkpoint.Bounds{Count: p.MaxCount, Bytes: int64(p.MaxMiB) * mib},
 	}, time.Now()) {
-		c.log.Info("checkpoint is deleted", "checkpoint", m.ID, "claim", m.Claim, "trigger", m.Trigger, "age", time.Since(m.CreatedAt))
+		if v.ID != fresh { // that one was never there
+			c.pruned(v)
+		}
 	}
 }
 
@@ -214,12 +237,19 @@ func (c *checkpoints) waking() map[string]bool {
 	return keep
 }
 
-// kept are the checkpoints that are kept whatever the policy says.
+// kept are the checkpoints that are kept whatever the policy says: those that sandboxes of templates, suspended claims and forks go
+// on from, also before their claims say so.
 func (c *checkpoints) kept() map[string]bool {
-	keep := c.waking()
+	keep, lives := c.waking(), map[string]bool{}
+	for _, claim := range c.pools.Claims() {
+		lives[claim.ID] = true
+	}
 	for _, m := range c.store.List() {
-		if m.Trigger == triggerTemplate {
+		switch m.Trigger {
+		case triggerTemplate, triggerFork:
 			keep[m.ID] = true
+		case triggerIdle:
+			keep[m.ID] = keep[m.ID] || lives[m.Claim]
 		}
 	}
 	return keep

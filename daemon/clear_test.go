@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"sandpool/configs"
@@ -39,7 +40,12 @@ func openStore(t *testing.T) *checkpoint.Store {
 // save makes a checkpoint that was taken for a reason.
 func save(t *testing.T, store *checkpoint.Store, trigger string) string {
 	t.Helper()
-	m, err := store.Create(t.Context(), checkpoint.Manifest{Trigger: trigger}, func(_ context.Context, dir string) (checkpoint.Fit, error) {
+	return saveOf(t, store, trigger, "", "")
+}
+
+func saveOf(t *testing.T, store *checkpoint.Store, trigger, claim, owner string) string {
+	t.Helper()
+	m, err := store.Create(t.Context(), checkpoint.Manifest{Trigger: trigger, Claim: claim, Owner: owner}, func(_ context.Context, dir string) (checkpoint.Fit, error) {
 		return checkpoint.Fit{}, os.WriteFile(filepath.Join(dir, "image"), nil, 0o600)
 	})
 	if err != nil {
@@ -87,21 +93,82 @@ func TestForget(t *testing.T) {
 	}
 }
 
-// TestPruneKeepsSnapshots has a policy that keeps almost nothing: what sandboxes of templates go on from stays all the same.
+// pruner is checkpoints with bounds, and what it told of those it deleted.
+func pruner(t *testing.T, bounds configs.Checkpoints, pools *fakeRetirer) (c *checkpoints, told *[]string) {
+	t.Helper()
+	told = &[]string{}
+	return &checkpoints{
+		store: openStore(t), pools: pools, log: slog.New(slog.DiscardHandler), tidy: func() {},
+		policy: func() configs.Checkpoints { return bounds },
+		pruned: func(p checkpoint.Pruned) {
+			e := prunedEvent(p)
+			*told = append(*told, e.Kind+" "+e.Owner+" "+e.Detail["checkpoint"]+" "+e.Detail["reason"])
+		},
+	}, told
+}
+
+// TestPruneKeepsSnapshots has a policy that keeps almost nothing: what sandboxes of templates, suspended claims and forks go on from
+// stays all the same, also before its claim says so.
 func TestPruneKeepsSnapshots(t *testing.T) {
+	pools := &fakeRetirer{}
+	c, _ := pruner(t, configs.Checkpoints{MaxCount: 5}, pools)
 	tidied := false
-	c := &checkpoints{
-		store: openStore(t), pools: &fakeRetirer{}, log: slog.New(slog.DiscardHandler), tidy: func() { tidied = true },
-		policy: func() configs.Checkpoints { return configs.Checkpoints{MaxCount: 1} },
-	}
-	snapshot, old, newest := save(t, c.store, triggerTemplate), save(t, c.store, triggerRequest), save(t, c.store, triggerRequest)
+	c.tidy = func() { tidied = true }
+	snapshot, fork, idle := save(t, c.store, triggerTemplate), save(t, c.store, triggerFork), save(t, c.store, triggerIdle)
+	pools.claim(pool.Claim{Rest: pool.Suspended, Saved: idle}, "c-suspended")
+	saving, left := saveOf(t, c.store, triggerIdle, "c-saving", ""), saveOf(t, c.store, triggerIdle, "c-ended", "")
+	pools.claim(pool.Claim{}, "c-saving")
+	old, newest := save(t, c.store, triggerRequest), save(t, c.store, triggerRequest)
 	c.prune()
-	for id, want := range map[string]bool{snapshot: true, old: false, newest: true} {
+	for id, want := range map[string]bool{snapshot: true, fork: true, idle: true, saving: true, left: false, old: false, newest: true} {
 		if _, err := c.store.Get(id); (err == nil) != want {
 			t.Errorf("checkpoint %s: %v; want it kept: %t", id, err, want)
 		}
 	}
 	if !tidied {
 		t.Error("snapshots that nothing goes on from were not looked for")
+	}
+}
+
+// TestPruneTellsOwners has one user take more than there is room for: its own go, and it is told.
+func TestPruneTellsOwners(t *testing.T) {
+	c, told := pruner(t, configs.Checkpoints{MaxCount: 3}, &fakeRetirer{})
+	victim := saveOf(t, c.store, triggerRequest, "c-1", "uid:1235")
+	var mine []string
+	for range 4 {
+		id := saveOf(t, c.store, triggerRequest, "c-2", "uid:1234")
+		if err := c.fit(checkpoint.Manifest{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+		mine = append(mine, id)
+	}
+	want := []string{"checkpoint_deleted uid:1234 " + mine[0] + " total", "checkpoint_deleted uid:1234 " + mine[1] + " total"}
+	if !slices.Equal(*told, want) {
+		t.Errorf("told %q, want %q", *told, want)
+	}
+	if _, err := c.store.Get(victim); err != nil {
+		t.Errorf("another user's checkpoint: %v", err)
+	}
+}
+
+// TestNoRoomForACheckpoint refuses one that could only be kept in place of others that must stay: it leaves nothing behind.
+func TestNoRoomForACheckpoint(t *testing.T) {
+	pools := &fakeRetirer{}
+	c, told := pruner(t, configs.Checkpoints{MaxCountPerOwner: 1}, pools)
+	saved := saveOf(t, c.store, triggerIdle, "c-1", "uid:1234")
+	pools.claim(pool.Claim{Rest: pool.Suspended, Saved: saved}, "c-1")
+	pools.claim(pool.Claim{}, "c-2")
+	for _, trigger := range []string{triggerRequest, triggerIdle, triggerFork} {
+		id := saveOf(t, c.store, trigger, "c-2", "uid:1234")
+		err := c.fit(checkpoint.Manifest{ID: id, Bytes: 3 << 20})
+		if err == nil || describe(err).Code != "checkpoints_full" || !strings.Contains(err.Error(), "3 MiB") {
+			t.Errorf("%s: error %v", trigger, err)
+		}
+		if left := c.store.List(); len(left) != 1 || left[0].ID != saved {
+			t.Errorf("%s: left are %+v", trigger, left)
+		}
+	}
+	if len(*told) > 0 {
+		t.Errorf("told %q of what never was", *told)
 	}
 }

@@ -130,6 +130,7 @@ func (d *Daemon) join(ctx context.Context) error {
 	}
 	d.checkpoints = &checkpoints{
 		store: store, saver: d.engine, policy: func() configs.Checkpoints { return d.live.Load().Checkpoints }, told: d.saved, tracer: d.tracer, log: d.Log,
+		pruned: func(p checkpoint.Pruned) { d.teller.tell(prunedEvent(p)) },
 	}
 	d.warden = lifetime.NewWarden(d.Log)
 	d.admission = &admission{

@@ -25,6 +25,7 @@ var (
 	errMethod   = errors.New("method not allowed")
 	errUpgrade  = errors.New("exec needs a connection upgrade: send `Connection: Upgrade` and `Upgrade: " + wire.ExecProtocol + "`")
 	errDiskFull = errors.New("the disk that holds checkpoints is full")
+	errNoRoom   = errors.New("no room for the checkpoint")
 	errStopping = errdefs.ErrUnavailable.WithMessage("the daemon is stopping")
 )
 
@@ -44,6 +45,7 @@ var classes = []struct {
 	{errdefs.IsConflict, http.StatusConflict, "conflict"},
 	{errdefs.IsFailedPrecondition, http.StatusConflict, "conflict"},
 	{is(errDiskFull), http.StatusInsufficientStorage, "disk_full"},
+	{is(errNoRoom), http.StatusInsufficientStorage, "checkpoints_full"},
 	{errdefs.IsResourceExhausted, http.StatusServiceUnavailable, "pool_empty"},
 	{errdefs.IsUnavailable, http.StatusServiceUnavailable, "unavailable"},
 	{errdefs.IsDeadlineExceeded, http.StatusGatewayTimeout, "timeout"},

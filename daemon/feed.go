@@ -35,6 +35,7 @@ type view struct {
 	follow bool
 	claim  string // empty: all
 	who    actor
+	whole  time.Time // when it was asked for all that is kept, if it was
 }
 
 func (a *api) events(w http.ResponseWriter, r *http.Request) error {
@@ -102,20 +103,28 @@ func (a *api) view(r *http.Request) (view, error) {
 			return view{}, invalid("query: unknown parameter %q", key)
 		}
 	}
-	if v.after == wire.AfterNow {
+	switch v.after {
+	case wire.AfterNow:
 		v.after = a.feed.log.Last()
+	case "":
+		v.whole = time.Now()
 	}
 	return v, nil
 }
 
-// of returns what the view shows of events. A gap is everybody's matter.
+// of returns what the view shows of events.
 func (v view) of(list []wire.Event) (shown []wire.Event) {
 	for _, e := range list {
-		if e.Kind == events.KindGap || (v.who.sees(e.Owner) && (v.claim == "" || v.claim == e.Claim)) {
+		if e.Kind == events.KindGap && v.misses(e) || e.Kind != events.KindGap && v.who.sees(e.Owner) && (v.claim == "" || v.claim == e.Claim) {
 			shown = append(shown, e)
 		}
 	}
 	return shown
+}
+
+// misses tells whether events that a gap stands for may have been for the view: who asks for all that is kept misses nothing that was lost before.
+func (v view) misses(gap wire.Event) bool {
+	return (gap.Owner == events.Everybody || v.who.sees(gap.Owner)) && (v.whole.IsZero() || gap.Time.After(v.whole))
 }
 
 // send sends events, each as a line of JSON, or with none the headers alone.

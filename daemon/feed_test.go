@@ -94,26 +94,49 @@ func TestEventsAreFiltered(t *testing.T) {
 		"a gap is every claim's":    {0, "?after=aaaaaaaa-1&claim=" + one, "gap 1"},
 		"a gap is a stranger's too": {4243, "?after=aaaaaaaa-1", "gap"},
 	} {
-		t.Run(name, func(t *testing.T) {
-			status, _, lines := getEvents(t, a, test.uid, test.query)
-			var got []string
-			for dec := json.NewDecoder(lines); ; {
-				var e wire.Event
-				if err := dec.Decode(&e); errors.Is(err, io.EOF) {
-					break
-				} else if err != nil {
-					t.Fatal(err)
-				}
-				if e.Kind == events.KindGap {
-					e.Message = e.Kind
-				}
-				got = append(got, e.Message)
-			}
-			if strings.Join(got, " ") != test.want || status != http.StatusOK {
-				t.Errorf("got %v with status %d, want %s", got, status, test.want)
-			}
-		})
+		t.Run(name, func(t *testing.T) { expectEvents(t, a, test.uid, test.query, test.want) })
 	}
+}
+
+// expectEvents wants the messages of the events that a user gets; that of a gap is "gap".
+func expectEvents(t *testing.T, a *api, uid uint32, query, want string) {
+	t.Helper()
+	status, _, lines := getEvents(t, a, uid, query)
+	var got []string
+	for dec := json.NewDecoder(lines); ; {
+		var e wire.Event
+		if err := dec.Decode(&e); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if e.Kind == events.KindGap {
+			e.Message = e.Kind
+		}
+		got = append(got, e.Message)
+	}
+	if strings.Join(got, " ") != want || status != http.StatusOK {
+		t.Errorf("%q: got %v with status %d, want %s", query, got, status, want)
+	}
+}
+
+// TestGapsAreTheirOwners has one user's events push out others of its own: nobody else is told of a gap, and who asks for all that is
+// kept is told of none.
+func TestGapsAreTheirOwners(t *testing.T) {
+	log, a, _ := newFeed(t, 4)
+	first := log.Append(wire.Event{Message: "1", Owner: "uid:4242"}).Cursor
+	log.Append(wire.Event{Message: "2", Owner: "uid:4242"})
+	flood := log.Append(wire.Event{Message: "x", Owner: "uid:4243"}).Cursor
+	for range 600 {
+		log.Append(wire.Event{Message: "x", Owner: "uid:4243"})
+	}
+	kept := "x x x x x"
+	expectEvents(t, a, 4242, "", "1 2")
+	expectEvents(t, a, 4242, "?after="+first, "2")
+	expectEvents(t, a, 4243, "?after="+flood, "gap "+kept)
+	expectEvents(t, a, 4243, "", kept)
+	expectEvents(t, a, 0, "?after="+first, "2 gap "+kept)
+	expectEvents(t, a, 0, "", "1 2 "+kept)
 }
 
 func TestBadEventRequests(t *testing.T) {

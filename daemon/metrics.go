@@ -122,7 +122,7 @@ func (m *metrics) beginAtZero() {
 	for _, tier := range []string{pool.TierHot, pool.TierPaused, pool.TierCold, pool.TierFallback, pool.TierTemplate, pool.TierRestored} {
 		m.claimSeconds.WithLabelValues(tier)
 	}
-	for _, kind := range []string{pool.EventWarning, pool.EventExtended, pool.EventGrace, pool.EventKilled, pool.EventKillFailed, eventCheckpoint, eventCheckpointFailed} {
+	for _, kind := range []string{pool.EventWarning, pool.EventExtended, pool.EventGrace, pool.EventKilled, pool.EventKillFailed, eventCheckpoint, eventCheckpointFailed, eventCheckpointDeleted} {
 		m.events.WithLabelValues(kind)
 	}
 	for _, cause := range runtime.Causes {

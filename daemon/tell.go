@@ -16,10 +16,11 @@ import (
 	"sandpool/runtime/checkpoint"
 )
 
-// What became of an attempt to save a claim's sandbox: these join the pools' kinds of events.
+// What became of an attempt to save a claim's sandbox, and of what was saved: these join the pools' kinds of events.
 const (
-	eventCheckpoint       = "checkpoint"
-	eventCheckpointFailed = "checkpoint_failed"
+	eventCheckpoint        = "checkpoint"
+	eventCheckpointFailed  = "checkpoint_failed"
+	eventCheckpointDeleted = "checkpoint_deleted"
 )
 
 // teller tells everybody what happens to claims: the log of events, the hooks, the journal and the metrics. Who tells it
@@ -131,6 +132,19 @@ func checkpointEvent(claim pool.Claim, m checkpoint.Manifest, trigger string, er
 	}
 	maps.Copy(detail, map[string]string{"checkpoint": m.ID, "bytes": strconv.FormatInt(m.Bytes, 10)})
 	return eventOf(eventCheckpoint, claim, "saved as "+m.ID, detail)
+}
+
+// prunedEvent tells the owner of a checkpoint that the daemon deleted it, and why.
+func prunedEvent(p checkpoint.Pruned) wire.Event {
+	why := map[string]string{
+		checkpoint.WhyAge:   "it was older than checkpoints.max_age",
+		checkpoint.WhyOwner: "its owner has newer ones, and no more than checkpoints.max_count_per_owner and max_mib_per_owner are kept of an owner",
+		checkpoint.WhyTotal: "its owner takes the most, and no more than checkpoints.max_count and max_mib are kept of all",
+	}[p.Why]
+	return wire.Event{
+		Kind: eventCheckpointDeleted, Claim: p.Claim, Sandbox: p.Sandbox, Pool: p.Pool, Owner: p.Owner, Message: p.ID + " was deleted: " + why,
+		Detail: map[string]string{"checkpoint": p.ID, "trigger": p.Trigger, "bytes": strconv.FormatInt(p.Bytes, 10), "reason": p.Why},
+	}
 }
 
 func eventOf(kind string, claim pool.Claim, message string, detail map[string]string) wire.Event {

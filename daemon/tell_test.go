@@ -12,7 +12,7 @@ import (
 // TestHooksKnowAllEvents compares what is told with what a hook can be configured for.
 func TestHooksKnowAllEvents(t *testing.T) {
 	told := []string{
-		pool.EventClaimed, pool.EventReleased, pool.EventExtended, pool.EventWarning, pool.EventGrace, eventCheckpoint, eventCheckpointFailed,
+		pool.EventClaimed, pool.EventReleased, pool.EventExtended, pool.EventWarning, pool.EventGrace, eventCheckpoint, eventCheckpointFailed, eventCheckpointDeleted,
 		pool.EventStopped, pool.EventKilled, pool.EventKillFailed, pool.EventDied, pool.EventPaused, pool.EventResumed, pool.EventSuspended,
 		pool.EventRestored, eventImagePulled, eventImageFailed,
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"github.com/containerd/errdefs"
+
+	"sandpool/daemon/wire"
 )
 
 // runLength is the length of the name of a run.
@@ -17,6 +19,12 @@ const maxNumber = 1 << 52
 var cursorForm = regexp.MustCompile(`^([a-z2-7]{8})-(0|[1-9][0-9]{0,17})$`)
 
 func cursor(run string, number uint64) string { return run + "-" + strconv.FormatUint(number, 10) }
+
+// numberOf is the number of an event of the log.
+func numberOf(e wire.Event) uint64 {
+	_, number, _ := parseCursor(e.Cursor) // it was looked at when the event came into the log
+	return number
+}
 
 func parseCursor(text string) (run string, number uint64, err error) {
 	parts := cursorForm.FindStringSubmatch(text)

@@ -32,63 +32,95 @@ type disk struct {
 
 // load reads the files and opens the current one.
 func (l *Log) load() error {
-	for _, name := range []string{previous, current} {
-		l.segment = len(l.kept)
-		if err := l.loadSegment(filepath.Join(l.dir, name)); err != nil {
-			return err
-		}
+	older, err := l.readSegment(filepath.Join(l.dir, previous))
+	if err != nil {
+		return err
 	}
+	newer, err := l.readSegment(filepath.Join(l.dir, current))
+	if err != nil {
+		return err
+	}
+	known := max(lastGap(older), lastGap(newer))
+	l.takeLocked(older, known)
+	l.segment = len(l.kept)
+	l.takeLocked(newer, known)
 	return l.reopenLocked()
 }
 
-// loadSegment reads one file and cuts off what was half written.
-func (l *Log) loadSegment(path string) error {
+// lastGap is the number of the newest gap in a list, or 0.
+func lastGap(list []wire.Event) (last uint64) {
+	for _, e := range list {
+		if e.Kind == KindGap {
+			last = max(last, numberOf(e))
+		}
+	}
+	return last
+}
+
+// readSegment reads one file and cuts off what was half written. Where a line cannot be read there is the zero event.
+func (l *Log) readSegment(path string) (list []wire.Event, err error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	whole := bytes.LastIndexByte(data, '\n') + 1
 	if whole < len(data) {
 		l.log.Warn("event that was half written is cut off", "file", path, "bytes", len(data)-whole)
 		if err := os.Truncate(path, int64(whole)); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	damaged := 0
 	for line := range bytes.Lines(data[:whole]) {
-		var e wire.Event
-		err := json.Unmarshal(line, &e)
-		if err == nil {
-			err = l.takeLocked(e)
-		}
+		e, err := readEvent(line)
 		if err != nil {
 			damaged++
 		}
+		list = append(list, e)
 	}
 	if damaged > 0 {
 		l.log.Warn("damaged events are left out", "file", path, "lines", damaged)
 	}
-	return nil
+	return list, nil
 }
 
-// takeLocked adds an event from a file to those kept. Numbers stay consecutive: readers of what is before a hole are told of a gap.
-func (l *Log) takeLocked(e wire.Event) error {
-	_, number, err := parseCursor(e.Cursor)
-	switch {
-	case err != nil:
-		return err
-	case number == 0 || number > maxNumber:
-		return fmt.Errorf("number %d cannot be", number)
-	case number <= l.last:
-		return nil // a crash between the writing of the two files left it in both
-	case number != l.last+1:
-		l.kept, l.segment = nil, 0
+// readEvent returns the event of a line, or the zero event and why it is none.
+func readEvent(line []byte) (wire.Event, error) {
+	var e wire.Event
+	if err := json.Unmarshal(line, &e); err != nil {
+		return wire.Event{}, err
 	}
-	l.kept, l.last = append(l.kept, e), number
-	return nil
+	_, number, err := parseCursor(e.Cursor)
+	if err == nil && (number == 0 || number > maxNumber) {
+		err = fmt.Errorf("number %d cannot be", number)
+	}
+	if err != nil {
+		return wire.Event{}, err
+	}
+	return e, nil
+}
+
+// takeLocked adds events from a file to those kept. Where some are missing that no gap can tell of, since they are newer than the last
+// one, known, or could not be read, it puts a gap of everybody's.
+func (l *Log) takeLocked(list []wire.Event, known uint64) {
+	damaged := false
+	for _, e := range list {
+		number := numberOf(e)
+		if number == 0 {
+			damaged = true
+			continue
+		}
+		if number <= l.last {
+			continue // a crash between the writing of the two files left it in both
+		}
+		if before := number - 1; before > l.last && (damaged || before > known) {
+			l.kept = append(l.kept, gapAt(cursor(e.Cursor[:runLength], before), Everybody, e.Time))
+		}
+		l.kept, l.last, damaged = append(l.kept, e), number, false
+	}
 }
 
 // reopenLocked opens the current file for appending.
@@ -135,14 +167,6 @@ func (l *Log) writeLocked(e wire.Event) error {
 	}
 	_, err = l.disk.file.Write(append(line, '\n'))
 	return err
-}
-
-// shiftLocked makes the current file the previous one and begins a new one.
-func (l *Log) shiftLocked() error {
-	if err := os.Rename(filepath.Join(l.dir, current), filepath.Join(l.dir, previous)); err != nil {
-		return err
-	}
-	return l.reopenLocked()
 }
 
 // rewriteLocked writes both files anew.

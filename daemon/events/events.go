@@ -2,6 +2,7 @@
 package events
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -35,15 +36,16 @@ type Log struct {
 	run  string // the name of this run, random
 
 	mu      sync.Mutex
-	kept    []wire.Event // with consecutive numbers; those before segment are in the file "previous", the others in "current"
+	kept    []wire.Event // in the order of their numbers; those before segment are in the file "previous", the others in "current"
 	segment int
 	last    uint64        // number of the newest event; 0 when there never was one
 	more    chan struct{} // closed by the next Append; nil: nobody waits
 	disk    disk
 }
 
-// Open opens the log in dir, which it makes if it has to. Between keep and 2*keep of the newest events are kept, in memory and
-// in two files of dir. What a crash left half written is cut off. One process at a time may use dir.
+// Open opens the log in dir, which it makes if it has to. Between keep and 2*keep events are kept, in memory and in two files of dir,
+// and of each owner at least an equal part of keep, the newest. What a crash left half written is cut off. One process at a time may
+// use dir.
 func Open(dir string, keep int, log *slog.Logger) (*Log, error) {
 	if keep < 1 {
 		return nil, errdefs.ErrInvalidArgument.WithMessage(fmt.Sprintf("open events: keep %d: want at least 1", keep))
@@ -107,65 +109,87 @@ func (l *Log) Last() string {
 // After returns the next events behind a cursor, oldest first, but not more than a few hundred at once. The empty cursor is
 // before the oldest event that is kept. When there are none, more is closed once there are.
 //
-// Should events behind the cursor be lost, the first one returned is of KindGap, and all those that are kept follow. A text that
-// is no cursor is an InvalidArgument.
+// Where events behind the cursor are lost, one of KindGap stands for those of its owner. If nobody knows which are, the first one returned
+// is a gap of Everybody's, and all that are kept follow. A text that is no cursor is an InvalidArgument.
 func (l *Log) After(after string) (list []wire.Event, more <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	next, gap, err := l.findLocked(after)
+	number, next, whole, err := l.findLocked(after)
 	if err != nil {
 		return nil, nil, err
 	}
-	list = append(list, gap...)
-	list = append(list, l.kept[next:min(len(l.kept), next+batch)]...)
+	if whole && after != "" {
+		gap := gapAt(l.startLocked(), Everybody, time.Now().UTC())
+		gap.Message = "the log does not know this cursor: events may be missing, and others may come again"
+		list = append(list, gap)
+	}
+	for i, e := range l.kept[next:min(len(l.kept), next+batch)] {
+		switch {
+		case e.Kind != KindGap:
+			list = append(list, e)
+		case !whole: // who begins at the start misses nothing
+			list = append(list, l.tellGapLocked(e, number, next, next+i))
+		}
+	}
 	if l.more == nil {
 		l.more = make(chan struct{})
 	}
 	return list, l.more, nil
 }
 
-// findLocked returns the index in kept of the first event behind a cursor, and an event that tells of lost ones if there are.
-func (l *Log) findLocked(after string) (next int, gap []wire.Event, err error) {
-	if after == "" || after == l.startLocked() {
-		return 0, nil, nil
+// findLocked returns the number of a cursor and the index in kept of the first event behind it. If the log does not know the cursor, or
+// it is empty, whole is true: all that are kept are behind it.
+func (l *Log) findLocked(after string) (number uint64, next int, whole bool, err error) {
+	if after == "" {
+		return 0, 0, true, nil
 	}
 	run, number, err := parseCursor(after)
 	if err != nil {
-		return 0, nil, err
+		return 0, 0, false, err
 	}
-	first := l.firstLocked()
-	if number >= first && number <= l.last {
-		if i := int(number - first); l.kept[i].Cursor == after { //nolint:gosec // an index of kept fits
-			return i + 1, nil, nil
+	next, found := slices.BinarySearchFunc(l.kept, number, func(e wire.Event, n uint64) int { return cmp.Compare(numberOf(e), n) })
+	switch {
+	case found && l.kept[next].Cursor == after:
+		return number, next + 1, false, nil
+	case !found && next < len(l.kept) && strings.HasPrefix(l.kept[next].Cursor, run): // a run's events have consecutive numbers
+		return number, next, false, nil
+	case len(l.kept) == 0 && after == l.startLocked():
+		return number, 0, false, nil
+	default:
+		return 0, 0, true, nil
+	}
+}
+
+// tellGapLocked completes a gap, kept[at], for a reader who has all events up to a number and goes on at kept[next].
+func (l *Log) tellGapLocked(gap wire.Event, number uint64, next, at int) wire.Event {
+	missed := numberOf(gap) - number
+	for _, e := range l.kept[next:at] {
+		if e.Kind != KindGap {
+			missed--
 		}
 	}
-	gapped := wire.Event{Cursor: l.startLocked(), Time: time.Now().UTC(), Kind: KindGap}
-	if number < first && strings.HasPrefix(l.startLocked(), run) { // the run's events had consecutive numbers
-		missed := strconv.FormatUint(first-1-number, 10)
-		gapped.Message, gapped.Detail = "events that are not kept any more: "+missed, map[string]string{"missed": missed}
-	} else {
-		gapped.Message = "the log does not know this cursor: events may be missing, and others may come again"
-	}
-	return 0, []wire.Event{gapped}, nil
+	gap.Message = fmt.Sprintf("events that are not kept any more: at most %d", missed)
+	gap.Detail = map[string]string{"missed": strconv.FormatUint(missed, 10)}
+	return gap
 }
 
-// firstLocked is the number of the oldest event that is kept, or of the next one when none is.
-func (l *Log) firstLocked() uint64 { return l.last + 1 - uint64(len(l.kept)) }
-
-// startLocked is the cursor before the oldest event that is kept.
+// startLocked is a cursor before the oldest event that is kept.
 func (l *Log) startLocked() string {
-	run := l.run
-	if len(l.kept) > 0 {
-		run = l.kept[0].Cursor[:runLength]
+	switch {
+	case len(l.kept) == 0:
+		return cursor(l.run, l.last)
+	case l.kept[0].Kind == KindGap:
+		return l.kept[0].Cursor
+	default:
+		return cursor(l.kept[0].Cursor[:runLength], numberOf(l.kept[0])-1)
 	}
-	return cursor(run, l.firstLocked()-1)
 }
 
-// rotateLocked makes place for new events: those of the older file are forgotten.
+// rotateLocked makes place for new events: what is over the shares of their owners is forgotten.
 func (l *Log) rotateLocked() {
-	l.kept = slices.Clone(l.kept[l.segment:])
+	l.kept = trim(l.kept, l.keep, time.Now().UTC().Round(0))
 	l.segment = len(l.kept)
 	if !l.disk.failing {
-		l.noteLocked(l.shiftLocked())
+		l.noteLocked(l.rewriteLocked())
 	}
 }

@@ -122,7 +122,7 @@ func TestForeignFoldersAreLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := open(t, s.dir, func(string) {})
-	again.Prune(Policy{MaxAge: 1, MaxCount: 1, MaxBytes: 1, Keep: map[string]bool{good.ID: true}}, time.Now().Add(time.Hour))
+	again.Prune(Policy{MaxAge: 1, All: Bounds{1, 1}, Keep: map[string]bool{good.ID: true}}, time.Now().Add(time.Hour))
 	if got := ids(again.List()); !slices.Equal(got, []string{good.ID}) {
 		t.Errorf("listed %q, want %s", got, good.ID)
 	}

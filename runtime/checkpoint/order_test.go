@@ -8,7 +8,7 @@ import (
 )
 
 // TestOrder has checkpoints of one instant, and then a clock that is set back: the order in which they were taken is that of the list,
-// and the newest is what a policy spares, also after a restart.
+// and the newest is what a policy keeps, also after a restart.
 func TestOrder(t *testing.T) {
 	for name, step := range map[string]time.Duration{"one instant": 0, "the clock is set back": -time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -29,7 +29,7 @@ func TestOrder(t *testing.T) {
 				if got := ids(again.List()); !slices.Equal(got, want) {
 					t.Errorf("after a restart: %q, want %q", got, want)
 				}
-				if got := ids(again.Prune(Policy{MaxCount: 1}, time.Now())); !slices.Equal(got, want[:8]) {
+				if got := pruned(again.Prune(Policy{All: Bounds{Count: 1}}, time.Now())); !slices.Equal(got, want[:8]) {
 					t.Errorf("deleted %q, want all but the newest of %q", got, want)
 				}
 			})

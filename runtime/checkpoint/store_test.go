@@ -187,14 +187,16 @@ func TestPrune(t *testing.T) {
 		"no bounds":               {Policy{}, -1, nil, nil},
 		"age":                     {Policy{MaxAge: 150 * time.Minute}, -1, nil, []int{0, 1, 2}},
 		"age takes the newest":    {Policy{MaxAge: time.Minute}, -1, nil, []int{0, 1, 2, 3, 4}},
-		"count":                   {Policy{MaxCount: 3}, -1, nil, []int{0, 1}},
-		"bytes":                   {Policy{MaxBytes: 35}, -1, nil, []int{0, 1}},
-		"bytes spare the newest":  {Policy{MaxBytes: 1}, -1, nil, []int{0, 1, 2, 3}},
-		"kept ones count":         {Policy{MaxCount: 3}, -1, []int{0, 2}, []int{1, 3}},
+		"count":                   {Policy{All: Bounds{Count: 3}}, -1, nil, []int{0, 1}},
+		"bytes":                   {Policy{All: Bounds{Bytes: 35}}, -1, nil, []int{0, 1}},
+		"an owner's count":        {Policy{Each: Bounds{Count: 3}}, -1, nil, []int{0, 1}},
+		"an owner's bytes":        {Policy{Each: Bounds{Bytes: 35}}, -1, []int{1}, []int{0, 2}},
+		"bytes of none":           {Policy{All: Bounds{Bytes: 9}}, -1, nil, []int{0, 1, 2, 3, 4}},
+		"kept ones count":         {Policy{All: Bounds{Count: 3}}, -1, []int{0, 2}, []int{1, 3}},
 		"kept in spite of age":    {Policy{MaxAge: time.Minute}, -1, []int{1}, []int{0, 2, 3, 4}},
-		"one in use stays":        {Policy{MaxCount: 3}, 0, nil, []int{1, 2}},
-		"age and count":           {Policy{MaxAge: 270 * time.Minute, MaxCount: 3}, -1, nil, []int{0, 1}},
-		"bounds that are kept to": {Policy{MaxAge: 6 * time.Hour, MaxCount: 5, MaxBytes: 50}, -1, nil, nil},
+		"one in use stays":        {Policy{All: Bounds{Count: 3}}, 0, nil, []int{1, 2}},
+		"age and count":           {Policy{MaxAge: 270 * time.Minute, All: Bounds{Count: 3}}, -1, nil, []int{0, 1}},
+		"bounds that are kept to": {Policy{MaxAge: 6 * time.Hour, Each: Bounds{5, 50}, All: Bounds{5, 50}}, -1, nil, nil},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -221,7 +223,7 @@ func TestPrune(t *testing.T) {
 			for _, i := range test.want {
 				want = append(want, all[i])
 			}
-			if got := ids(s.Prune(test.policy, now)); !slices.Equal(got, want) {
+			if got := pruned(s.Prune(test.policy, now)); !slices.Equal(got, want) {
 				t.Errorf("deleted %q, want %q", got, want)
 			}
 			if left, err := os.ReadDir(s.dir); err != nil || len(left) != len(s.List()) || len(left) != 5-len(want) {
