@@ -330,7 +330,7 @@ func (c *Controller) enterLocked(s *sandbox) {
 		close(done)
 		c.requests[key] = &turn{done: done, claim: g.ID}
 	}
-	c.deadlines.Set(g.ID, s.lease())
+	c.deadlines.Set(g.ID, g.Owner, s.lease())
 }
 
 // tier says how s came to be running, for a claim that got it.

@@ -63,7 +63,7 @@ type Origin struct {
 
 // Deadlines follows how each claim comes to its end; see lifetime.Warden. It is called under the controller's mutex.
 type Deadlines interface {
-	Set(claim string, lease lifetime.Lease)
+	Set(claim, owner string, lease lifetime.Lease)
 	Remove(claim string)
 }
 

@@ -230,7 +230,7 @@ type fakeDeadlines struct {
 	at map[string]time.Time
 }
 
-func (d *fakeDeadlines) Set(claim string, lease lifetime.Lease) {
+func (d *fakeDeadlines) Set(claim, _ string, lease lifetime.Lease) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.at[claim] = lease.ExpiresAt
