@@ -41,21 +41,21 @@ func (g *Gate) Pass(ctx context.Context, owner string, act func()) {
 // admit gives free slots away, first to the owners that hold the fewest.
 func (g *Gate) admit() {
 	for g.held < g.slots {
-		fewest := max(1, g.slots-1) - 1
-		for owner := range g.line.Owners() {
-			fewest = min(fewest, g.owners[owner])
-		}
+		var next chan struct{}
 		var of string
-		turn, ok := g.line.Next(func(owner string) bool {
-			of = owner
-			return g.owners[owner] <= fewest
-		})
-		if !ok {
+		fewest := max(1, g.slots-1)
+		for owner, turn := range g.line.All() {
+			if held := g.owners[owner]; held < fewest {
+				next, of, fewest = turn, owner, held
+			}
+		}
+		if next == nil {
 			return
 		}
+		g.line.Serve(next)
 		g.held++
 		g.owners[of]++
-		close(turn)
+		close(next)
 	}
 }
 

@@ -39,30 +39,28 @@ func (l *Line[T]) Add(owner string, what T) {
 	l.waiting = slices.Insert(l.waiting, at, place[T]{what, owner, round})
 }
 
-// Next takes the first out of the line whose owner may be served; false if there is none. All may with nil.
-func (l *Line[T]) Next(may func(owner string) bool) (what T, ok bool) {
-	for i, p := range l.waiting {
-		if may == nil || may(p.owner) {
-			l.waiting = slices.Delete(l.waiting, i, i+1)
-			l.round = max(l.round, p.round)
-			return p.what, true
-		}
-	}
-	return what, false
-}
-
-// Owners goes through the owners of those that wait, in the order in which these are served.
-func (l *Line[T]) Owners() iter.Seq[string] {
-	return func(yield func(string) bool) {
+// All goes through those that wait and their owners, in the order in which they are served.
+func (l *Line[T]) All() iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) {
 		for _, p := range l.waiting {
-			if !yield(p.owner) {
+			if !yield(p.owner, p.what) {
 				return
 			}
 		}
 	}
 }
 
-// Remove takes one out that need not be in the line.
+// Serve takes one out of the line whose turn it is. All that are served in the order of All get their turns.
+func (l *Line[T]) Serve(what T) {
+	l.waiting = slices.DeleteFunc(l.waiting, func(p place[T]) bool {
+		if p.what == what {
+			l.round = max(l.round, p.round)
+		}
+		return p.what == what
+	})
+}
+
+// Remove takes one out that waits no longer; it need not be in the line.
 func (l *Line[T]) Remove(what T) {
 	l.waiting = slices.DeleteFunc(l.waiting, func(p place[T]) bool { return p.what == what })
 }

@@ -12,12 +12,13 @@ import (
 // serve takes n out of the line and returns them as one string.
 func serve(l *Line[string], n int) string {
 	var served []string
-	for range n {
-		what, ok := l.Next(nil)
-		if !ok {
-			break
+	for _, what := range l.All() {
+		if len(served) < n {
+			served = append(served, what)
 		}
-		served = append(served, what)
+	}
+	for _, what := range served {
+		l.Serve(what)
 	}
 	return strings.Join(served, " ")
 }
@@ -43,17 +44,16 @@ func TestOwnersTakeTurns(t *testing.T) {
 	}
 }
 
-func TestNextOfWhoMay(t *testing.T) {
+func TestServeOutOfTurn(t *testing.T) {
 	var l Line[string]
-	for _, what := range []string{"a1", "a2", "b1"} {
+	for _, what := range []string{"a1", "a2", "a3", "b1"} {
 		l.Add(what[:1], what)
 	}
-	what, ok := l.Next(func(owner string) bool { return owner != "a" })
-	if none, more := l.Next(func(owner string) bool { return owner != "a" }); what != "b1" || !ok || more {
-		t.Errorf("got %q, then %q", what, none)
-	}
-	if all := l.Clear(); !slices.Equal(all, []string{"a1", "a2"}) || l.Len() != 0 {
-		t.Errorf("cleared %q", all)
+	l.Serve("a2") // as if its owner had had two turns
+	l.Add("b", "b2")
+	l.Serve("gone")
+	if all := l.Clear(); !slices.Equal(all, []string{"a1", "b1", "a3", "b2"}) || l.Len() != 0 {
+		t.Errorf("left were %q", all)
 	}
 }
 
