@@ -16,7 +16,7 @@ import (
 )
 
 // tellTimeout bounds how long a message into a sandbox may take: it must not keep the next rung waiting.
-const tellTimeout = 10 * time.Second
+const tellTimeout = 5 * time.Second
 
 // insider is what the ladder needs of the runtime to reach the processes of a sandbox.
 type insider interface {
@@ -49,18 +49,24 @@ func (l *ladder) Warn(ctx context.Context, claim string, lease lifetime.Lease) {
 	l.inform(ctx, claim, notice{Kind: pool.EventWarning, ExpiresAt: lease.ExpiresAt, Actions: actions(lease)})
 }
 
-// Close saves the sandbox, tells it and asks its processes to end. A sandbox that was saved before a restart is not saved again.
-func (l *ladder) Close(ctx context.Context, claim string, lease lifetime.Lease) {
+// Close saves the sandbox; what it returns tells it and asks its processes to end. A sandbox that was saved before a restart is not
+// saved again.
+func (l *ladder) Close(ctx context.Context, claim string, lease lifetime.Lease) (tell func(context.Context)) {
 	last := notice{Kind: pool.EventGrace, ExpiresAt: lease.ExpiresAt}
 	saved, err := l.save(ctx, claim)
 	switch {
 	case errdefs.IsNotFound(err), context.Cause(ctx) != nil:
-		return // it ended meanwhile
+		return nil // it ended meanwhile
 	case err != nil:
 		last.Error = err.Error() // the failure was told as an event; the processes can still save what they can
 	default:
 		last.Checkpoint = saved.ID
 	}
+	return func(ctx context.Context) { l.stop(ctx, claim, last) }
+}
+
+// stop tells the processes of a sandbox why they are to end, and asks them to.
+func (l *ladder) stop(ctx context.Context, claim string, last notice) {
 	l.inform(ctx, claim, last)
 	c, err := l.claims.Get(claim)
 	if err != nil || c.State != pool.Claimed || c.Rest == pool.Suspended {

@@ -76,6 +76,14 @@ func (c *climbing) expect(t *testing.T, want ...string) {
 	c.done = nil
 }
 
+// close does all that a close does.
+func (c *climbing) close(t *testing.T) {
+	t.Helper()
+	if tell := c.Close(t.Context(), runningID, c.claim.Lease); tell != nil {
+		tell(t.Context())
+	}
+}
+
 // only returns the one checkpoint that there must be.
 func (c *climbing) only(t *testing.T) checkpoint.Manifest {
 	t.Helper()
@@ -88,13 +96,13 @@ func (c *climbing) only(t *testing.T) checkpoint.Manifest {
 
 func TestCloseSavesOnce(t *testing.T) {
 	c := newClimbing(t)
-	c.Close(t.Context(), runningID, c.claim.Lease)
+	c.close(t)
 	c.expect(t, "use", "save", "use", "tell", "terminate")
 	saved := c.only(t)
 	if n := c.notices[0]; saved.Trigger != triggerExpiry || saved.Claim != runningID || n.Kind != pool.EventGrace || n.Checkpoint != saved.ID || n.Error != "" {
 		t.Errorf("saved as %+v, told %+v", saved, n)
 	}
-	c.Close(t.Context(), runningID, c.claim.Lease) // as after a restart of the daemon
+	c.close(t) // as after a restart of the daemon
 	c.expect(t, "use", "tell", "terminate")
 	if again := c.only(t); again.ID != saved.ID || c.notices[1].Checkpoint != saved.ID {
 		t.Errorf("saved again as %+v, told %+v", again, c.notices[1])
@@ -105,7 +113,7 @@ func TestCloseSavesOnce(t *testing.T) {
 func TestCloseOfWhatCannotBeSaved(t *testing.T) {
 	c := newClimbing(t)
 	c.saveErr = errors.New("disk on fire")
-	c.Close(t.Context(), runningID, c.claim.Lease)
+	c.close(t)
 	c.expect(t, "use", "save", "use", "tell", "terminate")
 	if n := c.notices[0]; n.Error == "" || n.Checkpoint != "" {
 		t.Errorf("told %+v, want the error", n)
@@ -117,7 +125,7 @@ func TestCloseOfASuspendedClaim(t *testing.T) {
 	c := newClimbing(t)
 	c.claim.Rest, c.claim.Saved = pool.Suspended, save(t, c.checkpoints.store, triggerIdle)
 	c.Warn(t.Context(), runningID, c.claim.Lease)
-	c.Close(t.Context(), runningID, c.claim.Lease)
+	c.close(t)
 	c.expect(t)
 	if kept := c.only(t); kept.ID != c.claim.Saved || kept.Trigger != triggerExpiry {
 		t.Errorf("kept %+v, want %s as one of its expiry", kept, c.claim.Saved)

@@ -21,6 +21,7 @@ type book struct {
 	advance func(claim string, to Stage) error      // called before a stage is noted, if set
 	noted   func(claim string, to Stage)            // called when one was, if set
 	closing func(ctx context.Context, claim string) // what Close does, if set
+	telling func(ctx context.Context, claim string) // what Close leaves to be told, if set
 	warning func(ctx context.Context, claim string) // what Warn does, if set
 	done    func(what, claim string, l Lease)       // told what is done, under mu, if set
 
@@ -56,17 +57,23 @@ func (b *book) restart(down time.Duration) {
 	b.mu.Lock()
 	b.warden = NewWarden(slog.New(slog.DiscardHandler))
 	for claim, lease := range b.leases {
-		b.warden.Set(claim, lease)
+		b.warden.Set(claim, ownerOf(claim), lease)
 	}
 	b.mu.Unlock()
 	b.run()
+}
+
+// ownerOf is what a claim's name has before a slash. One without is an owner's only claim.
+func ownerOf(claim string) string {
+	owner, _, _ := strings.Cut(claim, "/")
+	return owner
 }
 
 func (b *book) set(claim string, lease Lease) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.leases[claim] = lease
-	b.warden.Set(claim, lease)
+	b.warden.Set(claim, ownerOf(claim), lease)
 }
 
 func (b *book) remove(claim string) {
@@ -82,7 +89,7 @@ func (b *book) extend(claim string) error {
 	next, err := b.leases[claim].Extend(time.Now())
 	if err == nil {
 		b.leases[claim] = next
-		b.warden.Set(claim, next)
+		b.warden.Set(claim, ownerOf(claim), next)
 	}
 	return err
 }
@@ -123,7 +130,7 @@ func (b *book) Expire(claim string) {
 	switch {
 	case !ok: // it was removed while it expired
 	case time.Now().Before(l.ExpiresAt):
-		b.warden.Set(claim, l)
+		b.warden.Set(claim, ownerOf(claim), l)
 	default:
 		delete(b.leases, claim)
 		b.noteLocked("expire", claim, l)
@@ -140,7 +147,7 @@ func (b *book) Warn(ctx context.Context, claim string, l Lease) {
 	}
 }
 
-func (b *book) Close(ctx context.Context, claim string, l Lease) {
+func (b *book) Close(ctx context.Context, claim string, l Lease) (tell func(context.Context)) {
 	if l.Stage != Grace {
 		b.t.Errorf("%s is closed in stage %s", claim, l.Stage)
 	}
@@ -148,6 +155,10 @@ func (b *book) Close(ctx context.Context, claim string, l Lease) {
 	if b.closing != nil {
 		b.closing(ctx, claim)
 	}
+	if b.telling == nil {
+		return nil
+	}
+	return func(ctx context.Context) { b.telling(ctx, claim) }
 }
 
 func (b *book) note(what, claim string, l Lease) {

@@ -12,7 +12,7 @@ func TestWardenFollowsASteppedClock(t *testing.T) {
 	w := NewWarden(slog.New(slog.DiscardHandler))
 	now := time.Now() // with a monotonic reading, which must not count
 	w.began = now.Round(0)
-	w.Set("claim", Lease{Type: Type{Lifetime: time.Hour}, ExpiresAt: now.Add(time.Hour), Stage: Steady})
+	w.Set("claim", "owner", Lease{Type: Type{Lifetime: time.Hour}, ExpiresAt: now.Add(time.Hour), Stage: Steady})
 	for _, step := range []struct {
 		clock time.Duration // from now on
 		want  []string

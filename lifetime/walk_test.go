@@ -140,7 +140,7 @@ func (w *walk) die() {
 	if lease, ok := w.leases[claim]; ok {
 		lease.Type.Warning, lease.Type.Grace, lease.Stage = 0, 0, Steady
 		w.leases[claim] = lease
-		w.warden.Set(claim, lease)
+		w.warden.Set(claim, ownerOf(claim), lease)
 	}
 }
 

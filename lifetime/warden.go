@@ -9,15 +9,18 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sandpool/lifetime/line"
 )
 
 const (
 	// sweep bounds how late a deadline can be noticed when the wall clock is stepped or the host was suspended.
 	sweep = 5 * time.Second
-	// closesAtOnce bounds the work that many ends at one time make: a checkpoint writes the memory of a sandbox to disk.
+	// closesAtOnce bounds the work that many ends at one time make: a checkpoint writes the memory of a sandbox to disk. One owner
+	// has one less.
 	closesAtOnce = 4
-	// warnsAtOnce bounds the warnings that are being told.
-	warnsAtOnce = 16
+	// tellsAtOnce bounds what is being told in sandboxes, which may be slow or hostile. One owner has one less.
+	tellsAtOnce = 16
 	// The pauses between attempts to note a stage that cannot be noted double from the one to the other.
 	firstPause, lastPause = time.Second, 30 * time.Second
 )
@@ -29,13 +32,13 @@ var (
 	errLate     = errors.New("the time to close a claim whose end had passed is over")
 )
 
-// Acts is what a Warden has done at the stages of a claim's end. Both must return soon after their context has ended.
+// Acts is what a Warden has done at the stages of a claim's end. All must return soon after their context has ended.
 type Acts interface {
 	// Warn tells the claim's owner that its end comes near.
 	Warn(ctx context.Context, claim string, lease Lease)
-	// Close saves the claim and tells its sandbox to stop. It may take until the claim's end. It is called again after a restart
-	// within the grace period. Its context ends with the claim.
-	Close(ctx context.Context, claim string, lease Lease)
+	// Close saves the claim, and returns what tells its sandbox to stop, or nil. It may take until the claim's end. It is called
+	// again after a restart within the grace period. Its context ends with the claim, and so does that of what it returns.
+	Close(ctx context.Context, claim string, lease Lease) (tell func(context.Context))
 }
 
 // Warden leads each claim through the stages to its end: it notes each stage durably when it is due, then acts. Deadlines are
@@ -49,8 +52,8 @@ type Warden struct {
 	log    *slog.Logger
 	wake   chan struct{} // one slot: the loop has something to look at
 	rounds atomic.Uint64 // of the loop
-	closes chan struct{} // a slot for each Close under way
-	warns  chan struct{} // a slot for each Warn under way
+	closes *line.Gate    // of what is being saved
+	tells  *line.Gate    // of what is being told
 
 	// Of Run, and constant while it runs.
 	claims    Claims
@@ -68,6 +71,7 @@ type Warden struct {
 // ward is one claim under one lease. A lease that changes, but for its stage, makes another ward.
 type ward struct {
 	claim  string
+	owner  string
 	lease  Lease                   // its stage is the last that was noted
 	to     Stage                   // the stage that is being noted or acted upon; empty: none
 	cancel context.CancelCauseFunc // ends what is under way to that stage
@@ -79,16 +83,16 @@ type ward struct {
 // NewWarden makes a Warden that watches no claims.
 func NewWarden(log *slog.Logger) *Warden {
 	return &Warden{
-		log: log, wake: make(chan struct{}, 1), closes: make(chan struct{}, closesAtOnce), warns: make(chan struct{}, warnsAtOnce),
+		log: log, wake: make(chan struct{}, 1), closes: line.NewGate(closesAtOnce), tells: line.NewGate(tellsAtOnce),
 		wards: map[string]*ward{},
 	}
 }
 
-// Set watches a claim, or has it follow another lease. A claim in its grace period that is not being closed is closed.
-func (w *Warden) Set(claim string, lease Lease) {
+// Set watches a claim of an owner, or has it follow another lease. A claim in its grace period that is not being closed is closed.
+func (w *Warden) Set(claim, owner string, lease Lease) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.set(claim, lease)
+	w.set(claim, owner, lease)
 }
 
 // Remove forgets a claim, if it is known, and ends what is under way for it.
@@ -122,13 +126,13 @@ func (w *Warden) Run(ctx context.Context, claims Claims, acts Acts, closeTime ti
 	}
 }
 
-func (w *Warden) set(claim string, lease Lease) {
+func (w *Warden) set(claim, owner string, lease Lease) {
 	lease.ExpiresAt = lease.ExpiresAt.Round(0) // wall time only: the deadline moves with the clock, as its label does
 	if old, ok := w.wards[claim]; ok && old.follows(lease) {
 		return
 	}
 	w.remove(claim)
-	k := &ward{claim: claim, lease: lease}
+	k := &ward{claim: claim, owner: owner, lease: lease}
 	if lease.Stage != Grace {
 		_, k.at = lease.Next()
 	} // else it is due at once: to be closed
@@ -229,7 +233,7 @@ func (w *Warden) start(ctx context.Context, k *ward, to Stage, late bool) {
 		}
 		w.finish(k, to)
 		if came && to == Warned {
-			inTurn(ctx, w.warns, func() { w.acts.Warn(ctx, k.claim, lease) })
+			w.tells.Pass(ctx, k.owner, func() { w.acts.Warn(ctx, k.claim, lease) })
 		}
 	})
 }
@@ -285,21 +289,29 @@ func (w *Warden) renew(k *ward, to Stage) bool {
 		return false
 	}
 	w.remove(k.claim)
-	w.set(k.claim, lease)
+	w.set(k.claim, k.owner, lease)
 	return true
 }
 
-// close waits for its turn and closes a claim. One that is late has closeTime from then on, and no more than that.
+// close waits for its turn and closes a claim: it is saved in one turn and told in another, since a sandbox can hold up what it is told.
+// One that is late has closeTime for each from then on, and no more than that.
 func (w *Warden) close(ctx context.Context, k *ward, lease Lease, late bool) {
-	inTurn(ctx, w.closes, func() {
-		if !late && !time.Now().Round(0).Before(lease.ExpiresAt) { // its turn and its end came at once
-			return
+	act := func(do func(context.Context)) func() {
+		return func() {
+			if !late && !time.Now().Round(0).Before(lease.ExpiresAt) { // its turn and its end came at once
+				return
+			}
+			ctx, cancel := w.limit(ctx, late)
+			defer cancel()
+			defer context.AfterFunc(ctx, func() { w.finish(k, Grace) })() // what is stuck does not keep the claim
+			do(ctx)
 		}
-		ctx, cancel := w.limit(ctx, late)
-		defer cancel()
-		defer context.AfterFunc(ctx, func() { w.finish(k, Grace) })() // a Close that is stuck does not keep the claim
-		w.acts.Close(ctx, k.claim, lease)
-	})
+	}
+	var tell func(context.Context)
+	w.closes.Pass(ctx, k.owner, act(func(ctx context.Context) { tell = w.acts.Close(ctx, k.claim, lease) }))
+	if tell != nil {
+		w.tells.Pass(ctx, k.owner, act(tell))
+	}
 }
 
 // limit bounds what is done for a claim that is over already. All else ends with the claim.
@@ -359,19 +371,6 @@ func (l Lease) equal(other Lease) bool {
 	same := l.ExpiresAt.Equal(other.ExpiresAt)
 	l.ExpiresAt = other.ExpiresAt
 	return same && l == other
-}
-
-// inTurn acts when there is a free slot, unless ctx ends before.
-func inTurn(ctx context.Context, slots chan struct{}, act func()) {
-	select {
-	case <-ctx.Done():
-		return
-	case slots <- struct{}{}:
-	}
-	defer func() { <-slots }()
-	if context.Cause(ctx) == nil {
-		act()
-	}
 }
 
 // deadlines is a heap.Interface, earliest first.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -63,6 +62,9 @@ var errWaitOver = errors.New("wait is over")
 
 // waiter is a claim that waits for a sandbox.
 type waiter struct {
+	owner      string
+	since      uint64      // epoch at which it began to wait
+	cold       bool        // it takes only a sandbox that is started for it
 	checkpoint string      // that its sandbox must go on from; may be empty
 	trace      string      // see Request.Trace
 	result     chan result // one slot; filled under the controller's mutex, once
@@ -197,12 +199,9 @@ func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbo
 		defer c.mu.Unlock()
 		return nil, c.emptyLocked(p)
 	}
-	w := &waiter{result: make(chan result, 1), checkpoint: req.Checkpoint, trace: req.Trace}
-	if req.Cold || req.Checkpoint != "" {
-		p.cold = append(p.cold, w)
-	} else {
-		p.waiters = append(p.waiters, w)
-	}
+	c.epoch++
+	w := &waiter{owner: req.Owner, since: c.epoch, cold: req.Cold || req.Checkpoint != "", result: make(chan result, 1), checkpoint: req.Checkpoint, trace: req.Trace}
+	p.waiters.Add(w.owner, w)
 	c.mu.Unlock()
 	c.poke()
 
@@ -233,9 +232,7 @@ func (c *Controller) leave(ctx context.Context, p *pool, w *waiter) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w.left = true
-	isW := func(other *waiter) bool { return other == w }
-	p.waiters = slices.DeleteFunc(p.waiters, isW)
-	p.cold = slices.DeleteFunc(p.cold, isW)
+	p.waiters.Remove(w)
 	select {
 	case r := <-w.result:
 		if r.sandbox != nil {
@@ -330,7 +327,7 @@ func (c *Controller) enterLocked(s *sandbox) {
 		close(done)
 		c.requests[key] = &turn{done: done, claim: g.ID}
 	}
-	c.deadlines.Set(g.ID, s.lease())
+	c.deadlines.Set(g.ID, g.Owner, s.lease())
 }
 
 // tier says how s came to be running, for a claim that got it.

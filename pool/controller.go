@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/lifetime"
+	"sandpool/lifetime/line"
 )
 
 // Backend is what the controller asks of the container runtime. Every call has a deadline of the backend's own.
@@ -63,7 +64,7 @@ type Origin struct {
 
 // Deadlines follows how each claim comes to its end; see lifetime.Warden. It is called under the controller's mutex.
 type Deadlines interface {
-	Set(claim string, lease lifetime.Lease)
+	Set(claim, owner string, lease lifetime.Lease)
 	Remove(claim string)
 }
 
@@ -142,11 +143,10 @@ type pool struct {
 	size      int       // how many sandboxes there should be, in use and warming ones included
 	sweepAt   time.Time // when it is looked at for draining
 	demand    demand
-	waiters   []*waiter // claims for the next sandbox that is ready, oldest first
-	cold      []*waiter // claims for a sandbox that is yet to be started for them, oldest first
-	failures  int       // starts that failed in a row
-	retryAt   time.Time // no start before it
-	degraded  string    // why the last start failed
+	waiters   line.Line[*waiter] // claims that wait
+	failures  int                // starts that failed in a row
+	retryAt   time.Time          // no start before it
+	degraded  string             // why the last start failed
 	counters  Counters
 }
 
@@ -179,6 +179,7 @@ type sandbox struct {
 	died      string        // why it ended while its owner had it; the owner dooms it
 	why       string        // why it is Doomed
 	booked    *waiter       // the claim that it is started for
+	wantedBy  string        // the owner of a claim that waited when it was started; may be empty
 	unsaved   bool          // the labels do not say yet that it is Dead
 	busy      bool          // a worker destroys or labels it
 	attempts  int           // destroys that failed

@@ -25,7 +25,8 @@ type fakeBackend struct {
 	mu        sync.Mutex
 	sandboxes map[string]*fakeSandbox
 	destroyed int
-	snapshot  bool // templates have one
+	snapshot  bool              // templates have one
+	hang      func(from Origin) // called in each start, if set
 	// fail is asked before every call; an error it returns is the call's.
 	fail func(call, id string) error
 }
@@ -73,6 +74,9 @@ func (f *fakeBackend) Start(ctx context.Context, id string, from Origin, labels 
 	}
 	f.sandboxes[id] = &fakeSandbox{labels: labels, status: Stopped, from: from.Checkpoint}
 	f.mu.Unlock()
+	if f.hang != nil {
+		f.hang(from)
+	}
 	return Started{Phases: Phases{Sentry: f.startTime}, Restored: f.snapshot && !from.Cold && from.Checkpoint == ""}, f.step(ctx, "start", id, f.startTime, func(s *fakeSandbox) error {
 		if s == nil {
 			f.t.Errorf("start %s: destroyed meanwhile", id)
@@ -230,7 +234,7 @@ type fakeDeadlines struct {
 	at map[string]time.Time
 }
 
-func (d *fakeDeadlines) Set(claim string, lease lifetime.Lease) {
+func (d *fakeDeadlines) Set(claim, _ string, lease lifetime.Lease) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.at[claim] = lease.ExpiresAt

@@ -67,7 +67,7 @@ func (c *Controller) Extend(ctx context.Context, claim string) (Claim, error) {
 		return Claim{}, ended(claim)
 	}
 	s.record.Grant.Lease = next
-	c.deadlines.Set(claim, next)
+	c.deadlines.Set(claim, s.record.Grant.Owner, next)
 	c.tell(Event{Kind: EventExtended, Claim: s.claim(), Message: fmt.Sprintf("extension %d of %d: it ends at %s", next.Extended, next.Type.Extensions, formatTime(next.ExpiresAt))})
 	return s.claim(), nil
 }
@@ -118,7 +118,7 @@ func (c *Controller) Expire(claim string) {
 		return
 	}
 	if lease := s.lease(); time.Now().Before(lease.ExpiresAt) {
-		c.deadlines.Set(claim, lease)
+		c.deadlines.Set(claim, s.record.Grant.Owner, lease)
 		return
 	}
 	c.log.Info("claim expired", "claim", claim, "sandbox", s.id, "pool", s.pool.Name)

@@ -97,10 +97,7 @@ func (c *Controller) Configure(pools []Config) {
 	}
 	for _, p := range gone {
 		c.drainLocked(p)
-		for _, w := range append(p.waiters, p.cold...) {
-			w.result <- result{err: removed(p.Template)}
-		}
-		p.waiters, p.cold = nil, nil
+		p.refuseLocked(removed(p.Template))
 	}
 	c.poke()
 }

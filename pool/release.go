@@ -78,7 +78,7 @@ func (c *Controller) diedLocked(s *sandbox, reason string) bool {
 			kind, reason = EventStopped, "its processes ended in the grace period"
 		}
 		s.record.State, s.record.Rest, s.record.Reason, s.unsaved = Dead, Awake, reason, true
-		c.deadlines.Set(s.record.Grant.ID, s.lease())
+		c.deadlines.Set(s.record.Grant.ID, s.record.Grant.Owner, s.lease())
 		c.tell(Event{Kind: kind, Claim: s.claim(), Message: reason})
 		c.poke()
 	}

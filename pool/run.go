@@ -56,11 +56,7 @@ func (c *Controller) schedule(ctx context.Context) time.Duration {
 		c.heatLocked(detached, p, now)
 		next = earlier(next, earlier(p.sweepAt, p.nextStale(now)))
 	}
-	blocked := c.admit()
-	for _, p := range c.byNeedLocked() {
-		next = earlier(next, c.refillLocked(ctx, p, now, blocked))
-	}
-	return next.Sub(now)
+	return earlier(next, c.refillLocked(ctx, now)).Sub(now)
 }
 
 // shrinkLocked dooms what p has too much: what a sweep drains, what is too old, and what a successor is ready for.
@@ -181,80 +177,6 @@ func (c *Controller) clearLocked(ctx context.Context, now time.Time) time.Time {
 		}
 	}
 	return next
-}
-
-// byNeedLocked orders the pools: those that claims wait for first, then the emptiest.
-func (c *Controller) byNeedLocked() []*pool {
-	pools := make([]*pool, 0, len(c.pools))
-	for _, p := range c.pools {
-		pools = append(pools, p)
-	}
-	slices.SortFunc(pools, func(a, b *pool) int {
-		if d := len(b.waiters) + len(b.cold) - len(a.waiters) - len(a.cold); d != 0 {
-			return d
-		}
-		return a.count(Available, Hot) - b.count(Available, Hot)
-	})
-	return pools
-}
-
-// refillLocked starts what p lacks, as far as its Max, the host, which may be blocked for a reason, and the number of starts at once
-// allow. It returns when to try again.
-func (c *Controller) refillLocked(ctx context.Context, p *pool, now time.Time, blocked string) time.Time {
-	demanded, lack := p.lack(now)
-	n := min(demanded+lack, p.room(now), c.slotsLocked(demanded > 0))
-	switch {
-	case n <= 0, p.Fingerprint == "": // Prepared wakes the loop
-		return now.Add(idle)
-	case blocked != "":
-		return now.Add(admitEvery)
-	case p.retryAt.After(now):
-		return p.retryAt
-	case p.failures > 0:
-		n = 1 // one trial at a time until one succeeds
-	}
-	for range n {
-		s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, Fingerprint: p.Fingerprint, CreatedAt: now})
-		if len(p.cold) > 0 {
-			s.booked, p.cold = p.cold[0], p.cold[1:]
-			s.from = s.booked.checkpoint
-		}
-		c.workers.Go(func() { c.warm(ctx, s) })
-	}
-	return now.Add(idle)
-}
-
-// lack returns how many sandboxes p must start for claims that wait, and how many more to reach its size.
-func (p *pool) lack(now time.Time) (demanded, refill int) {
-	c := p.counts(now)
-	unbooked := c.warming
-	for _, s := range p.sandboxes {
-		if s.state == Warming && s.booked != nil {
-			unbooked--
-		}
-	}
-	demanded = len(p.cold) + max(0, len(p.waiters)-unbooked)
-	if !p.Hold {
-		refill = max(0, p.size-c.total()-c.warming-demanded)
-	}
-	return demanded, refill
-}
-
-// slotsLocked is how many more sandboxes may be started at once. Claims go first: while one is handed out, refilling
-// keeps to one processor.
-func (c *Controller) slotsLocked(demanded bool) int {
-	slots := c.starts
-	for _, s := range c.sandboxes {
-		if s.state == Reserved && !demanded {
-			slots = 1
-		}
-	}
-	for _, s := range c.sandboxes {
-		if s.state == Warming && !s.ready {
-			slots--
-		}
-	}
-	return slots
 }
 
 func backoff(failures int) time.Duration {

@@ -33,7 +33,7 @@ func (c *Controller) Status() []Overview {
 	for _, p := range c.pools {
 		o := Overview{
 			Config: p.Config, Wanted: p.size, Running: p.count(Hot), InUse: p.count(Claimed, Reserved), Warming: p.count(Warming),
-			Waiting: len(p.waiters) + len(p.cold), Degraded: p.degraded, Blocked: blocked, Counters: p.counters,
+			Waiting: p.waiters.Len(), Degraded: p.degraded, Blocked: blocked, Counters: p.counters,
 		}
 		for _, s := range p.readyOnes() {
 			if !s.expired(now) {

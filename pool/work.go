@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -70,7 +69,7 @@ func (c *Controller) settle(ctx context.Context, s *sandbox) {
 		c.doomLocked(s, err.Error())
 	case s.died != "":
 		c.doomLocked(s, s.died)
-	case p.Hold && p.size == 0 && len(p.waiters) == 0:
+	case p.Hold && p.size == 0 && p.firstWaiter() == nil:
 		c.doomLocked(s, "the pool is drained")
 	default:
 		s.paused, s.record = record.State == Available, record
@@ -117,10 +116,10 @@ func (c *Controller) deliverLocked(s *sandbox) bool {
 			c.doomLocked(s, "it goes on from a checkpoint, and its claim was given up")
 			return false
 		}
-		if len(p.waiters) == 0 {
+		if w = p.firstWaiter(); w == nil {
 			return false
 		}
-		w, p.waiters = p.waiters[0], p.waiters[1:]
+		p.waiters.Serve(w)
 	}
 	err := c.moveLocked(s, Reserved)
 	if err != nil {
@@ -166,10 +165,14 @@ func (c *Controller) failedLocked(p *pool, err error) {
 	if p.failures < failFast {
 		return
 	}
-	for _, w := range slices.Concat(p.waiters, p.cold) {
-		w.result <- result{err: c.emptyLocked(p)}
+	p.refuseLocked(c.emptyLocked(p))
+}
+
+// refuseLocked tells all claims that wait that they wait in vain.
+func (p *pool) refuseLocked(why error) {
+	for _, w := range p.waiters.Clear() {
+		w.result <- result{err: why}
 	}
-	p.waiters, p.cold = nil, nil
 }
 
 // destroy makes one attempt to remove a doomed sandbox.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/pkg/cio"
@@ -16,6 +17,9 @@ import (
 
 	"sandpool/runtime/checkpoint"
 )
+
+// identityTime bounds how long a restored sandbox may take to get its identity: a start waits for it. It is more than its hooks may take.
+const identityTime = 20 * time.Second
 
 // Checkpoint writes a sandbox that is running or paused, and stays so, into the folder dir and returns what a restore needs.
 // A sandbox that cannot be restored later is an error of class FailedPrecondition. After one of class DeadlineExceeded nobody
@@ -84,13 +88,20 @@ func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Fit, dir
 		}
 		took.Sentry = lap.end(ctx, "sentry")
 		// That this runs is a probe, too.
-		if err := e.runInitAsRoot(ctx, id, nil, "restored", id); err != nil {
+		if err := e.identify(ctx, id); err != nil {
 			return fmt.Errorf("give it an identity of its own: %w", err)
 		}
 		took.UserSpace = lap.end(ctx, "user_space")
 		return nil
 	})
 	return took, err
+}
+
+// identify has a restored sandbox's init give it an identity. What runs in it already may be slow or hostile.
+func (e *Engine) identify(ctx context.Context, id string) error {
+	return e.call(ctx, identityTime, "run the init in sandbox "+id, func(ctx context.Context) error {
+		return e.runInitAsRoot(ctx, id, nil, "restored", id)
+	})
 }
 
 // couldRestore tells of a sandbox from before an update or another configuration that it could not be restored here.

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -66,12 +64,6 @@ func withOwnLine(content []byte, id string) string {
 	return kept.String() + ownLine(id)
 }
 
-// folder is one of the sandbox's folders. Nothing that is in it is followed or waited for: an image may have a link, a pipe or a
-// device where a file should be, and so may whoever ran in a sandbox before its restore.
-type folder struct {
-	fd int
-}
-
 // openEtc opens /etc, which it makes if need be. It is nil when something is mounted there: that is the template's, and perhaps
 // the host's.
 func openEtc() (*folder, error) {
@@ -87,58 +79,5 @@ func openEtc() (*folder, error) {
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	return &folder{fd}, nil
-}
-
-func (d *folder) close() { _ = unix.Close(d.fd) }
-
-// read returns the content of a plain file of at most limit bytes, or nothing.
-func (d *folder) read(name string, limit int64) []byte {
-	fd, err := unix.Openat(d.fd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil
-	}
-	file := os.NewFile(uintptr(fd), name)
-	defer func() { _ = file.Close() }()
-	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > limit {
-		return nil
-	}
-	data, err := io.ReadAll(io.LimitReader(file, limit))
-	if err != nil {
-		return nil
-	}
-	return data
-}
-
-// write puts a new file that every user may read in place of whatever has the name, unless something is mounted there, which stays.
-func (d *folder) write(name, content string) error {
-	next := ".sandpool-" + name
-	err := d.create(next, content)
-	if err == nil {
-		err = unix.Renameat(d.fd, next, d.fd, name)
-	}
-	if errors.Is(err, unix.ENOSPC) { // of what may be written; the old file makes room for the new one
-		_ = unix.Unlinkat(d.fd, next, 0)
-		if err = unix.Unlinkat(d.fd, name, 0); err == nil {
-			err = d.create(name, content)
-		}
-	}
-	if err != nil {
-		_ = unix.Unlinkat(d.fd, next, 0)
-	}
-	if err == nil || errors.Is(err, unix.EBUSY) {
-		return nil
-	}
-	return fmt.Errorf("write /etc/%s: %w", name, err)
-}
-
-func (d *folder) create(name, content string) error {
-	_ = unix.Unlinkat(d.fd, name, 0) // of an earlier try
-	fd, err := unix.Openat(d.fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o644)
-	if err != nil {
-		return err
-	}
-	file := os.NewFile(uintptr(fd), name)
-	_, err = io.WriteString(file, content)
-	return errors.Join(err, file.Chmod(0o644), file.Close())
+	return &folder{fd, "/etc"}, nil
 }

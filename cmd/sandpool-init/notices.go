@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +20,9 @@ const (
 	maxLine   = 4 << 10
 	maxEvents = 64 << 10
 )
+
+// lockTime is how long tell waits for others that tell.
+const lockTime = 2 * time.Second
 
 // tell appends a line of its input to the events. Whoever runs it is root.
 func tell(args []string) int {
@@ -37,66 +39,54 @@ func tell(args []string) int {
 	}
 	dir, err := openNotices()
 	if err != nil {
-		return fail(exitFailure, "sandpool-init: open %s: %v", noticeDir, err)
+		return fail(exitFailure, "sandpool-init: %v", err)
 	}
-	defer func() { _ = dir.Close() }()
+	defer dir.close()
 	if err := appendEvent(dir, append(line, '\n')); err != nil {
-		return fail(exitFailure, "sandpool-init: add to %s/events: %v", noticeDir, err)
+		return fail(exitFailure, "sandpool-init: add an event: %v", err)
 	}
 	return 0
 }
 
 // openNotices opens the folder, which it makes if need be. A link would lead root's writes to where its maker likes, and
 // so could files that others than root make in the folder: both are refused.
-func openNotices() (*os.Root, error) {
+func openNotices() (*folder, error) {
 	unix.Umask(0o022)
-	err := os.Mkdir(noticeDir, 0o755) //nolint:gosec // every user may read it
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
+	if err := unix.Mkdir(noticeDir, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+		return nil, fmt.Errorf("make %s: %w", noticeDir, err)
 	}
-	dir, err := os.OpenRoot(noticeDir)
+	fd, err := unix.Open(noticeDir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	switch {
+	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		return nil, fmt.Errorf("%s is no folder: remove it", noticeDir)
+	case err != nil:
+		return nil, fmt.Errorf("open %s: %w", noticeDir, err)
+	}
+	var info unix.Stat_t
+	err = unix.Fstat(fd, &info)
+	if err == nil && (info.Uid != 0 || info.Mode&0o022 != 0) {
+		err = fmt.Errorf("others than root can write in %s: remove it", noticeDir)
+	}
 	if err != nil {
+		_ = unix.Close(fd)
 		return nil, err
 	}
-	if err := checkNotices(dir); err != nil {
-		_ = dir.Close()
-		return nil, err
-	}
-	return dir, nil
+	return &folder{fd, noticeDir}, nil
 }
 
-func checkNotices(dir *os.Root) error {
-	named, err := os.Lstat(noticeDir)
+// appendEvent adds the line. The lock keeps an event from being lost when another one makes the file shorter.
+func appendEvent(dir *folder, line []byte) error {
+	lock, err := dir.open(".lock", unix.O_RDWR|unix.O_CREAT, 0o600)
 	if err != nil {
-		return err
-	}
-	opened, err := dir.Stat(".")
-	if err != nil {
-		return err
-	}
-	if !os.SameFile(named, opened) {
-		return errors.New("it is a link: remove it")
-	}
-	if opened.Sys().(*syscall.Stat_t).Uid != 0 || opened.Mode()&0o022 != 0 {
-		return errors.New("others than root can write there: remove it")
-	}
-	return nil
-}
-
-// appendEvent adds the line. The lock keeps an event from being lost when another one makes the file shorter; it is a file
-// that root alone can open, so that no user can hold it.
-func appendEvent(dir *os.Root, line []byte) error {
-	lock, err := dir.OpenFile(".lock", os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
+		return fmt.Errorf("open the lock: %w", err)
 	}
 	defer func() { _ = lock.Close() }()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return fmt.Errorf("lock: %w", err)
-	}
-	file, err := dir.OpenFile("events", os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o644)
-	if err != nil {
+	if err := lockWithin(lock, lockTime); err != nil {
 		return err
+	}
+	file, err := dir.open("events", unix.O_RDWR|unix.O_APPEND|unix.O_CREAT, 0o644)
+	if err != nil {
+		return fmt.Errorf("open the events: %w", err)
 	}
 	defer func() { _ = file.Close() }()
 	if _, err := file.Write(line); err != nil {
@@ -111,13 +101,20 @@ func appendEvent(dir *os.Root, line []byte) error {
 		return err
 	}
 	_, whole, _ := bytes.Cut(newest, []byte("\n"))
-	return replace(dir, "events", whole)
+	return dir.write("events", string(whole))
 }
 
-// replace puts a new file in the old one's place, so that a reader has either of them whole.
-func replace(dir *os.Root, name string, content []byte) error {
-	if err := dir.WriteFile(name+".new", content, 0o644); err != nil {
-		return err
+// lockWithin takes the lock, for which it waits: an event is written in no time, but root in the sandbox can hold it for ever.
+func lockWithin(lock *os.File, limit time.Duration) error {
+	for began := time.Now(); ; time.Sleep(connectInterval) {
+		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("lock %s: %w", lock.Name(), err)
+		case time.Since(began) > limit:
+			return fmt.Errorf("lock %s: another process has held it for %v", lock.Name(), limit)
+		}
 	}
-	return dir.Rename(name+".new", name)
 }

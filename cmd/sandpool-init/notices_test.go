@@ -48,6 +48,11 @@ stat -c %s /run/sandpool/events >&2; echo last | $init tell; cat /run/sandpool/e
 	}
 }
 
+// fullPipe has a pipe in the place of the events that takes no more.
+const fullPipe = `mkdir /run/sandpool; mkfifo /run/sandpool/events; exec 9<>/run/sandpool/events
+dd if=/dev/zero of=/run/sandpool/events bs=4096 oflag=nonblock 2>/dev/null || :
+`
+
 func TestTellRefuses(t *testing.T) {
 	for name, test := range map[string]struct {
 		script string
@@ -61,6 +66,12 @@ func TestTellRefuses(t *testing.T) {
 		"a user's":       {`mkdir /run/sandpool; chown 1000 /run/sandpool; echo x | $init tell`, exitFailure},
 		"open to a user": {`mkdir /run/sandpool; chmod 775 /run/sandpool; echo x | $init tell`, exitFailure},
 		"a file":         {`echo >/run/sandpool; echo x | $init tell`, exitFailure},
+		"a linked file":  {`mkdir /run/sandpool; ln -s /etc/other /run/sandpool/events; echo x | $init tell`, exitFailure},
+		"a read pipe":    {`mkdir /run/sandpool; mkfifo /run/sandpool/events; exec 9<>/run/sandpool/events; echo x | $init tell`, exitFailure},
+		"a full pipe":    {fullPipe + `echo x | timeout 60 $init tell`, exitFailure},
+		"a device":       {`mkdir /run/sandpool; mknod /run/sandpool/events c 1 3; echo x | $init tell`, exitFailure},
+		"a piped lock":   {`mkdir /run/sandpool; mkfifo /run/sandpool/.lock; echo x | timeout 60 $init tell`, exitFailure},
+		"a held lock":    {`mkdir /run/sandpool; flock /run/sandpool/.lock sh -c "echo x | timeout 60 $init tell"`, exitFailure},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, _, stderr := inPrivate(t, `trap 'code=$?; find /run -name events; exit $code' EXIT; `+test.script)
@@ -100,6 +111,17 @@ func TestRestoredMakesAMachineID(t *testing.T) {
 	ids := strings.Fields(out)
 	if code != 0 || len(ids) != 5 || len(ids[0]) != 32 || ids[0] == ids[1] || strings.Join(ids[2:], " ") != "hostname hosts machine-id" {
 		t.Errorf("exit code %d, %q, want two different ids, and no file but the names': %s", code, out, stderr)
+	}
+}
+
+// TestRestoredWaitsForNoPipe has one in the place of each file that is read or written, and as what a write begins with.
+func TestRestoredWaitsForNoPipe(t *testing.T) {
+	code, out, stderr := inPrivate(t, fullPipe+`for name in hosts hostname machine-id; do mkfifo /etc/$name /etc/.sandpool-$name; done
+for name in restored restored.new .sandpool-restored; do mkfifo /run/sandpool/$name; done
+mkdir -p /etc/sandpool; mkfifo /etc/sandpool/restored.d
+timeout 60 $init restored after; cd /etc; stat -c %F hosts hostname machine-id /run/sandpool/restored; cat hostname; test -e /run/sandpool/events || echo no events`)
+	if want := strings.Repeat("regular file\n", 4) + "after\nno events\n"; code != 0 || out != want {
+		t.Errorf("exit code %d, %q, want %q: %s", code, out, want, stderr)
 	}
 }
 

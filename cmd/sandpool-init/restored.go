@@ -19,7 +19,8 @@ import (
 const hookDir = "/etc/sandpool/restored.d"
 
 const (
-	hookTimeout = 10 * time.Second
+	// hooksTime is how long all of them may take together: who waits for the sandbox waits for them too.
+	hooksTime = 10 * time.Second
 	// hookOutput is how long what a hook left running may go on to write to the hook's output.
 	hookOutput = 100 * time.Millisecond
 )
@@ -81,27 +82,33 @@ func noticeRestored(id string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = dir.Close() }()
-	if err := dir.Remove("events"); err != nil && !errors.Is(err, os.ErrNotExist) { // they were the other sandbox's
+	defer dir.close()
+	if err := dir.remove("events"); err != nil { // they were the other sandbox's
 		return err
 	}
-	return replace(dir, "restored", fmt.Appendf(nil, "{\"time\":%q,\"id\":%q}\n", time.Now().UTC().Format(time.RFC3339Nano), id))
+	return dir.write("restored", fmt.Sprintf("{\"time\":%q,\"id\":%q}\n", time.Now().UTC().Format(time.RFC3339Nano), id))
 }
 
-// runHooks runs the executable files in hookDir, one after the other, in the order of their names.
+// runHooks runs the executable files in hookDir, one after the other, in the order of their names, until hooksTime is over.
 func runHooks() {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), hooksTime, fmt.Errorf("the hooks have taken %v", hooksTime))
+	defer cancel()
 	entries, err := os.ReadDir(hookDir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		_ = fail(0, "sandpool-init: list hooks: %v", err)
 	}
 	for _, e := range entries {
 		path := filepath.Join(hookDir, e.Name())
+		if cause := context.Cause(ctx); cause != nil {
+			_ = fail(0, "sandpool-init: hook %s and those after it are not run: %v", path, cause)
+			return
+		}
 		info, err := os.Stat(path)
 		if err == nil && (!info.Mode().IsRegular() || info.Mode()&0o111 == 0) {
 			continue
 		}
 		if err == nil {
-			err = runHook(path)
+			err = runHook(ctx, path)
 		}
 		if err != nil {
 			_ = fail(0, "sandpool-init: hook %s: %v", path, err)
@@ -109,11 +116,9 @@ func runHooks() {
 	}
 }
 
-// runHook runs one of them, and kills it and its process group after hookTimeout. What it left running keeps none of the
+// runHook runs one of them, and kills it and its process group when ctx ends. What it left running keeps none of the
 // caller's files open, so the caller is not held up.
-func runHook(path string) error {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), hookTimeout, fmt.Errorf("killed after %v", hookTimeout))
-	defer cancel()
+func runHook(ctx context.Context, path string) error {
 	cmd := exec.CommandContext(ctx, path)
 	output := struct{ io.Writer }{os.Stderr} // not a file, so that os/exec puts a pipe before it
 	cmd.Stdout, cmd.Stderr = output, output

@@ -63,7 +63,7 @@ func spawn(args []string) int {
 // what the host holds the other end of, such as the caller's own output, does not outlive a restore.
 func openLog(name string) (*os.File, error) {
 	if name == "" {
-		return os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		return os.OpenFile(os.DevNull, os.O_WRONLY|unix.O_NONBLOCK, 0) // root may have put a pipe there
 	}
 	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE | unix.O_NONBLOCK // a pipe must not hold it up
 	file, err := os.OpenFile(name, flags, 0o644)                       //nolint:gosec // as a shell makes files

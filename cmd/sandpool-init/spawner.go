@@ -103,7 +103,7 @@ func (s *spawner) spawn(fd int, conn *os.File) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	input, err := os.Open(os.DevNull)
+	input, err := os.OpenFile(os.DevNull, os.O_RDONLY|unix.O_NONBLOCK, 0) // root may have put a pipe there
 	if err != nil {
 		return 0, err
 	}

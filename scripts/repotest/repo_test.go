@@ -34,8 +34,9 @@ var imports = map[string][]string{
 	"daemon/wire":         {"lifetime"},
 	"images":              {},
 	"images/imagetest":    {},
-	"lifetime":            {},
-	"pool":                {"lifetime"},
+	"lifetime":            {"lifetime/line"},
+	"lifetime/line":       {},
+	"pool":                {"lifetime", "lifetime/line"},
 	"runtime":             {"runtime/atomicfile", "runtime/checkpoint", "runtime/rootfs"},
 	"runtime/atomicfile":  {},
 	"runtime/checkpoint":  {"runtime/atomicfile"},
@@ -45,7 +46,7 @@ var imports = map[string][]string{
 }
 
 // pure are the packages that tests run in virtual time: they import the standard library and the classes of errors, no more.
-var pure = []string{"lifetime", "pool"}
+var pure = []string{"lifetime", "lifetime/line", "pool"}
 
 // topLevel is what may lie in the repository's top folder, besides what git ignores.
 var topLevel = []string{

@@ -1,0 +1,170 @@
+package pool
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// asks has clients claim, each when the ones before it wait, and returns the owners in the order in which they were served.
+func (r *rig) asks(t *testing.T, change func(*Request), owners ...string) (served func() []string) {
+	t.Helper()
+	var mu sync.Mutex
+	var order []string
+	var clients sync.WaitGroup
+	for _, owner := range owners {
+		clients.Go(func() {
+			req := request()
+			req.Owner, req.Wait = owner, time.Hour
+			change(&req)
+			claim, _, err := r.Claim(t.Context(), req)
+			if err != nil {
+				t.Errorf("%s: %v", owner, err)
+				return
+			}
+			mu.Lock()
+			order = append(order, owner)
+			mu.Unlock()
+			if err := r.Release(t.Context(), claim.ID); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+	}
+	return func() []string {
+		clients.Wait()
+		return order
+	}
+}
+
+// TestOwnersWaitInTurns has one owner wait many times in each of the queues before others come.
+func TestOwnersWaitInTurns(t *testing.T) {
+	for name, change := range map[string]func(*Request){
+		"any":      func(*Request) {},
+		"cold":     func(r *Request) { r.Cold = true },
+		"restored": func(r *Request) { r.Checkpoint = "ck-1" },
+		"mixed":    func(r *Request) { r.Cold = r.Owner == "a" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, newFakeBackend(t), onePool(0, 1))
+				r.run(t)
+				first, _, err := r.Claim(t.Context(), request())
+				if err != nil {
+					t.Fatal(err)
+				}
+				served := r.asks(t, change, "a", "a", "a", "a", "b", "b", "c")
+				if err := r.Release(t.Context(), first.ID); err != nil {
+					t.Fatal(err)
+				}
+				if got := strings.Join(served(), " "); got != "a b c a b a a" {
+					t.Errorf("served in the order %s", got)
+				}
+				r.stop()
+			})
+		})
+	}
+}
+
+// TestStartsThatNeverEnd has one owner's restores hold all slots: what others wait for is started all the same, and so is what a
+// pool lacks.
+func TestStartsThatNeverEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := newFakeBackend(t)
+		other := onePool(1, 9)
+		other.Name, other.Template = "local:other", "other"
+		r := newRig(t, backend, onePool(0, 40), other)
+		hang := make(chan struct{})
+		backend.hang = func(from Origin) {
+			if from.Checkpoint == "ck-hostile" {
+				<-hang
+			}
+		}
+		r.run(t)
+		time.Sleep(time.Minute)
+		ctx, giveUp := context.WithCancel(t.Context())
+		var hostile sync.WaitGroup
+		for range 3 * r.starts {
+			hostile.Go(func() {
+				req := request()
+				req.Owner, req.Checkpoint, req.Wait = "hostile", "ck-hostile", time.Hour
+				if _, _, err := r.Claim(ctx, req); err == nil {
+					t.Error("a restore that never ends has ended")
+				}
+			})
+			synctest.Wait()
+		}
+		for _, req := range []Request{
+			{Template: "other", Owner: "a"},               // of the pool, which refills
+			{Template: "other", Owner: "a", Cold: true},   // in another pool
+			{Template: "default", Owner: "a", Cold: true}, // in the same
+			{Template: "default", Owner: "b", Checkpoint: "ck-good"},
+			{Template: "other", Owner: "b"},
+		} {
+			req.Wait, req.Kind, req.Lifetime = time.Minute, "test", hour
+			if _, _, err := r.Claim(t.Context(), req); err != nil {
+				t.Errorf("claim of %+v: %v", req, err)
+			}
+			time.Sleep(time.Minute)
+		}
+		giveUp()
+		hostile.Wait()
+		close(hang)
+		r.stop()
+	})
+}
+
+// TestAllSlotsAreForWhoIsAlone has one owner's starts hold all slots but no more than those.
+func TestAllSlotsAreForWhoIsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := newFakeBackend(t)
+		r := newRig(t, backend, onePool(0, 40))
+		var mu sync.Mutex
+		var running, most int
+		backend.hang = func(Origin) {
+			mu.Lock()
+			running++
+			most = max(most, running)
+			mu.Unlock()
+			time.Sleep(time.Second)
+			mu.Lock()
+			running--
+			mu.Unlock()
+		}
+		r.run(t)
+		owners := slices.Repeat([]string{"a"}, 4*r.starts)
+		if got := r.asks(t, func(r *Request) { r.Cold = true }, owners...)(); len(got) != len(owners) || most != r.starts {
+			t.Errorf("%d served, up to %d starts at once, want %d", len(got), most, r.starts)
+		}
+		r.stop()
+	})
+}
+
+func TestFreeSlots(t *testing.T) {
+	for name, test := range map[string]struct {
+		slots slots
+		want  string // who may start
+	}{
+		"none held":          {slots{most: 2}, "a b "},
+		"one held":           {slots{most: 2, held: 1, owners: map[string]int{"a": 1}}, "a b "},
+		"one's":              {slots{most: 2, held: 2, owners: map[string]int{"a": 2}}, "b "},
+		"two's":              {slots{most: 2, held: 2, owners: map[string]int{"a": 1, "b": 1}}, ""},
+		"the pool's":         {slots{most: 2, held: 2}, ""},
+		"one's and one more": {slots{most: 2, held: 3, owners: map[string]int{"a": 2, "b": 1}}, ""},
+		"the only one's":     {slots{most: 1, held: 1, owners: map[string]int{"a": 1}}, "b "},
+	} {
+		got := ""
+		for _, owner := range []string{"a", "b"} {
+			if test.slots.free(owner) {
+				got += owner + " "
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s: %q may start, want %q", name, got, test.want)
+		}
+	}
+}

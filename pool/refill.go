@@ -1,0 +1,171 @@
+package pool
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"time"
+)
+
+// refillLocked starts what claims wait for and what pools lack, as far as each pool's Max, the host and the number of starts at once
+// allow. It returns when to try again.
+func (c *Controller) refillLocked(ctx context.Context, now time.Time) time.Time {
+	next, blocked := now.Add(idle), c.admit()
+	var open []*pool // those that may start something
+	for _, p := range c.pools {
+		demanded, lack := p.lack(now)
+		switch {
+		case demanded+lack == 0, p.Fingerprint == "": // Prepared wakes the loop
+		case blocked != "":
+			next = earlier(next, now.Add(admitEvery))
+		case p.retryAt.After(now):
+			next = earlier(next, p.retryAt)
+		default:
+			open = append(open, p)
+		}
+	}
+	for {
+		p, w := c.nextStartLocked(open, now)
+		if p == nil {
+			return next
+		}
+		c.startLocked(ctx, p, w, now)
+		if p.failures > 0 { // one trial at a time until one succeeds
+			open = slices.DeleteFunc(open, func(other *pool) bool { return other == p })
+		}
+	}
+}
+
+// nextStartLocked returns the pool that is to start a sandbox now, nil if none, and the claim that it is for, if it is for one. Claims
+// come first, and of these those of the owner for whom the fewest are being started.
+func (c *Controller) nextStartLocked(open []*pool, now time.Time) (next *pool, of *waiter) {
+	slots := c.slotsLocked()
+	for _, p := range open {
+		if p.room(now) <= 0 {
+			continue
+		}
+		w := slots.first(p.unserved())
+		if w != nil && (of == nil || slots.before(w, of) || !slots.before(of, w) && w.since < of.since) {
+			next, of = p, w
+		}
+	}
+	if next != nil || !slots.free("") || slots.handingOut && slots.held > 0 { // claims go first: refilling keeps to one processor
+		return next, of
+	}
+	for _, p := range open {
+		if _, lack := p.lack(now); lack > 0 && p.room(now) > 0 && (next == nil || p.count(Available, Hot) < next.count(Available, Hot)) {
+			next = p
+		}
+	}
+	return next, nil
+}
+
+// startLocked starts a sandbox of p, for a claim that waits if w is not nil.
+func (c *Controller) startLocked(ctx context.Context, p *pool, w *waiter, now time.Time) {
+	s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, Fingerprint: p.Fingerprint, CreatedAt: now})
+	if w != nil {
+		s.wantedBy = w.owner
+		if w.cold {
+			p.waiters.Serve(w)
+			s.booked, s.from = w, w.checkpoint
+		}
+	}
+	c.workers.Go(func() { c.warm(ctx, s) })
+}
+
+// lack returns how many sandboxes p must start for claims that wait, and how many more to reach its size.
+func (p *pool) lack(now time.Time) (demanded, refill int) {
+	c := p.counts(now)
+	for range p.unserved() {
+		demanded++
+	}
+	if !p.Hold {
+		refill = max(0, p.size-c.total()-c.warming-demanded)
+	}
+	return demanded, refill
+}
+
+// unbooked is how many sandboxes are on their way that any claim may get.
+func (p *pool) unbooked() int {
+	n := 0
+	for _, s := range p.sandboxes {
+		if s.state == Warming && !s.trial && s.booked == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// firstWaiter is the claim that gets the next sandbox that is ready; nil if none waits for one.
+func (p *pool) firstWaiter() *waiter {
+	for _, w := range p.waiters.All() {
+		if !w.cold {
+			return w
+		}
+	}
+	return nil
+}
+
+// unserved are the claims for which nothing is being started yet.
+func (p *pool) unserved() iter.Seq[*waiter] {
+	return func(yield func(*waiter) bool) {
+		coming := p.unbooked()
+		for _, w := range p.waiters.All() {
+			if !w.cold && coming > 0 {
+				coming--
+			} else if !yield(w) {
+				return
+			}
+		}
+	}
+}
+
+// slots are the starts under way.
+type slots struct {
+	most, held int
+	owners     map[string]int // how many are for claims of each
+	handingOut bool           // a sandbox is being handed out
+}
+
+func (c *Controller) slotsLocked() slots {
+	now := slots{most: c.starts, owners: map[string]int{}}
+	for _, s := range c.sandboxes {
+		switch {
+		case s.state == Reserved:
+			now.handingOut = true
+		case s.state == Warming && !s.ready:
+			now.held++
+			if s.wantedBy != "" {
+				now.owners[s.wantedBy]++
+			}
+		}
+	}
+	return now
+}
+
+// first returns the claim that is to be served first of those in a line; nil if none may.
+func (s slots) first(line iter.Seq[*waiter]) (first *waiter) {
+	for w := range line {
+		if s.free(w.owner) && (first == nil || s.before(w, first)) {
+			first = w
+		}
+	}
+	return first
+}
+
+// before tells whether fewer are being started for the owner of a than for that of b.
+func (s slots) before(a, b *waiter) bool { return s.owners[a.owner] < s.owners[b.owner] }
+
+// free tells whether one more may be started for an owner, "" being the pools. When one owner's starts hold all slots, there is one
+// more for all others: a start may take long, and that of a checkpoint as long as the owner likes.
+func (s slots) free(owner string) bool {
+	if s.held < s.most {
+		return true
+	}
+	for holder, n := range s.owners {
+		if holder != owner && n == s.most && s.held == s.most {
+			return true
+		}
+	}
+	return false
+}
