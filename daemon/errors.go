@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/daemon/wire"
+	"sandpool/pool"
 )
 
 // writeTimeout is how long a client may take to receive an answer.
@@ -44,6 +45,7 @@ var classes = []struct {
 	{errdefs.IsConflict, http.StatusConflict, "conflict"},
 	{errdefs.IsFailedPrecondition, http.StatusConflict, "conflict"},
 	{is(errDiskFull), http.StatusInsufficientStorage, "disk_full"},
+	{is(pool.ErrQuota), http.StatusTooManyRequests, "quota"},
 	{errdefs.IsResourceExhausted, http.StatusServiceUnavailable, "pool_empty"},
 	{errdefs.IsUnavailable, http.StatusServiceUnavailable, "unavailable"},
 	{errdefs.IsDeadlineExceeded, http.StatusGatewayTimeout, "timeout"},
@@ -79,7 +81,7 @@ func message(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i := range lines {
 		for _, class := range []error{
-			errdefs.ErrAlreadyExists, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument, errdefs.ErrResourceExhausted, errdefs.ErrUnavailable,
+			pool.ErrQuota, errdefs.ErrAlreadyExists, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument, errdefs.ErrResourceExhausted, errdefs.ErrUnavailable,
 		} {
 			lines[i] = strings.TrimSuffix(lines[i], ": "+class.Error())
 		}
@@ -102,7 +104,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch answer.Status {
 	case statusClientGone:
 		panic(http.ErrAbortHandler) // net/http's own way to close a connection without an answer
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", "1")
 	case http.StatusUpgradeRequired:
 		w.Header().Set("Connection", "Upgrade")
