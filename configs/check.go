@@ -19,6 +19,7 @@ const (
 	maxLifetime   = 365 * 24 * time.Hour
 	maxAge        = 365 * 24 * time.Hour
 	maxStarts     = 1024
+	maxClaims     = 1 << 20
 	maxExtensions = 1000
 	maxRetries    = 100
 	minKeep       = 100
@@ -159,6 +160,7 @@ func (l Limits) check(found *faults) {
 	if found.duration("limits.max_wait", l.MaxWait, 0, maxWait) {
 		found.duration("limits.claim_wait", l.ClaimWait, 0, l.MaxWait.Std())
 	}
+	found.number("limits.claims_per_owner", l.ClaimsPerOwner, 0, maxClaims)
 	found.duration("limits.max_lifetime", l.MaxLifetime, 1, maxLifetime)
 }
 

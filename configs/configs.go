@@ -129,14 +129,15 @@ const (
 
 // Limits are the deadlines and bounds of the daemon's work.
 type Limits struct {
-	StartTimeout lifetime.Duration `toml:"start_timeout"`
-	PauseTimeout lifetime.Duration `toml:"pause_timeout"`
-	KillTimeout  lifetime.Duration `toml:"kill_timeout"`
-	Starts       int               `toml:"starts"` // sandboxes started at once; 0 means one per processor
-	ClaimWait    lifetime.Duration `toml:"claim_wait"`
-	MaxWait      lifetime.Duration `toml:"max_wait"`
-	LifetimeType string            `toml:"lifetime_type"` // of a claim; one of Lifetimes
-	MaxLifetime  lifetime.Duration `toml:"max_lifetime"`  // without extensions
+	StartTimeout   lifetime.Duration `toml:"start_timeout"`
+	PauseTimeout   lifetime.Duration `toml:"pause_timeout"`
+	KillTimeout    lifetime.Duration `toml:"kill_timeout"`
+	Starts         int               `toml:"starts"` // sandboxes started at once; 0 means one per processor
+	ClaimWait      lifetime.Duration `toml:"claim_wait"`
+	MaxWait        lifetime.Duration `toml:"max_wait"`
+	ClaimsPerOwner int               `toml:"claims_per_owner"` // with those that wait; root and the daemon's own user have any number; 0: all have
+	LifetimeType   string            `toml:"lifetime_type"`    // of a claim; one of Lifetimes
+	MaxLifetime    lifetime.Duration `toml:"max_lifetime"`     // without extensions
 }
 
 // Reserves are what the host keeps for others: below any of them no sandbox is started, and claims get those that are there.
@@ -267,13 +268,14 @@ func Default() Config {
 			Pull: PullMissing, PullTimeout: minutes(10), StallTimeout: seconds(60), MaxUnpacked: 16384, Parallel: 2, KeepUnused: hours(24),
 		},
 		Limits: Limits{
-			StartTimeout: seconds(60),
-			PauseTimeout: seconds(10),
-			KillTimeout:  seconds(10),
-			ClaimWait:    seconds(30),
-			MaxWait:      minutes(10),
-			LifetimeType: defaultType,
-			MaxLifetime:  hours(7 * 24),
+			StartTimeout:   seconds(60),
+			PauseTimeout:   seconds(10),
+			KillTimeout:    seconds(10),
+			ClaimWait:      seconds(30),
+			MaxWait:        minutes(10),
+			ClaimsPerOwner: 24,
+			LifetimeType:   defaultType,
+			MaxLifetime:    hours(7 * 24),
 		},
 		Reserves:  Reserves{MemoryMiB: 512, DiskMiB: 1024, PIDs: 512, Files: 1024},
 		Caps:      Caps{CPUs: 4, MemoryMiB: 8192, DiskMiB: 51200, PIDs: 4096},

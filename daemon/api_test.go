@@ -151,7 +151,7 @@ func checkError(t *testing.T, a answer, status int, code, message string) {
 	if got := a.header.Get("Content-Type"); got != "application/json" {
 		t.Errorf("Content-Type is %q", got)
 	}
-	if retry := a.header.Get("Retry-After"); (retry == "1") != (status == http.StatusServiceUnavailable) {
+	if retry := a.header.Get("Retry-After"); (retry == "1") != (status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests) {
 		t.Errorf("Retry-After is %q with status %d", retry, status)
 	}
 }
@@ -166,6 +166,7 @@ func TestErrorsOfTheParts(t *testing.T) {
 	}{
 		{fmt.Errorf("template %q: %w", "x", errdefs.ErrNotFound), 404, "not_found", `template "x": not found`},
 		{fmt.Errorf("pool x has no sandbox ready: %w", errdefs.ErrResourceExhausted), 503, "pool_empty", "pool x has no sandbox ready"},
+		{fmt.Errorf("uid:1 has 2 of 2: %w", pool.ErrQuota), 429, "quota", "uid:1 has 2 of 2"},
 		{fmt.Errorf("containerd: %w", errdefs.ErrUnavailable), 503, "unavailable", "containerd"},
 		{fmt.Errorf("request id: %w", errdefs.ErrAlreadyExists), 409, "conflict", "request id"},
 		{fmt.Errorf("state: %w", errdefs.ErrFailedPrecondition), 409, "conflict", "state"},

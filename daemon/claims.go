@@ -70,7 +70,7 @@ func (a *api) grant(ctx context.Context, req pool.Request) (pool.Claim, bool, er
 func (a *api) poolRequest(who actor, body wire.ClaimRequest) (pool.Request, error) {
 	req := pool.Request{
 		Template: body.Template, Owner: who.owner(), RequestID: body.RequestID, Fallback: body.Fallback, Cold: body.Start == wire.StartCold,
-		Checkpoint: body.Checkpoint,
+		Checkpoint: body.Checkpoint, Quota: a.quota(who),
 	}
 	if body.Checkpoint != "" {
 		if err := a.fromCheckpoint(who, body, &req); err != nil {
@@ -93,6 +93,14 @@ func (a *api) poolRequest(who actor, body wire.ClaimRequest) (pool.Request, erro
 		return pool.Request{}, err
 	}
 	return req, a.setLifetime(body.Type, body.Lifetime, &req)
+}
+
+// quota is the most claims that the actor may have, 0 for any number.
+func (a *api) quota(who actor) int {
+	if who.operates() {
+		return 0
+	}
+	return a.config().Limits.ClaimsPerOwner
 }
 
 // fromCheckpoint makes req a claim that goes on from a checkpoint.

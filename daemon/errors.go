@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/daemon/wire"
+	"sandpool/pool"
 )
 
 // writeTimeout is how long a client may take to receive an answer.
@@ -46,6 +47,7 @@ var classes = []struct {
 	{errdefs.IsFailedPrecondition, http.StatusConflict, "conflict"},
 	{is(errDiskFull), http.StatusInsufficientStorage, "disk_full"},
 	{is(errNoRoom), http.StatusInsufficientStorage, "checkpoints_full"},
+	{is(pool.ErrQuota), http.StatusTooManyRequests, "quota"},
 	{errdefs.IsResourceExhausted, http.StatusServiceUnavailable, "pool_empty"},
 	{errdefs.IsUnavailable, http.StatusServiceUnavailable, "unavailable"},
 	{errdefs.IsDeadlineExceeded, http.StatusGatewayTimeout, "timeout"},
@@ -81,7 +83,7 @@ func message(err error) string {
 	lines := strings.Split(err.Error(), "\n")
 	for i := range lines {
 		for _, class := range []error{
-			errdefs.ErrAlreadyExists, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument, errdefs.ErrResourceExhausted, errdefs.ErrUnavailable,
+			pool.ErrQuota, errdefs.ErrAlreadyExists, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument, errdefs.ErrResourceExhausted, errdefs.ErrUnavailable,
 		} {
 			lines[i] = strings.TrimSuffix(lines[i], ": "+class.Error())
 		}
@@ -104,7 +106,7 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch answer.Status {
 	case statusClientGone:
 		panic(http.ErrAbortHandler) // net/http's own way to close a connection without an answer
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		w.Header().Set("Retry-After", "1")
 	case http.StatusUpgradeRequired:
 		w.Header().Set("Connection", "Upgrade")

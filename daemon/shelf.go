@@ -58,7 +58,7 @@ func (a *api) forkClaim(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	who, _ := actorOf(r.Context())
-	req := pool.Request{Template: claim.SandboxTemplate(), Owner: who.owner()}
+	req := pool.Request{Template: claim.SandboxTemplate(), Owner: who.owner(), Quota: a.quota(who)}
 	if body.Count == 0 {
 		body.Count = 1
 	}

@@ -29,6 +29,7 @@ type Request struct {
 	Fallback  bool          // take one of the template "generic" rather than wait
 	Cold      bool          // take no sandbox of the pool, only one that is started for this claim
 	Wait      time.Duration // how long to wait for a sandbox; 0 takes an available one or none
+	Quota     int           // the most claims that its owner may have, with those that wait; 0: any number
 
 	Checkpoint string // go on from it; Template is then that of the sandbox that was saved
 	Trace      string // names the claim's part in a trace, for Options.Starting; may be empty
@@ -87,8 +88,8 @@ type turn struct {
 
 // Claim hands out a sandbox. The second result says that an earlier claim with the same request id was found instead.
 // The claim is on disk before Claim returns; one whose ctx ended meanwhile is taken back.
-// Errors are of errdefs' classes: NotFound for an unknown template, ResourceExhausted for a pool that stayed empty,
-// Unavailable when containerd cannot be reached, AlreadyExists for a request id that was used for another template.
+// Errors are of errdefs' classes: NotFound for an unknown template, ResourceExhausted for a pool that stayed empty, and with ErrQuota
+// for an owner of too many claims, Unavailable when containerd cannot be reached, AlreadyExists for a request id that was used for another template.
 func (c *Controller) Claim(ctx context.Context, req Request) (Claim, bool, error) {
 	c.mu.Lock()
 	p, ok := c.pools[req.Template]
@@ -146,12 +147,23 @@ func (c *Controller) endTurn(key requestKey, t *turn, claim Claim, err error) {
 	close(t.done)
 }
 
-// grant gets a sandbox and hands it out. One that fails on the way is doomed and the next is tried.
+// grant makes a claim if its owner may have one more.
 func (c *Controller) grant(ctx context.Context, p *pool, req Request) (Claim, error) {
 	req.asked = time.Now()
-	c.mu.Lock()
-	p.demand.claim(req.asked)
-	c.mu.Unlock()
+	if err := c.ask(p, req); err != nil {
+		return Claim{}, err
+	}
+	claim, err := c.obtain(ctx, p, req)
+	if err != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.answeredLocked(req.Owner)
+	}
+	return claim, err
+}
+
+// obtain gets a sandbox and hands it out. One that fails on the way is doomed and the next is tried.
+func (c *Controller) obtain(ctx context.Context, p *pool, req Request) (Claim, error) {
 	waitCtx := ctx
 	if req.Wait > 0 {
 		var cancel context.CancelFunc
@@ -291,6 +303,7 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 	s.waitedFor = !s.settled
 	s.how.Schedule = max(0, s.begun.Sub(req.asked))
 	s.usedAt = time.Now()
+	c.answeredLocked(req.Owner)
 	c.enterLocked(s)
 	c.tell(Event{Kind: EventClaimed, Claim: s.claim(), Message: fmt.Sprintf("claimed %s from %s", record.Grant.Tier, s.pool.Name)})
 	return s.claim(), nil

@@ -131,6 +131,7 @@ type Controller struct {
 	sandboxes map[string]*sandbox  // by id
 	claims    map[string]*sandbox  // by claim id; states Claimed and Dead
 	requests  map[requestKey]*turn // idempotent claims, under way and granted
+	asking    map[string]int       // claims under way, by owner
 	outage    error                // containerd cannot be reached; nothing is handed out or started
 	epoch     uint64               // counts changes, so that Reconcile can tell what changed behind its list
 	gone      map[string]uint64    // sandboxes that were forgotten, and at which epoch
@@ -203,6 +204,7 @@ func New(o Options) *Controller {
 		sandboxes: map[string]*sandbox{},
 		claims:    map[string]*sandbox{},
 		requests:  map[requestKey]*turn{},
+		asking:    map[string]int{},
 		gone:      map[string]uint64{},
 	}
 	for _, cfg := range o.Pools {

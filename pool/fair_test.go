@@ -2,12 +2,15 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/containerd/errdefs"
 )
 
 // asks has clients claim, each when the ones before it wait, and returns the owners in the order in which they were served.
@@ -167,4 +170,101 @@ func TestFreeSlots(t *testing.T) {
 			t.Errorf("%s: %q may start, want %q", name, got, test.want)
 		}
 	}
+}
+
+// TestQuota has one owner claim all that it can, by each way there is: others still get theirs, and what has ended counts no more.
+func TestQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const quota = 3
+		r := newRig(t, newFakeBackend(t), onePool(2, 6))
+		r.run(t)
+		time.Sleep(time.Minute)
+		claim := func(owner string, change func(*Request)) (Claim, error) {
+			req := request()
+			req.Owner, req.Quota = owner, quota
+			change(&req)
+			claim, _, err := r.Claim(t.Context(), req)
+			return claim, err
+		}
+		ways := []func(*Request){
+			func(*Request) {}, func(r *Request) { r.Cold = true }, func(r *Request) { r.Checkpoint = "ck-1" }, func(r *Request) { r.RequestID = "x" },
+		}
+		var mu sync.Mutex
+		var got []Claim
+		refused := 0
+		var greedy sync.WaitGroup
+		for i := range 4 * len(ways) {
+			greedy.Go(func() {
+				c, err := claim("greedy", func(r *Request) { ways[i%len(ways)](r); r.RequestID += strings.Repeat("y", i) })
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err == nil:
+					got = append(got, c)
+				case errors.Is(err, ErrQuota) && errdefs.IsResourceExhausted(err):
+					refused++
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		greedy.Wait()
+		if len(got) != quota || refused != 4*len(ways)-quota {
+			t.Fatalf("%d claims, %d refused, want %d claims and a refusal of all else", len(got), refused, quota)
+		}
+		if _, err := claim("other", ways[0]); err != nil {
+			t.Errorf("another owner's claim: %v", err)
+		}
+		if _, err := claim("greedy", func(r *Request) { r.Quota = 0 }); err != nil {
+			t.Errorf("a claim without a quota: %v", err)
+		}
+		for _, c := range got[1:] {
+			if err := r.Release(t.Context(), c.ID); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := claim("greedy", ways[1]); err != nil {
+			t.Errorf("a claim after two were released: %v", err)
+		}
+		if _, err := claim("greedy", ways[1]); !errors.Is(err, ErrQuota) || !strings.Contains(err.Error(), "greedy has 3 claims and asks for 0, of at most 3 together") {
+			t.Errorf("one more: %v", err)
+		}
+		if len(r.asking) != 0 {
+			t.Errorf("still under way: %v", r.asking)
+		}
+		r.stop()
+	})
+}
+
+// TestQuotaOfThoseThatWait counts claims that wait, and no more once they have given up.
+func TestQuotaOfThoseThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), onePool(0, 0))
+		r.run(t)
+		for range 2 {
+			errs := make(chan error, 5)
+			for range cap(errs) {
+				go func() {
+					req := request()
+					req.Quota, req.Wait = 2, time.Second
+					_, _, err := r.Claim(t.Context(), req)
+					errs <- err
+				}()
+				synctest.Wait()
+			}
+			time.Sleep(time.Minute)
+			refused := 0
+			for range cap(errs) {
+				if err := <-errs; errors.Is(err, ErrQuota) {
+					refused++
+				} else if !errdefs.IsResourceExhausted(err) {
+					t.Error(err)
+				}
+			}
+			if refused != 3 {
+				t.Errorf("%d of 5 were refused, want 3", refused)
+			}
+		}
+		r.stop()
+	})
 }

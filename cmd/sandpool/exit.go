@@ -16,6 +16,7 @@ const (
 	exitNotFound    = 3
 	exitPoolEmpty   = 4
 	exitUnreachable = 5
+	exitQuota       = 6
 	exitExec        = 125
 )
 
@@ -26,6 +27,7 @@ const exitHelp = `Exit codes:
   3  no such claim, checkpoint or template
   4  no sandbox available
   5  the daemon cannot be reached
+  6  the user has as many claims as it may have
 exec exits with the code of its command, and with 125 for any error of its own.
 `
 
@@ -33,6 +35,7 @@ exec exits with the code of its command, and with 125 for any error of its own.
 const (
 	codeNotFound  = "not_found"
 	codePoolEmpty = "pool_empty"
+	codeQuota     = "quota"
 )
 
 // exitStatus is the exit code of a command in a sandbox. It is no error of ours, so nothing is printed.
@@ -60,6 +63,8 @@ func (a *app) exitCode(command string, err error) int {
 		return exitNotFound
 	case answer != nil && answer.Code == codePoolEmpty:
 		return exitPoolEmpty
+	case answer != nil && answer.Code == codeQuota:
+		return exitQuota
 	default:
 		return exitError
 	}

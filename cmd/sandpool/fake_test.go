@@ -107,6 +107,9 @@ func (f *fakeDaemon) claim(w http.ResponseWriter, r *http.Request) {
 	case "empty":
 		refuse(w, http.StatusServiceUnavailable, "pool_empty", "none left")
 		return
+	case "quota":
+		refuse(w, http.StatusTooManyRequests, "quota", "too many")
+		return
 	case "unknown":
 		refuse(w, http.StatusNotFound, "not_found", "no template unknown")
 		return

@@ -158,6 +158,7 @@ func TestExitCodes(t *testing.T) {
 		{"claim --template unknown", exitNotFound, "no template unknown"},
 		{"ls x", exitNotFound, "get x: no such claim"},
 		{"claim --template empty", exitPoolEmpty, "none left"},
+		{"claim --template quota", exitQuota, "too many"},
 		{"pools set unknown --max 3", exitNotFound, "no such pool"},
 		{"pools set default --max many", exitUsage, "many"},
 		{"pools set", exitUsage, "accepts 1 arg"},
