@@ -56,6 +56,8 @@ type Daemon struct {
 	LogFormat   string `toml:"log_format"`   // "text" or "json"
 	// MetricsAddress is a loopback address and a port on which the metrics are served too; empty for none.
 	MetricsAddress string `toml:"metrics_address"`
+	// MetricsExemplars has those name single claims.
+	MetricsExemplars bool `toml:"metrics_exemplars"`
 }
 
 // What a stopping daemon does with its sandboxes.

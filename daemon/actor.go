@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"sandpool/configs"
 )
 
 // actor is the process on the other end of a connection, as the kernel knows it.
@@ -23,6 +27,25 @@ func (a actor) operates() bool { return a.uid == 0 || int(a.uid) == os.Geteuid()
 
 // sees tells whether the actor may see and touch what belongs to owner.
 func (a actor) sees(owner string) bool { return a.operates() || owner == a.owner() }
+
+// operatorsSee stands for a text that is for operators only.
+const operatorsSee = "root and the daemon's own user see why"
+
+// reason is why something failed, as far as the actor may know: such texts hold paths and URLs of the host, and what registries say.
+func (a actor) reason(text string) string {
+	if text == "" || a.operates() {
+		return text
+	}
+	return operatorsSee
+}
+
+// image is the name of an image, as far as the actor may know: of an archive on the host it is the name of the file.
+func (a actor) image(ref string) string {
+	if path, isFile := strings.CutPrefix(ref, configs.FileScheme); isFile && !a.operates() {
+		return configs.FileScheme + filepath.Base(path)
+	}
+	return ref
+}
 
 type actorKey struct{}
 

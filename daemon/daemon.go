@@ -99,7 +99,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	if err := d.join(ctx); err != nil {
 		return unlessStopped(ctx, err)
 	}
-	stop, err := d.metrics.serveMetrics(ctx, d.Config.Daemon.MetricsAddress, d.Log)
+	stop, err := d.metrics.serveMetrics(ctx, d.Config.Daemon.MetricsAddress, d.Config.Daemon.MetricsExemplars, d.Log)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}
@@ -277,7 +277,7 @@ func (d *Daemon) ready() error {
 	}
 	for _, p := range d.pools.Status() {
 		if p.Degraded != "" {
-			return errdefs.ErrUnavailable.WithMessage(fmt.Sprintf("pool %s is degraded: %s", p.Name, p.Degraded))
+			return fmt.Errorf("pool %s is degraded: %w", p.Name, &pool.StartError{Reason: p.Degraded, Class: errdefs.ErrUnavailable})
 		}
 	}
 	return nil

@@ -78,9 +78,11 @@ func describe(err error) *wire.Error {
 	return &wire.Error{Status: http.StatusInternalServerError, Code: "internal", Message: message(err)}
 }
 
-// message is err without the names of its classes at the ends of its lines, which say nothing that a sentence and a code do not.
-func message(err error) string {
-	lines := strings.Split(err.Error(), "\n")
+func message(err error) string { return tidy(err.Error()) }
+
+// tidy is the text of an error without the names of classes at the ends of its lines, which say nothing that a sentence and a code do not.
+func tidy(text string) string {
+	lines := strings.Split(text, "\n")
 	for i := range lines {
 		for _, class := range []error{
 			pool.ErrQuota, errdefs.ErrAlreadyExists, errdefs.ErrFailedPrecondition, errdefs.ErrInvalidArgument, errdefs.ErrResourceExhausted, errdefs.ErrUnavailable,
@@ -94,6 +96,10 @@ func message(err error) string {
 // report is describe for an error that was met while serving r. An internal one is logged, since it is the operator's matter.
 func (a *api) report(r *http.Request, err error) *wire.Error {
 	answer := describe(err)
+	who, _ := actorOf(r.Context())
+	if start, ok := errors.AsType[*pool.StartError](err); ok {
+		answer.Message = tidy(strings.ReplaceAll(err.Error(), start.Reason, who.reason(start.Reason)))
+	}
 	if answer.Status == http.StatusInternalServerError {
 		a.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	}

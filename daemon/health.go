@@ -3,10 +3,19 @@ package daemon
 import (
 	"io"
 	"net/http"
+	"slices"
 )
 
-func (a *api) getInfo(w http.ResponseWriter, _ *http.Request) error {
-	return answerJSON(w, http.StatusOK, a.info)
+func (a *api) getInfo(w http.ResponseWriter, r *http.Request) error {
+	who, _ := actorOf(r.Context())
+	info := a.info
+	if !who.operates() {
+		info.Warnings, info.Canaries = nil, slices.Clone(info.Canaries)
+		for i, c := range info.Canaries {
+			info.Canaries[i].Reason = who.reason(c.Reason)
+		}
+	}
+	return answerJSON(w, http.StatusOK, info)
 }
 
 // getHealth says that the process is up and answers, no more.
@@ -21,7 +30,11 @@ func (a *api) getReady(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (a *api) getMetrics(w http.ResponseWriter, r *http.Request) error {
-	a.metrics.handler.ServeHTTP(w, r)
+	handler := a.metrics.plain
+	if who, _ := actorOf(r.Context()); who.operates() {
+		handler = a.metrics.handler
+	}
+	handler.ServeHTTP(w, r)
 	return nil
 }
 

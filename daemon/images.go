@@ -42,7 +42,12 @@ func (a *api) listImages(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	return answerJSON(w, http.StatusOK, wire.ImageList{Images: withWaiting(known, a.config().Templates)})
+	who, _ := actorOf(r.Context())
+	list := wire.ImageList{Images: withWaiting(known, a.config().Templates)}
+	for i, image := range list.Images {
+		list.Images[i].Image, list.Images[i].Error = who.image(image.Image), who.reason(image.Error)
+	}
+	return answerJSON(w, http.StatusOK, list)
 }
 
 // withWaiting adds to the images that the runtime knows those of templates whose turn has not come.

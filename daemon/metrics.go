@@ -27,7 +27,8 @@ const (
 // metrics is what GET /metrics shows.
 type metrics struct {
 	registry *prometheus.Registry
-	handler  http.Handler
+	handler  http.Handler // for operators
+	plain    http.Handler // for all others: without exemplars, which name claims
 
 	claims       *prometheus.CounterVec
 	reconciles   *prometheus.CounterVec
@@ -114,6 +115,7 @@ func newMetrics(s sources) *metrics {
 	m.beginAtZero()
 	m.register(s)
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+	m.plain = promhttp.HandlerFor(withoutExemplars(m.registry), promhttp.HandlerOpts{EnableOpenMetrics: true})
 	return m
 }
 
@@ -195,11 +197,6 @@ func claimResult(repeated bool, err error) string {
 
 // execed counts an exec in a claim's sandbox whose process ended.
 func (m *metrics) execed(claim string, took time.Duration) { observe(m.execSeconds, took, claim) }
-
-// observe leaves the claim's id as the exemplar: as a label it would make a series a claim.
-func observe(histogram prometheus.Observer, took time.Duration, claim string) {
-	histogram.(prometheus.ExemplarObserver).ObserveWithExemplar(took.Seconds(), prometheus.Labels{"claim": claim})
-}
 
 // native adds a native histogram, whose buckets are 10 % apart, to the classic one. Only scrapes by protobuf show it.
 func native(opts prometheus.HistogramOpts) prometheus.HistogramOpts {

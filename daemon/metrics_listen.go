@@ -9,8 +9,9 @@ import (
 	"net/http"
 )
 
-// serveMetrics serves the metrics, and nothing else, on a TCP address until stop is called. Without an address it does nothing.
-func (m *metrics) serveMetrics(ctx context.Context, address string, log *slog.Logger) (stop func(), err error) {
+// serveMetrics serves the metrics, and nothing else, on a TCP address until stop is called. Without an address it does nothing. Nobody
+// knows who asks there, so exemplars are shown only if that is wanted.
+func (m *metrics) serveMetrics(ctx context.Context, address string, exemplars bool, log *slog.Logger) (stop func(), err error) {
 	if address == "" {
 		return func() {}, nil
 	}
@@ -19,7 +20,11 @@ func (m *metrics) serveMetrics(ctx context.Context, address string, log *slog.Lo
 		return nil, fmt.Errorf("serve metrics: %w: set daemon.metrics_address", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", m.handler)
+	handler := m.plain
+	if exemplars {
+		handler = m.handler
+	}
+	mux.Handle("GET /metrics", handler)
 	s := &http.Server{
 		Handler: mux, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),

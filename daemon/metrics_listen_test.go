@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -10,11 +11,38 @@ import (
 	"sandpool/scripts/testhost"
 )
 
+// TestExemplarsOnTheMetricsAddress has any user of the host see ids of claims only if that is configured.
+func TestExemplarsOnTheMetricsAddress(t *testing.T) {
+	for _, wanted := range []bool{false, true} {
+		var said strings.Builder
+		stop, err := observed().serveMetrics(t.Context(), "127.0.0.1:0", wanted, slog.New(slog.NewTextHandler(&said, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, address, _ := strings.Cut(strings.TrimSpace(said.String()), "address=")
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", "application/openmetrics-text; version=1.0.0")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || strings.Contains(string(body), `claim="c-1"`) != wanted {
+			t.Errorf("wanted: %t; %v: %s", wanted, err, body)
+		}
+		_ = resp.Body.Close()
+		stop()
+	}
+}
+
 func TestMetricsAddressServesMetricsOnly(t *testing.T) {
 	var said strings.Builder
 	log := slog.New(slog.NewTextHandler(&said, nil))
 	m := observed()
-	stop, err := m.serveMetrics(t.Context(), "127.0.0.1:0", log)
+	stop, err := m.serveMetrics(t.Context(), "127.0.0.1:0", false, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +53,7 @@ func TestMetricsAddressServesMetricsOnly(t *testing.T) {
 	if status, _, err := testhost.Get(t.Context(), "http://"+address+"/v1/claims"); err != nil || status != http.StatusNotFound {
 		t.Errorf("/v1/claims: %d, %v, want none of the API there", status, err)
 	}
-	if _, err := m.serveMetrics(t.Context(), address, log); err == nil || !strings.Contains(err.Error(), "set daemon.metrics_address") {
+	if _, err := m.serveMetrics(t.Context(), address, false, log); err == nil || !strings.Contains(err.Error(), "set daemon.metrics_address") {
 		t.Errorf("serve on an address in use: %v", err)
 	}
 	stop()

@@ -12,9 +12,11 @@ import (
 	"sandpool/pool"
 )
 
-func (a *api) listPools(w http.ResponseWriter, _ *http.Request) error {
+func (a *api) listPools(w http.ResponseWriter, r *http.Request) error {
+	who, _ := actorOf(r.Context())
 	list := wire.PoolList{Pools: []wire.Pool{}}
 	for _, p := range a.pools() {
+		p.Degraded = who.reason(p.Degraded)
 		list.Pools = append(list.Pools, wirePool(p))
 	}
 	return answerJSON(w, http.StatusOK, list)

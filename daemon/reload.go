@@ -47,11 +47,7 @@ func (d *Daemon) reload() error {
 	if fixed := fixedChanges(now, next); len(fixed) > 0 {
 		d.Log.Warn("some changes wait for a restart", "keys", strings.Join(fixed, ", "))
 	}
-	now.Templates, now.Pools, now.Lifetimes, now.Reserves = next.Templates, next.Pools, next.Lifetimes, next.Reserves
-	now.Caps, now.Images = next.Caps, next.Images
-	now.Limits.ClaimWait, now.Limits.MaxWait = next.Limits.ClaimWait, next.Limits.MaxWait
-	now.Limits.LifetimeType, now.Limits.MaxLifetime = next.Limits.LifetimeType, next.Limits.MaxLifetime
-	now.Checkpoints.MaxAge, now.Checkpoints.MaxCount, now.Checkpoints.MaxMiB = next.Checkpoints.MaxAge, next.Checkpoints.MaxCount, next.Checkpoints.MaxMiB
+	now = takeOver(now, next)
 	d.live.Store(&now)
 	d.pools.Configure(poolConfigs(now, d.templates.fingerprint))
 	d.engine.SetImages(engine.Images(now))
@@ -59,6 +55,18 @@ func (d *Daemon) reload() error {
 	d.templates.set(templates(now))
 	d.Log.Info("configuration reloaded", "templates", len(now.Templates), "pools", len(now.Pools))
 	return nil
+}
+
+// takeOver is a configuration with what a running daemon can take over of another.
+func takeOver(now, next configs.Config) configs.Config {
+	now.Templates, now.Pools, now.Lifetimes, now.Reserves = next.Templates, next.Pools, next.Lifetimes, next.Reserves
+	now.Caps, now.Images = next.Caps, next.Images
+	now.Limits.ClaimWait, now.Limits.MaxWait = next.Limits.ClaimWait, next.Limits.MaxWait
+	now.Limits.LifetimeType, now.Limits.MaxLifetime = next.Limits.LifetimeType, next.Limits.MaxLifetime
+	bounds := next.Checkpoints
+	bounds.Dir, bounds.Timeout = now.Checkpoints.Dir, now.Checkpoints.Timeout
+	now.Checkpoints = bounds
+	return now
 }
 
 // fixedChanges names what differs between two configurations and cannot change in a running daemon.

@@ -30,18 +30,19 @@ type templateState struct {
 	snapshot string // that sandboxes go on from
 }
 
-func (a *api) listTemplates(w http.ResponseWriter, _ *http.Request) error {
+func (a *api) listTemplates(w http.ResponseWriter, r *http.Request) error {
+	who, _ := actorOf(r.Context())
 	cfg := a.config()
 	list := wire.TemplateList{Templates: []wire.Template{}}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Templates)) {
 		t, state := cfg.Templates[name], a.catalogue.state(name)
 		entry := wire.Template{
-			Name: name, Image: t.Image, Digest: state.digest, Pool: poolName(a.info.Region, name), State: wire.TemplateReady,
+			Name: name, Image: who.image(t.Image), Digest: state.digest, Pool: poolName(a.info.Region, name), State: wire.TemplateReady,
 			Snapshot: state.snapshot, Platform: t.Platform, CPUs: t.CPUs, MemoryMiB: t.MemoryMiB, DiskMiB: t.DiskMiB, PIDs: t.PIDs,
 		}
 		switch {
 		case state.err != nil:
-			entry.State, entry.Reason = wire.TemplateFailed, state.err.Error()
+			entry.State, entry.Reason = wire.TemplateFailed, who.reason(state.err.Error())
 		case !state.ready || state.busy:
 			entry.State = wire.TemplatePreparing
 		}

@@ -341,11 +341,22 @@ func (p *pool) oldest(state State, now time.Time) *sandbox {
 // emptyLocked is the refusal of a claim that found no sandbox in time.
 func (c *Controller) emptyLocked(p *pool) error {
 	detail := fmt.Sprintf("pool %s has no sandbox ready (%d of at most %d in use)", p.Name, p.count(Reserved, Claimed), p.Max)
-	if p.degraded != "" {
-		detail += "; the last start failed: " + p.degraded
-	}
 	if blocked := c.admit(); blocked != "" {
 		detail += "; nothing is started: " + blocked
 	}
+	if p.degraded != "" {
+		return fmt.Errorf("%s; the last start failed: %w", detail, &StartError{Reason: p.degraded, Class: errdefs.ErrResourceExhausted})
+	}
 	return fmt.Errorf("%s: %w", detail, errdefs.ErrResourceExhausted)
 }
+
+// StartError is why the last start of a pool's sandboxes failed. Its reason is the operator's matter: it may hold paths and URLs.
+type StartError struct {
+	Reason string
+	Class  error // of errdefs
+}
+
+func (e *StartError) Error() string { return e.Reason }
+
+// Unwrap returns the class.
+func (e *StartError) Unwrap() error { return e.Class }

@@ -97,7 +97,7 @@ func use(t *testing.T, c *client.Client) wire.Claim {
 // TestPrometheus shows that a real Prometheus gets from a daemon at work all that the rules and the dashboard read.
 func TestPrometheus(t *testing.T) {
 	cfg := testConfig(t, 2, 8)
-	cfg.Daemon.MetricsAddress = freeAddress(t)
+	cfg.Daemon.MetricsAddress, cfg.Daemon.MetricsExemplars = freeAddress(t), true
 	cfg.Hooks = []configs.Hook{{Events: []string{configs.AllEvents}, Command: []string{"/bin/true"}, Timeout: lifetime.Duration(patience)}}
 	tmpl := cfg.Templates["default"]
 	tmpl.Snapshot = true
