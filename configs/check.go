@@ -57,7 +57,7 @@ func (c Config) check(found *faults) {
 		return
 	}
 	if c.Version != Version {
-		found.list = nil
+		found.list, found.seen = nil, nil
 		found.add("version", "format %d, but this sandpoold reads only %d", c.Version, Version)
 		return
 	}

@@ -42,15 +42,18 @@ func (f fault) compare(other fault) int {
 type faults struct {
 	places places
 	list   []fault
-	broken bool // the file could not be read to its end
+	seen   map[string]bool // keys of list
+	broken bool            // the file could not be read to its end
 }
 
 func (f *faults) add(key, format string, args ...any) {
-	for _, other := range f.list {
-		if other.key == key {
-			return
-		}
+	if f.seen[key] {
+		return
 	}
+	if f.seen == nil {
+		f.seen = map[string]bool{}
+	}
+	f.seen[key] = true
 	f.list = append(f.list, fault{file: f.places.file, line: f.places.line(key), key: key, text: fmt.Sprintf(format, args...)})
 }
 
@@ -77,12 +80,18 @@ func (f *faults) syntax(err error) {
 	f.list = append(f.list, it)
 }
 
+// maxShown is how many faults are shown: nobody mends more at once.
+const maxShown = 100
+
 // err joins the faults in the order of their lines; nil when there are none.
 func (f *faults) err() error {
 	slices.SortStableFunc(f.list, fault.compare)
-	errs := make([]error, len(f.list))
-	for i := range f.list {
-		errs[i] = f.list[i]
+	var errs []error
+	for _, it := range f.list[:min(len(f.list), maxShown)] {
+		errs = append(errs, it)
+	}
+	if more := len(f.list) - maxShown; more > 0 {
+		errs = append(errs, fault{file: f.places.file, text: fmt.Sprintf("%d more faults are not shown", more)})
 	}
 	return errors.Join(errs...)
 }

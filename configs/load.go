@@ -1,16 +1,19 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
-	"os"
 	"reflect"
 	"slices"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"sandpool/runtime/hostpath"
 )
 
-// Load reads the file at path over the defaults and checks it. What a file says and what it leaves out:
+// Load reads the file at path over the defaults and checks it, and the paths that it names. What a file says and what it leaves out:
 //
 //   - A key that it leaves out has its default, in its own pools too; only a template's image must be given.
 //   - Flags of runsc are added to the default ones, and so are types of lifetimes. One that has the name of a built-in type
@@ -20,19 +23,46 @@ import (
 //     long as there is a template of that name.
 //
 // The error joins every fault of the file, each as FILE:LINE: KEY: what is wrong and what is allowed. Only a fault of syntax,
-// which has a column too, hides the others.
+// which has a column too, hides the others, and what is said of paths: see CheckPaths. A file larger than 1 MiB is not read, nor anything
+// that is no regular file.
 func Load(path string) (Config, error) {
-	data, err := os.ReadFile(path)
+	data, err := hostpath.ReadFile(path, maxFile)
 	if err != nil {
 		return Config{}, fmt.Errorf("read configuration: %w", err)
 	}
-	return Parse(path, data)
+	c, err := Parse(path, data)
+	if err == nil {
+		err = c.CheckPaths()
+	}
+	if err := errors.Join(checkFile(path), err); err != nil {
+		return Config{}, err
+	}
+	return c, nil
 }
 
-// Parse is Load for a file that was read already; name stands for the file in messages.
+// LoadOrDefault is Load for a file that may be missing: then there are the defaults.
+func LoadOrDefault(path string) (c Config, missing bool, err error) {
+	c, err = Load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		c = Default()
+		return c, true, errors.Join(checkFile(path), c.CheckPaths())
+	}
+	return c, false, err
+}
+
+// maxFile is how large a configuration file may be, in bytes.
+const maxFile = 1 << 20
+
+// Parse is Load for a file that was read already, without a look at the host; name stands for the file in messages.
 func Parse(name string, data []byte) (Config, error) {
 	c := Default()
+	if line := tooDeep(data); line > 0 {
+		return Config{}, fault{file: name, line: line, text: fmt.Sprintf("nested deeper than %d levels", maxDepth)}
+	}
 	c.places = findPlaces(name, data)
+	if len(c.places.keys) > maxKeys {
+		return Config{}, fault{file: name, text: fmt.Sprintf("more than %d keys and tables", maxKeys)}
+	}
 	found := &faults{places: c.places}
 	decode(data, &c, found)
 	c.followCaps()

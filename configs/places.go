@@ -3,6 +3,7 @@ package configs
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,58 +14,67 @@ import (
 type places struct {
 	file  string
 	lines []string
-	keys  map[string]unstable.Shape
+	keys  map[string]unstable.Range
+	at    []int          // where each line begins
 	items map[string]int // how many tables each list of tables has
 }
 
-// findPlaces indexes data up to its first fault of syntax.
+// maxKeys is how many keys and tables a file may have. The time of the decoder grows with the square of their number.
+const maxKeys = 10_000
+
+// findPlaces indexes data up to its first fault of syntax, or until there are more than maxKeys.
 func findPlaces(file string, data []byte) places {
-	p := places{file: file, lines: strings.Split(string(data), "\n"), keys: map[string]unstable.Shape{}, items: map[string]int{}}
+	p := places{file: file, lines: strings.Split(string(data), "\n"), keys: map[string]unstable.Range{}, items: map[string]int{}}
+	offset := 0
+	for _, line := range p.lines {
+		p.at = append(p.at, offset)
+		offset += len(line) + 1
+	}
 	var parser unstable.Parser
 	parser.Reset(data)
 	table := ""
-	for parser.NextExpression() {
+	for len(p.keys) <= maxKeys && parser.NextExpression() {
 		expression := parser.Expression()
 		switch expression.Kind {
 		case unstable.KeyValue:
-			p.keyValue(&parser, table, expression)
+			p.keyValue(table, expression)
 		case unstable.ArrayTable:
-			table = p.item(&parser, expression)
+			table = p.item(expression)
 		default:
-			table = p.key(&parser, "", expression.Key())
+			table = p.key("", expression.Key())
 		}
 	}
 	return p
 }
 
 // keyValue indexes a key in a table, and those of an inline table below it.
-func (p places) keyValue(parser *unstable.Parser, table string, node *unstable.Node) {
-	key := p.key(parser, table, node.Key())
+func (p places) keyValue(table string, node *unstable.Node) {
+	key := p.key(table, node.Key())
 	if node.Value().Kind != unstable.InlineTable {
 		return
 	}
 	for children := node.Value().Children(); children.Next(); {
-		p.keyValue(parser, key, children.Node())
+		p.keyValue(key, children.Node())
 	}
 }
 
 // item indexes one table of a list of tables and returns its key.
-func (p places) item(parser *unstable.Parser, node *unstable.Node) string {
-	list := p.key(parser, "", node.Key())
+func (p places) item(node *unstable.Node) string {
+	list := p.key("", node.Key())
 	item := fmt.Sprintf("%s[%d]", list, p.items[list])
 	p.items[list]++
 	for parts := node.Key(); parts.Next(); {
-		p.keys[item] = parser.Shape(parts.Node().Raw) // the last part's stays
+		p.keys[item] = parts.Node().Raw // the last part's stays
 	}
 	return item
 }
 
 // key indexes each part of a dotted key and returns the whole. The first place of a part that comes again counts.
-func (p places) key(parser *unstable.Parser, table string, parts unstable.Iterator) string {
+func (p places) key(table string, parts unstable.Iterator) string {
 	for parts.Next() {
 		table = join(table, string(parts.Node().Data))
 		if !p.has(table) {
-			p.keys[table] = parser.Shape(parts.Node().Raw)
+			p.keys[table] = parts.Node().Raw
 		}
 	}
 	return table
@@ -80,7 +90,20 @@ func (p places) line(key string) int {
 	for key != "" && !p.has(key) {
 		key = key[:max(0, strings.LastIndexAny(key, ".["))]
 	}
-	return p.keys[key].Start.Line
+	if !p.has(key) {
+		return 0
+	}
+	line, _ := p.position(p.keys[key])
+	return line
+}
+
+// position returns the line and the column in which something begins. The parser's own way to them counts all lines before.
+func (p places) position(of unstable.Range) (line, column int) {
+	line, found := slices.BinarySearch(p.at, int(of.Offset))
+	if found {
+		line++
+	}
+	return line, int(of.Offset) - p.at[line-1] + 1
 }
 
 // pos returns FILE:LINE of the key.
@@ -92,10 +115,11 @@ func (p places) draw(key string) string {
 	if !ok {
 		return ""
 	}
-	number := strconv.Itoa(at.Start.Line)
+	line, column := p.position(at)
+	number := strconv.Itoa(line)
 	indent := strings.Repeat(" ", len(number))
-	under := strings.Repeat(" ", at.Start.Column-1) + strings.Repeat("~", at.End.Column-at.Start.Column)
-	return fmt.Sprintf("\n%s| %s\n%s| %s", number, strings.TrimSuffix(p.lines[at.Start.Line-1], "\r"), indent, under)
+	under := strings.Repeat(" ", column-1) + strings.Repeat("~", int(at.Length))
+	return fmt.Sprintf("\n%s| %s\n%s| %s", number, strings.TrimSuffix(p.lines[line-1], "\r"), indent, under)
 }
 
 var bareKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)

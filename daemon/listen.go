@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandpool/configs"
+	"sandpool/runtime/hostpath"
 )
 
 // listen makes the configured socket. Its file is removed when the listener is closed.
@@ -25,7 +26,7 @@ func listen(ctx context.Context, cfg configs.Daemon) (*net.UnixListener, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(filepath.Dir(cfg.Socket), 0o755); err != nil { //nolint:gosec // the socket's own mode says who may connect
+	if err := makeSocketFolder(cfg.Socket); err != nil {
 		return nil, fmt.Errorf("make socket folder: %w", err)
 	}
 	if err := removeStale(ctx, cfg.Socket); err != nil {
@@ -44,6 +45,17 @@ func listen(ctx context.Context, cfg configs.Daemon) (*net.UnixListener, error) 
 		}
 	}
 	return ln, nil
+}
+
+// makeSocketFolder checks the socket itself, before and after: its folder may be one with the sticky bit, where others have theirs too.
+func makeSocketFolder(socket string) error {
+	if err := hostpath.Check(socket); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(socket), 0o755); err != nil { //nolint:gosec // the socket's own mode says who may connect
+		return err
+	}
+	return hostpath.Check(socket)
 }
 
 // removeStale removes a socket that a killed daemon left. One that somebody listens on stays.

@@ -12,6 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"sandpool/runtime/atomicfile"
+	"sandpool/runtime/hostpath"
 )
 
 // handlers are the runtimes that Kubernetes may ask containerd's CRI plugin for, and the gVisor platform of each.
@@ -31,6 +32,9 @@ type CRI struct {
 	Version int    // of containerd's configuration, 2 or 3
 	Dir     string // absolute; holds the shim's files. containerd must not import it
 }
+
+// maxContainerdFile is how large a file of containerd's configuration may be, in bytes.
+const maxContainerdFile = 1 << 20
 
 type criFile struct {
 	Version int                  `toml:"version"`
@@ -116,7 +120,7 @@ func (c CRI) Write(path string) error {
 // CheckCRI checks that a file of containerd's configuration has all handlers, and that the files which it names are right. It
 // reports every fault at once. What else the file has is not its business.
 func CheckCRI(path string) error {
-	data, err := os.ReadFile(path)
+	data, err := hostpath.ReadFile(path, maxContainerdFile)
 	if err != nil {
 		return err
 	}

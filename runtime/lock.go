@@ -10,12 +10,14 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/hostpath"
 )
 
 // lockState makes the state folder and takes it for this process.
 func (e *Engine) lockState() error {
 	for _, dir := range []string{e.cfg.StateDir, e.cfg.runscRoot(), e.cfg.fifoDir(), e.cfg.shimDir()} {
-		if err := os.MkdirAll(dir, 0o711); err != nil { //nolint:gosec // the API socket may be in it, for users of its group
+		if err := hostpath.MakeFolder(dir, 0o711); err != nil { // the API socket may be in it, for users of its group
 			return fmt.Errorf("make state folder: %w", err)
 		}
 	}

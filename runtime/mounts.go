@@ -11,6 +11,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"sandpool/runtime/hostpath"
 	"sandpool/runtime/rootfs"
 )
 
@@ -49,6 +50,20 @@ func (m Mount) spec() specs.Mount {
 	return specs.Mount{Destination: filepath.Clean(m.Target), Type: "bind", Source: m.Source, Options: []string{"rbind", access}}
 }
 
+// checkSource looks again at what the configuration was checked for: a source may have come later, or be another now.
+func (m Mount) checkSource() error {
+	if m.Size > 0 {
+		return nil
+	}
+	if _, err := os.Stat(m.Source); err != nil {
+		return fmt.Errorf("%w: mend the template's mount or make its source", err)
+	}
+	if m.ReadOnly {
+		return hostpath.CheckAbove(m.Source)
+	}
+	return hostpath.CheckWritable(m.Source)
+}
+
 func sizeOption(bytes int64) string { return "size=" + strconv.FormatInt(bytes, 10) }
 
 // setMounts puts the template's mounts and the init among those that a spec has by default, in place of what is there.
@@ -57,8 +72,8 @@ func (t Template) setMounts(s *specs.Spec, files *rootfs.Files, init string) err
 	mounts := append(s.Mounts, specs.Mount{Destination: initPath, Type: "bind", Source: init, Options: []string{"rbind", "ro"}})
 	mounts = append(mounts, t.temporaryMount(files)...)
 	for _, m := range t.Mounts {
-		if _, err := os.Stat(m.Source); m.Size == 0 && err != nil {
-			return fmt.Errorf("mount on %s: %w: mend the template's mount or make its source", m.Target, err)
+		if err := m.checkSource(); err != nil {
+			return fmt.Errorf("mount on %s: %w", m.Target, err)
 		}
 		mounts = append(mounts, m.spec())
 	}

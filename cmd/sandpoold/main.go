@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -110,10 +109,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 
 // load reads the configuration. A file that nobody named may be missing: then there are the defaults.
 func (o options) load() (cfg configs.Config, missing bool, err error) {
-	cfg, err = configs.Load(o.config)
-	if errors.Is(err, fs.ErrNotExist) && !o.named {
-		return configs.Default(), true, nil
+	if !o.named {
+		return configs.LoadOrDefault(o.config)
 	}
+	cfg, err = configs.Load(o.config)
 	return cfg, false, err
 }
 

@@ -3,9 +3,7 @@ package doctor
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,9 +39,10 @@ type Options struct {
 func Look(ctx context.Context, o Options) (Host, error) {
 	h := Host{ConfigPath: o.Config, Root: os.Geteuid() == 0}
 	before := clockOffset()
-	h.Config, h.ConfigErr = configs.Load(o.Config)
-	if errors.Is(h.ConfigErr, fs.ErrNotExist) && !o.ConfigNamed {
-		h.Config, h.ConfigErr, h.ConfigMissing = configs.Default(), nil, true
+	if o.ConfigNamed {
+		h.Config, h.ConfigErr = configs.Load(o.Config)
+	} else {
+		h.Config, h.ConfigMissing, h.ConfigErr = configs.LoadOrDefault(o.Config)
 	}
 	h.lookAtKernel()
 	h.lookAtClock()

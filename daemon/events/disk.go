@@ -12,6 +12,7 @@ import (
 
 	"sandpool/daemon/wire"
 	"sandpool/runtime/atomicfile"
+	"sandpool/runtime/hostpath"
 )
 
 // The files in the log's folder: one event a line, as JSON.
@@ -171,7 +172,7 @@ func (l *Log) writeLocked(e wire.Event) error {
 
 // rewriteLocked writes both files anew.
 func (l *Log) rewriteLocked() error {
-	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+	if err := hostpath.MakeFolder(l.dir, 0o700); err != nil {
 		return err
 	}
 	if err := replace(filepath.Join(l.dir, previous), l.kept[:l.segment]); err != nil {

@@ -88,7 +88,7 @@ func TestInBothFiles(t *testing.T) {
 // TestFullDisk fills the disk. Readers do not notice, the log says it once, and what was not written is written later.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
-	if err := syscall.Mount("events-test", dir, "tmpfs", 0, "size=256k"); err != nil {
+	if err := syscall.Mount("events-test", dir, "tmpfs", 0, "size=256k,mode=0700"); err != nil {
 		t.Fatalf("mount tmpfs (tests run as root): %v", err)
 	}
 	t.Cleanup(func() {

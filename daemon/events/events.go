@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/daemon/wire"
+	"sandpool/runtime/hostpath"
 )
 
 // KindGap is the kind of the event that stands for events which a reader missed and cannot get any more.
@@ -51,7 +51,7 @@ func Open(dir string, keep int, log *slog.Logger) (*Log, error) {
 		return nil, errdefs.ErrInvalidArgument.WithMessage(fmt.Sprintf("open events: keep %d: want at least 1", keep))
 	}
 	l := &Log{dir: dir, keep: keep, log: log, run: strings.ToLower(rand.Text()[:runLength])}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := hostpath.MakeFolder(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make folder for events: %w", err)
 	}
 	if err := l.load(); err != nil {

@@ -18,7 +18,7 @@ import (
 // The file system has room for one checkpoint and not for two.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k,mode=0700"); err != nil {
 		t.Fatal(err)
 	}
 	defer func() {

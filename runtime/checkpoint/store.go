@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/runtime/atomicfile"
+	"sandpool/runtime/hostpath"
 )
 
 // tempPrefix begins the names of folders that are not complete, or not any more.
@@ -58,7 +59,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("make folder of checkpoints: %w", err)
 	}
 	s := &Store{dir: dir, log: o.Log, step: o.Step, entries: map[string]*entry{}}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := hostpath.MakeFolder(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make folder of checkpoints: %w", err)
 	}
 	found, err := os.ReadDir(dir)
