@@ -26,6 +26,8 @@ const (
 	maxReserve    = 1 << 30
 	maxParallel   = 64
 	maxPort       = 65535
+
+	maxConnections = 100_000
 )
 
 // MaxPool is the largest pool that may be configured.
@@ -160,6 +162,11 @@ func (l Limits) check(found *faults) {
 		found.duration("limits.claim_wait", l.ClaimWait, 0, l.MaxWait.Std())
 	}
 	found.duration("limits.max_lifetime", l.MaxLifetime, 1, maxLifetime)
+	found.number("limits.connections", l.Connections, 1, maxConnections)
+	found.number("limits.connections_per_user", l.ConnectionsPerUser, 1, maxConnections)
+	found.number("limits.execs_per_user", l.ExecsPerUser, 1, maxConnections)
+	found.number("limits.followers_per_user", l.FollowersPerUser, 1, maxConnections)
+	found.number("limits.waiting_per_user", l.WaitingPerUser, 1, maxConnections)
 }
 
 func (r Reserves) check(found *faults) {

@@ -137,6 +137,13 @@ type Limits struct {
 	MaxWait      lifetime.Duration `toml:"max_wait"`
 	LifetimeType string            `toml:"lifetime_type"` // of a claim; one of Lifetimes
 	MaxLifetime  lifetime.Duration `toml:"max_lifetime"`  // without extensions
+
+	// What users have at a time. Root and the daemon's own user are not bound by those of each user, and have as many connections again.
+	Connections        int `toml:"connections"`
+	ConnectionsPerUser int `toml:"connections_per_user"`
+	ExecsPerUser       int `toml:"execs_per_user"`
+	FollowersPerUser   int `toml:"followers_per_user"` // of events
+	WaitingPerUser     int `toml:"waiting_per_user"`   // claims and forks that are not answered yet
 }
 
 // Reserves are what the host keeps for others: below any of them no sandbox is started, and claims get those that are there.
@@ -270,6 +277,8 @@ func Default() Config {
 			MaxWait:      minutes(10),
 			LifetimeType: defaultType,
 			MaxLifetime:  hours(7 * 24),
+
+			Connections: 1024, ConnectionsPerUser: 64, ExecsPerUser: 48, FollowersPerUser: 16, WaitingPerUser: 48,
 		},
 		Reserves:  Reserves{MemoryMiB: 512, DiskMiB: 1024, PIDs: 512, Files: 1024},
 		Caps:      Caps{CPUs: 4, MemoryMiB: 8192, DiskMiB: 51200, PIDs: 4096},

@@ -161,7 +161,7 @@ func TestFaults(t *testing.T) {
 		"tmpfs too large":    {own + "[[templates.go.mounts]]\ntarget = '/b'\ntype = 'tmpfs'\nsize_mib = 2049", "f:6: templates.go.mounts[0].size_mib: 2049: a tmpfs is memory, of which the sandbox has 2048 MiB"},
 		"syntax":             {"region = 'a'\nversion = = 1", "f:2:11:"},
 		"key twice":          {"region = 'a'\nregion = 'b'", "f:2:1:"},
-		"unknown key":        {"[limits]\nstart = 1", "f:2: limits.start: unknown key: want one of claim_wait, kill_timeout, lifetime_type, max_lifetime, max_wait, pause_timeout, start_timeout, starts\n2| start = 1\n | ~~~~~"},
+		"unknown key":        {"[limits]\nstart = 1", "f:2: limits.start: unknown key: want one of claim_wait, connections, connections_per_user, execs_per_user, followers_per_user, kill_timeout, lifetime_type, max_lifetime, max_wait, pause_timeout, start_timeout, starts, waiting_per_user\n2| start = 1\n | ~~~~~"},
 		"unknown table":      {"[limit]\nstart = 1", "f:1: limit: unknown key"},
 		"capital letters":    {"[limits]\nStarts = 1", "f:2: limits.Starts: unknown key: want one of"},
 	}

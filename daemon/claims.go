@@ -40,6 +40,11 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	leave, err := a.crowd.claims.take(who)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	began := time.Now()
 	claim, repeated, err := a.grant(r.Context(), req)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 
 	"sandpool/daemon/events"
 	"sandpool/daemon/wire"
@@ -41,6 +40,13 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 	v, err := a.view(r)
 	if err != nil {
 		return err
+	}
+	if v.follow {
+		leave, err := a.crowd.followers.take(v.who)
+		if err != nil {
+			return err
+		}
+		defer leave()
 	}
 	list, more, err := a.feed.log.After(v.after)
 	if err != nil {
@@ -127,12 +133,8 @@ func send(w http.ResponseWriter, list []wire.Event) error {
 			return fmt.Errorf("encode event: %w", err)
 		}
 	}
-	rc := http.NewResponseController(w)
-	if err := rc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return fmt.Errorf("set write deadline: %w", err)
-	}
 	if _, err := w.Write(text.Bytes()); err != nil {
 		return err
 	}
-	return rc.Flush()
+	return http.NewResponseController(w).Flush()
 }

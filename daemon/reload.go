@@ -51,6 +51,9 @@ func (d *Daemon) reload() error {
 	now.Caps, now.Images = next.Caps, next.Images
 	now.Limits.ClaimWait, now.Limits.MaxWait = next.Limits.ClaimWait, next.Limits.MaxWait
 	now.Limits.LifetimeType, now.Limits.MaxLifetime = next.Limits.LifetimeType, next.Limits.MaxLifetime
+	now.Limits.Connections, now.Limits.ConnectionsPerUser = next.Limits.Connections, next.Limits.ConnectionsPerUser
+	now.Limits.ExecsPerUser, now.Limits.FollowersPerUser = next.Limits.ExecsPerUser, next.Limits.FollowersPerUser
+	now.Limits.WaitingPerUser = next.Limits.WaitingPerUser
 	now.Checkpoints.MaxAge, now.Checkpoints.MaxCount, now.Checkpoints.MaxMiB = next.Checkpoints.MaxAge, next.Checkpoints.MaxCount, next.Checkpoints.MaxMiB
 	d.live.Store(&now)
 	d.pools.Configure(poolConfigs(now, d.templates.fingerprint))
