@@ -180,8 +180,12 @@ func checkExec(body wire.ExecRequest) error {
 		}
 	}
 	for i, entry := range body.Env {
-		if name, _, ok := strings.Cut(entry, "="); !ok || name == "" || strings.ContainsRune(entry, 0) {
-			return invalid("env[%d]: %q: want KEY=VALUE", i, entry)
+		name, value, ok := strings.Cut(entry, "=") // the value may be a secret
+		if !ok || name == "" || strings.ContainsRune(name, 0) {
+			return invalid("env[%d]: %q: want KEY=VALUE", i, name)
+		}
+		if strings.ContainsRune(value, 0) {
+			return invalid("env[%d]: the value of %q has a NUL character in it", i, name)
 		}
 	}
 	if body.Cwd != "" && (!path.IsAbs(body.Cwd) || strings.ContainsRune(body.Cwd, 0)) {
