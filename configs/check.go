@@ -27,6 +27,8 @@ const (
 	maxReserve    = 1 << 30
 	maxParallel   = 64
 	maxPort       = 65535
+
+	maxConnections = 100_000
 )
 
 // MaxPool is the largest pool that may be configured.
@@ -160,8 +162,13 @@ func (l Limits) check(found *faults) {
 	if found.duration("limits.max_wait", l.MaxWait, 0, maxWait) {
 		found.duration("limits.claim_wait", l.ClaimWait, 0, l.MaxWait.Std())
 	}
-	found.number("limits.claims_per_owner", l.ClaimsPerOwner, 0, maxClaims)
+	found.number("limits.claims_per_user", l.ClaimsPerUser, 0, maxClaims)
 	found.duration("limits.max_lifetime", l.MaxLifetime, 1, maxLifetime)
+	found.number("limits.connections", l.Connections, 1, maxConnections)
+	found.number("limits.connections_per_user", l.ConnectionsPerUser, 1, maxConnections)
+	found.number("limits.execs_per_user", l.ExecsPerUser, 1, maxConnections)
+	found.number("limits.followers_per_user", l.FollowersPerUser, 1, maxConnections)
+	found.number("limits.waiting_per_user", l.WaitingPerUser, 1, maxConnections)
 }
 
 func (r Reserves) check(found *faults) {
@@ -176,8 +183,8 @@ func (c Checkpoints) check(found *faults) {
 	found.duration("checkpoints.max_age", c.MaxAge, 0, maxAge)
 	found.number("checkpoints.max_count", c.MaxCount, 0, maxReserve)
 	found.number("checkpoints.max_mib", c.MaxMiB, 0, maxReserve)
-	found.number("checkpoints.max_count_per_owner", c.MaxCountPerOwner, 0, maxReserve)
-	found.number("checkpoints.max_mib_per_owner", c.MaxMiBPerOwner, 0, maxReserve)
+	found.number("checkpoints.max_count_per_user", c.MaxCountPerUser, 0, maxReserve)
+	found.number("checkpoints.max_mib_per_user", c.MaxMiBPerUser, 0, maxReserve)
 	found.duration("checkpoints.timeout", c.Timeout, 1, maxTimeout)
 }
 

@@ -131,15 +131,22 @@ const (
 
 // Limits are the deadlines and bounds of the daemon's work.
 type Limits struct {
-	StartTimeout   lifetime.Duration `toml:"start_timeout"`
-	PauseTimeout   lifetime.Duration `toml:"pause_timeout"`
-	KillTimeout    lifetime.Duration `toml:"kill_timeout"`
-	Starts         int               `toml:"starts"` // sandboxes started at once; 0 means one per processor
-	ClaimWait      lifetime.Duration `toml:"claim_wait"`
-	MaxWait        lifetime.Duration `toml:"max_wait"`
-	ClaimsPerOwner int               `toml:"claims_per_owner"` // with those that wait; root and the daemon's own user have any number; 0: all have
-	LifetimeType   string            `toml:"lifetime_type"`    // of a claim; one of Lifetimes
-	MaxLifetime    lifetime.Duration `toml:"max_lifetime"`     // without extensions
+	StartTimeout  lifetime.Duration `toml:"start_timeout"`
+	PauseTimeout  lifetime.Duration `toml:"pause_timeout"`
+	KillTimeout   lifetime.Duration `toml:"kill_timeout"`
+	Starts        int               `toml:"starts"` // sandboxes started at once; 0 means one per processor
+	ClaimWait     lifetime.Duration `toml:"claim_wait"`
+	MaxWait       lifetime.Duration `toml:"max_wait"`
+	ClaimsPerUser int               `toml:"claims_per_user"` // with those that wait; root and the daemon's own user have any number; 0: all have
+	LifetimeType  string            `toml:"lifetime_type"`   // of a claim; one of Lifetimes
+	MaxLifetime   lifetime.Duration `toml:"max_lifetime"`    // without extensions
+
+	// What users have at a time. Root and the daemon's own user are not bound by those of each user, and have as many connections again.
+	Connections        int `toml:"connections"`
+	ConnectionsPerUser int `toml:"connections_per_user"`
+	ExecsPerUser       int `toml:"execs_per_user"`
+	FollowersPerUser   int `toml:"followers_per_user"` // of events
+	WaitingPerUser     int `toml:"waiting_per_user"`   // claims and forks that are not answered yet
 }
 
 // Reserves are what the host keeps for others: below any of them no sandbox is started, and claims get those that are there.
@@ -157,8 +164,8 @@ type Checkpoints struct {
 	MaxCount int               `toml:"max_count"`
 	MaxMiB   int               `toml:"max_mib"`
 	// The same for the checkpoints of each owner.
-	MaxCountPerOwner int `toml:"max_count_per_owner"`
-	MaxMiBPerOwner   int `toml:"max_mib_per_owner"`
+	MaxCountPerUser int `toml:"max_count_per_user"`
+	MaxMiBPerUser   int `toml:"max_mib_per_user"`
 
 	Timeout lifetime.Duration `toml:"timeout"` // of saving one claim, and of restoring one
 }
@@ -270,21 +277,23 @@ func Default() Config {
 			Pull: PullMissing, PullTimeout: minutes(10), StallTimeout: seconds(60), MaxUnpacked: 16384, Parallel: 2, KeepUnused: hours(24),
 		},
 		Limits: Limits{
-			StartTimeout:   seconds(60),
-			PauseTimeout:   seconds(10),
-			KillTimeout:    seconds(10),
-			ClaimWait:      seconds(30),
-			MaxWait:        minutes(10),
-			ClaimsPerOwner: 24,
-			LifetimeType:   defaultType,
-			MaxLifetime:    hours(7 * 24),
+			StartTimeout:  seconds(60),
+			PauseTimeout:  seconds(10),
+			KillTimeout:   seconds(10),
+			ClaimWait:     seconds(30),
+			MaxWait:       minutes(10),
+			ClaimsPerUser: 24,
+			LifetimeType:  defaultType,
+			MaxLifetime:   hours(7 * 24),
+
+			Connections: 1024, ConnectionsPerUser: 64, ExecsPerUser: 48, FollowersPerUser: 16, WaitingPerUser: 48,
 		},
 		Reserves:  Reserves{MemoryMiB: 512, DiskMiB: 1024, PIDs: 512, Files: 1024},
 		Caps:      Caps{CPUs: 4, MemoryMiB: 8192, DiskMiB: 51200, PIDs: 4096},
 		Lifetimes: maps.Clone(builtInTypes),
 		Checkpoints: Checkpoints{
 			Dir: "/var/lib/sandpool/checkpoints", MaxAge: hours(7 * 24), MaxCount: 100, MaxMiB: 10240,
-			MaxCountPerOwner: 50, MaxMiBPerOwner: 5120, Timeout: seconds(60),
+			MaxCountPerUser: 50, MaxMiBPerUser: 5120, Timeout: seconds(60),
 		},
 		Events:    Events{Keep: 10000},
 		Tracing:   Tracing{Sample: 1},

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
 
 	"sandpool/configs"
@@ -49,26 +50,17 @@ func (a actor) image(ref string) string {
 
 type actorKey struct{}
 
-// withActor asks the kernel once a connection who is calling.
-// A connection of which the kernel cannot tell has no actor, and its requests are refused.
-func withActor(ctx context.Context, conn net.Conn) context.Context {
-	if a, err := peer(conn); err == nil {
-		return context.WithValue(ctx, actorKey{}, a)
-	}
-	return ctx
-}
+// errUnknownActor refuses whom the kernel does not name.
+var errUnknownActor = errdefs.ErrPermissionDenied.WithMessage("the kernel does not tell who is calling")
 
 func actorOf(ctx context.Context) (actor, bool) {
 	a, ok := ctx.Value(actorKey{}).(actor)
 	return a, ok
 }
 
-func peer(conn net.Conn) (actor, error) {
-	unixConn, ok := conn.(*net.UnixConn)
-	if !ok {
-		return actor{}, fmt.Errorf("peer of a %T is unknown", conn)
-	}
-	raw, err := unixConn.SyscallConn()
+// peer asks the kernel who is calling.
+func peer(conn *net.UnixConn) (actor, error) {
+	raw, err := conn.SyscallConn()
 	if err != nil {
 		return actor{}, err
 	}

@@ -84,6 +84,7 @@ type api struct {
 	alive     func(sandbox string) bool // its processes have not ended
 	info      wire.Info
 	config    func() *configs.Config // as it is now; not to be changed
+	crowd     *crowd
 	metrics   *metrics
 	tracer    trace.Tracer
 	log       *slog.Logger
@@ -145,7 +146,7 @@ func (a *api) answer(h handler) http.Handler {
 // admit lets next answer requests of known local programs.
 func admit(next http.Handler, w http.ResponseWriter, r *http.Request) error {
 	if _, known := actorOf(r.Context()); !known {
-		return errdefs.ErrPermissionDenied.WithMessage("the kernel does not tell who is calling")
+		return errUnknownActor
 	}
 	for _, name := range []string{"Origin", "Referer"} {
 		if r.Header.Get(name) != "" {

@@ -151,7 +151,7 @@ func checkError(t *testing.T, a answer, status int, code, message string) {
 	if got := a.header.Get("Content-Type"); got != "application/json" {
 		t.Errorf("Content-Type is %q", got)
 	}
-	if retry := a.header.Get("Retry-After"); (retry == "1") != (status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests) {
+	if retry := a.header.Get("Retry-After"); (retry == "1") != passes(status) {
 		t.Errorf("Retry-After is %q with status %d", retry, status)
 	}
 }

@@ -217,7 +217,7 @@ func (c *checkpoints) pruneFor(fresh string) {
 	delete(keep, fresh)
 	for _, v := range c.store.Prune(checkpoint.Policy{
 		MaxAge: p.MaxAge.Std(), Keep: keep, Fresh: fresh,
-		Each: checkpoint.Bounds{Count: p.MaxCountPerOwner, Bytes: int64(p.MaxMiBPerOwner) * mib},
+		Each: checkpoint.Bounds{Count: p.MaxCountPerUser, Bytes: int64(p.MaxMiBPerUser) * mib},
 		All:  checkpoint.Bounds{Count: p.MaxCount, Bytes: int64(p.MaxMiB) * mib},
 	}, time.Now()) {
 		if v.ID != fresh { // that one was never there

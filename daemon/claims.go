@@ -40,6 +40,11 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	leave, err := a.crowd.claims.take(who)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	began := time.Now()
 	claim, repeated, err := a.grant(r.Context(), req)
 	if err != nil {
@@ -100,7 +105,7 @@ func (a *api) quota(who actor) int {
 	if who.operates() {
 		return 0
 	}
-	return a.config().Limits.ClaimsPerOwner
+	return a.config().Limits.ClaimsPerUser
 }
 
 // fromCheckpoint makes req a claim that goes on from a checkpoint.

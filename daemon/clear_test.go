@@ -154,7 +154,7 @@ func TestPruneTellsOwners(t *testing.T) {
 // TestNoRoomForACheckpoint refuses one that could only be kept in place of others that must stay: it leaves nothing behind.
 func TestNoRoomForACheckpoint(t *testing.T) {
 	pools := &fakeRetirer{}
-	c, told := pruner(t, configs.Checkpoints{MaxCountPerOwner: 1}, pools)
+	c, told := pruner(t, configs.Checkpoints{MaxCountPerUser: 1}, pools)
 	saved := saveOf(t, c.store, triggerIdle, "c-1", "uid:1234")
 	pools.claim(pool.Claim{Rest: pool.Suspended, Saved: saved}, "c-1")
 	pools.claim(pool.Claim{}, "c-2")

@@ -301,6 +301,7 @@ func (d *Daemon) api(started time.Time) *api {
 		ready:   d.ready,
 		info:    d.info(started),
 		config:  d.live.Load,
+		crowd:   newCrowd(d.live.Load, d.metrics.refused),
 		metrics: d.metrics,
 		tracer:  d.tracer,
 		log:     d.Log,

@@ -15,7 +15,7 @@ import (
 	"sandpool/pool"
 )
 
-// writeTimeout is how long a client may take to receive an answer.
+// writeTimeout is how long a client may take to receive an answer, or each part of a long one.
 const writeTimeout = 10 * time.Second
 
 // statusClientGone is for metrics and logs: it is never sent.
@@ -39,6 +39,7 @@ var classes = []struct {
 	{isTooLarge, http.StatusRequestEntityTooLarge, "too_large"},
 	{is(errMethod), http.StatusMethodNotAllowed, "method_not_allowed"},
 	{is(errUpgrade), http.StatusUpgradeRequired, "upgrade_required"},
+	{is(errTooMany), http.StatusTooManyRequests, "too_many"},
 	{errdefs.IsInvalidArgument, http.StatusBadRequest, "invalid_argument"},
 	{errdefs.IsPermissionDenied, http.StatusForbidden, "permission_denied"},
 	{errdefs.IsNotFound, http.StatusNotFound, "not_found"},
@@ -112,15 +113,21 @@ func (a *api) fail(w http.ResponseWriter, r *http.Request, err error) {
 	switch answer.Status {
 	case statusClientGone:
 		panic(http.ErrAbortHandler) // net/http's own way to close a connection without an answer
-	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		w.Header().Set("Retry-After", "1")
 	case http.StatusUpgradeRequired:
 		w.Header().Set("Connection", "Upgrade")
 		w.Header().Set("Upgrade", wire.ExecProtocol)
 	}
+	if passes(answer.Status) {
+		w.Header().Set("Retry-After", "1")
+	}
 	if err := answerJSON(w, answer.Status, answer); err != nil {
 		a.log.Debug("answer could not be sent", "path", r.URL.Path, "err", err)
 	}
+}
+
+// passes tells whether what is refused with a status may be tried again soon.
+func passes(status int) bool {
+	return status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests
 }
 
 // answerJSON sends body and returns an error when the client cannot have received it.
@@ -130,11 +137,9 @@ func answerJSON(w http.ResponseWriter, status int, body any) error {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	rc := http.NewResponseController(w)
-	deadlineErr := rc.SetWriteDeadline(time.Now().Add(writeTimeout))
 	w.WriteHeader(status)
 	_, err = w.Write(append(data, '\n'))
-	if err = cmp.Or(deadlineErr, err, rc.Flush()); err != nil {
+	if err = cmp.Or(err, http.NewResponseController(w).Flush()); err != nil {
 		return fmt.Errorf("send answer: %w", err)
 	}
 	return nil

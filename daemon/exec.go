@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"path"
 	"strings"
@@ -36,6 +35,12 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 	if !wantsUpgrade(r.Header) {
 		return errUpgrade
 	}
+	who, _ := actorOf(r.Context())
+	leave, err := a.crowd.execs.take(who)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	var body wire.ExecRequest
 	if err := a.decodeExec(w, r, &body); err != nil {
 		return err
@@ -52,7 +57,7 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = s.conn.Close() }()
+	defer func() { _ = s.taken.Close() }()
 	if _, err := io.WriteString(s.conn, switching); err != nil {
 		s.log.Debug("exec client is gone", "err", err)
 		return nil
@@ -76,6 +81,12 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 // decodeExec lets only a few large bodies into the memory at a time.
 func (a *api) decodeExec(w http.ResponseWriter, r *http.Request, body *wire.ExecRequest) error {
 	if r.ContentLength < 0 || r.ContentLength > wire.MaxBody {
+		who, _ := actorOf(r.Context())
+		leave, err := a.crowd.large.take(who)
+		if err != nil {
+			return err
+		}
+		defer leave()
 		select {
 		case a.large <- struct{}{}:
 			defer func() { <-a.large }()
@@ -137,7 +148,7 @@ func hijack(w http.ResponseWriter, log *slog.Logger) (*execStream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("take over connection: %w", err)
 	}
-	unixConn, ok := bare(conn).(*net.UnixConn)
+	taken, ok := conn.(*refusingConn)
 	if !ok {
 		_ = conn.Close()
 		return nil, fmt.Errorf("take over connection: it is a %T", conn)
@@ -145,7 +156,7 @@ func hijack(w http.ResponseWriter, log *slog.Logger) (*execStream, error) {
 	// What net/http read ahead comes first. Reading on through its buffer would end the request's context with the input.
 	ahead, _ := buffered.Peek(buffered.Reader.Buffered())
 	in := bufio.NewReader(io.MultiReader(bytes.NewReader(ahead), conn))
-	return &execStream{conn: unixConn, in: in, log: log}, nil
+	return &execStream{taken: taken, conn: taken.UnixConn, in: in, log: log}, nil
 }
 
 func wantsUpgrade(h http.Header) bool {
@@ -172,8 +183,12 @@ func checkExec(body wire.ExecRequest) error {
 		}
 	}
 	for i, entry := range body.Env {
-		if name, _, ok := strings.Cut(entry, "="); !ok || name == "" || strings.ContainsRune(entry, 0) {
-			return invalid("env[%d]: %q: want KEY=VALUE", i, entry)
+		name, value, ok := strings.Cut(entry, "=") // the value may be a secret
+		if !ok || name == "" || strings.ContainsRune(name, 0) {
+			return invalid("env[%d]: %q: want KEY=VALUE", i, name)
+		}
+		if strings.ContainsRune(value, 0) {
+			return invalid("env[%d]: the value of %q has a NUL character in it", i, name)
 		}
 	}
 	if body.Cwd != "" && (!path.IsAbs(body.Cwd) || strings.ContainsRune(body.Cwd, 0)) {

@@ -235,6 +235,7 @@ type testServer struct {
 	processes chan *fakeProcess
 	before    func(r *http.Request) // called for each request, with what net/http knows of it, if not nil
 	body      time.Duration         // how long a body may take, if not 0
+	write     time.Duration         // how long a client may take to receive what is written, if not 0
 	socket    string
 	http      *http.Client
 }
@@ -285,10 +286,17 @@ func newTestAPI(t *testing.T) *testServer {
 		tracer: noop.NewTracerProvider().Tracer(""),
 		log:    slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	ts.api.crowd = newCrowd(ts.api.config, ts.api.metrics.refused)
 	return ts
 }
 
 func (ts *testServer) listen(t *testing.T) {
+	t.Helper()
+	ts.listenBy(t, func(ln net.Listener) net.Listener { return ln })
+}
+
+// listenBy is listen by what is made of the socket's listener.
+func (ts *testServer) listenBy(t *testing.T, by func(net.Listener) net.Listener) {
 	t.Helper()
 	cfg := configs.Default().Daemon
 	cfg.Socket = filepath.Join(shortDir(t), "s")
@@ -297,7 +305,7 @@ func (ts *testServer) listen(t *testing.T) {
 		t.Fatal(err)
 	}
 	ts.server, ts.socket = newServer(ts.api), cfg.Socket
-	ts.server.body = cmp.Or(ts.body, ts.server.body)
+	ts.server.body, ts.server.write = cmp.Or(ts.body, ts.server.body), cmp.Or(ts.write, ts.server.write)
 	if inner := ts.server.http.Handler; ts.before != nil {
 		ts.server.http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			ts.before(r)
@@ -306,7 +314,7 @@ func (ts *testServer) listen(t *testing.T) {
 	}
 	var serving sync.WaitGroup
 	serving.Go(func() {
-		if err := ts.serve(ln); err != nil {
+		if err := ts.serve(by(ln)); err != nil {
 			t.Error(err)
 		}
 	})

@@ -43,6 +43,13 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if v.follow {
+		leave, err := a.crowd.followers.take(v.who)
+		if err != nil {
+			return err
+		}
+		defer leave()
+	}
 	list, more, err := a.feed.log.After(v.after)
 	if err != nil {
 		return invalid("after: %v", err)
@@ -136,12 +143,8 @@ func send(w http.ResponseWriter, list []wire.Event) error {
 			return fmt.Errorf("encode event: %w", err)
 		}
 	}
-	rc := http.NewResponseController(w)
-	if err := rc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return fmt.Errorf("set write deadline: %w", err)
-	}
 	if _, err := w.Write(text.Bytes()); err != nil {
 		return err
 	}
-	return rc.Flush()
+	return http.NewResponseController(w).Flush()
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"sandpool/configs"
 	"sandpool/daemon/events"
 	"sandpool/daemon/wire"
 )
@@ -31,7 +32,11 @@ func newFeed(t *testing.T, keep int) (log *events.Log, a *api, stop func()) {
 		}
 	})
 	stopping := make(chan struct{})
-	return log, &api{feed: feed{log: log, stopping: stopping}, log: slog.New(slog.DiscardHandler)}, func() { close(stopping) }
+	cfg := configs.Default()
+	a = &api{
+		feed: feed{log: log, stopping: stopping}, crowd: newCrowd(func() *configs.Config { return &cfg }, func(string) {}), log: slog.New(slog.DiscardHandler),
+	}
+	return log, a, func() { close(stopping) }
 }
 
 // getEvents asks for events as a user.

@@ -16,7 +16,11 @@ type connKey struct{}
 
 // withConn is http.Server's ConnContext: it notes the connection and who is calling.
 func withConn(ctx context.Context, conn net.Conn) context.Context {
-	return withActor(context.WithValue(ctx, connKey{}, conn), bare(conn))
+	ctx = context.WithValue(ctx, connKey{}, conn)
+	if refusing, ok := conn.(*refusingConn); ok {
+		ctx = context.WithValue(ctx, actorKey{}, refusing.who)
+	}
+	return ctx
 }
 
 // heed gives a request a context that ends when its client hangs up, or base does. net/http's own ends already when the client

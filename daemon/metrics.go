@@ -1,14 +1,10 @@
 package daemon
 
 import (
-	"context"
-	"errors"
 	"net/http"
 	goruntime "runtime"
-	"strconv"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -43,6 +39,7 @@ type metrics struct {
 	failedSteps  *prometheus.CounterVec
 	deliveries   *prometheus.CounterVec
 	deaths       *prometheus.CounterVec
+	refusals     *prometheus.CounterVec
 }
 
 // sources are what is read at each scrape, and what stays the same.
@@ -111,6 +108,10 @@ func newMetrics(s sources) *metrics {
 			Name: "sandbox_deaths_total",
 			Help: "Sandboxes whose end by themselves was seen, by its cause: memory, panic, signal, lost, init, gofer or unknown.",
 		}, []string{"cause"}),
+		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sandbox_refused_total",
+			Help: "What was refused because its user, or all users, had too many at once, by kind: connection, exec, follower or claim.",
+		}, []string{"kind"}),
 	}
 	m.beginAtZero()
 	m.register(s)
@@ -130,6 +131,9 @@ func (m *metrics) beginAtZero() {
 	for _, cause := range runtime.Causes {
 		m.deaths.WithLabelValues(cause)
 	}
+	for _, kind := range []string{refusedConnection, refusedExec, refusedFollower, refusedClaim} {
+		m.refusals.WithLabelValues(kind)
+	}
 	for _, trigger := range []string{triggerStart, triggerEvents, triggerSweep} {
 		for _, result := range []string{"ok", "failed"} {
 			m.reconciles.WithLabelValues(trigger, result)
@@ -145,7 +149,7 @@ func (m *metrics) beginAtZero() {
 func (m *metrics) register(s sources) {
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		buildInfo(s.version), m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.coldSeconds, m.warmSeconds, m.events, m.saveSeconds, m.saveBytes, m.callSeconds, m.failedSteps, m.deliveries, m.deaths,
+		buildInfo(s.version), m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.coldSeconds, m.warmSeconds, m.events, m.saveSeconds, m.saveBytes, m.callSeconds, m.failedSteps, m.deliveries, m.deaths, m.refusals,
 		poolCollector{s.pools}, claimCollector{s.pools, s.claims}, checkpointGauge("sandbox_checkpoints", "Checkpoints on disk.", s.checkpoints, func(checkpoint.Manifest) int64 { return 1 }),
 		checkpointGauge("sandbox_checkpoint_bytes", "Bytes that checkpoints take on disk.", s.checkpoints, func(m checkpoint.Manifest) int64 { return m.Bytes }),
 		flag("sandbox_containerd_up", "1 while containerd answers.", nil, func() bool { return s.outage() == nil }),
@@ -165,39 +169,6 @@ func buildInfo(version string) prometheus.Collector {
 	return info
 }
 
-// claimed counts a claim on a pool.
-func (m *metrics) claimed(name string, claim pool.Claim, repeated bool, err error, took time.Duration) {
-	if errdefs.IsNotFound(err) { // there is no such pool; names that clients make up are no labels
-		name = ""
-	}
-	result, tier := claimResult(repeated, err), claim.Tier
-	if err != nil {
-		tier = ""
-	}
-	m.claims.WithLabelValues(name, tier, result).Inc()
-	if result == resultGranted {
-		observe(m.claimSeconds.WithLabelValues(claim.Tier), took, claim.ID)
-		if claim.Phases != nil && claim.Tier == pool.TierCold {
-			m.coldSeconds.WithLabelValues(claim.Template, "schedule").Observe(claim.Phases.Schedule.Seconds())
-		}
-	}
-}
-
-// claimResult is what came of a claim: granted, repeated or the code of the error.
-func claimResult(repeated bool, err error) string {
-	switch {
-	case err != nil:
-		return describe(err).Code
-	case repeated:
-		return resultRepeated
-	default:
-		return resultGranted
-	}
-}
-
-// execed counts an exec in a claim's sandbox whose process ended.
-func (m *metrics) execed(claim string, took time.Duration) { observe(m.execSeconds, took, claim) }
-
 // native adds a native histogram, whose buckets are 10 % apart, to the classic one. Only scrapes by protobuf show it.
 func native(opts prometheus.HistogramOpts) prometheus.HistogramOpts {
 	opts.NativeHistogramBucketFactor = 1.1
@@ -212,79 +183,6 @@ func startHistogram(name, help string) *prometheus.HistogramVec {
 		Name: name, Help: help,
 		Buckets: []float64{.005, .01, .025, .05, .1, .2, .3, .4, .5, .75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 30, 60},
 	}), []string{"template", "phase"})
-}
-
-// started counts a sandbox that became ready.
-func (m *metrics) started(template string, how pool.Started) {
-	histogram := m.coldSeconds
-	if how.Restored {
-		histogram = m.warmSeconds
-	}
-	p := how.Phases
-	for phase, took := range map[string]time.Duration{
-		"image": p.Image, "sentry": p.Sentry, "user_space": p.UserSpace, "dependencies": p.Dependencies, "ready": p.Ready,
-		"total": p.Image + p.Sentry + p.UserSpace + p.Dependencies + p.Ready,
-	} {
-		histogram.WithLabelValues(template, phase).Observe(took.Seconds())
-	}
-}
-
-// reconciled counts a comparison of the pools with containerd.
-func (m *metrics) reconciled(trigger string, err error) {
-	result := "ok"
-	if err != nil {
-		result = "failed"
-	}
-	m.reconciles.WithLabelValues(trigger, result).Inc()
-}
-
-// died counts a sandbox that ended by itself.
-func (m *metrics) died(cause string) { m.deaths.WithLabelValues(cause).Inc() }
-
-// happened counts an event.
-func (m *metrics) happened(kind string) { m.events.WithLabelValues(kind).Inc() }
-
-// called counts a call of containerd or runsc.
-func (m *metrics) called(call string, took time.Duration, err error) {
-	result := "ok"
-	switch {
-	case errors.Is(err, context.Canceled):
-		result = "canceled"
-	case err != nil:
-		result = "failed"
-	}
-	m.callSeconds.WithLabelValues(call, result).Observe(took.Seconds())
-}
-
-// The steps that only this package knows; see runtime.StepError for the others.
-const (
-	stepSnapshot = "snapshot" // of a template is made
-	stepRestore  = "restore"
-)
-
-// failed counts a template that cannot be made ready, or a sandbox of it that did not start.
-func (m *metrics) failed(template, otherwise string, err error) {
-	step := otherwise
-	if at, ok := errors.AsType[*runtime.StepError](err); ok {
-		step = at.Step
-	}
-	m.failedSteps.WithLabelValues(template, step).Inc()
-}
-
-// saved counts an attempt to save a claim's sandbox.
-func (m *metrics) saved(trigger string, took time.Duration, bytes int64, err error) {
-	result := "saved"
-	if err != nil {
-		result = "failed"
-	} else {
-		m.saveBytes.Observe(float64(bytes))
-	}
-	m.saveSeconds.WithLabelValues(trigger, result).Observe(took.Seconds())
-}
-
-// hooked counts what became of an event for a hook.
-func (m *metrics) hooked(hook int, outcome string) {
-	m.deliveries.WithLabelValues(strconv.Itoa(hook), outcome).Inc()
 }
 
 func checkpointGauge(name, help string, all func() []checkpoint.Manifest, value func(checkpoint.Manifest) int64) prometheus.Collector {

@@ -7,7 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 )
+
+// metricsConnections is how many connections the address of the metrics takes at a time. The socket answers whatever happens there.
+const metricsConnections = 32
 
 // serveMetrics serves the metrics, and nothing else, on a TCP address until stop is called. Without an address it does nothing. Nobody
 // knows who asks there, so exemplars are shown only if that is wanted.
@@ -25,14 +29,14 @@ func (m *metrics) serveMetrics(ctx context.Context, address string, exemplars bo
 		handler = m.handler
 	}
 	mux.Handle("GET /metrics", handler)
-	s := &http.Server{
-		Handler: mux, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+	s := &http.Server{ // any user of the host can connect
+		Handler: mux, ReadTimeout: headerTimeout, WriteTimeout: writeTimeout, IdleTimeout: headerTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if err := s.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		if err := s.Serve(&fewListener{Listener: ln, slots: make(chan struct{}, metricsConnections)}); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("metrics are served no more", "err", err)
 		}
 	}()
@@ -41,4 +45,38 @@ func (m *metrics) serveMetrics(ctx context.Context, address string, exemplars bo
 		_ = s.Close()
 		<-ended
 	}, nil
+}
+
+// fewListener takes as many connections at a time as it has slots, and closes others at once.
+type fewListener struct {
+	net.Listener
+
+	slots chan struct{}
+}
+
+// fewConn gives its slot back when it is closed.
+type fewConn struct {
+	net.Conn
+
+	leave func()
+}
+
+func (l *fewListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.slots <- struct{}{}:
+			return &fewConn{conn, sync.OnceFunc(func() { <-l.slots })}, nil
+		default:
+			_ = conn.Close()
+		}
+	}
+}
+
+func (c *fewConn) Close() error {
+	c.leave()
+	return c.Conn.Close()
 }

@@ -1,12 +1,15 @@
 package daemon
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"sandpool/scripts/testhost"
 )
@@ -55,6 +58,23 @@ func TestMetricsAddressServesMetricsOnly(t *testing.T) {
 	}
 	if _, err := m.serveMetrics(t.Context(), address, false, log); err == nil || !strings.Contains(err.Error(), "set daemon.metrics_address") {
 		t.Errorf("serve on an address in use: %v", err)
+	}
+	conns := []net.Conn{}
+	for range metricsConnections + 1 { // of any user of the host, and silent
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		conns = append(conns, conn)
+	}
+	last := conns[metricsConnections]
+	if err := last.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(last, "GET /metrics HTTP/1.1\r\nHost: s\r\n\r\n") // which it may be too late for
+	if n, err := last.Read(make([]byte, 1)); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one connection too many got %d bytes and %v, want its end", n, err)
 	}
 	stop()
 	ln, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)

@@ -115,6 +115,7 @@ func TestMetrics(t *testing.T) {
 		"sandbox_checkpoints":                                2,
 		"sandbox_checkpoint_bytes":                           7,
 		"sandbox_hook_events_total 1 delivered":              1,
+		"sandbox_refused_total connection":                   0,
 	} {
 		if value, ok := got[series]; !ok || value != want {
 			t.Errorf("%s is %v (present: %t), want %v", series, value, ok, want)

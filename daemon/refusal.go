@@ -3,29 +3,51 @@ package daemon
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"sandpool/daemon/wire"
 )
 
-// refusingListener accepts connections on which net/http's own refusals get the shape that all errors have.
-type refusingListener struct{ net.Listener }
+// refusingListener accepts the connections that there is room for. On them net/http's own refusals get the shape that all errors have.
+type refusingListener struct {
+	net.Listener
+
+	room  *connections
+	write time.Duration
+}
 
 func (l refusingListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if unixConn, ok := conn.(*net.UnixConn); ok {
-		return &refusingConn{UnixConn: unixConn}, err
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		unixConn, ok := conn.(*net.UnixConn)
+		if !ok {
+			return nil, errors.Join(fmt.Errorf("accept: want a unix socket, have a %T", conn), conn.Close())
+		}
+		refusing := &refusingConn{UnixConn: unixConn, write: l.write}
+		if err := l.room.admit(refusing); err != nil {
+			l.room.turnAway(unixConn, err)
+			continue
+		}
+		return refusing, nil
 	}
-	return conn, err
 }
 
 // refusingConn is a connection of which net/http refuses by itself what it does not take for a request.
 type refusingConn struct {
 	*net.UnixConn
+
+	who   actor
+	leave func()        // gives its place to another
+	write time.Duration // how long the client may take to receive what is written at once
 
 	answering atomic.Bool // a handler has the request, and all that is written is its answer
 }
@@ -37,21 +59,22 @@ func takeOver(r *http.Request) {
 	}
 }
 
-// bare returns the connection that the kernel knows.
-func bare(conn net.Conn) net.Conn {
-	if refusing, ok := conn.(*refusingConn); ok {
-		return refusing.UnixConn
-	}
-	return conn
+// Close implements net.Conn.
+func (c *refusingConn) Close() error {
+	c.leave()
+	return c.UnixConn.Close()
 }
 
-// Write sends what it is given. A refusal of its own net/http writes at once.
+// Write sends what it is given, for which the client has so long. A refusal of its own net/http writes at once.
 func (c *refusingConn) Write(data []byte) (int, error) {
+	if err := c.SetWriteDeadline(time.Now().Add(c.write)); err != nil {
+		return 0, err
+	}
 	status, reason, is := refusal(data)
 	if c.answering.Load() || !is {
 		return c.UnixConn.Write(data)
 	}
-	if _, err := c.UnixConn.Write(refuse(status, reason)); err != nil {
+	if _, err := c.UnixConn.Write(refuse(noRequest(status, reason))); err != nil {
 		return 0, err
 	}
 	return len(data), nil
@@ -68,8 +91,8 @@ func refusal(data []byte) (status int, reason string, is bool) {
 	return status, string(bytes.TrimSpace(code[3:])), err == nil
 }
 
-// refuse is an answer in the shape of all errors.
-func refuse(status int, reason string) []byte {
+// noRequest says of what net/http refuses what is wrong with it.
+func noRequest(status int, reason string) wire.Error {
 	answer := wire.Error{Status: status, Code: "invalid_argument", Message: fmt.Sprintf("no request of this API: %s", reason)}
 	switch status {
 	case http.StatusRequestHeaderFieldsTooLarge:
@@ -77,7 +100,16 @@ func refuse(status int, reason string) []byte {
 	case http.StatusExpectationFailed:
 		answer.Message = "the header Expect asks for something else than 100-continue: leave it out"
 	}
+	return answer
+}
+
+// refuse is an answer in the shape of all errors, the last one of its connection.
+func refuse(answer wire.Error) []byte {
+	again := ""
+	if passes(answer.Status) {
+		again = "Retry-After: 1\r\n"
+	}
 	body, _ := json.Marshal(answer) // numbers and text
-	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n",
-		status, http.StatusText(status), len(body)+1, body)
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%sConnection: close\r\n\r\n%s\n",
+		answer.Status, http.StatusText(answer.Status), len(body)+1, again, body)
 }

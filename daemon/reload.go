@@ -47,7 +47,7 @@ func (d *Daemon) reload() error {
 	if fixed := fixedChanges(now, next); len(fixed) > 0 {
 		d.Log.Warn("some changes wait for a restart", "keys", strings.Join(fixed, ", "))
 	}
-	now = takeOver(now, next)
+	now = applied(now, next)
 	d.live.Store(&now)
 	d.pools.Configure(poolConfigs(now, d.templates.fingerprint))
 	d.engine.SetImages(engine.Images(now))
@@ -57,12 +57,13 @@ func (d *Daemon) reload() error {
 	return nil
 }
 
-// takeOver is a configuration with what a running daemon can take over of another.
-func takeOver(now, next configs.Config) configs.Config {
+// applied is a configuration with what a running daemon can take over of another.
+func applied(now, next configs.Config) configs.Config {
 	now.Templates, now.Pools, now.Lifetimes, now.Reserves = next.Templates, next.Pools, next.Lifetimes, next.Reserves
 	now.Caps, now.Images = next.Caps, next.Images
-	now.Limits.ClaimWait, now.Limits.MaxWait = next.Limits.ClaimWait, next.Limits.MaxWait
-	now.Limits.LifetimeType, now.Limits.MaxLifetime = next.Limits.LifetimeType, next.Limits.MaxLifetime
+	limits := next.Limits
+	limits.StartTimeout, limits.PauseTimeout, limits.KillTimeout, limits.Starts = now.Limits.StartTimeout, now.Limits.PauseTimeout, now.Limits.KillTimeout, now.Limits.Starts
+	now.Limits = limits
 	bounds := next.Checkpoints
 	bounds.Dir, bounds.Timeout = now.Checkpoints.Dir, now.Checkpoints.Timeout
 	now.Checkpoints = bounds

@@ -31,7 +31,9 @@ type server struct {
 	hurry context.CancelCauseFunc // ends that of every stream
 	grace time.Duration           // stopGrace
 	body  time.Duration           // bodyTimeout
+	write time.Duration           // writeTimeout
 	under gate
+	room  *connections
 	conns sync.WaitGroup // connections; none is added once served is closed
 
 	stopping context.Context // ends when no more connections are to be taken
@@ -44,7 +46,10 @@ func newServer(a *api) *server {
 	base, cut := context.WithCancelCause(context.Background())
 	streams, hurry := context.WithCancelCause(context.Background())
 	stopping, quit := context.WithCancel(context.Background())
-	s := &server{stopping: stopping, quit: quit, cut: cut, hurry: hurry, grace: stopGrace, body: bodyTimeout, served: make(chan struct{})}
+	s := &server{stopping: stopping, quit: quit, cut: cut, hurry: hurry, grace: stopGrace, body: bodyTimeout, write: writeTimeout, served: make(chan struct{}), room: newConnections(a.crowd.connections)}
+	if most, room := a.config().Limits.Connections, roomForConnections(); most > room {
+		a.log.Warn("fewer connections are taken than limits.connections says", "connections", room, "configured", most)
+	}
 	routes := a.routes()
 	s.http = &http.Server{
 		Handler: a.answer(func(w http.ResponseWriter, r *http.Request) error {
@@ -88,7 +93,7 @@ func isExec(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/exec"
 func (s *server) serve(ln net.Listener) error {
 	defer close(s.served)
 	defer context.AfterFunc(s.stopping, func() { _ = ln.Close() })()
-	if err := s.http.Serve(refusingListener{ln}); context.Cause(s.stopping) == nil {
+	if err := s.http.Serve(refusingListener{ln, s.room, s.write}); context.Cause(s.stopping) == nil {
 		return err
 	}
 	return nil
@@ -96,11 +101,11 @@ func (s *server) serve(ln net.Listener) error {
 
 // count keeps the number of connections that are to be waited for, and notes where an answer is complete.
 func (s *server) count(conn net.Conn, state http.ConnState) {
+	refusing := conn.(*refusingConn) // as serve has them
+	s.room.rests(refusing, state == http.StateIdle)
 	switch state {
 	case http.StateIdle:
-		if refusing, ok := conn.(*refusingConn); ok {
-			refusing.answering.Store(false)
-		}
+		refusing.answering.Store(false)
 	case http.StateNew:
 		s.conns.Add(1)
 	case http.StateClosed, http.StateHijacked: // the latter's handlers are waited for
@@ -127,6 +132,7 @@ func (s *server) stop() {
 		defer closer.Wait()
 		defer closed()
 		closer.Go(func() { every(closing, closeIdleEvery, func() { s.http.SetKeepAlivesEnabled(false) }) })
+		s.room.away.Wait()
 		s.conns.Wait() // one that sends nothing ends after headerTimeout
 		<-s.under.close()
 	}()

@@ -85,10 +85,10 @@ func TestFixedChanges(t *testing.T) {
 // TestTakeOver changes all that is said of checkpoints: what is not taken over is named.
 func TestTakeOver(t *testing.T) {
 	now, next := configs.Default(), configs.Default()
-	next.Checkpoints = configs.Checkpoints{Dir: "/x", MaxAge: 1, MaxCount: 2, MaxMiB: 3, MaxCountPerOwner: 4, MaxMiBPerOwner: 5, Timeout: 6}
+	next.Checkpoints = configs.Checkpoints{Dir: "/x", MaxAge: 1, MaxCount: 2, MaxMiB: 3, MaxCountPerUser: 4, MaxMiBPerUser: 5, Timeout: 6}
 	want := next.Checkpoints
 	want.Dir, want.Timeout = now.Checkpoints.Dir, now.Checkpoints.Timeout
-	if got := takeOver(now, next).Checkpoints; got != want {
+	if got := applied(now, next).Checkpoints; got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if got, want := fixedChanges(now, next), []string{"checkpoints.dir", "checkpoints.timeout"}; !slices.Equal(got, want) {

@@ -71,6 +71,11 @@ func (a *api) forkClaim(w http.ResponseWriter, r *http.Request) error {
 	if err := a.roomFor(body.Count, req.Template); err != nil {
 		return err
 	}
+	leave, err := a.crowd.claims.take(who)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ctx, span := a.tracer.Start(r.Context(), "fork", trace.WithAttributes(attrClaim.String(claim.ID)))
 	forks, err := a.saveAndFork(ctx, claim.ID, req, body.Count)
 	end(span, err)

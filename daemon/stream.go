@@ -36,6 +36,7 @@ var errClientGone = fmt.Errorf("exec client is gone: %w", context.Canceled)
 // execStream carries the input and output of one process as frames. It holds at most one frame each way: a side that does
 // not read stops the other one. A signal therefore waits behind input that the process does not read; hanging up does not.
 type execStream struct {
+	taken  io.Closer // what net/http gave away; to be closed
 	conn   *net.UnixConn
 	in     *bufio.Reader // of conn
 	log    *slog.Logger

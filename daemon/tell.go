@@ -138,7 +138,7 @@ func checkpointEvent(claim pool.Claim, m checkpoint.Manifest, trigger string, er
 func prunedEvent(p checkpoint.Pruned) wire.Event {
 	why := map[string]string{
 		checkpoint.WhyAge:   "it was older than checkpoints.max_age",
-		checkpoint.WhyOwner: "its owner has newer ones, and no more than checkpoints.max_count_per_owner and max_mib_per_owner are kept of an owner",
+		checkpoint.WhyOwner: "its owner has newer ones, and no more than checkpoints.max_count_per_user and max_mib_per_user are kept of an owner",
 		checkpoint.WhyTotal: "its owner takes the most, and no more than checkpoints.max_count and max_mib are kept of all",
 	}[p.Why]
 	return wire.Event{

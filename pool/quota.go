@@ -21,7 +21,7 @@ func (c *Controller) ask(p *pool, req Request) error {
 			}
 		}
 		if waiting := c.asking[req.Owner]; held+waiting >= req.Quota {
-			return fmt.Errorf("%s has %d claims and asks for %d, of at most %d together (limits.claims_per_owner): release one or wait for its end: %w",
+			return fmt.Errorf("%s has %d claims and asks for %d, of at most %d together (limits.claims_per_user): release one or wait for its end: %w",
 				req.Owner, held, waiting, req.Quota, ErrQuota)
 		}
 	}

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/coreos/go-systemd/v22/journal"
 )
@@ -83,7 +85,11 @@ func (h *journalHandler) message(ctx context.Context, r slog.Record) (string, er
 	if err := h.text.Handle(ctx, r); err != nil {
 		return "", err
 	}
-	return strings.TrimSpace(r.Message + " " + h.out.text.String()), nil
+	lines := strings.Split(r.Message, "\n") // of a goroutine's stack; the journal keeps them together
+	for i := range lines {
+		lines[i] = escaped(lines[i])
+	}
+	return strings.TrimSpace(strings.Join(lines, "\n") + " " + h.out.text.String()), nil
 }
 
 func (h *journalHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
@@ -118,8 +124,17 @@ func fill(fields map[string]string, prefix string, a slog.Attr) {
 		return
 	}
 	if text := value.String(); text != "" {
-		fields[field(prefix+a.Key)] = text
+		fields[field(prefix+a.Key)] = escaped(text)
 	}
+}
+
+// escaped shows what a terminal would obey, and what begins a line, as a Go text in quotes would: others wrote parts of what is logged.
+func escaped(text string) string {
+	if strings.IndexFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) < 0 && utf8.ValidString(text) {
+		return text
+	}
+	quoted := strconv.Quote(text)
+	return quoted[1 : len(quoted)-1]
 }
 
 // field is the name of an attribute in the journal, which takes capital letters, digits and underscores.

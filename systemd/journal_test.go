@@ -40,6 +40,13 @@ func TestJournalFields(t *testing.T) {
 			func() { log.Info("y", slog.Group("g", "k", "v"), "err", errors.New("why"), "empty", "") }, `y g.k=v err=why empty=""`,
 			journal.PriInfo, map[string]string{"SANDPOOL_G_K": "v", "SANDPOOL_ERR": "why"},
 		},
+		"text of others": {
+			func() {
+				log.Info("a\x1b[2J\nb", "reason", "x\x1b]0;y\a\nEVENT=died \u202e\xff é", "err", errors.New("1\r2"))
+			},
+			`a\x1b[2J` + "\nb " + `reason="x\x1b]0;y\a\nEVENT=died \u202e\xff é" err="1\r2"`,
+			journal.PriInfo, map[string]string{"SANDPOOL_REASON": `x\x1b]0;y\a\nEVENT=died \u202e\xff é`, "SANDPOOL_ERR": `1\r2`},
+		},
 		"below the level": {func() { log.Debug("no") }, "", 0, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,6 +17,7 @@ func (a *app) execCommand() *cobra.Command {
 	var req wire.ExecRequest
 	var detach, noStdin bool
 	var log string
+	var env, envFiles []string
 	cmd := &cobra.Command{
 		Use:   "exec ID -- COMMAND [ARG...]",
 		Short: "Run a command in a claimed sandbox",
@@ -27,6 +28,9 @@ func (a *app) execCommand() *cobra.Command {
 			"With --tty keys are the command's, Ctrl-C too, and a signal to this command ends it.\n\n" +
 			"With --detach the command runs on by itself as a child of the sandbox's init, without input, and standard output gets its process\n" +
 			"id alone. Such a command is part of checkpoints; any other is not, and ends with the connection.\n\n" +
+			"All users of the host can see the arguments of a command, those of this one too. Give secrets to the sandbox by --env-file, by --env with a\n" +
+			"name alone, or by standard input. A file has lines of KEY=VALUE, of a KEY that is set here, or of comments that begin with #; all behind\n" +
+			"the first = is the value, without quotes. --env-file /dev/stdin goes with --no-stdin.\n\n" +
 			"The exit code is the command's, 127 when there is no such command, 126 when it cannot be run, or 125 for any error of sandpool's own.",
 		Args: cobra.MinimumNArgs(2),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -36,6 +40,10 @@ func (a *app) execCommand() *cobra.Command {
 			return a.completeClaims(cmd, args, word)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if req.Env, err = environment(envFiles, env); err != nil {
+				return err
+			}
 			req.Args = args[1:]
 			if noStdin {
 				a.in = nil
@@ -52,12 +60,14 @@ func (a *app) execCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.BoolVarP(&req.TTY, "tty", "t", false, "give the command a terminal; needs one on standard input")
 	flags.BoolVarP(&noStdin, "no-stdin", "n", false, "read no input: the command's is empty")
-	flags.StringArrayVarP(&req.Env, "env", "e", nil, "set `KEY=VALUE` in the command's environment; may be repeated")
+	flags.StringArrayVarP(&env, "env", "e", nil, "set `KEY=VALUE` in the command's environment, or a KEY alone as it is set here; may be repeated")
+	flags.StringArrayVar(&envFiles, "env-file", nil, "set what this `file` says in its lines of KEY=VALUE; may be repeated, and --env goes before it")
 	flags.StringVarP(&req.Cwd, "workdir", "w", "", "the command's working folder")
 	flags.BoolVarP(&detach, "detach", "d", false, "let the command run on by itself, and print its process id")
 	flags.StringVar(&log, "log", "", "with --detach: a `file` in the sandbox that the command's output is added to; without, it is dropped")
 	cmd.MarkFlagsMutuallyExclusive("detach", "tty")
 	cmd.MarkFlagsMutuallyExclusive("no-stdin", "tty")
+	completeFlag(cmd, "env", completeEnv)
 	return cmd
 }
 

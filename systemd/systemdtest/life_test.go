@@ -47,6 +47,11 @@ func TestLife(t *testing.T) {
 		t.Errorf("the service is %s", got)
 	}
 	checkSocket(t)
+	for name, want := range map[string]string{"LimitNOFILE": "65536", "LimitCORE": "0", "TasksMax": "4096", "MemoryMax": "2147483648"} {
+		if got := property(t, name); got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
 	held := claim(t, c)
 	checkAlive(t, c, held)
 	await(t, "the status tells of the claim", func() bool { return strings.Contains(property(t, "StatusText"), " 1 claimed,") })
