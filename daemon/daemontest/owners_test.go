@@ -130,7 +130,7 @@ func TestOneUserCostsAnotherNothing(t *testing.T) {
 	if its.Owner != "uid:1235" || claim.Owner != "uid:1234" {
 		t.Fatalf("the claims are of %s and %s", its.Owner, claim.Owner)
 	}
-	for range 8 {
+	for range 12 {
 		get[wire.Checkpoint](t, attacker, http.MethodPost, "/v1/claims/"+claim.ID+"/checkpoint")
 	}
 	if list := get[wire.CheckpointList](t, victim, http.MethodGet, "/v1/checkpoints").Checkpoints; len(list) != 1 || list[0].ID != saved.ID {
