@@ -61,7 +61,7 @@ func dialAs(uid int, socket string) (net.Conn, error) {
 		return nil, d.err
 	}
 	file := os.NewFile(uintptr(d.fd), socket)
-	defer file.Close()                        //nolint:errcheck // the connection has its own
+	defer file.Close() //nolint:errcheck // the connection has its own
 	return net.FileConn(file)
 }
 
