@@ -144,6 +144,21 @@ func TestGapsAreTheirOwners(t *testing.T) {
 	expectEvents(t, a, 0, "", "1 2 "+kept)
 }
 
+// TestAllThatIsKeptHasNoGap reads more than comes at once, with a gap far behind the start.
+func TestAllThatIsKeptHasNoGap(t *testing.T) {
+	log, a, _ := newFeed(t, 600)
+	first := log.Append(wire.Event{Message: "1", Owner: "uid:4242"}).Cursor
+	for range 299 {
+		log.Append(wire.Event{Message: "1", Owner: "uid:4242"})
+	}
+	for range 1501 {
+		log.Append(wire.Event{Message: "x", Owner: "uid:4243"})
+	}
+	quiet, loud := strings.Repeat(" 1", 299), strings.Repeat(" x", 301)
+	expectEvents(t, a, 0, "", "1"+quiet+loud)
+	expectEvents(t, a, 0, "?after="+first, quiet[1:]+" gap"+loud)
+}
+
 func TestBadEventRequests(t *testing.T) {
 	_, a, _ := newFeed(t, 10)
 	for query, want := range map[string]string{

@@ -46,7 +46,7 @@ func dialAs(uid int, socket string) (net.Conn, error) {
 		const noFixup = 1 << 2 // SECBIT_NO_SETUID_FIXUP: the thread keeps its capabilities
 		err := unix.Prctl(unix.PR_SET_SECUREBITS, noFixup, 0, 0, 0)
 		if err == nil {
-			if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); errno != 0 { //nolint:gosec // of this test's
+			if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); errno != 0 {
 				err = errno
 			}
 		}
@@ -60,8 +60,8 @@ func dialAs(uid int, socket string) (net.Conn, error) {
 	if d.err != nil {
 		return nil, d.err
 	}
-	file := os.NewFile(uintptr(d.fd), socket) //nolint:gosec // a descriptor
-	defer file.Close()                        //nolint:errcheck // the connection has its own
+	file := os.NewFile(uintptr(d.fd), socket)
+	defer file.Close() //nolint:errcheck // the connection has its own
 	return net.FileConn(file)
 }
 
@@ -130,7 +130,7 @@ func TestOneUserCostsAnotherNothing(t *testing.T) {
 	if its.Owner != "uid:1235" || claim.Owner != "uid:1234" {
 		t.Fatalf("the claims are of %s and %s", its.Owner, claim.Owner)
 	}
-	for range 8 {
+	for range 12 {
 		get[wire.Checkpoint](t, attacker, http.MethodPost, "/v1/claims/"+claim.ID+"/checkpoint")
 	}
 	if list := get[wire.CheckpointList](t, victim, http.MethodGet, "/v1/checkpoints").Checkpoints; len(list) != 1 || list[0].ID != saved.ID {

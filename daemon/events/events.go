@@ -123,18 +123,24 @@ func (l *Log) After(after string) (list []wire.Event, more <-chan struct{}, err 
 		gap.Message = "the log does not know this cursor: events may be missing, and others may come again"
 		list = append(list, gap)
 	}
-	for i, e := range l.kept[next:min(len(l.kept), next+batch)] {
+	for i, e := range l.kept[next:] {
 		switch {
+		case len(list) >= batch:
+			return list, l.moreLocked(), nil
 		case e.Kind != KindGap:
 			list = append(list, e)
 		case !whole: // who begins at the start misses nothing
 			list = append(list, l.tellGapLocked(e, number, next, next+i))
 		}
 	}
+	return list, l.moreLocked(), nil
+}
+
+func (l *Log) moreLocked() <-chan struct{} {
 	if l.more == nil {
 		l.more = make(chan struct{})
 	}
-	return list, l.more, nil
+	return l.more
 }
 
 // findLocked returns the number of a cursor and the index in kept of the first event behind it. If the log does not know the cursor, or

@@ -3,6 +3,7 @@ package events
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -35,11 +36,29 @@ func TestShares(t *testing.T) {
 	}
 }
 
+// TestCrashInARotation crashes between the two files: the newer one still has what the older one was made of.
+func TestCrashInARotation(t *testing.T) {
+	dir := t.TempDir()
+	l := open(t, dir, 10)
+	all := []wire.Event{l.Append(wire.Event{Claim: "quiet", Owner: "uid:1"})}
+	for i := range 30 {
+		all = append(all, l.Append(wire.Event{Claim: strconv.Itoa(i + 1), Owner: "uid:2"}))
+	}
+	if err := replace(filepath.Join(dir, current), all[20:30]); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, dir, 10)
+	expect(t, rest(t, again, ""), "quiet "+sequence(21, 29))
+	expect(t, rest(t, again, all[0].Cursor), "gap "+sequence(21, 29))
+	add(again, 31, 32)
+	expect(t, rest(t, open(t, dir, 10), all[25].Cursor), "26 27 28 29 31 32")
+}
+
 // TestSharesAreFair appends at random, over restarts, and checks what each owner is promised: an equal part of the newest, that all
 // is there or a gap stands in its place, and that nothing is a gap of an owner who lost nothing.
 func TestSharesAreFair(t *testing.T) {
 	for seed := range uint64(30) {
-		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a repeatable test
+		random := rand.New(rand.NewPCG(seed, 0))
 		keep, owners := random.IntN(12)+8, random.IntN(4)+1
 		dir := t.TempDir()
 		l := open(t, dir, keep)

@@ -62,7 +62,7 @@ func TestPruneByOwner(t *testing.T) {
 // TestPruneIsFair prunes random stores, and checks what each owner is promised.
 func TestPruneIsFair(t *testing.T) {
 	for seed := range uint64(20000) {
-		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a repeatable test
+		random := rand.New(rand.NewPCG(seed, 0))
 		now := time.Now()
 		p := Policy{MaxAge: 100 * time.Hour, Each: Bounds{random.IntN(6), random.Int64N(30)}, All: Bounds{random.IntN(12), random.Int64N(60)}, Keep: map[string]bool{}}
 		var all []Manifest
