@@ -293,7 +293,7 @@ func Default() Config {
 		Lifetimes: maps.Clone(builtInTypes),
 		Checkpoints: Checkpoints{
 			Dir: "/var/lib/sandpool/checkpoints", MaxAge: hours(7 * 24), MaxCount: 100, MaxMiB: 10240,
-			MaxCountPerUser: 50, MaxMiBPerUser: 5120, Timeout: seconds(60),
+			MaxCountPerUser: 100, MaxMiBPerUser: 10240, Timeout: seconds(60),
 		},
 		Events:    Events{Keep: 10000},
 		Tracing:   Tracing{Sample: 1},
