@@ -89,7 +89,7 @@ func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Fit, dir
 		took.Sentry = lap.end(ctx, "sentry")
 		// That this runs is a probe, too.
 		if err := e.identify(ctx, id); err != nil {
-			return fmt.Errorf("give it an identity of its own: %w", err)
+			return err
 		}
 		took.UserSpace = lap.end(ctx, "user_space")
 		return nil
@@ -97,9 +97,9 @@ func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Fit, dir
 	return took, err
 }
 
-// identify has a restored sandbox's init give it an identity. What runs in it already may be slow or hostile.
+// identify has a restored sandbox's init give it an identity of its own. What runs in it already may be slow or hostile.
 func (e *Engine) identify(ctx context.Context, id string) error {
-	return e.call(ctx, identityTime, "run the init in sandbox "+id, func(ctx context.Context) error {
+	return e.call(ctx, identityTime, "identify sandbox "+id, func(ctx context.Context) error {
 		return e.runInitAsRoot(ctx, id, nil, "restored", id)
 	})
 }
