@@ -39,7 +39,7 @@ func openFolder(t *testing.T) string {
 			continue
 		}
 		dir, err := os.MkdirTemp(base, "open")                         //nolint:usetesting // others must reach it
-		if err := errors.Join(err, os.Chmod(dir, 0o755)); err != nil { //nolint:gosec // likewise
+		if err := errors.Join(err, os.Chmod(dir, 0o755)); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = os.RemoveAll(dir) })
