@@ -80,7 +80,8 @@ target = %d
 max = %d
 `, cfg.Daemon.Socket, cfg.Daemon.StateDir, cfg.Containerd.Address, cfg.Containerd.Namespace, cfg.Runsc.Path, cfg.Runsc.Init,
 		cfg.Checkpoints.Dir, cfg.Templates["default"].Image, cfg.Pools["default"].Target, cfg.Pools["default"].Max)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	text, err := host.Trusted(text)
+	if err := errors.Join(err, os.WriteFile(file, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 }

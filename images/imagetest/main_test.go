@@ -5,6 +5,7 @@ package imagetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -73,7 +74,8 @@ func serve(t *testing.T, subjects []subject) daemon {
 		text += fmt.Sprintf(templateConfig, s.image, filepath.Dir(host.Image), s.template)
 	}
 	file := filepath.Join(host.Dir, "sandpoold.toml")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	text, err := host.Trusted(text)
+	if err := errors.Join(err, os.WriteFile(file, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	program := filepath.Join(filepath.Dir(host.Init), "sandpoold")

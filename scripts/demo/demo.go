@@ -104,7 +104,10 @@ func (d *demo) startDaemon(ctx context.Context) error {
 			return err
 		}
 	}
-	text += templates
+	text, err := h.Trusted(text + templates)
+	if err != nil {
+		return err
+	}
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return err
 	}

@@ -69,6 +69,10 @@ func (r *rig) writeConfig() error {
 	}
 	text := fmt.Sprintf(daemonConfig, r.socket, r.state, r.host.Address, r.host.Namespace, runsc, r.host.Init,
 		start, short, short, r.checkpoints(), r.host.Image, r.target, r.max, r.hot)
+	text, err := r.host.Trusted(text)
+	if err != nil {
+		return err
+	}
 	return os.WriteFile(r.config, []byte(text), 0o600)
 }
 

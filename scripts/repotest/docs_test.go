@@ -237,6 +237,21 @@ func TestReadmeNamesExitCodes(t *testing.T) {
 	sameSets(t, "exit codes", documented, found(t, `(?m)^  (\d+)  (.*)$`, read(t, "cmd/sandpool/exit.go")))
 }
 
+// TestSecurityNamesTests holds what docs/security.md says by tests: each that it names is there.
+func TestSecurityNamesTests(t *testing.T) {
+	var real []string
+	for _, text := range goFiles(t) {
+		for _, name := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(text, -1) {
+			real = append(real, name[1])
+		}
+	}
+	for _, name := range found(t, "`(Test\\w+)`", read(t, "docs/security.md")) {
+		if !slices.Contains(real, name) {
+			t.Errorf("docs/security.md names %s, which is no test", name)
+		}
+	}
+}
+
 func TestLinksInDocsResolve(t *testing.T) {
 	for _, folder := range []string{".", "docs"} {
 		for _, link := range found(t, `\]\(([^)]+)\)`, read(t, filepath.Join(folder, "*.md"))) {
