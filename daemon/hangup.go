@@ -44,9 +44,10 @@ func heed(base context.Context, r *http.Request) (heeded *http.Request, done fun
 	return r.WithContext(ctx), func() {
 		unbind()
 		if !unwatch() && conn != nil {
-			_ = conn.SetReadDeadline(time.Unix(1, 0)) // long past, which ends the wait; an error means that it is closed
+			// Long past, which ends the wait; an error means that it is closed. It stays: nothing more comes, and without it
+			// net/http would wait for the rest of a body for ever.
+			_ = conn.SetReadDeadline(time.Unix(1, 0))
 			<-watched
-			_ = conn.SetReadDeadline(time.Time{})
 		}
 		cancel(nil)
 	}

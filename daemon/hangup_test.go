@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -167,6 +168,13 @@ func TestBodyThatDoesNotCome(t *testing.T) {
 		conn := ts.say(t, tc.line+" HTTP/1.1\r\nHost: sandpool\r\nContent-Length: 60000\r\n\r\n"+tc.body)
 		if got := hear(t, conn); got.status != tc.status {
 			t.Errorf("%s: %+v, want %d", name, got, tc.status)
+		}
+		// net/http reads on behind the answer.
+		if err := conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%s: after the answer the connection goes on: %v", name, err)
 		}
 	}
 }
