@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	goruntime "runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -156,18 +158,17 @@ func slowBody(ctx context.Context, t *trial) error {
 	return nil
 }
 
-// busy reports whether a pool starts so many sandboxes.
-func (g *ground) busy(ctx context.Context, name string, warming int) bool {
-	var list wire.PoolList
-	if g.root.get(ctx, "/v1/pools", &list) != nil {
-		return false
-	}
-	for _, pool := range list.Pools {
-		if pool.Template == name && pool.Warming >= warming {
-			return true
+// awaitPool waits until the pool of the template default is as it should be.
+func (g *ground) awaitPool(ctx context.Context, good func(wire.Pool) bool) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("the pool did not come to that state"))
+	defer cancel()
+	return testhost.Poll(ctx, 20*time.Millisecond, func() bool {
+		var list wire.PoolList
+		if g.root.get(ctx, "/v1/pools", &list) != nil {
+			return false
 		}
-	}
-	return false
+		return slices.ContainsFunc(list.Pools, func(pool wire.Pool) bool { return pool.Template == "default" && good(pool) })
+	})
 }
 
 // endlessRestores forks a sandbox whose identity cannot be renewed, and looks whether a start of the victim's waits for that.
@@ -176,8 +177,12 @@ func endlessRestores(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	if code, out, err := t.attacker.shell(ctx, own.ID, "rm -f /etc/machine-id; mkfifo /etc/machine-id; rm -f /etc/hosts /etc/hostname; mkfifo /etc/hosts /etc/hostname"); err != nil || code != 0 {
+	if code, out, err := t.attacker.shell(ctx, own.ID, "rm -f /etc/machine-id; mkfifo /etc/machine-id"); err != nil || code != 0 {
 		return fmt.Errorf("lay the pipes: %d, %s, %w", code, clip(out), err)
+	}
+	// Once the pool is whole, what is started is a restore.
+	if err := t.awaitPool(ctx, func(pool wire.Pool) bool { return pool.Warming == 0 && pool.Available >= pool.Target-pool.InUse }); err != nil {
+		return err
 	}
 	forks, stop := context.WithCancel(ctx)
 	defer stop()
@@ -190,16 +195,16 @@ func endlessRestores(ctx context.Context, t *trial) error {
 		defer close(ended)
 		all.Wait()
 	}()
-	begun, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	_ = testhost.Poll(begun, 20*time.Millisecond, func() bool {
+	if err := t.awaitPool(ctx, func(pool wire.Pool) bool {
 		select {
 		case <-ended: // each was refused or made, which is an end too
 			return true
 		default:
-			return t.busy(ctx, "default", 2)
+			return pool.Warming >= min(2, goruntime.NumCPU())
 		}
-	})
+	}); err != nil {
+		return err
+	}
 	t.tried()
 	a, err := t.victim.do(ctx, "POST", "/v1/claims", `{"start":"cold","wait":"25s"}`)
 	if err == nil && a.status != http.StatusCreated {
@@ -212,7 +217,7 @@ func endlessRestores(ctx context.Context, t *trial) error {
 
 // endlessTelling has claims at their end whose sandboxes cannot be told of it, and looks whether the victim's is saved in time.
 func endlessTelling(ctx context.Context, t *trial) error {
-	const hostile, body = 6, `{"type":"short","wait":"50s"}`
+	const hostile, body = 9, `{"type":"short","wait":"50s"}`
 	var victims wire.Claim
 	var mu sync.Mutex
 	var all sync.WaitGroup

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -40,32 +41,37 @@ func entry(kind byte, name, link string) tar.Header {
 	return tar.Header{Typeflag: kind, Name: name, Linkname: link, Mode: 0o777}
 }
 
-// climbers are the entries of an image's last layer, by the name of its template.
-func (g *ground) climbers() map[string][]tar.Header {
+// climbers are images, each as the entries of its last layer, by the name that their templates begin with. What makes an unpacking fail
+// is in an image of its own.
+func (g *ground) climbers() map[string][][]tar.Header {
 	const up = "../../../../../../../../../../../.."
 	target, secret, kept := g.target(), g.secretFile(), g.kept()
-	return map[string][]tar.Header{
-		"dots": {entry(tar.TypeReg, up+target, ""), entry(tar.TypeReg, target+"-absolute", ""), entry(tar.TypeReg, "etc/"+up+target+"-2", ""), entry(tar.TypeDir, up+target+"-folder", ""), entry(tar.TypeReg, "./"+up+target+"-3", "")},
-		"links": {
+	return map[string][][]tar.Header{
+		"dots": {{entry(tar.TypeReg, up+target, ""), entry(tar.TypeReg, target+"-absolute", ""), entry(tar.TypeReg, "etc/"+up+target+"-2", ""), entry(tar.TypeDir, up+target+"-folder", ""), entry(tar.TypeReg, "./"+up+target+"-3", "")}},
+		"links": {{
 			entry(tar.TypeSymlink, "out", g.host.Dir), entry(tar.TypeReg, "out/climbed", ""), entry(tar.TypeSymlink, "up", up), entry(tar.TypeReg, "up"+target+"-2", ""),
 			entry(tar.TypeSymlink, "a", "b"), entry(tar.TypeSymlink, "b", up+g.host.Dir), entry(tar.TypeReg, "a/climbed-3", ""), entry(tar.TypeDir, "a/climbed-4", ""),
-		},
+		}},
 		"hardlinks": {
-			entry(tar.TypeLink, "shadow", "/etc/shadow"), entry(tar.TypeLink, "secret", up+secret), entry(tar.TypeSymlink, "to", secret), entry(tar.TypeLink, "etc/secret", "to"),
-			entry(tar.TypeSymlink, "dir", g.host.Dir), entry(tar.TypeLink, "secret2", "dir/root-secret"),
+			{entry(tar.TypeLink, "shadow", "/etc/shadow")},
+			{entry(tar.TypeLink, "secret", up+secret)},
+			{entry(tar.TypeSymlink, "to", secret), entry(tar.TypeLink, "etc/secret", "to")},
+			{entry(tar.TypeSymlink, "dir", g.host.Dir), entry(tar.TypeLink, "secret", "dir/root-secret")},
 		},
 		"whiteouts": {
-			entry(tar.TypeReg, filepath.Join(up+filepath.Dir(kept), ".wh.kept"), ""), entry(tar.TypeReg, ".wh."+up+kept, ""), entry(tar.TypeReg, ".wh...", ""), entry(tar.TypeSymlink, "host", g.host.Dir),
-			entry(tar.TypeReg, "host/.wh.kept", ""), entry(tar.TypeReg, "host/.wh..wh..opq", ""), entry(tar.TypeReg, ".wh..", ""),
+			{entry(tar.TypeReg, up+filepath.Dir(kept)+"/.wh.kept", "")},
+			{entry(tar.TypeReg, ".wh."+up+kept, "")},
+			{entry(tar.TypeReg, ".wh...", ""), entry(tar.TypeReg, ".wh..", "")},
+			{entry(tar.TypeSymlink, "host", g.host.Dir), entry(tar.TypeReg, "host/.wh.kept", ""), entry(tar.TypeReg, "host/.wh..wh..opq", "")},
 		},
-		"nodes": {
+		"nodes": {{
 			{Typeflag: tar.TypeBlock, Name: "block", Devmajor: 8, Mode: 0o666}, {Typeflag: tar.TypeBlock, Name: "block2", Devmajor: 254, Mode: 0o666}, {Typeflag: tar.TypeChar, Name: "mem", Devmajor: 1, Devminor: 1, Mode: 0o666},
 			{Typeflag: tar.TypeChar, Name: "kmsg", Devmajor: 1, Devminor: 11, Mode: 0o666},
-		},
-		"covers": {
+		}},
+		"covers": {{
 			entry(tar.TypeSymlink, "etc/hosts", up+secret), entry(tar.TypeSymlink, "etc/hostname", secret), entry(tar.TypeSymlink, "etc/resolv.conf", secret), entry(tar.TypeReg, "etc/.wh.passwd", ""),
 			entry(tar.TypeSymlink, "etc/group", up+"/proc/1/root"+secret), entry(tar.TypeSymlink, ".sandpool", up+g.host.Dir),
-		},
+		}},
 	}
 }
 
@@ -94,12 +100,15 @@ func (g *ground) imageTemplates() (string, error) {
 		text.WriteString(template(name, "file://"+path, "") + pool(name, 0, 2))
 		return os.WriteFile(path, archive.Bytes(), 0o600)
 	}
-	for name, entries := range g.climbers() {
-		if err := add(name, entries, 0); err != nil {
-			return "", err
+	for name, variants := range g.climbers() {
+		for i, entries := range variants {
+			if err := add(fmt.Sprintf("%s-%d", name, i), entries, 0); err != nil {
+				return "", err
+			}
 		}
 	}
-	return text.String(), add("bomb", []tar.Header{entry(tar.TypeReg, "bomb", "")}, (maxUnpackedMiB+16)<<20)
+	err = add("bomb", []tar.Header{entry(tar.TypeReg, "bomb", "")}, (maxUnpackedMiB+16)<<20)
+	return text.String(), err
 }
 
 func (g *ground) baseImage() (images.Image, error) {
@@ -138,12 +147,11 @@ func layerOf(entries []tar.Header, size int64) ([]byte, error) {
 // climbs looks what became of an image on the host, and, if it is not refused, of its sandbox.
 func climbs(name, look string) func(context.Context, *trial) error {
 	return func(ctx context.Context, t *trial) error {
-		state, err := t.template(ctx, name)
-		if err != nil {
-			return err
+		for i := range t.climbers()[name] {
+			if err := t.climb(ctx, fmt.Sprintf("%s-%d", name, i), look); err != nil {
+				return err
+			}
 		}
-		t.tried()
-		t.tells(state.Reason, "the reason of the template "+name)
 		found, err := filepath.Glob(t.target() + "*")
 		if err != nil || len(found) > 0 {
 			t.through("the image made %v on the host, %v", found, err)
@@ -151,21 +159,34 @@ func climbs(name, look string) func(context.Context, *trial) error {
 		if text, err := os.ReadFile(t.kept()); err != nil || string(text) != "kept\n" {
 			t.through("the image changed a file of the host: %v", err)
 		}
-		if state.State != wire.TemplateReady {
-			return nil
-		}
-		own, err := t.attacker.claim(ctx, fmt.Sprintf(`{"template":%q,"wait":"40s"}`, name))
-		if err != nil {
-			return nil // its sandbox does not start
-		}
-		_, out, err := t.attacker.shell(ctx, own.ID, look)
-		t.tried()
-		t.tells(out, "a sandbox of the image "+name)
-		if strings.Contains(out, "READ ") || strings.Contains(out, "root:$") || strings.Contains(out, "root:*") {
-			t.through("a sandbox of the image %s shows %s", name, clip(out))
-		}
+		return nil
+	}
+}
+
+// climb looks at one of these images.
+func (t *trial) climb(ctx context.Context, name, look string) error {
+	state, err := t.template(ctx, name)
+	if err != nil {
 		return err
 	}
+	t.tried()
+	t.tells(state.Reason, "the reason of the template "+name)
+	if state.State != wire.TemplateReady {
+		return nil
+	}
+	own, err := t.attacker.claim(ctx, fmt.Sprintf(`{"template":%q,"wait":"40s"}`, name))
+	if refusal, ok := errors.AsType[*wire.Error](err); ok && refusal.Code == "pool_empty" {
+		return nil // its sandbox does not start
+	}
+	if err != nil {
+		return err
+	}
+	_, out, err := t.attacker.shell(ctx, own.ID, look)
+	t.tells(out, "a sandbox of the image "+name)
+	if strings.Contains(out, "READ ") || strings.Contains(out, "root:$") || strings.Contains(out, "root:*") {
+		t.through("a sandbox of the image %s shows %s", name, clip(out))
+	}
+	return err
 }
 
 func bombed(ctx context.Context, t *trial) error {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,7 +38,7 @@ func (t *trial) inside(ctx context.Context, scripts ...string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if !strings.HasPrefix(out, "begun\n") {
+		if !strings.Contains(out, "begun\n") {
 			return "", fmt.Errorf("%s did not begin: %s", clip(script), clip(out))
 		}
 		t.tried()
@@ -173,14 +174,12 @@ func sockets(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	abstract := fmt.Sprintf("sandpool-hostile-%d", os.Getpid())
-	if _, err := listen("unix", "@"+abstract); err != nil {
+	log, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.readOnlyFolder(), "sock")})
+	if err != nil {
 		return err
 	}
-	if _, err := listen("unix", filepath.Join(t.readOnlyFolder(), "sock")); err != nil {
-		return err
-	}
-	defer os.Remove(filepath.Join(t.readOnlyFolder(), "sock")) //nolint:errcheck // the listener's end removes it too
+	defer os.Remove(filepath.Join(t.readOnlyFolder(), "sock")) //nolint:errcheck // its end is checked below
+	defer log.Close()                                          //nolint:errcheck // nothing was written
 	_, port, _ := net.SplitHostPort(tcp.Addr().String())
 	addresses := "127.0.0.1 ::1 localhost 0.0.0.0 169.254.169.254"
 	own, err := net.InterfaceAddrs()
@@ -194,11 +193,15 @@ func sockets(ctx context.Context, t *trial) error {
 	}
 	_, err = t.inside(ctx,
 		"for a in "+addresses+"; do nc -w 1 $a "+port+" </dev/null; wget -q -T 1 -O - http://$a:"+port+"/; done",
-		"for s in /mnt/given/sock "+t.host.Address+" "+t.attacker.socket+" /run/containerd/containerd.sock /var/run/docker.sock; do nc -w 1 local:$s </dev/null; done",
-		"nc -w 1 local:@"+abstract+" </dev/null; /.sandpool/init connect "+port+" </dev/null; ip addr; route -n; ip link set lo down; ip route add default dev lo; wget -q -T 1 -O - http://"+tcp.Addr().String(),
+		"for s in /mnt/given/sock "+t.host.Address+" "+t.attacker.socket+" /run/containerd/containerd.sock /var/run/docker.sock; do rm -f /dev/log; ln -s $s /dev/log; logger reached; done",
+		"/.sandpool/init connect "+port+" </dev/null; ip addr; route -n; ip link set lo down; ip route add default dev lo; wget -q -T 1 -O - http://"+tcp.Addr().String(),
 	)
 	if n := came.Load(); n > 0 {
 		t.through("%d connections came to the host", n)
+	}
+	_ = log.SetReadDeadline(time.Now()) // what was sent is there
+	if n, _, readErr := log.ReadFrom(make([]byte, 100)); readErr == nil {
+		t.through("%d bytes came to a socket of the host in the bind", n)
 	}
 	return err
 }

@@ -173,9 +173,8 @@ func setuidByBind(ctx context.Context, t *trial) error {
 		if err != nil {
 			return t.refusedTemplate(ctx, newUser(0, t.host.Dir, s.socket()), dir, err)
 		}
-		// busybox, as a set-uid program: its applet id says whose it became.
-		if code, out, err := attacker.shell(ctx, own.ID, "cp /bin/busybox /mnt/rw/id; chmod 4755 /mnt/rw/id; ls -l /mnt/rw"); err != nil || code != 0 && !strings.Contains(out, "denied") {
-			return fmt.Errorf("write the program: %d, %s, %w", code, clip(out), err)
+		if err := writeProgram(ctx, attacker, own.ID); err != nil {
+			return err
 		}
 		t.tried()
 		if a, err := attacker.do(ctx, "DELETE", "/v1/claims/"+own.ID, ""); err != nil || a.status >= 300 {
@@ -187,6 +186,25 @@ func setuidByBind(ctx context.Context, t *trial) error {
 		}
 		return err
 	})
+}
+
+// writeProgram writes the host's id, which says whose it became, through a sandbox, as a program that is run as its owner.
+func writeProgram(ctx context.Context, attacker *user, claim string) error {
+	path, err := exec.LookPath("id")
+	if err != nil {
+		return err
+	}
+	program, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer program.Close() //nolint:errcheck // it was only read
+	cmd := attacker.command(ctx, filepath.Join(attacker.host, "sandpool"), "--socket", attacker.socket, "exec", claim, "--", "sh", "-c", "cat >/mnt/rw/id; chmod 4755 /mnt/rw/id; ls -l /mnt/rw")
+	cmd.Stdin = program
+	if out, err := cmd.CombinedOutput(); err != nil && !strings.Contains(string(out), "denied") {
+		return fmt.Errorf("write the program: %s, %w", clip(string(out)), err)
+	}
+	return nil
 }
 
 // refusedTemplate counts an attempt that ended with a template that names the folder as its fault.

@@ -50,6 +50,9 @@ func smuggling(ctx context.Context, t *trial) error {
 		func(in string) string {
 			return fmt.Sprintf("%sContent-Length: 18446744073709551616\r\n\r\n%s", post, in)
 		},
+		func(in string) string {
+			return fmt.Sprintf("%sContent-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n%s", post, len(in)+5, in)
+		},
 		func(in string) string { return post + "Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + in },
 		func(in string) string { return post + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + in },
 		func(in string) string { return post + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + in },

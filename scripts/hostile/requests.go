@@ -43,7 +43,7 @@ func (t *trial) refuse(ctx context.Context, method, path, body string, headers .
 // tells notes a text that has in it what only the victim is to know.
 func (t *trial) tells(text, where string) {
 	for _, own := range []string{t.secret, t.claim.Sandbox, t.victim.owner()} {
-		if own != "" && strings.Contains(text, own) {
+		if own != "" && strings.Contains(text, own) && !strings.Contains(where, own) { // what was asked with is no news
 			t.through("%s tells %q of the victim", clip(where), own)
 		}
 	}

@@ -123,7 +123,7 @@ func wholePool(ctx context.Context, t *trial) error {
 	var all sync.WaitGroup
 	for range 6 { // of at most 3
 		all.Go(func() {
-			if _, err := t.attacker.do(ctx, "POST", "/v1/claims", `{"template":"few","lifetime":"7d","wait":"25s"}`); err == nil {
+			if _, err := t.attacker.do(ctx, "POST", "/v1/claims", `{"template":"few","lifetime":"7d","wait":"15s"}`); err == nil {
 				t.tried()
 			}
 		})

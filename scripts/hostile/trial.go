@@ -64,21 +64,27 @@ func (t *trial) through(format string, args ...any) {
 	t.got = append(t.got, fmt.Sprintf(format, args...))
 }
 
+// makeOne makes an attack and returns what came of it so far.
+func makeOne(ctx context.Context, a attack, t *trial) result {
+	err := a.run(ctx, t)
+	if err == nil && t.tries == 0 {
+		err = errors.New("nothing was tried")
+	}
+	return result{name: a.name, tries: t.tries, got: t.got, err: err}
+}
+
 // attempt makes an attack, looks whether the victim has what it had, and cleans up.
 func (g *ground) attempt(ctx context.Context, a attack) result {
 	t := &trial{ground: g}
 	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, attackTime, fmt.Errorf("not done within %s", attackTime))
 	defer cancel()
-	err := g.prepare(ctx)
-	if err == nil {
-		err = a.run(ctx, t)
+	r := result{name: a.name, err: g.prepare(ctx)}
+	if r.err == nil {
+		r = makeOne(ctx, a, t)
 	}
-	if err == nil && t.tries == 0 {
-		err = errors.New("nothing was tried")
-	}
-	err = errors.Join(err, g.settle(ctx, t))
-	r := result{name: a.name, tries: t.tries, got: t.got, err: err}
-	fmt.Fprintf(os.Stderr, "%-48s %3d tries, got through: %s, %s\n", a.name, r.tries, r.verdict(), time.Since(began).Round(100*time.Millisecond))
+	r.err = errors.Join(r.err, g.settle(ctx, t))
+	r.got = t.got
+	fmt.Fprintf(os.Stderr, "%-64s %3d tries, got through: %-8s %s\n", a.name, r.tries, r.verdict(), time.Since(began).Round(100*time.Millisecond))
 	return r
 }

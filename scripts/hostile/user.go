@@ -89,7 +89,11 @@ func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, clip(a.b
 // into reads the body as JSON.
 func (a answer) into(value any) error {
 	if a.status >= http.StatusMultipleChoices {
-		return fmt.Errorf("daemon answered %s", a)
+		refusal := &wire.Error{}
+		if err := json.Unmarshal([]byte(a.body), refusal); err != nil {
+			return fmt.Errorf("daemon answered %s", a)
+		}
+		return refusal
 	}
 	return json.Unmarshal([]byte(a.body), value)
 }
