@@ -92,21 +92,31 @@ extensions = 1000
 // readOnlyFolder is bound into every sandbox of the template default.
 func (g *ground) readOnlyFolder() string { return filepath.Join(g.host.Dir, "given") }
 
-const givenText = "given to all, to read\n"
+const (
+	givenText = "given to all, to read\n"
+	givenMode = 0o644
+)
+
+// wideMost is the most sandboxes of the template wide: more than one user may have by default.
+const wideMost = 25
 
 // mainTemplates makes what the main daemon's templates need and returns their text.
 func (g *ground) mainTemplates() (string, error) {
-	if err := os.Mkdir(g.readOnlyFolder(), 0o777); err != nil { //nolint:gosec // the bind alone is to protect it
+	if err := os.Mkdir(g.readOnlyFolder(), 0o755); err != nil { //nolint:gosec // sandboxes read it
 		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(g.readOnlyFolder(), "file"), []byte(givenText), 0o666); err != nil { //nolint:gosec // as above
+	file := filepath.Join(g.readOnlyFolder(), "file")
+	if err := os.WriteFile(file, []byte(givenText), givenMode); err != nil {
+		return "", err
+	}
+	if err := os.Chmod(file, givenMode); err != nil {
 		return "", err
 	}
 	var text strings.Builder
 	text.WriteString(g.registry.config(g.host.Dir) + lifetimes)
 	mount := fmt.Sprintf("[[templates.default.mounts]]\nsource = %q\ntarget = \"/mnt/given\"\n", g.readOnlyFolder())
 	text.WriteString(template("default", "file://"+g.host.Image, mount) + pool("default", 4, 16))
-	text.WriteString(template("few", "file://"+g.host.Image, "") + pool("few", 1, 3))
+	text.WriteString(template("wide", "file://"+g.host.Image, "") + pool("wide", 0, wideMost))
 	images, err := g.imageTemplates()
 	if err != nil {
 		return "", err

@@ -171,14 +171,15 @@ func (g *ground) awaitPool(ctx context.Context, good func(wire.Pool) bool) error
 	})
 }
 
-// endlessRestores forks a sandbox whose identity cannot be renewed, and looks whether a start of the victim's waits for that.
+// endlessRestores forks a sandbox whose own programs hold up each restore, and looks whether a start of the victim's waits for that.
 func endlessRestores(ctx context.Context, t *trial) error {
 	own, err := t.attacker.claim(ctx, `{}`)
 	if err != nil {
 		return err
 	}
-	if code, out, err := t.attacker.shell(ctx, own.ID, "rm -f /etc/machine-id; mkfifo /etc/machine-id"); err != nil || code != 0 {
-		return fmt.Errorf("lay the pipes: %d, %s, %w", code, clip(out), err)
+	if code, out, err := t.attacker.shell(ctx, own.ID, `rm -f /etc/machine-id; mkfifo /etc/machine-id
+mkdir -p /etc/sandpool/restored.d; cd /etc/sandpool/restored.d; for i in 1 2 3 4 5 6 7 8 9; do printf '#!/bin/sh\nsleep 1000\n' >$i; chmod 755 $i; done`); err != nil || code != 0 {
+		return fmt.Errorf("lay the traps: %d, %s, %w", code, clip(out), err)
 	}
 	// Once the pool is whole, what is started is a restore.
 	if err := t.awaitPool(ctx, func(pool wire.Pool) bool { return pool.Warming == 0 && pool.Available >= pool.Target-pool.InUse }); err != nil {

@@ -87,7 +87,7 @@ func readOnlyBind(ctx context.Context, t *trial) error {
 	if err != nil {
 		return err
 	}
-	if string(text) != givenText || stat.Mode&0o7777 != 0o644 || stat.Uid != 0 || stat.Nlink != 1 {
+	if string(text) != givenText || stat.Mode&0o7777 != givenMode || stat.Uid != 0 || stat.Nlink != 1 {
 		t.through("the file in the bind is %s, mode %o, of %d, with %d links", clip(string(text)), stat.Mode, stat.Uid, stat.Nlink)
 	}
 	if entries, err := os.ReadDir(t.readOnlyFolder()); err != nil || len(entries) != 1 {

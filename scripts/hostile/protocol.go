@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"sandpool/daemon/wire"
@@ -98,6 +99,7 @@ func upgrades(ctx context.Context, t *trial) error {
 	request := func(method, path, version, headers string) string {
 		return fmt.Sprintf("%s %s HTTP/%s\r\nHost: s\r\n%sContent-Length: %d\r\n\r\n%s", method, path, version, headers, len(body), body)
 	}
+	var all errgroup.Group
 	upgrade := func(to string) string { return "Connection: Upgrade\r\nUpgrade: " + to + "\r\n" }
 	for _, text := range []string{
 		request("POST", others, "1.1", upgrade(wire.ExecProtocol)),
@@ -111,17 +113,20 @@ func upgrades(ctx context.Context, t *trial) error {
 		request("POST", "/v1/claims/"+own.ID, "1.1", upgrade(wire.ExecProtocol)),
 		request("GET", "/v1/events", "1.1", upgrade("h2c")+"HTTP2-Settings: AAMAAABkAAQAAP__\r\n"),
 	} {
-		answer, err := t.attacker.say(ctx, text)
-		if err != nil {
-			return err
-		}
-		t.tried()
-		t.tells(answer, text)
-		if strings.HasPrefix(answer, "HTTP/1.1 101") {
-			t.through("%s was upgraded", clip(text))
-		}
+		all.Go(func() error {
+			answer, err := t.attacker.say(ctx, text)
+			if err != nil {
+				return err
+			}
+			t.tried()
+			t.tells(answer, text)
+			if strings.HasPrefix(answer, "HTTP/1.1 101") {
+				t.through("%s was upgraded", clip(text))
+			}
+			return nil
+		})
 	}
-	return nil
+	return all.Wait()
 }
 
 // openExec starts a command in a claim's sandbox and returns the connection, on which frames go.

@@ -197,7 +197,7 @@ func borrowedNames(ctx context.Context, t *trial) error {
 			return err
 		}
 	}
-	for _, field := range []string{`"owner":"` + t.victim.owner() + `"`, `"Owner":"uid:0"`, `"uid":0`, `"template":"default","template":"few"`, `"Template":"few"`, `"request_id":null,"claim":"` + t.claim.ID + `"`} {
+	for _, field := range []string{`"owner":"` + t.victim.owner() + `"`, `"Owner":"uid:0"`, `"uid":0`, `"template":"default","template":"wide"`, `"Template":"wide"`, `"request_id":null,"claim":"` + t.claim.ID + `"`} {
 		if _, err := t.refuse(ctx, "POST", "/v1/claims", "{"+field+"}"); err != nil {
 			return err
 		}
@@ -218,7 +218,7 @@ func browser(ctx context.Context, t *trial) error {
 
 func operatorRoutes(ctx context.Context, t *trial) error {
 	for _, request := range [][3]string{
-		{"PUT", "/v1/pools/default", `{"hold":true}`}, {"PUT", "/v1/pools/few", `{"max":3000}`}, {"PUT", "/v1/pools/local:default", `{"target":0,"min":0}`}, {"POST", "/v1/pools/default/drain"},
+		{"PUT", "/v1/pools/default", `{"hold":true}`}, {"PUT", "/v1/pools/wide", `{"max":3000}`}, {"PUT", "/v1/pools/local:default", `{"target":0,"min":0}`}, {"POST", "/v1/pools/default/drain"},
 		{"POST", "/v1/pools/default/drain/"}, {"POST", "/v1/templates/default/check"}, {"POST", "/v1/pools/../pools/default/drain"}, {"PATCH", "/v1/pools/default", `{"hold":true}`}, {"TRACE", "/v1/claims"},
 		{"CONNECT", "/v1/claims"}, {"POST", "/reload"}, {"GET", "/debug/pprof/"}, {"GET", "/debug/vars"}, {"PUT", "/v1/claims"}, {"GET", "/v1/claims/../../etc/shadow"},
 	} {
@@ -231,7 +231,7 @@ func operatorRoutes(ctx context.Context, t *trial) error {
 		return err
 	}
 	for _, pool := range list.Pools {
-		if pool.Hold || path.Base(pool.Name) == "local:default" && pool.Max != 16 || pool.Template == "few" && pool.Max != 3 {
+		if pool.Hold || path.Base(pool.Name) == "local:default" && pool.Max != 16 || pool.Template == "wide" && pool.Max != wideMost {
 			t.through("pool %s was changed: %+v", pool.Name, pool)
 		}
 	}

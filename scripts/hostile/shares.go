@@ -121,15 +121,18 @@ func tellingMetrics(ctx context.Context, t *trial) error {
 
 func wholePool(ctx context.Context, t *trial) error {
 	var all sync.WaitGroup
-	for range 6 { // of at most 3
+	for range wideMost + 1 {
 		all.Go(func() {
-			if _, err := t.attacker.do(ctx, "POST", "/v1/claims", `{"template":"few","lifetime":"7d","wait":"15s"}`); err == nil {
+			if _, err := t.attacker.do(ctx, "POST", "/v1/claims", `{"template":"wide","lifetime":"7d","wait":"50s"}`); err == nil {
 				t.tried()
 			}
 		})
 	}
 	all.Wait()
-	a, err := t.victim.do(ctx, "POST", "/v1/claims", `{"template":"few","wait":"20s"}`)
+	if t.tries <= wideMost {
+		return fmt.Errorf("only %d of %d claims were answered", t.tries, wideMost+1)
+	}
+	a, err := t.victim.do(ctx, "POST", "/v1/claims", `{"template":"wide","wait":"20s"}`)
 	if err == nil && a.status != http.StatusCreated {
 		t.through("the victim gets no sandbox: %s", a)
 	}
