@@ -35,7 +35,7 @@ var imageAttacks = []attack{
 func (g *ground) target() string { return filepath.Join(g.host.Dir, "climbed") }
 func (g *ground) kept() string   { return filepath.Join(g.host.Dir, "kept") }
 
-const maxUnpackedMiB = 64
+const maxUnpackedMiB = 16
 
 func entry(kind byte, name, link string) tar.Header {
 	return tar.Header{Typeflag: kind, Name: name, Linkname: link, Mode: 0o777}
@@ -107,7 +107,7 @@ func (g *ground) imageTemplates() (string, error) {
 			}
 		}
 	}
-	err = add("bomb", []tar.Header{entry(tar.TypeReg, "bomb", "")}, (maxUnpackedMiB+16)<<20)
+	err = add("bomb", []tar.Header{entry(tar.TypeReg, "bomb", "")}, (maxUnpackedMiB+4)<<20)
 	return text.String(), err
 }
 
