@@ -181,18 +181,18 @@ func sockets(ctx context.Context, t *trial) error {
 	defer os.Remove(filepath.Join(t.readOnlyFolder(), "sock")) //nolint:errcheck // its end is checked below
 	defer log.Close()                                          //nolint:errcheck // nothing was written
 	_, port, _ := net.SplitHostPort(tcp.Addr().String())
-	addresses := "127.0.0.1 ::1 localhost 0.0.0.0 169.254.169.254"
+	addresses := []string{"127.0.0.1", "::1", "localhost", "0.0.0.0", "169.254.169.254"}
 	own, err := net.InterfaceAddrs()
 	if err != nil {
 		return err
 	}
 	for _, address := range own {
 		if ip, ok := address.(*net.IPNet); ok && !ip.IP.IsLinkLocalUnicast() {
-			addresses += " " + ip.IP.String()
+			addresses = append(addresses, ip.IP.String())
 		}
 	}
 	_, err = t.inside(ctx,
-		"for a in "+addresses+"; do nc -w 1 $a "+port+" </dev/null; wget -q -T 1 -O - http://$a:"+port+"/; done",
+		"for a in "+strings.Join(addresses, " ")+"; do nc -w 1 $a "+port+" </dev/null; wget -q -T 1 -O - http://$a:"+port+"/; done",
 		"for s in /mnt/given/sock "+t.host.Address+" "+t.attacker.socket+" /run/containerd/containerd.sock /var/run/docker.sock; do rm -f /dev/log; ln -s $s /dev/log; logger reached; done",
 		"/.sandpool/init connect "+port+" </dev/null; ip addr; route -n; ip link set lo down; ip route add default dev lo; wget -q -T 1 -O - http://"+tcp.Addr().String(),
 	)

@@ -248,7 +248,7 @@ func takenFolder(name string, set func(s *settings, dir string)) func(context.Co
 		if err := os.Mkdir(public, 0o700); err != nil {
 			return err
 		}
-		if err := os.Chmod(public, os.ModeSticky|0o777); err != nil { //nolint:gosec // as /tmp
+		if err := os.Chmod(public, os.ModeSticky|0o777); err != nil { // as /tmp
 			return err
 		}
 		dir := filepath.Join(public, "made")

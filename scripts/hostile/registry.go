@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	registryPassword = "hunter2-of-the-operator" //nolint:gosec // of nobody
+	registryPassword = "hunter2-of-the-operator" // of nobody
 	signature        = "X-Amz-Signature=of-the-operator"
 )
 
@@ -55,7 +55,7 @@ func (r *registry) close() {
 
 // serve answers as the registry.
 func (r *registry) serve(w http.ResponseWriter, req *http.Request) {
-	name := strings.Split(strings.TrimPrefix(req.URL.Path, "/v2/"), "/")[0]
+	name, _, _ := strings.Cut(strings.TrimPrefix(req.URL.Path, "/v2/"), "/")
 	r.mu.Lock()
 	r.asked[name]++
 	r.mu.Unlock()
