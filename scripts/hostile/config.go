@@ -80,7 +80,7 @@ func pool(name string, target, most int) string {
 // lifetimes are for claims with an end at hand, and for claims that are put off again and again.
 const lifetimes = `
 [lifetimes.short]
-lifetime = "32s"
+lifetime = "38s"
 warning = "24s"
 grace = "22s"
 

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"sandpool/daemon/wire"
@@ -218,32 +219,34 @@ mkdir -p /etc/sandpool/restored.d; cd /etc/sandpool/restored.d; for i in 1 2 3 4
 
 // endlessTelling has claims at their end whose sandboxes cannot be told of it, and looks whether the victim's is saved in time.
 func endlessTelling(ctx context.Context, t *trial) error {
-	const hostile, body = 9, `{"type":"short","wait":"50s"}`
-	var victims wire.Claim
-	var mu sync.Mutex
-	var all sync.WaitGroup
-	var failed error
-	for range hostile {
-		all.Go(func() {
-			own, err := t.attacker.claim(ctx, body)
-			if err == nil {
-				_, _, err = t.attacker.sandpool(ctx, "exec", "--detach", own.ID, "--", "sh", "-c",
-					"mkdir -p /run/sandpool; rm -f /run/sandpool/events; mkfifo /run/sandpool/events; exec 3<>/run/sandpool/events; head -c 65536 /dev/zero >&3; trap '' TERM; while :; do sleep 1; done")
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if failed = errors.Join(failed, err); err == nil {
-				t.tried()
-			}
-		})
+	const hostile, body = 12, `{"type":"short","wait":"50s"}` // of which four at a time were told, for ten seconds each
+	owns := make([]wire.Claim, hostile)
+	var claims errgroup.Group
+	for i := range owns {
+		claims.Go(func() (err error) { owns[i], err = t.attacker.claim(ctx, body); return err })
 	}
-	all.Wait()
-	if t.tries == 0 {
-		return failed
-	}
+	refused := claims.Wait() // some may be, by a quota
 	victims, err := t.victim.claim(ctx, body)
 	if err != nil {
 		return err
+	}
+	var traps errgroup.Group
+	for _, own := range owns {
+		if own.ID == "" {
+			continue
+		}
+		traps.Go(func() error {
+			code, out, err := t.attacker.sandpool(ctx, "exec", "--detach", own.ID, "--", "sh", "-c",
+				"mkdir -p /run/sandpool; rm -f /run/sandpool/events; mkfifo /run/sandpool/events; exec 3<>/run/sandpool/events; head -c 65536 /dev/zero >&3; trap '' TERM; while :; do sleep 1; done")
+			if err != nil || code != 0 {
+				return fmt.Errorf("lay the trap: %d, %s, %w", code, clip(out), err)
+			}
+			t.tried()
+			return nil
+		})
+	}
+	if err := traps.Wait(); err != nil || t.tries == 0 {
+		return errors.Join(refused, err)
 	}
 	var events string
 	wait, cancel := context.WithTimeout(ctx, patience)

@@ -140,7 +140,16 @@ func (g *ground) prepare(ctx context.Context) error {
 	if g.stopped {
 		return errors.New("the daemon was stopped before")
 	}
-	var err error
+	// The daemon may count connections of the attack before, which are closed, for a moment.
+	served, cancel := context.WithTimeoutCause(ctx, patience, errors.New("the attacker is not served"))
+	defer cancel()
+	err := testhost.Poll(served, 20*time.Millisecond, func() bool {
+		a, err := g.attacker.do(served, http.MethodGet, "/healthz", "")
+		return err == nil && a.status == http.StatusOK
+	})
+	if err != nil {
+		return err
+	}
 	if g.claim.ID == "" {
 		if g.claim, err = g.victim.claim(ctx, `{"lifetime":"1h","request_id":"of-the-victim"}`); err != nil {
 			return err

@@ -226,6 +226,9 @@ func (t *trial) refusedTemplate(ctx context.Context, root *user, dir string, cla
 // then the attack has been refused.
 func (t *trial) side(ctx context.Context, s settings, folder string, attack func(attacker *user) error) error {
 	p, err := t.startDaemon(ctx, s)
+	if p == nil {
+		return err
+	}
 	if err != nil {
 		select {
 		case <-p.Done():
@@ -258,7 +261,7 @@ func takenFolder(name string, set func(s *settings, dir string)) func(context.Co
 		s := t.settings("taken-" + name)
 		set(&s, dir)
 		s.more = template("default", "file://"+t.host.Image, "") + pool("default", 0, 2)
-		return t.side(ctx, s, dir, func(*user) error {
+		return t.side(ctx, s, public, func(*user) error {
 			t.tried()
 			t.through("the daemon took the folder %s of the attacker's", name)
 			return nil
