@@ -45,6 +45,11 @@ test-faults: build stack image ## inject faults into the real stack and count wh
 	@go build -trimpath -o $(BIN)/faults ./scripts/faults
 	@$(BIN)/faults $(FAULTS)
 
+.PHONY: test-hostile
+test-hostile: build stack image ## attack the real stack as a user and from sandboxes, and count what gets through (HOSTILE="-only NAME": one)
+	@go build -trimpath -o $(BIN)/hostile ./scripts/hostile
+	@$(BIN)/hostile $(HOSTILE)
+
 .PHONY: bench
 bench: build stack image ## measure warm claims and restores beside cold starts
 	@$(BIN)/demo -bench

@@ -54,6 +54,9 @@ func newServer(a *api) *server {
 	s.http = &http.Server{
 		Handler: a.answer(func(w http.ResponseWriter, r *http.Request) error {
 			takeOver(r)
+			if len(r.TransferEncoding) > 0 { // a Content-Length beside it, which net/http drops, may say otherwise where the request ends
+				w.Header().Set("Connection", "close")
+			}
 			if !s.under.enter() {
 				return errStopping
 			}

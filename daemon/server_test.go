@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -60,4 +63,28 @@ func TestStopAnswersWhatItTook(t *testing.T) {
 	_ = resp.Body.Close()
 	finish()
 	running.Wait()
+}
+
+// TestTwoLengths sends a request with a length and chunks: what is behind its chunks may be its body to whoever passed it on, and is no request.
+func TestTwoLengths(t *testing.T) {
+	ts := startServer(t)
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: ts.socket, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	inner := "GET /healthz HTTP/1.1\r\nHost: s\r\n\r\n"
+	if _, err := fmt.Fprintf(conn, "POST /v1/claims HTTP/1.1\r\nHost: s\r\nContent-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n%s", 12+len(inner), inner); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.CloseWrite(); err != nil { // so that the daemon hangs up behind its last answer
+		t.Fatal(err)
+	}
+	answers, err := io.ReadAll(conn)
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(answers), "HTTP/1.1 "); n != 1 || !strings.HasPrefix(string(answers), "HTTP/1.1 201") {
+		t.Errorf("%d answers, want the first alone:\n%s", n, answers)
+	}
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func (a *api) checkpointClaim(w http.ResponseWriter, r *http.Request) error {
 		m, err = a.keeper.take(ctx, claim.ID, triggerRequest, body.Comment)
 	}
 	if err != nil {
-		return err
+		return cmp.Or(a.lost(claim), err)
 	}
 	return answerJSON(w, http.StatusCreated, wireCheckpoint(m))
 }
@@ -77,7 +78,7 @@ func (a *api) forkClaim(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer leave()
 	ctx, span := a.tracer.Start(r.Context(), "fork", trace.WithAttributes(attrClaim.String(claim.ID)))
-	forks, err := a.saveAndFork(ctx, claim.ID, req, body.Count)
+	forks, err := a.saveAndFork(ctx, claim, req, body.Count)
 	end(span, err)
 	if err != nil {
 		return err
@@ -93,10 +94,10 @@ func (a *api) forkClaim(w http.ResponseWriter, r *http.Request) error {
 }
 
 // saveAndFork makes n claims that go on from a checkpoint that is for them alone.
-func (a *api) saveAndFork(ctx context.Context, claim string, req pool.Request, n int) ([]pool.Claim, error) {
-	m, err := a.keeper.take(context.WithoutCancel(ctx), claim, triggerFork, "")
+func (a *api) saveAndFork(ctx context.Context, claim pool.Claim, req pool.Request, n int) ([]pool.Claim, error) {
+	m, err := a.keeper.take(context.WithoutCancel(ctx), claim.ID, triggerFork, "")
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(a.lost(claim), err)
 	}
 	req.Checkpoint = m.ID
 	forks, err := a.fork(ctx, req, n)
