@@ -95,7 +95,7 @@ func TestHostileUser(t *testing.T) {
 	const many = 12
 	cfg := testConfig(t, many+2, 40)
 	cfg.Daemon.SocketMode = "0666"
-	cfg.Limits.Starts, cfg.Limits.ClaimsPerOwner = 2, many
+	cfg.Limits.Starts, cfg.Limits.ClaimsPerUser = 2, many
 	second := lifetime.Duration(time.Second)
 	cfg.Lifetimes["hostile"] = configs.Lifetime{Lifetime: 90 * second, Grace: 60 * second}
 	cfg.Lifetimes["victim"] = configs.Lifetime{Lifetime: 50 * second, Grace: 20 * second}

@@ -38,7 +38,7 @@ func openFolder(t *testing.T) string {
 		if err := unix.Statfs(base, &fs); err != nil || fs.Flags&unix.ST_NOSUID != 0 {
 			continue
 		}
-		dir, err := os.MkdirTemp(base, "open")                         //nolint:usetesting // others must reach it
+		dir, err := os.MkdirTemp(base, "open") //nolint:usetesting // others must reach it
 		if err := errors.Join(err, os.Chmod(dir, 0o755)); err != nil {
 			t.Fatal(err)
 		}
