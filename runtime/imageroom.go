@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	entrySize = 4 << 10  // bytes that a file takes beside its content, about
-	roomStep  = 64 << 20 // bytes after which the free disk is looked at again
+	entrySize = 4 << 10 // bytes that a file takes beside its content, about
+	roomStep  = 8 << 20 // bytes after which the free disk is looked at again
 	mib       = 1 << 20
 )
 
