@@ -24,15 +24,27 @@ const (
 	bob   = 4243
 )
 
-// startCrowded is a server for all users, with bounds of its own.
+// hold is a request that takes a connection until the test's end.
+var hold = request("POST /v1/claims", "")
+
+// startCrowded is a server for all users, with bounds of its own, on which claims wait until the test's end.
 func startCrowded(t *testing.T, limits func(*configs.Limits)) *testServer {
 	t.Helper()
 	ts := newTestAPI(t)
 	limits(&ts.api.config().Limits)
+	ended := make(chan struct{})
+	ts.claims.onClaim = func(ctx context.Context) error {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+		}
+		return context.Canceled
+	}
 	ts.listen(t)
 	if err := errors.Join(os.Chmod(filepath.Dir(ts.socket), 0o755), os.Chmod(ts.socket, 0o666)); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { close(ended) }) // before the server stops
 	return ts
 }
 
@@ -58,13 +70,13 @@ func (ts *testServer) refusedSoFar(t *testing.T, kind string) float64 {
 	return gather(t, ts.api.metrics)["sandbox_refused_total "+kind]
 }
 
-// TestConnectionsAreBounded has users hold connections that say nothing: others have room, and root always.
+// TestConnectionsAreBounded has users hold connections: others have room, and root always.
 func TestConnectionsAreBounded(t *testing.T) {
 	ts := startCrowded(t, func(l *configs.Limits) { l.ConnectionsPerUser, l.Connections = 3, 5 })
 	healthz := request("GET /healthz", "")
 	var held []*net.UnixConn
 	for range 3 {
-		held = append(held, ts.sayAs(t, alice, ""))
+		held = append(held, ts.sayAs(t, alice, hold))
 	}
 	over := ts.sayAs(t, alice, healthz)
 	got := hear(t, over)
@@ -85,7 +97,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 			t.Errorf("another user got %+v", got)
 		}
 	}
-	held = append(held, ts.sayAs(t, bob, ""), ts.sayAs(t, bob, "")) // in place of the idle ones
+	held = append(held, ts.sayAs(t, bob, hold), ts.sayAs(t, bob, hold)) // in place of the idle ones
 	checkError(t, hear(t, ts.sayAs(t, bob, healthz)), http.StatusServiceUnavailable, "unavailable", "limits.connections")
 	if got := ts.do(t, "GET", "/healthz", ""); got.status != http.StatusOK {
 		t.Errorf("root got %+v", got)
@@ -112,7 +124,7 @@ func awaitAnswer(t *testing.T, ask func() int) {
 // TestRefusedBody sends a body behind a request that is refused: it does not keep the answer from its client.
 func TestRefusedBody(t *testing.T) {
 	ts := startCrowded(t, func(l *configs.Limits) { l.ConnectionsPerUser = 1 })
-	ts.sayAs(t, alice, "")
+	ts.sayAs(t, alice, hold)
 	ts.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return dialAs(ctx, alice, ts.socket)
 	}}

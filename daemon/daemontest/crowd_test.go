@@ -26,14 +26,19 @@ const (
 func TestFloodOfOneUser(t *testing.T) {
 	cfg := testConfig(t, 0, 1)
 	cfg.Daemon.SocketMode = "0666"
+	cfg.Limits.FollowersPerUser = cfg.Limits.ConnectionsPerUser
 	r := start(t, cfg)
 	if err := errors.Join(os.Chmod(host.Dir, 0o755), os.Chmod(filepath.Dir(cfg.Daemon.Socket), 0o755)); err != nil { // so that the users get in
 		t.Fatal(err)
 	}
 	const over = 200
+	const hold = "GET /v1/events?follow=true HTTP/1.1\r\nHost: s\r\n\r\n" // takes its connection until the stop
 	held := cfg.Limits.ConnectionsPerUser
 	var flood []net.Conn
-	for range held + over {
+	for range held {
+		flood = append(flood, sayAs(t, flooder, cfg.Daemon.Socket, hold))
+	}
+	for range over {
 		flood = append(flood, sayAs(t, flooder, cfg.Daemon.Socket, ""))
 	}
 	var slow []net.Conn
