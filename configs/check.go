@@ -176,6 +176,8 @@ func (r Reserves) check(found *faults) {
 	found.number("reserves.disk_mib", r.DiskMiB, 0, maxReserve)
 	found.number("reserves.pids", r.PIDs, 0, maxReserve)
 	found.number("reserves.files", r.Files, 0, maxReserve)
+	found.amount("reserves.memory_overcommit", r.MemoryOvercommit, minOvercommit, maxOvercommit)
+	found.amount("reserves.disk_overcommit", r.DiskOvercommit, minOvercommit, maxOvercommit)
 }
 
 func (c Checkpoints) check(found *faults) {

@@ -155,6 +155,10 @@ type Reserves struct {
 	DiskMiB   int `toml:"disk_mib"` // of the file system that holds the snapshots
 	PIDs      int `toml:"pids"`     // processes and threads
 	Files     int `toml:"files"`    // open files
+
+	// How often what there is may be promised to sandboxes by their limits; 0: any number of times.
+	MemoryOvercommit float64 `toml:"memory_overcommit"`
+	DiskOvercommit   float64 `toml:"disk_overcommit"`
 }
 
 // Checkpoints is where claims are saved, and what is kept of them. Of each bound 0 means none.

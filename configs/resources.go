@@ -18,11 +18,13 @@ type Caps struct {
 
 // The least that a sandbox can do with, so that a slip such as 2 for 2048 is found here.
 const (
-	minCPUs      = 0.05
-	minMemoryMiB = 64
-	minDiskMiB   = 1
-	minPIDs      = 16
-	maxCPUs      = 4096
+	minCPUs       = 0.05
+	minOvercommit = 0.1
+	minMemoryMiB  = 64
+	minDiskMiB    = 1
+	minPIDs       = 16
+	maxCPUs       = 4096
+	maxOvercommit = 1000
 )
 
 // Mount is a folder or file of the host, or an empty tmpfs, that a sandbox sees at Target.

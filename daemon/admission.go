@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sandpool/configs"
+	"sandpool/daemon/wire"
 	"sandpool/runtime"
 )
 
@@ -22,9 +23,11 @@ var resources = []string{"memory", "disk", "pids", "files"}
 type admission struct {
 	headroom func(ctx context.Context) (runtime.Headroom, error)
 	reserves func() configs.Reserves
+	promised func() wire.Promised // to the sandboxes that there are
 	log      *slog.Logger
 
 	mu     sync.Mutex
+	sum    wire.Promised
 	short  map[string]string // why, by resource
 	failed bool              // the last measurement
 }
@@ -38,14 +41,15 @@ func (a *admission) measure(ctx context.Context) {
 	if err != nil && context.Cause(ctx) != nil {
 		return
 	}
-	short := map[string]string{}
+	short, sum := map[string]string{}, a.promised()
 	if err == nil {
-		short = shortages(left, a.reserves())
+		sum.HostMemoryMiB, sum.HostDiskMiB = left.TotalMemory>>20, left.TotalDisk>>20
+		short = shortages(left, sum, a.reserves())
 	}
 	before := a.reason()
 	a.mu.Lock()
 	news := err != nil && !a.failed
-	a.short, a.failed = short, err != nil
+	a.short, a.failed, a.sum = short, err != nil, sum
 	a.mu.Unlock()
 	if news {
 		a.log.Warn("headroom cannot be measured; starts are not held back", "err", err)
@@ -58,8 +62,28 @@ func (a *admission) measure(ctx context.Context) {
 	}
 }
 
-// shortages are the resources of which less is left than is to be kept, and how much that is.
-func shortages(left runtime.Headroom, kept configs.Reserves) map[string]string {
+// total is what was promised at the last look.
+func (a *admission) total() wire.Promised {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sum
+}
+
+// promised adds up the limits of all sandboxes. Before there are pools there are none.
+func (d *Daemon) promised() (sum wire.Promised) {
+	if d.pools == nil {
+		return sum
+	}
+	for _, p := range d.pools.Status() {
+		t, n := d.live.Load().Templates[p.Template], uint64(p.Total+p.Warming) //nolint:gosec // not negative
+		sum.MemoryMiB += n * uint64(t.MemoryMiB)                               //nolint:gosec // not negative
+		sum.DiskMiB += n * uint64(t.DiskMiB)                                   //nolint:gosec // not negative
+	}
+	return sum
+}
+
+// shortages are the resources of which less is left than is to be kept, or more promised than may be, and how much that is.
+func shortages(left runtime.Headroom, sum wire.Promised, kept configs.Reserves) map[string]string {
 	const mib = 1 << 20
 	short := map[string]string{}
 	check := func(resource string, left uint64, kept int, unit string) {
@@ -71,6 +95,13 @@ func shortages(left runtime.Headroom, kept configs.Reserves) map[string]string {
 	check("disk", left.Disk/mib, kept.DiskMiB, " MiB")
 	check("pids", left.PIDs, kept.PIDs, "")
 	check("files", left.Files, kept.Files, "")
+	bound := func(resource string, promised, has uint64, times float64) {
+		if most := times * float64(has); times > 0 && float64(promised) >= most && short[resource] == "" {
+			short[resource] = fmt.Sprintf("%s: sandboxes may use %d MiB by their limits, %.0f MiB are allowed (reserves.%s_overcommit)", resource, promised, most, resource)
+		}
+	}
+	bound("memory", sum.MemoryMiB, sum.HostMemoryMiB, kept.MemoryOvercommit)
+	bound("disk", sum.DiskMiB, sum.HostDiskMiB, kept.DiskOvercommit)
 	return short
 }
 

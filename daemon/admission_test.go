@@ -11,30 +11,41 @@ import (
 	"time"
 
 	"sandpool/configs"
+	"sandpool/daemon/wire"
 	"sandpool/runtime"
 )
 
 func TestAdmission(t *testing.T) {
 	const mib = 1 << 20
-	plenty := runtime.Headroom{Memory: 512 * mib, Disk: 1024 * mib, PIDs: 512, Files: 1024}
+	plenty := runtime.Headroom{Memory: 512 * mib, Disk: 1024 * mib, PIDs: 512, Files: 1024, TotalMemory: 1024 * mib, TotalDisk: 4000 * mib}
 	for name, tc := range map[string]struct {
 		change func(h *runtime.Headroom)
 		err    error
 		want   string
+
+		memory, disk float64 // overcommit
 	}{
-		"just enough":    {func(*runtime.Headroom) {}, nil, ""},
-		"memory":         {func(h *runtime.Headroom) { h.Memory = 300*mib + 5 }, nil, "memory: 300 MiB left, 512 MiB are kept free"},
-		"disk":           {func(h *runtime.Headroom) { h.Disk = 0 }, nil, "disk: 0 MiB left, 1024 MiB are kept free"},
-		"pids":           {func(h *runtime.Headroom) { h.PIDs = 511 }, nil, "pids: 511 left, 512 are kept free"},
-		"files and disk": {func(h *runtime.Headroom) { h.Files, h.Disk = 7, 0 }, nil, "disk: 0 MiB left, 1024 MiB are kept free; files: 7 left, 1024 are kept free"},
-		"not measured":   {func(h *runtime.Headroom) { *h = runtime.Headroom{} }, errors.New("no such file"), ""},
+		"just enough":       {func(*runtime.Headroom) {}, nil, "", 0, 0},
+		"memory":            {func(h *runtime.Headroom) { h.Memory = 300*mib + 5 }, nil, "memory: 300 MiB left, 512 MiB are kept free", 0, 0},
+		"disk":              {func(h *runtime.Headroom) { h.Disk = 0 }, nil, "disk: 0 MiB left, 1024 MiB are kept free", 0, 0},
+		"pids":              {func(h *runtime.Headroom) { h.PIDs = 511 }, nil, "pids: 511 left, 512 are kept free", 0, 0},
+		"files and disk":    {func(h *runtime.Headroom) { h.Files, h.Disk = 7, 0 }, nil, "disk: 0 MiB left, 1024 MiB are kept free; files: 7 left, 1024 are kept free", 0, 0},
+		"promised just not": {func(*runtime.Headroom) {}, nil, "", 4.1, 2.3},
+		"promised memory":   {func(*runtime.Headroom) {}, nil, "memory: sandboxes may use 4096 MiB by their limits, 4096 MiB are allowed (reserves.memory_overcommit)", 4, 0},
+		"promised disk":     {func(*runtime.Headroom) {}, nil, "disk: sandboxes may use 9000 MiB by their limits, 8000 MiB are allowed (reserves.disk_overcommit)", 0, 2},
+		"not measured":      {func(h *runtime.Headroom) { *h = runtime.Headroom{} }, errors.New("no such file"), "", 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			left := plenty
 			tc.change(&left)
 			a := &admission{
 				headroom: func(context.Context) (runtime.Headroom, error) { return left, tc.err },
-				reserves: func() configs.Reserves { return configs.Default().Reserves },
+				reserves: func() configs.Reserves {
+					r := configs.Default().Reserves
+					r.MemoryOvercommit, r.DiskOvercommit = tc.memory, tc.disk
+					return r
+				},
+				promised: func() wire.Promised { return wire.Promised{MemoryMiB: 4096, DiskMiB: 9000} },
 				log:      slog.New(slog.DiscardHandler),
 			}
 			a.measure(t.Context())
@@ -66,6 +77,7 @@ func TestAdmissionFollowsTheHost(t *testing.T) {
 				return runtime.Headroom{PIDs: now.Load().pids}, now.Load().err
 			},
 			reserves: func() configs.Reserves { return configs.Reserves{PIDs: now.Load().kept} },
+			promised: func() wire.Promised { return wire.Promised{} },
 			log:      slog.New(slog.NewTextHandler(&log, nil)),
 		}
 		now.Store(&host{})

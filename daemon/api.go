@@ -82,8 +82,9 @@ type api struct {
 	ready     func() error              // why the daemon cannot do its work, or nil
 	large     chan struct{}             // has largeBodies slots, which requests with such a body hold while they are read
 	alive     func(sandbox string) bool // its processes have not ended
-	info      wire.Info
-	config    func() *configs.Config // as it is now; not to be changed
+	info      wire.Info                 // but for what changes
+	promised  func() wire.Promised      // to sandboxes, at the last look
+	config    func() *configs.Config    // as it is now; not to be changed
 	crowd     *crowd
 	metrics   *metrics
 	tracer    trace.Tracer

@@ -134,7 +134,8 @@ func (d *Daemon) join(ctx context.Context) error {
 	}
 	d.warden = lifetime.NewWarden(d.Log)
 	d.admission = &admission{
-		headroom: d.engine.Headroom, reserves: func() configs.Reserves { return d.live.Load().Reserves }, log: d.Log,
+		headroom: d.engine.Headroom, reserves: func() configs.Reserves { return d.live.Load().Reserves },
+		promised: d.promised, log: d.Log,
 	}
 	d.admission.measure(ctx)
 	d.templates = newPreparer(d.engine, d.Config.Images.Parallel, d.metrics.failed, d.Log)
@@ -297,9 +298,9 @@ func (d *Daemon) api(started time.Time) *api {
 		exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error) {
 			return d.engine.Exec(ctx, sandbox, spec)
 		},
-		large:   make(chan struct{}, largeBodies),
-		ready:   d.ready,
-		info:    d.info(started),
+		large: make(chan struct{}, largeBodies),
+		ready: d.ready,
+		info:  d.info(started), promised: d.admission.total,
 		config:  d.live.Load,
 		crowd:   newCrowd(d.live.Load, d.metrics.refused),
 		metrics: d.metrics,

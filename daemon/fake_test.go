@@ -277,8 +277,8 @@ func newTestAPI(t *testing.T) *testServer {
 			ts.processes <- p
 			return p, nil
 		},
-		ready:  func() error { return nil },
-		info:   wire.Info{Version: "test", Region: "local"},
+		ready: func() error { return nil },
+		info:  wire.Info{Version: "test", Region: "local"}, promised: func() wire.Promised { return wire.Promised{MemoryMiB: 1} },
 		config: func() *configs.Config { return &cfg },
 		metrics: newMetrics(sources{
 			version: "test", pools: status, blocks: func(string) bool { return false }, outage: func() error { return nil }, claims: ts.claims.Claims, checkpoints: ts.shelf.List,

@@ -9,6 +9,7 @@ import (
 func (a *api) getInfo(w http.ResponseWriter, r *http.Request) error {
 	who, _ := actorOf(r.Context())
 	info := a.info
+	info.Promised = a.promised()
 	if !who.operates() {
 		info.Warnings, info.Canaries = nil, slices.Clone(info.Canaries)
 		for i, c := range info.Canaries {

@@ -10,17 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Headroom is what the host has left for more sandboxes.
+// Headroom is what the host has left for more sandboxes, and how much it has of what sandboxes are promised.
 type Headroom struct {
 	Memory uint64 // bytes, MemAvailable
 	Disk   uint64 // bytes, of the file system that holds the snapshots
 	PIDs   uint64 // processes and threads
 	Files  uint64 // open files
+
+	TotalMemory, TotalDisk uint64 // bytes
 }
 
 // Headroom measures what the host has left.
 func (e *Engine) Headroom(ctx context.Context) (h Headroom, err error) {
-	if h.Memory, err = availableMemory(); err != nil {
+	if h.Memory, h.TotalMemory, err = memory(); err != nil {
 		return Headroom{}, err
 	}
 	if h.PIDs, err = availablePIDs(); err != nil {
@@ -37,7 +39,7 @@ func (e *Engine) Headroom(ctx context.Context) (h Headroom, err error) {
 	if err := unix.Statfs(root, &fs); err != nil {
 		return Headroom{}, fmt.Errorf("measure free disk at %s: %w", root, err)
 	}
-	h.Disk = fs.Bavail * uint64(fs.Bsize) //nolint:gosec // a block size is positive
+	h.Disk, h.TotalDisk = fs.Bavail*uint64(fs.Bsize), fs.Blocks*uint64(fs.Bsize) //nolint:gosec // a block size is positive
 	return h, nil
 }
 
@@ -68,18 +70,23 @@ func (e *Engine) snapshotRoot(ctx context.Context) (string, error) {
 	return root, err
 }
 
-func availableMemory() (uint64, error) {
+func memory() (available, total uint64, err error) {
 	info, err := os.ReadFile("/proc/meminfo")
 	if err != nil {
-		return 0, fmt.Errorf("measure free memory: %w", err)
+		return 0, 0, fmt.Errorf("measure memory: %w", err)
 	}
+	found := map[string]uint64{}
 	for line := range strings.Lines(string(info)) {
-		if value, ok := strings.CutPrefix(line, "MemAvailable:"); ok {
-			kib, err := strconv.ParseUint(strings.Fields(value)[0], 10, 64)
-			return kib << 10, err
+		name, value, _ := strings.Cut(line, ":")
+		if fields := strings.Fields(value); len(fields) == 2 {
+			found[name], _ = strconv.ParseUint(fields[0], 10, 64) // what is no number is missing
 		}
 	}
-	return 0, fmt.Errorf("measure free memory: /proc/meminfo has no MemAvailable")
+	available, total = found["MemAvailable"]<<10, found["MemTotal"]<<10
+	if available == 0 || total == 0 {
+		return 0, 0, fmt.Errorf("measure memory: /proc/meminfo lacks MemAvailable or MemTotal")
+	}
+	return available, total, nil
 }
 
 // availablePIDs is the kernel's limit less the tasks that exist.

@@ -78,6 +78,8 @@ func (a *app) info(ctx context.Context) error {
 		line(w, "namespace", info.Namespace)
 		line(w, "runsc", info.Runsc)
 		line(w, "platform", info.Platform)
+		line(w, "promised memory", ofHost(info.Promised.MemoryMiB, info.Promised.HostMemoryMiB))
+		line(w, "promised disk", ofHost(info.Promised.DiskMiB, info.Promised.HostDiskMiB))
 		for _, c := range info.Canaries {
 			result := "ok"
 			if !c.OK {
@@ -90,6 +92,9 @@ func (a *app) info(ctx context.Context) error {
 		}
 	})
 }
+
+// ofHost says how much of what the host has is promised to sandboxes.
+func ofHost(promised, host uint64) string { return fmt.Sprintf("%d MiB of %d MiB", promised, host) }
 
 // age says how long ago t was, until how long it is to t.
 func age(t time.Time) string   { return short(time.Since(t)) }

@@ -138,6 +138,10 @@ func TestPoolsOfManyKinds(t *testing.T) {
 func TestReload(t *testing.T) {
 	cfg := testConfig(t, 1, 4)
 	cfg.Reserves.PIDs = 1 << 30
+	const large = 1 << 18 // MiB, more than a host has
+	template := cfg.Templates["default"]
+	template.MemoryMiB = large
+	cfg.Templates["default"] = template
 	type loaded struct {
 		cfg configs.Config
 		err error
@@ -165,6 +169,15 @@ func TestReload(t *testing.T) {
 		t.Errorf("blocked: %s", p.Blocked)
 	}
 	c := claim(t, d.Client, wire.ClaimRequest{})
+
+	bounded := enough
+	bounded.Reserves.MemoryOvercommit = 0.1
+	reload(bounded, nil)
+	await(t, "too much is promised", func() bool { return strings.Contains(onlyPool(t, d.Client).Blocked, "reserves.memory_overcommit") })
+	if info, err := d.Info(t.Context()); err != nil || info.Promised.MemoryMiB < large || info.Promised.HostMemoryMiB == 0 || info.Promised.HostDiskMiB == 0 {
+		t.Errorf("promised is %+v, %v", info.Promised, err)
+	}
+	reload(enough, nil)
 
 	bad := enough
 	bad.Templates = map[string]configs.Template{"default": {Image: "sandpool.local/none:1"}}

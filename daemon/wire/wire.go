@@ -320,6 +320,15 @@ type Info struct {
 	Platform   string    `json:"platform"`
 	Canaries   []Canary  `json:"canaries"`
 	Warnings   []string  `json:"warnings,omitempty"`
+	Promised   Promised  `json:"promised"`
+}
+
+// Promised is what all sandboxes may use by their limits, in MiB, beside what the host has of it.
+type Promised struct {
+	MemoryMiB     uint64 `json:"memory_mib"`
+	HostMemoryMiB uint64 `json:"host_memory_mib"`
+	DiskMiB       uint64 `json:"disk_mib"`
+	HostDiskMiB   uint64 `json:"host_disk_mib"`
 }
 
 // ExecRequest is the body of POST /v1/claims/{id}/exec, which upgrades the connection to frames.
