@@ -51,7 +51,7 @@ var pure = []string{"lifetime", "lifetime/line", "pool"}
 
 // topLevel is what may lie in the repository's top folder, besides what git ignores.
 var topLevel = []string{
-	".ci", ".gitattributes", ".gitignore", ".golangci.yml", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "SECURITY.md", "cmd", "configs", "daemon", "docs",
+	".ci", ".gitattributes", ".gitignore", ".golangci.yml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "SECURITY.md", "cmd", "configs", "daemon", "docs",
 	"go.mod", "go.sum", "images", "lifetime", "pool", "runtime", "scripts", "systemd",
 }
 
