@@ -117,7 +117,7 @@ func FuzzSettle(f *testing.F) {
 	f.Fuzz(func(t *testing.T, config []byte, user, text string) {
 		var image ocispec.Image
 		if len(text) > 4<<10 || json.Unmarshal(config, &image) != nil {
-			t.Skip("no image")
+			return // no image
 		}
 		dir := makeFiles(t, text)
 		files, err := rootfs.Open(dir)
