@@ -59,14 +59,43 @@ func decodeObject(text []byte, into any) error {
 	case "null":
 		return invalid("body: is JSON null, want an object")
 	}
-	if err := json.Unmarshal(text, into, json.RejectUnknownMembers(true)); err != nil {
+	if err := json.Unmarshal(text, into, json.RejectUnknownMembers(true), json.WithUnmarshalers(lists)); err != nil {
 		return badBody(err)
 	}
 	return nil
 }
 
+// maxWords is more than Linux takes of a command, where each word has a pointer and a byte that ends it. In JSON a list of empty words
+// is short, and takes many times its size in memory.
+const maxWords = wire.MaxCommand / 9
+
+var lists = json.UnmarshalFromFunc(func(dec *jsontext.Decoder, words *[]string) error {
+	if dec.PeekKind() != jsontext.KindBeginArray {
+		return errors.ErrUnsupported // the default says what is wrong
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	*words = []string{}
+	for dec.PeekKind() != jsontext.KindEndArray {
+		if len(*words) == maxWords {
+			return tooLong(fmt.Sprintf("a list has more than %d words", maxWords))
+		}
+		var word string
+		if err := json.UnmarshalDecode(dec, &word); err != nil {
+			return err
+		}
+		*words = append(*words, word)
+	}
+	_, err := dec.ReadToken()
+	return err
+})
+
 // badBody says what is wrong with a body in the terms of its sender.
 func badBody(err error) error {
+	if long, ok := errors.AsType[tooLong](err); ok {
+		return long
+	}
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return fmt.Errorf("body is over the limit of %d bytes: send less, and give a command its data by its standard input: %w", large.Limit, err)
 	}

@@ -172,6 +172,8 @@ func TestExecSizes(t *testing.T) {
 		"longer variable":   {args: []string{"wait"}, env: []string{"A=" + strings.Repeat("x", wire.MaxArgument)}, status: http.StatusRequestEntityTooLarge},
 		"most":              {args: append([]string{"wait"}, many(15, wire.MaxArgument)...), env: []string{"A=1"}, status: http.StatusSwitchingProtocols},
 		"more":              {args: append([]string{"wait"}, many(16, wire.MaxArgument)...), status: http.StatusRequestEntityTooLarge},
+		"empty arguments":   {args: append([]string{"wait"}, many(1000, 0)...), status: http.StatusSwitchingProtocols},
+		"too many words":    {args: append([]string{"wait"}, many(maxWords, 0)...), status: http.StatusRequestEntityTooLarge},
 		"more than is read": {args: append([]string{"wait"}, many(40, wire.MaxArgument)...), status: http.StatusRequestEntityTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,7 @@ var insideAttacks = []attack{
 	{"more processes, memory and disk than a sandbox has", ownLimits},
 }
 
-// inside claims a sandbox, runs each script in it, and returns what they printed. One that a script killed is claimed anew.
+// inside claims a sandbox, runs each script in it, and returns what they printed. The last may kill it.
 func (t *trial) inside(ctx context.Context, scripts ...string) (string, error) {
 	var all strings.Builder
 	own, err := t.attacker.claim(ctx, `{}`)
@@ -34,7 +34,7 @@ func (t *trial) inside(ctx context.Context, scripts ...string) (string, error) {
 		return "", err
 	}
 	for _, script := range scripts {
-		_, out, err := t.attacker.shell(ctx, own.ID, "echo begun; "+script)
+		_, out, err := t.attacker.sandpool(ctx, "exec", "--no-stdin", own.ID, "--", "sh", "-c", "echo begun; "+script)
 		if err != nil {
 			return "", err
 		}
