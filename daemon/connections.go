@@ -27,7 +27,7 @@ func roomForConnections() int {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return 1
 	}
-	return int(max(1, min(files.Cur, 1<<30)/(4*filesPerConnection))) //nolint:gosec // bounded
+	return int(max(1, min(files.Cur, 1<<30)/(4*filesPerConnection)))
 }
 
 // connections lets connections in as far as there is room, and answers the others.

@@ -196,7 +196,7 @@ func TestStreamsAreBounded(t *testing.T) {
 
 	following, running, waiting := ts.sayAs(t, alice, follow), ts.sayAs(t, alice, exec), ts.sayAs(t, alice, claim)
 	for conn, status := range map[*net.UnixConn]int{following: http.StatusOK, running: http.StatusSwitchingProtocols} {
-		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil) //nolint:bodyclose // it has no end but the connection's
 		if err != nil || resp.StatusCode != status {
 			t.Fatalf("%+v (%v), want %d", resp, err, status)
 		}
@@ -237,7 +237,7 @@ func TestStreamsAreBounded(t *testing.T) {
 func hearStatus(t *testing.T, conn *net.UnixConn) int {
 	t.Helper()
 	defer func() { _ = conn.Close() }()
-	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil) //nolint:bodyclose // the connection is closed
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,14 +55,10 @@ type sources struct {
 func newMetrics(s sources) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		claims: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sandbox_claims_total",
-			Help: "Claims by the tier of the sandbox and by result: granted, repeated, or the code of the error.",
-		}, []string{"pool", "tier", "result"}),
-		reconciles: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sandbox_reconcile_total",
-			Help: "Comparisons of the pools with containerd, by what asked for them and by result: ok or failed.",
-		}, []string{"trigger", "result"}),
+		claims: counterOf("sandbox_claims_total",
+			"Claims by the tier of the sandbox and by result: granted, repeated, or the code of the error.", "pool", "tier", "result"),
+		reconciles: counterOf("sandbox_reconcile_total",
+			"Comparisons of the pools with containerd, by what asked for them and by result: ok or failed.", "trigger", "result"),
 		claimSeconds: prometheus.NewHistogramVec(native(prometheus.HistogramOpts{
 			Name:    "sandbox_claim_duration_seconds",
 			Help:    "Time from a claim's request to its sandbox, by the tier of the sandbox.",
@@ -77,10 +73,8 @@ func newMetrics(s sources) *metrics {
 			"Time of each phase of a sandbox's start from its image, and of all phases together: total. Only claims have the phase schedule."),
 		warmSeconds: startHistogram("sandbox_snapshot_start_seconds",
 			"Time of each phase in which a sandbox went on from the snapshot of its template, and of all phases together: total."),
-		events: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sandbox_events_total",
-			Help: "What happened to claims, by kind of event: warning, extended, grace, killed, kill_failed and so on.",
-		}, []string{"kind"}),
+		events: counterOf("sandbox_events_total",
+			"What happened to claims, by kind of event: warning, extended, grace, killed, kill_failed and so on.", "kind"),
 		saveSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "sandbox_checkpoint_duration_seconds",
 			Help:    "Time that it took to save a claim's sandbox, by what asked for it and by result: saved or failed.",
@@ -96,28 +90,25 @@ func newMetrics(s sources) *metrics {
 			Help:    "Time of each call of containerd and runsc, by the call and by result: ok, failed or canceled.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}), []string{"call", "result"}),
-		failedSteps: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sandbox_failed_steps_total",
-			Help: "Failures to make a template ready or to start a sandbox of it, by the step that failed.",
-		}, []string{"template", "step"}),
-		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sandbox_hook_events_total",
-			Help: "Events for hooks, by the hook's place in the configuration and by outcome: delivered, failed or dropped.",
-		}, []string{"hook", "outcome"}),
-		deaths: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sandbox_deaths_total",
-			Help: "Sandboxes whose end by themselves was seen, by its cause: memory, panic, signal, lost, init, gofer or unknown.",
-		}, []string{"cause"}),
-		refusals: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sandbox_refused_total",
-			Help: "What was refused because its user, or all users, had too many at once, by kind: connection, exec, follower or claim.",
-		}, []string{"kind"}),
+		failedSteps: counterOf("sandbox_failed_steps_total",
+			"Failures to make a template ready or to start a sandbox of it, by the step that failed.", "template", "step"),
+		deliveries: counterOf("sandbox_hook_events_total",
+			"Events for hooks, by the hook's place in the configuration and by outcome: delivered, failed or dropped.", "hook", "outcome"),
+		deaths: counterOf("sandbox_deaths_total",
+			"Sandboxes whose end by themselves was seen, by its cause: memory, panic, signal, lost, init, gofer or unknown.", "cause"),
+		refusals: counterOf("sandbox_refused_total",
+			"What was refused because its user, or all users, had too many at once, by kind: connection, exec, follower or claim.", "kind"),
 	}
 	m.beginAtZero()
 	m.register(s)
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 	m.plain = promhttp.HandlerFor(withoutExemplars(m.registry), promhttp.HandlerOpts{EnableOpenMetrics: true})
 	return m
+}
+
+// counterOf makes a counter that has a series for each combination of its labels' values.
+func counterOf(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 }
 
 // beginAtZero has series from the start that else began with the first that they count: alerts would not see that one.
