@@ -76,7 +76,10 @@ func Inspect(ctx context.Context, cfg Config) (found Inspection, err error) {
 		found.Canaries = append(found.Canaries, e.tryPlatform(ctx, platform))
 	}
 	ctx = context.WithoutCancel(ctx) // an interrupt leaves nothing
-	return found, errors.Join(e.clearTrials(ctx), e.removeNamespace(ctx))
+	err = errors.Join(e.clearTrials(ctx), e.removeNamespace(ctx))
+	groups, _ := e.cgroups("") // the folder of those of the trials; one that is still in use harms nobody
+	_ = removeAll(groups)
+	return found, err
 }
 
 func (e *Engine) inspectRunsc(ctx context.Context, found *Inspection) {

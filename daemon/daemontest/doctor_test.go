@@ -173,6 +173,9 @@ func TestDoctorWasKilled(t *testing.T) {
 		t.Errorf("in the end: %s", text)
 	}
 	checkNothingLeft(t)
+	if left, err := filepath.Glob("/sys/fs/cgroup/*/" + host.Namespace + "-doctor"); err != nil || len(left) > 0 {
+		t.Errorf("left over: %q, %v", left, err)
+	}
 }
 
 // TestNewerLabels starts a daemon beside a claim that a later version labelled: it must refuse, and touch nothing.
