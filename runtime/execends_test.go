@@ -83,13 +83,13 @@ func testExecEndsWithItsCommand(t *testing.T, e *Engine) {
 	id := startSandbox(t, e)
 	for name, test := range map[string]struct {
 		child string
-		lives string // a condition that holds only if it goes on without a broken pipe
+		lives string // a condition that holds only if it goes on without a broken pipe; $was is how many lines /tmp/NAME had
 		end   string
 	}{
 		"silent":  {`sleep 5551`, runs("sleep 5551"), `kill $(pidof sleep)`},
-		"talking": {`while [ ! -e /tmp/stop ]; do echo tick; echo x >>/tmp/ticks; usleep 300000; done`, `[ $(wc -l </tmp/ticks) -gt $((was + 3)) ]`, `touch /tmp/stop`},
-		"flooding": {`while [ ! -e /tmp/end ]; do head -c 300000 /dev/zero | tr '\0' y; echo x >>/tmp/floods; done`,
-			`[ $(wc -l </tmp/floods) -gt $((was + 3)) ]`, `touch /tmp/end`},
+		"talking": {`while [ ! -e /tmp/stop ]; do echo tick; echo x >>/tmp/talking; usleep 300000; done`, `[ $(wc -l </tmp/talking) -gt $((was + 3)) ]`, `touch /tmp/stop`},
+		"flooding": {`while [ ! -e /tmp/end ]; do head -c 300000 /dev/zero | tr '\0' y; echo x >>/tmp/flooding; done`,
+			`[ $(wc -l </tmp/flooding) -gt $((was + 3)) ]`, `touch /tmp/end`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, out := begin(t, e, id, ExecSpec{Args: []string{"sh", "-c", `echo first; (` + test.child + `) & exit 3`}})
@@ -99,7 +99,7 @@ func testExecEndsWithItsCommand(t *testing.T, e *Engine) {
 			if name != "flooding" && !strings.HasPrefix(string(out.kept.bytes()), "first\n") {
 				t.Errorf("output is %q", out.kept.end())
 			}
-			script := `was=$(cat /tmp/ticks /tmp/floods 2>/dev/null | wc -l); i=0; until ` + test.lives +
+			script := `was=$(cat /tmp/` + name + ` 2>/dev/null | wc -l); i=0; until ` + test.lives +
 				`; do i=$((i+1)); [ $i -lt 600 ] || exit 1; usleep 50000; done; ` + test.end
 			if code, out := run(t, e, id, "", "sh", "-c", script); code != 0 {
 				_, all := run(t, e, id, "", "ps")
