@@ -10,6 +10,7 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/wire"
+	"sandpool/pool"
 	"sandpool/runtime"
 )
 
@@ -23,7 +24,6 @@ var resources = []string{"memory", "disk", "pids", "files"}
 type admission struct {
 	headroom func(ctx context.Context) (runtime.Headroom, error)
 	reserves func() configs.Reserves
-	promised func() wire.Promised // to the sandboxes that there are
 	log      *slog.Logger
 
 	mu     sync.Mutex
@@ -32,16 +32,18 @@ type admission struct {
 	failed bool              // the last measurement
 }
 
-// run measures until ctx ends.
-func (a *admission) run(ctx context.Context) { every(ctx, admitEvery, func() { a.measure(ctx) }) }
+// run measures until ctx ends. promised is what is promised to the sandboxes that there are.
+func (a *admission) run(ctx context.Context, promised func() wire.Promised) {
+	every(ctx, admitEvery, func() { a.measure(ctx, promised()) })
+}
 
-// measure compares what the host has left with what is to be kept free.
-func (a *admission) measure(ctx context.Context) {
+// measure compares what the host has left, and what of it is promised to sandboxes, with what is to be kept free.
+func (a *admission) measure(ctx context.Context, sum wire.Promised) {
 	left, err := a.headroom(ctx)
 	if err != nil && context.Cause(ctx) != nil {
 		return
 	}
-	short, sum := map[string]string{}, a.promised()
+	short := map[string]string{}
 	if err == nil {
 		sum.HostMemoryMiB, sum.HostDiskMiB = left.TotalMemory>>20, left.TotalDisk>>20
 		short = shortages(left, sum, a.reserves())
@@ -69,15 +71,12 @@ func (a *admission) total() wire.Promised {
 	return a.sum
 }
 
-// promised adds up the limits of all sandboxes. Before there are pools there are none.
-func (d *Daemon) promised() (sum wire.Promised) {
-	if d.pools == nil {
-		return sum
-	}
-	for _, p := range d.pools.Status() {
-		t, n := d.live.Load().Templates[p.Template], uint64(p.Total+p.Warming) //nolint:gosec // not negative
-		sum.MemoryMiB += n * uint64(t.MemoryMiB)                               //nolint:gosec // not negative
-		sum.DiskMiB += n * uint64(t.DiskMiB)                                   //nolint:gosec // not negative
+// promised adds up the limits of all sandboxes.
+func promised(pools []pool.Overview, templates map[string]configs.Template) (sum wire.Promised) {
+	for _, p := range pools {
+		t, n := templates[p.Template], uint64(p.Total+p.Warming) //nolint:gosec // not negative
+		sum.MemoryMiB += n * uint64(t.MemoryMiB)                 //nolint:gosec // not negative
+		sum.DiskMiB += n * uint64(t.DiskMiB)                     //nolint:gosec // not negative
 	}
 	return sum
 }

@@ -45,10 +45,9 @@ func TestAdmission(t *testing.T) {
 					r.MemoryOvercommit, r.DiskOvercommit = tc.memory, tc.disk
 					return r
 				},
-				promised: func() wire.Promised { return wire.Promised{MemoryMiB: 4096, DiskMiB: 9000} },
-				log:      slog.New(slog.DiscardHandler),
+				log: slog.New(slog.DiscardHandler),
 			}
-			a.measure(t.Context())
+			a.measure(t.Context(), wire.Promised{MemoryMiB: 4096, DiskMiB: 9000})
 			if got := a.reason(); got != tc.want {
 				t.Errorf("reason %q, want %q", got, tc.want)
 			}
@@ -77,7 +76,6 @@ func TestAdmissionFollowsTheHost(t *testing.T) {
 				return runtime.Headroom{PIDs: now.Load().pids}, now.Load().err
 			},
 			reserves: func() configs.Reserves { return configs.Reserves{PIDs: now.Load().kept} },
-			promised: func() wire.Promised { return wire.Promised{} },
 			log:      slog.New(slog.NewTextHandler(&log, nil)),
 		}
 		now.Store(&host{})
@@ -85,7 +83,7 @@ func TestAdmissionFollowsTheHost(t *testing.T) {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			a.run(ctx)
+			a.run(ctx, func() wire.Promised { return wire.Promised{} })
 		}()
 		for _, step := range []host{{5, nil, 10, true}, {20, nil, 10, false}, {20, nil, 30, true}, {5, errors.New("broken"), 30, false}, {5, nil, 0, false}} {
 			now.Store(&step)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -12,17 +11,10 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"sandpool/configs"
+	"sandpool/daemon/api"
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
-)
-
-// Why a checkpoint was taken.
-const (
-	triggerRequest = "request"
-	triggerExpiry  = "expiry"
-	triggerIdle    = "idle"
-	triggerFork    = "fork"
 )
 
 // pruneEvery is how often checkpoints are looked at for their age.
@@ -31,9 +23,7 @@ const pruneEvery = time.Minute
 // saver is what checkpoints need of the runtime.
 type saver interface {
 	Checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit, error)
-	Restore(ctx context.Context, id string, fit checkpoint.Fit, dir string, labels map[string]string) (runtime.Phases, error)
 	Halt(ctx context.Context, id string) error
-	Revive(ctx context.Context, id string, fit checkpoint.Fit, dir string) error
 }
 
 // retirer is what checkpoints need of the pools.
@@ -48,11 +38,14 @@ type retirer interface {
 var (
 	_ saver   = (*runtime.Engine)(nil)
 	_ retirer = (*pool.Controller)(nil)
+
+	_ api.Keeper = (*checkpoints)(nil)
 )
 
-// checkpoints saves sandboxes to disk and lets others go on from there.
+// checkpoints saves the sandboxes of claims to disk, and deletes what the policy does not keep.
 type checkpoints struct {
-	store  *checkpoint.Store
+	*restorer
+
 	saver  saver
 	pools  retirer
 	policy func() configs.Checkpoints
@@ -61,13 +54,12 @@ type checkpoints struct {
 	told   func(claim pool.Claim, m checkpoint.Manifest, trigger string, took time.Duration, err error)
 	pruned func(checkpoint.Pruned) // is told of each that the policy did not keep
 	tracer trace.Tracer
-	log    *slog.Logger
 
 	pruning sync.Mutex
 }
 
-// take saves a claim's sandbox, which runs on.
-func (c *checkpoints) take(ctx context.Context, claim, trigger, comment string) (m checkpoint.Manifest, err error) {
+// Take saves a claim's sandbox, which runs on.
+func (c *checkpoints) Take(ctx context.Context, claim, trigger, comment string) (m checkpoint.Manifest, err error) {
 	ctx, saved := c.traceSave(ctx, claim, trigger)
 	defer func() { saved(m, err) }()
 	used, done, err := c.pools.Use(ctx, claim)
@@ -78,15 +70,15 @@ func (c *checkpoints) take(ctx context.Context, claim, trigger, comment string) 
 	return c.save(ctx, used, trigger, comment)
 }
 
-// retire saves a claim's sandbox and ends the claim.
-func (c *checkpoints) retire(ctx context.Context, claim, comment string) (m checkpoint.Manifest, err error) {
-	ctx, saved := c.traceSave(ctx, claim, triggerRequest)
+// Retire saves a claim's sandbox and ends the claim.
+func (c *checkpoints) Retire(ctx context.Context, claim, comment string) (m checkpoint.Manifest, err error) {
+	ctx, saved := c.traceSave(ctx, claim, checkpoint.TriggerRequest)
 	defer func() { saved(m, err) }()
 	err = c.pools.Retire(ctx, claim, func(ctx context.Context, claim pool.Claim) (string, error) {
 		if claim.Rest == pool.Suspended { // it is on disk as it will never be again
-			m, err = c.store.Retag(claim.Saved, triggerRequest, comment)
+			m, err = c.store.Retag(claim.Saved, checkpoint.TriggerRequest, comment)
 		} else {
-			m, err = c.save(ctx, claim, triggerRequest, comment)
+			m, err = c.save(ctx, claim, checkpoint.TriggerRequest, comment)
 		}
 		return m.ID, err
 	})
@@ -109,7 +101,7 @@ func (c *checkpoints) save(ctx context.Context, claim pool.Claim, trigger, comme
 		c.giveUp(ctx, claim, err)
 	}
 	if errdefs.IsResourceExhausted(err) {
-		err = errors.Join(errDiskFull, err)
+		err = errors.Join(api.ErrDiskFull, err)
 	}
 	if err != nil {
 		err = fmt.Errorf("save sandbox of claim %s: %w", claim.ID, err)
@@ -131,7 +123,7 @@ func (c *checkpoints) fit(m checkpoint.Manifest) error {
 	}
 	const mib = 1 << 20
 	return fmt.Errorf("%w: %d MiB more are over the bounds of [checkpoints], and what others have or claims are woken from is kept: "+
-		"delete checkpoints, release claims that are on disk, or have an operator raise the bounds", errNoRoom, (m.Bytes+mib-1)/mib)
+		"delete checkpoints, release claims that are on disk, or have an operator raise the bounds", api.ErrNoRoom, (m.Bytes+mib-1)/mib)
 }
 
 // giveUp kills a sandbox that missed the deadline of a checkpoint: nobody knows what state it is in.
@@ -142,62 +134,14 @@ func (c *checkpoints) giveUp(ctx context.Context, claim pool.Claim, why error) {
 	}
 }
 
-// restore starts a sandbox that goes on from a checkpoint.
-func (c *checkpoints) restore(ctx context.Context, id, from string, labels map[string]string) (took runtime.Phases, err error) {
-	err = c.use(from, func(dir string, m checkpoint.Manifest) error {
-		took, err = c.saver.Restore(ctx, id, m.Fit, dir, labels)
-		return err
-	})
-	return took, err
-}
-
-// revive lets a halted sandbox go on from its checkpoint. That is then of no use any more, unless it was meant for more.
-func (c *checkpoints) revive(ctx context.Context, id, from string) error {
-	err := c.use(from, func(dir string, m checkpoint.Manifest) error {
-		return c.saver.Revive(ctx, id, m.Fit, dir)
-	})
-	if err != nil {
-		return err
-	}
-	c.forget(from)
-	return nil
-}
-
-func (c *checkpoints) use(id string, do func(dir string, m checkpoint.Manifest) error) error {
-	m, err := c.store.Get(id)
-	if err != nil {
-		return err
-	}
-	dir, release, err := c.store.Use(id)
-	if err != nil {
-		return err
-	}
-	defer release()
-	return do(dir, m)
-}
-
 // ofExpiry returns the checkpoint that was taken of a claim at its grace period, if there is one.
 func (c *checkpoints) ofExpiry(claim string) (checkpoint.Manifest, bool) {
 	for _, m := range c.store.List() {
-		if m.Claim == claim && m.Trigger == triggerExpiry {
+		if m.Claim == claim && m.Trigger == checkpoint.TriggerExpiry {
 			return m, true
 		}
 	}
 	return checkpoint.Manifest{}, false
-}
-
-// forget deletes a checkpoint that a claim was woken from, or is not any more, unless it became more than that.
-func (c *checkpoints) forget(id string) {
-	if m, err := c.store.Get(id); err == nil && m.Trigger == triggerIdle {
-		c.discard(id)
-	}
-}
-
-// discard deletes a checkpoint that nobody needs. One that cannot be deleted now is looked at again at the next start.
-func (c *checkpoints) discard(id string) {
-	if err := c.store.Delete(id); err != nil && !errdefs.IsNotFound(err) {
-		c.log.Warn("checkpoint could not be deleted", "checkpoint", id, "err", err)
-	}
 }
 
 // run deletes what grows too old until ctx ends.
@@ -246,9 +190,9 @@ func (c *checkpoints) kept() map[string]bool {
 	}
 	for _, m := range c.store.List() {
 		switch m.Trigger {
-		case triggerTemplate, triggerFork:
+		case checkpoint.TriggerTemplate, checkpoint.TriggerFork:
 			keep[m.ID] = true
-		case triggerIdle:
+		case checkpoint.TriggerIdle:
 			keep[m.ID] = keep[m.ID] || lives[m.Claim]
 		}
 	}
@@ -261,7 +205,7 @@ func (c *checkpoints) clear() {
 	keep := c.waking()
 	c.endForks()
 	for _, m := range c.store.List() {
-		if (m.Trigger == triggerIdle || m.Trigger == triggerFork) && !keep[m.ID] {
+		if (m.Trigger == checkpoint.TriggerIdle || m.Trigger == checkpoint.TriggerFork) && !keep[m.ID] {
 			c.discard(m.ID)
 		}
 	}
@@ -270,7 +214,7 @@ func (c *checkpoints) clear() {
 // endForks ends the claims of forks that were not answered: their checkpoint is still there.
 func (c *checkpoints) endForks() {
 	for _, claim := range c.pools.Claims() {
-		if m, err := c.store.Get(claim.From); err == nil && m.Trigger == triggerFork {
+		if m, err := c.store.Get(claim.From); err == nil && m.Trigger == checkpoint.TriggerFork {
 			c.pools.End(claim.ID, "the daemon was killed before it could answer the fork")
 		}
 	}

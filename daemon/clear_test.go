@@ -2,14 +2,17 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sandpool/configs"
+	"sandpool/daemon/api"
 	"sandpool/pool"
 	"sandpool/runtime/checkpoint"
 )
@@ -58,8 +61,8 @@ func saveOf(t *testing.T, store *checkpoint.Store, trigger, claim, owner string)
 // not answered are ended.
 func TestClear(t *testing.T) {
 	store := openStore(t)
-	asked, fork := save(t, store, triggerRequest), save(t, store, triggerFork)
-	wanted, unwanted := save(t, store, triggerIdle), save(t, store, triggerIdle)
+	asked, fork := save(t, store, checkpoint.TriggerRequest), save(t, store, checkpoint.TriggerFork)
+	wanted, unwanted := save(t, store, checkpoint.TriggerIdle), save(t, store, checkpoint.TriggerIdle)
 	pools := &fakeRetirer{}
 	pools.claim(pool.Claim{Rest: pool.Suspended, Saved: wanted}, "suspended")
 	pools.claim(pool.Claim{Grant: pool.Grant{From: fork}}, "fork")
@@ -67,7 +70,7 @@ func TestClear(t *testing.T) {
 	pools.claim(pool.Claim{Grant: pool.Grant{From: "ck-gone"}}, "answered fork")
 	pools.claim(pool.Claim{}, "ordinary")
 
-	(&checkpoints{store: store, pools: pools, log: slog.New(slog.DiscardHandler)}).clear()
+	(&checkpoints{restorer: &restorer{store: store, log: slog.New(slog.DiscardHandler)}, pools: pools}).clear()
 	for id, want := range map[string]bool{asked: true, fork: false, wanted: true, unwanted: false} {
 		if m, err := store.Get(id); (err == nil) != want {
 			t.Errorf("checkpoint %+v: %v; want it kept: %t", m, err, want)
@@ -80,9 +83,9 @@ func TestClear(t *testing.T) {
 
 // TestForget deletes what a claim was to be woken from, but not what is its user's by now.
 func TestForget(t *testing.T) {
-	c := &checkpoints{store: openStore(t), log: slog.New(slog.DiscardHandler)}
-	idle, kept := save(t, c.store, triggerIdle), save(t, c.store, triggerIdle)
-	if m, err := c.store.Retag(kept, triggerExpiry, ""); err != nil || m.Trigger != triggerExpiry {
+	c := &restorer{store: openStore(t), log: slog.New(slog.DiscardHandler)}
+	idle, kept := save(t, c.store, checkpoint.TriggerIdle), save(t, c.store, checkpoint.TriggerIdle)
+	if m, err := c.store.Retag(kept, checkpoint.TriggerExpiry, ""); err != nil || m.Trigger != checkpoint.TriggerExpiry {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]bool{idle: false, kept: true, "ck-gone": false} {
@@ -98,10 +101,10 @@ func pruner(t *testing.T, bounds configs.Checkpoints, pools *fakeRetirer) (c *ch
 	t.Helper()
 	told = &[]string{}
 	return &checkpoints{
-		store: openStore(t), pools: pools, log: slog.New(slog.DiscardHandler), tidy: func() {},
+		restorer: &restorer{store: openStore(t), log: slog.New(slog.DiscardHandler)}, pools: pools, tidy: func() {},
 		policy: func() configs.Checkpoints { return bounds },
 		pruned: func(p checkpoint.Pruned) {
-			e := prunedEvent(p)
+			e := ofPruned(p).event(time.Now())
 			*told = append(*told, e.Kind+" "+e.Owner+" "+e.Detail["checkpoint"]+" "+e.Detail["reason"])
 		},
 	}, told
@@ -114,11 +117,11 @@ func TestPruneKeepsSnapshots(t *testing.T) {
 	c, _ := pruner(t, configs.Checkpoints{MaxCount: 5}, pools)
 	tidied := false
 	c.tidy = func() { tidied = true }
-	snapshot, fork, idle := save(t, c.store, triggerTemplate), save(t, c.store, triggerFork), save(t, c.store, triggerIdle)
+	snapshot, fork, idle := save(t, c.store, checkpoint.TriggerTemplate), save(t, c.store, checkpoint.TriggerFork), save(t, c.store, checkpoint.TriggerIdle)
 	pools.claim(pool.Claim{Rest: pool.Suspended, Saved: idle}, "c-suspended")
-	saving, left := saveOf(t, c.store, triggerIdle, "c-saving", ""), saveOf(t, c.store, triggerIdle, "c-ended", "")
+	saving, left := saveOf(t, c.store, checkpoint.TriggerIdle, "c-saving", ""), saveOf(t, c.store, checkpoint.TriggerIdle, "c-ended", "")
 	pools.claim(pool.Claim{}, "c-saving")
-	old, newest := save(t, c.store, triggerRequest), save(t, c.store, triggerRequest)
+	old, newest := save(t, c.store, checkpoint.TriggerRequest), save(t, c.store, checkpoint.TriggerRequest)
 	c.prune()
 	for id, want := range map[string]bool{snapshot: true, fork: true, idle: true, saving: true, left: false, old: false, newest: true} {
 		if _, err := c.store.Get(id); (err == nil) != want {
@@ -133,10 +136,10 @@ func TestPruneKeepsSnapshots(t *testing.T) {
 // TestPruneTellsOwners has one user take more than there is room for: its own go, and it is told.
 func TestPruneTellsOwners(t *testing.T) {
 	c, told := pruner(t, configs.Checkpoints{MaxCount: 3}, &fakeRetirer{})
-	victim := saveOf(t, c.store, triggerRequest, "c-1", "uid:1235")
+	victim := saveOf(t, c.store, checkpoint.TriggerRequest, "c-1", "uid:1235")
 	var mine []string
 	for range 4 {
-		id := saveOf(t, c.store, triggerRequest, "c-2", "uid:1234")
+		id := saveOf(t, c.store, checkpoint.TriggerRequest, "c-2", "uid:1234")
 		if err := c.fit(checkpoint.Manifest{ID: id}); err != nil {
 			t.Fatal(err)
 		}
@@ -155,13 +158,13 @@ func TestPruneTellsOwners(t *testing.T) {
 func TestNoRoomForACheckpoint(t *testing.T) {
 	pools := &fakeRetirer{}
 	c, told := pruner(t, configs.Checkpoints{MaxCountPerUser: 1}, pools)
-	saved := saveOf(t, c.store, triggerIdle, "c-1", "uid:1234")
+	saved := saveOf(t, c.store, checkpoint.TriggerIdle, "c-1", "uid:1234")
 	pools.claim(pool.Claim{Rest: pool.Suspended, Saved: saved}, "c-1")
 	pools.claim(pool.Claim{}, "c-2")
-	for _, trigger := range []string{triggerRequest, triggerIdle, triggerFork} {
+	for _, trigger := range []string{checkpoint.TriggerRequest, checkpoint.TriggerIdle, checkpoint.TriggerFork} {
 		id := saveOf(t, c.store, trigger, "c-2", "uid:1234")
 		err := c.fit(checkpoint.Manifest{ID: id, Bytes: 3 << 20})
-		if err == nil || describe(err).Code != "checkpoints_full" || !strings.Contains(err.Error(), "3 MiB") {
+		if err == nil || !errors.Is(err, api.ErrNoRoom) || !strings.Contains(err.Error(), "3 MiB") {
 			t.Errorf("%s: error %v", trigger, err)
 		}
 		if left := c.store.List(); len(left) != 1 || left[0].ID != saved {

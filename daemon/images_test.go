@@ -1,118 +1,22 @@
 package daemon
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"io"
-	"log/slog"
-	"net/http"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"sandpool/configs"
-	"sandpool/daemon/wire"
 	"sandpool/runtime"
-	"sandpool/runtime/checkpoint"
 )
 
-func TestImagesAreListed(t *testing.T) {
-	ts := startServer(t)
-	pulled := runtime.ImageStatus{
-		Ref: "registry.test/a:1", Digest: "sha256:1", State: runtime.ImagePulling, Templates: []string{"a"}, Layers: 1, LayersTotal: 3, Bytes: 10,
-		BytesTotal: 30, Since: time.Unix(1e9, 0),
-	}
-	ts.api.images = func(context.Context) ([]runtime.ImageStatus, error) { return []runtime.ImageStatus{pulled}, nil }
-	status, list := ts.images(t)
-	if status != http.StatusOK || len(list) != 2 {
-		t.Fatalf("status %d, %+v; want the pulled image and that of the template default", status, list)
-	}
-	if i := list[0]; i.Image != pulled.Ref || i.State != "pulling" || i.Layers != 1 || i.LayersTotal != 3 || i.Bytes != 10 || i.BytesTotal != 30 || i.Digest != "sha256:1" {
-		t.Errorf("got %+v", i)
-	}
-	if i := list[1]; i.Image != "sandpool.local/busybox:1" || i.State != wire.ImageWaiting || strings.Join(i.Templates, " ") != "default" || i.Since != nil {
-		t.Errorf("got %+v; want it waiting", i)
-	}
-	ts.api.images = func(context.Context) ([]runtime.ImageStatus, error) { return nil, errors.New("containerd is away") }
-	if status, _ := ts.images(t); status != http.StatusServiceUnavailable {
-		t.Errorf("without containerd: status %d", status)
-	}
-}
-
-func (ts *testServer) images(t *testing.T) (int, []wire.Image) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://sandpool/v1/images", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := ts.http.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var list wire.ImageList
-	if err := json.Unmarshal(body, &list); err != nil {
-		t.Fatalf("%v: %s", err, body)
-	}
-	return resp.StatusCode, list.Images
-}
-
-func TestTemplatesOfOneImageWaitTogether(t *testing.T) {
-	list := withWaiting(nil, map[string]configs.Template{"b": {Image: "x"}, "a": {Image: "x"}, "c": {Image: "w"}})
-	if len(list) != 2 || list[0].Image != "w" || strings.Join(list[1].Templates, " ") != "a b" {
-		t.Errorf("got %+v", list)
-	}
-}
-
 func TestImageEvents(t *testing.T) {
-	ready := imageEvent(runtime.ImageStatus{Ref: "a:1", Digest: "sha256:1", State: runtime.ImageReady, Templates: []string{"x", "y"}, BytesTotal: 9})
+	ready := ofImage(runtime.ImageStatus{Ref: "a:1", Digest: "sha256:1", State: runtime.ImageReady, Templates: []string{"x", "y"}, BytesTotal: 9}).event(time.Now())
 	if ready.Kind != eventImagePulled || ready.Detail["image"] != "a:1" || ready.Detail["digest"] != "sha256:1" || ready.Detail["templates"] != "x,y" || ready.Detail["bytes"] != "9" {
 		t.Errorf("got %+v", ready)
 	}
-	failed := imageEvent(runtime.ImageStatus{Ref: "a:1", State: runtime.ImageFailed, Error: "pull: broken"})
+	failed := ofImage(runtime.ImageStatus{Ref: "a:1", State: runtime.ImageFailed, Error: "pull: broken"}).event(time.Now())
 	if failed.Kind != eventImageFailed || failed.Detail["reason"] != "pull: broken" || failed.Message != "pull: broken" {
 		t.Errorf("got %+v", failed)
 	}
-	if (actor{uid: 4242}).sees(ready.Owner) || !(actor{uid: 0}).sees(ready.Owner) {
-		t.Error("want it seen by root and by no other user")
+	if ready.Owner != "" {
+		t.Errorf("it is %s's, want it nobody's: operators alone see it", ready.Owner)
 	}
-}
-
-func TestImagesOfCheckpointsAreUsed(t *testing.T) {
-	pruned := make(chan string, 1)
-	k := &imageKeeper{
-		prune: func(_ context.Context, isTemplate, inUse func(string) bool) error {
-			if !isTemplate("default") || isTemplate("gone") {
-				t.Error("want the configured template, and no other")
-			}
-			for _, d := range []string{"saved", "other"} {
-				if !inUse(d) {
-					pruned <- d
-				}
-			}
-			return errors.New("and so on")
-		},
-		templates: &preparer{templates: map[string]*preparation{"default": {}}},
-		saved: func() []checkpoint.Manifest {
-			return []checkpoint.Manifest{{Fit: checkpoint.Fit{ImageDigest: "saved"}}}
-		},
-		due: make(chan struct{}, 1), log: slog.New(slog.DiscardHandler),
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	var loop sync.WaitGroup
-	loop.Go(func() { k.run(ctx) })
-	for range 2 { // an error does not end it
-		k.poke()
-		if got := <-pruned; got != "other" {
-			t.Errorf("%s is pruned, want the other", got)
-		}
-	}
-	cancel()
-	loop.Wait()
 }

@@ -46,7 +46,7 @@ type ladder struct {
 
 // Warn tells the sandbox that its end comes near. The claim's owner was told when the stage was noted.
 func (l *ladder) Warn(ctx context.Context, claim string, lease lifetime.Lease) {
-	l.inform(ctx, claim, notice{Kind: pool.EventWarning, ExpiresAt: lease.ExpiresAt, Actions: actions(lease)})
+	l.inform(ctx, claim, notice{Kind: pool.EventWarning, ExpiresAt: lease.ExpiresAt, Actions: actions(lease, time.Now())})
 }
 
 // Close saves the sandbox; what it returns tells it and asks its processes to end. A sandbox that was saved before a restart is not
@@ -87,9 +87,9 @@ func (l *ladder) save(ctx context.Context, claim string) (checkpoint.Manifest, e
 		return checkpoint.Manifest{}, err
 	}
 	if c.Rest == pool.Suspended { // it is on disk as it will never be again
-		return l.checkpoints.store.Retag(c.Saved, triggerExpiry, "")
+		return l.checkpoints.store.Retag(c.Saved, checkpoint.TriggerExpiry, "")
 	}
-	return l.checkpoints.take(ctx, claim, triggerExpiry, "")
+	return l.checkpoints.Take(ctx, claim, checkpoint.TriggerExpiry, "")
 }
 
 // notice is what the processes in a sandbox are told.
@@ -102,9 +102,9 @@ type notice struct {
 	Error      string    `json:"error,omitempty"`
 }
 
-// actions are what a claim's owner can do before its end.
-func actions(l lifetime.Lease) []string {
-	if _, err := l.Extend(time.Now()); err != nil {
+// actions are what a claim's owner can do then before its end.
+func actions(l lifetime.Lease, now time.Time) []string {
+	if _, err := l.Extend(now); err != nil {
 		return []string{"checkpoint", "release"}
 	}
 	return []string{"extend", "checkpoint", "release"}

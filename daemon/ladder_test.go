@@ -34,7 +34,8 @@ func newClimbing(t *testing.T) *climbing {
 	t.Helper()
 	c := &climbing{claim: fakeClaim(runningID, "uid:0", pool.Claimed)}
 	c.ladder = &ladder{sandboxes: c, claims: c, log: slog.New(slog.DiscardHandler), checkpoints: &checkpoints{
-		store: openStore(t), saver: c, pools: c, policy: func() configs.Checkpoints { return configs.Checkpoints{} }, log: slog.New(slog.DiscardHandler),
+		restorer: &restorer{store: openStore(t), log: slog.New(slog.DiscardHandler)}, saver: c, pools: c,
+		policy: func() configs.Checkpoints { return configs.Checkpoints{} },
 		tracer: noop.NewTracerProvider().Tracer(""),
 		told:   func(pool.Claim, checkpoint.Manifest, string, time.Duration, error) {}, tidy: func() {},
 	}}
@@ -99,7 +100,7 @@ func TestCloseSavesOnce(t *testing.T) {
 	c.close(t)
 	c.expect(t, "use", "save", "use", "tell", "terminate")
 	saved := c.only(t)
-	if n := c.notices[0]; saved.Trigger != triggerExpiry || saved.Claim != runningID || n.Kind != pool.EventGrace || n.Checkpoint != saved.ID || n.Error != "" {
+	if n := c.notices[0]; saved.Trigger != checkpoint.TriggerExpiry || saved.Claim != runningID || n.Kind != pool.EventGrace || n.Checkpoint != saved.ID || n.Error != "" {
 		t.Errorf("saved as %+v, told %+v", saved, n)
 	}
 	c.close(t) // as after a restart of the daemon
@@ -123,11 +124,11 @@ func TestCloseOfWhatCannotBeSaved(t *testing.T) {
 // TestCloseOfASuspendedClaim keeps what it is on disk as, and wakes it for nothing.
 func TestCloseOfASuspendedClaim(t *testing.T) {
 	c := newClimbing(t)
-	c.claim.Rest, c.claim.Saved = pool.Suspended, save(t, c.checkpoints.store, triggerIdle)
+	c.claim.Rest, c.claim.Saved = pool.Suspended, save(t, c.checkpoints.store, checkpoint.TriggerIdle)
 	c.Warn(t.Context(), runningID, c.claim.Lease)
 	c.close(t)
 	c.expect(t)
-	if kept := c.only(t); kept.ID != c.claim.Saved || kept.Trigger != triggerExpiry {
+	if kept := c.only(t); kept.ID != c.claim.Saved || kept.Trigger != checkpoint.TriggerExpiry {
 		t.Errorf("kept %+v, want %s as one of its expiry", kept, c.claim.Saved)
 	}
 }

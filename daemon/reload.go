@@ -13,19 +13,19 @@ import (
 )
 
 // reloads reads the configuration again whenever that is asked for.
-func (d *Daemon) reloads(ctx context.Context) {
+func (d *Daemon) reloads(ctx context.Context, p *parts) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-d.Reload:
 			d.Notify(reloading())
-			err := d.reload()
+			err := d.reload(p)
 			if err != nil {
 				d.Log.Error("configuration is not reloaded; the old one stays", "err", err)
 			}
-			d.reporter.reloaded(err)
-			d.Notify("READY=1\nSTATUS=" + d.reporter.status())
+			p.reporter.reloaded(err)
+			d.Notify("READY=1\nSTATUS=" + p.reporter.status())
 		}
 	}
 }
@@ -38,7 +38,7 @@ func reloading() string {
 }
 
 // reload takes over what a running daemon can of the configuration as it is now. On an error nothing changes.
-func (d *Daemon) reload() error {
+func (d *Daemon) reload(p *parts) error {
 	next, err := d.Load()
 	if err != nil {
 		return err
@@ -49,10 +49,10 @@ func (d *Daemon) reload() error {
 	}
 	now = applied(now, next)
 	d.live.Store(&now)
-	d.pools.Configure(poolConfigs(now, d.templates.fingerprint))
-	d.engine.SetImages(engine.Images(now))
-	d.templates.limit(now.Images.Parallel)
-	d.templates.set(templates(now))
+	p.pools.Configure(poolConfigs(now))
+	p.engine.SetImages(engine.Images(now))
+	p.templates.Limit(now.Images.Parallel)
+	p.templates.Set(wantedTemplates(now))
 	d.Log.Info("configuration reloaded", "templates", len(now.Templates), "pools", len(now.Pools))
 	return nil
 }

@@ -25,14 +25,14 @@ func extend(by time.Duration) string { return fmt.Sprintf("EXTEND_TIMEOUT_USEC=%
 
 // adopt takes over the sandboxes of an earlier daemon. It asks for time until that is done: every call that it makes has a
 // deadline of its own, and a full host needs many.
-func (d *Daemon) adopt(ctx context.Context) error {
+func (d *Daemon) adopt(ctx context.Context, w *watcher) error {
 	asking, stop := context.WithCancel(ctx)
 	var asker sync.WaitGroup
 	defer asker.Wait()
 	defer stop()
 	d.Notify("STATUS=Adopting sandboxes\n" + extend(extension))
 	asker.Go(func() { every(asking, extension/3, func() { d.Notify(extend(extension)) }) })
-	return d.watcher.reconcile(ctx, triggerStart)
+	return w.reconcile(ctx, triggerStart)
 }
 
 // loop is one whose turns are counted. What reads the count also has it turn, if it can.
@@ -59,14 +59,14 @@ type reporter struct {
 	refused error // why the last reload was
 }
 
-func (d *Daemon) newReporter() *reporter {
+func (d *Daemon) newReporter(p *parts) *reporter {
 	return &reporter{
-		notify: d.Notify, pools: d.pools.Status, outage: d.pools.Outage, watch: d.Watchdog, log: d.Log,
+		notify: d.Notify, pools: p.pools.Status, outage: p.pools.Outage, watch: d.Watchdog, log: d.Log,
 		loops: []*loop{
-			{name: "pools", turns: d.pools.Turns},
-			{name: "lifetimes", turns: d.warden.Turns},
-			{name: "templates", turns: d.templates.turns},
-			{name: "containerd", turns: d.watcher.rounds.Load, most: watchLoopTime},
+			{name: "pools", turns: p.pools.Turns},
+			{name: "lifetimes", turns: p.warden.Turns},
+			{name: "templates", turns: p.templates.Turns},
+			{name: "containerd", turns: p.watcher.rounds.Load, most: watchLoopTime},
 		},
 	}
 }

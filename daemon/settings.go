@@ -7,24 +7,27 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/hooks"
+	"sandpool/daemon/templates"
+	"sandpool/daemon/wire"
 	"sandpool/pool"
 	"sandpool/runtime"
 )
 
-func poolName(region, template string) string { return region + ":" + template }
-
 // poolConfigs makes a pool for every template.
-func poolConfigs(c configs.Config, fingerprint func(template string) string) []pool.Config {
+func poolConfigs(c configs.Config) []pool.Config {
 	var list []pool.Config
 	for _, name := range slices.Sorted(maps.Keys(c.Templates)) {
 		p := c.PoolOf(name)
 		list = append(list, pool.Config{
-			Name: poolName(c.Region, name), Template: name, Fingerprint: fingerprint(name),
-			MaxAge: p.MaxAge.Std(), RefreshAge: c.RefreshAge(p), Recycle: pool.Recycle(p.Recycle), Size: poolSize(p),
+			Name: wire.PoolName(c.Region, name), Template: name,
+			MaxAge: p.MaxAge.Std(), RefreshAge: c.RefreshAge(p), Recycle: recycles[p.Recycle], Size: poolSize(p),
 		})
 	}
 	return list
 }
+
+// recycles are the words of the configuration in those of the pools.
+var recycles = map[string]pool.Recycle{configs.RecycleDestroy: pool.RecycleDestroy, configs.RecycleReset: pool.RecycleReset}
 
 func poolSize(p configs.Pool) pool.Size {
 	return pool.Size{
@@ -40,10 +43,10 @@ func startsAtOnce(l configs.Limits) int {
 	return l.Starts
 }
 
-func templates(c configs.Config) map[string]wanted {
-	all := map[string]wanted{}
+func wantedTemplates(c configs.Config) map[string]templates.Wanted {
+	all := map[string]templates.Wanted{}
 	for name, t := range c.Templates {
-		all[name] = wanted{snapshot: t.Snapshot, Template: runtime.Template{
+		all[name] = templates.Wanted{Snapshot: t.Snapshot, Template: runtime.Template{
 			Image: t.Image, Command: t.Command, ImageCommand: t.ImageCommand, Env: t.Env,
 			User: t.User, Cwd: t.Cwd, Platform: t.Platform, AllowSetuid: t.AllowSetuid, Limits: limits(t), Mounts: mounts(t.Mounts),
 			Prewarm: t.Prewarm, PrewarmTimeout: t.PrewarmTimeout.Std(),

@@ -49,12 +49,12 @@ func TestPoolConfigs(t *testing.T) {
 	c.Pools["default"] = p
 	c.Templates["rare"] = configs.Template{Image: "x"}
 	want := []pool.Config{
-		{Name: "local:default", Template: "default", Fingerprint: "f-default", MaxAge: time.Minute, RefreshAge: 50 * time.Second, Recycle: pool.RecycleReset,
+		{Name: "local:default", Template: "default", MaxAge: time.Minute, RefreshAge: 50 * time.Second, Recycle: pool.RecycleReset,
 			Size: pool.Size{Min: 3, Target: 8, Max: 32, ScaleUp: 70, ScaleDown: 30, Hot: 2, Adaptive: true}},
-		{Name: "local:rare", Template: "rare", Fingerprint: "f-rare", MaxAge: time.Hour, RefreshAge: 50 * time.Minute, Recycle: pool.RecycleDestroy,
+		{Name: "local:rare", Template: "rare", MaxAge: time.Hour, RefreshAge: 50 * time.Minute, Recycle: pool.RecycleDestroy,
 			Size: pool.Size{Max: 32, ScaleUp: 70, ScaleDown: 30}},
 	}
-	if got := poolConfigs(c, func(template string) string { return "f-" + template }); !slices.Equal(got, want) {
+	if got := poolConfigs(c); !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 }
@@ -101,7 +101,7 @@ func TestTemplatesForTheEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := templates(c)["go"]
+	got := wantedTemplates(c)["go"]
 	want := map[string]runtime.Ulimit{"nofile": {Soft: 64, Hard: 128}, "core": {Soft: runtime.Unlimited, Hard: runtime.Unlimited}}
 	if !got.AllowSetuid || !maps.Equal(got.Limits.Ulimits, want) {
 		t.Errorf("got %+v, want set-uid and %v", got, want)

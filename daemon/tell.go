@@ -13,6 +13,7 @@ import (
 	"sandpool/daemon/hooks"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
+	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
 )
 
@@ -23,41 +24,82 @@ const (
 	eventCheckpointDeleted = "checkpoint_deleted"
 )
 
-// teller tells everybody what happens to claims: the log of events, the hooks, the journal and the metrics. Who tells it
-// something waits for none of them.
-type teller struct {
-	events *events.Log
-	hooks  *hooks.Hooks
-	// told is told of each event after the others were.
-	told func(wire.Event)
-	log  *slog.Logger
-
-	more  chan struct{} // one slot: there is something in the queue
-	mu    sync.Mutex
-	queue []wire.Event
+// newsKinds are the kinds whose count begins at zero: an alert would not see the first one else.
+var newsKinds = []string{
+	pool.EventWarning, pool.EventExtended, pool.EventGrace, pool.EventKilled, pool.EventKillFailed,
+	eventCheckpoint, eventCheckpointFailed, eventCheckpointDeleted,
 }
 
-func newTeller(log *events.Log, hooks *hooks.Hooks, told func(wire.Event), journal *slog.Logger) *teller {
-	return &teller{events: log, hooks: hooks, told: told, log: journal, more: make(chan struct{}, 1)}
+// news is something that happened, in the words of whom it happened to. It is encoded when it is told.
+type news interface {
+	event(at time.Time) wire.Event
 }
 
-// tell queues an event.
-func (t *teller) tell(e wire.Event) {
-	e.Time = time.Now().UTC()
-	t.mu.Lock()
-	t.queue = append(t.queue, e)
-	t.mu.Unlock()
+// What there is news of.
+type (
+	ofClaim  pool.Event
+	ofPruned checkpoint.Pruned
+	ofImage  runtime.ImageStatus
+	// ofSave is an attempt to save a claim's sandbox.
+	ofSave struct {
+		claim   pool.Claim
+		saved   checkpoint.Manifest
+		trigger string
+		err     error
+	}
+	// ofVanished is a claim that has ended while nobody looked; it is known from the event that told its beginning.
+	ofVanished wire.Event
+)
+
+// queue holds what happened until it is told. It is made before all that puts something into it, and who does waits for nobody.
+type queue struct {
+	more chan struct{} // one slot: there is something in it
+	mu   sync.Mutex
+	all  []queued
+}
+
+type queued struct {
+	news
+	at time.Time
+}
+
+func newQueue() *queue { return &queue{more: make(chan struct{}, 1)} }
+
+// put adds what has just happened.
+func (q *queue) put(n news) {
+	q.mu.Lock()
+	q.all = append(q.all, queued{n, time.Now().UTC()})
+	q.mu.Unlock()
 	select {
-	case t.more <- struct{}{}:
+	case q.more <- struct{}{}:
 	default:
 	}
+}
+
+func (q *queue) take() []queued {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	all := q.all
+	q.all = nil
+	return all
+}
+
+// teller tells everybody what happened: the log of events, the hooks, the journal and the metrics.
+type teller struct {
+	queue  *queue
+	events *events.Log
+	hooks  *hooks.Hooks
+	count  func(kind string)
+	// ended is told of each claim that has ended, after its event was told.
+	ended func(pool.Claim)
+	log   *slog.Logger
 }
 
 // run passes events on until ctx ends, and then those that are queued.
 func (t *teller) run(ctx context.Context) {
 	for {
 		select {
-		case <-t.more:
+		case <-t.queue.more:
 			t.pass()
 		case <-ctx.Done():
 			t.pass()
@@ -67,15 +109,16 @@ func (t *teller) run(ctx context.Context) {
 }
 
 func (t *teller) pass() {
-	t.mu.Lock()
-	queue := t.queue
-	t.queue = nil
-	t.mu.Unlock()
-	for _, e := range queue {
+	for _, q := range t.queue.take() {
+		e := q.event(q.at)
+		e.Time = q.at
 		e = t.events.Append(e)
 		t.hooks.Tell(e)
 		t.journal(e)
-		t.told(e)
+		t.count(e.Kind)
+		if c, ok := q.news.(ofClaim); ok && (c.Kind == pool.EventReleased || c.Kind == pool.EventKilled) {
+			t.ended(c.Claim)
+		}
 	}
 }
 
@@ -93,8 +136,8 @@ func (t *teller) journal(e wire.Event) {
 	t.log.Log(context.Background(), level, "event", "kind", e.Kind, "claim", e.Claim, "sandbox", e.Sandbox, "pool", e.Pool, "message", e.Message)
 }
 
-// claimEvent is an event of a pool's as the API shows it.
-func claimEvent(e pool.Event) wire.Event {
+// event is an event of a pool's as the API shows it.
+func (e ofClaim) event(at time.Time) wire.Event {
 	detail := map[string]string{}
 	lease := e.Claim.Lease
 	switch e.Kind {
@@ -104,8 +147,8 @@ func claimEvent(e pool.Event) wire.Event {
 			detail["checkpoint"] = e.Claim.From
 		}
 	case pool.EventWarning:
-		detail["time_left"] = time.Until(lease.ExpiresAt).Round(time.Second).String()
-		detail["actions"] = strings.Join(actions(lease), ",")
+		detail["time_left"] = lease.ExpiresAt.Sub(at).Round(time.Second).String()
+		detail["actions"] = strings.Join(actions(lease, at), ",")
 	case pool.EventExtended:
 		detail["extended"] = strconv.Itoa(lease.Extended)
 	case pool.EventDied, pool.EventStopped:
@@ -123,19 +166,19 @@ func claimEvent(e pool.Event) wire.Event {
 	return eventOf(e.Kind, e.Claim, e.Message, detail)
 }
 
-// checkpointEvent is how an attempt to save a claim's sandbox went.
-func checkpointEvent(claim pool.Claim, m checkpoint.Manifest, trigger string, err error) wire.Event {
-	detail := map[string]string{"trigger": trigger}
-	if err != nil {
-		detail["reason"] = err.Error()
-		return eventOf(eventCheckpointFailed, claim, err.Error(), detail)
+// event is how an attempt to save a claim's sandbox went.
+func (s ofSave) event(time.Time) wire.Event {
+	detail := map[string]string{"trigger": s.trigger}
+	if s.err != nil {
+		detail["reason"] = s.err.Error()
+		return eventOf(eventCheckpointFailed, s.claim, s.err.Error(), detail)
 	}
-	maps.Copy(detail, map[string]string{"checkpoint": m.ID, "bytes": strconv.FormatInt(m.Bytes, 10)})
-	return eventOf(eventCheckpoint, claim, "saved as "+m.ID, detail)
+	maps.Copy(detail, map[string]string{"checkpoint": s.saved.ID, "bytes": strconv.FormatInt(s.saved.Bytes, 10)})
+	return eventOf(eventCheckpoint, s.claim, "saved as "+s.saved.ID, detail)
 }
 
-// prunedEvent tells the owner of a checkpoint that the daemon deleted it, and why.
-func prunedEvent(p checkpoint.Pruned) wire.Event {
+// event tells the owner of a checkpoint that the daemon deleted it, and why.
+func (p ofPruned) event(time.Time) wire.Event {
 	why := map[string]string{
 		checkpoint.WhyAge:   "it was older than checkpoints.max_age",
 		checkpoint.WhyOwner: "its owner has newer ones, and no more than checkpoints.max_count_per_user and max_mib_per_user are kept of an owner",

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"time"
+
 	"sandpool/daemon/events"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
@@ -11,7 +13,7 @@ const vanished = "its container was gone when the daemon started"
 
 // tellVanished tells the end of claims of which the log tells a beginning and no end, and whose sandbox is not known after the adoption.
 // The labels, the only store, went with the container.
-func tellVanished(log *events.Log, knows func(sandbox string) bool, tell func(wire.Event)) error {
+func tellVanished(log *events.Log, knows func(sandbox string) bool, tell func(news)) error {
 	open := map[string]wire.Event{}
 	for after := ""; ; {
 		list, _, err := log.After(after)
@@ -33,11 +35,16 @@ func tellVanished(log *events.Log, knows func(sandbox string) bool, tell func(wi
 	}
 	for _, e := range open {
 		if !knows(e.Sandbox) {
-			tell(wire.Event{
-				Kind: pool.EventKilled, Claim: e.Claim, Sandbox: e.Sandbox, Pool: e.Pool, Owner: e.Owner,
-				Message: vanished, Detail: map[string]string{"reason": vanished},
-			})
+			tell(ofVanished(e))
 		}
 	}
 	return nil
+}
+
+// event is the end of a claim whose beginning v is.
+func (v ofVanished) event(time.Time) wire.Event {
+	return wire.Event{
+		Kind: pool.EventKilled, Claim: v.Claim, Sandbox: v.Sandbox, Pool: v.Pool, Owner: v.Owner,
+		Message: vanished, Detail: map[string]string{"reason": vanished},
+	}
 }

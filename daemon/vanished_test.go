@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"reflect"
 	"testing"
+	"time"
 
 	"sandpool/daemon/events"
 	"sandpool/daemon/wire"
@@ -27,7 +28,8 @@ func TestTellVanished(t *testing.T) {
 	log.Append(wire.Event{Kind: "killed", Claim: "c-killed", Sandbox: "sb-killed"})
 	var told []wire.Event
 	for range 2 {
-		err := tellVanished(log, func(sandbox string) bool { return sandbox == "sb-here" }, func(e wire.Event) {
+		err := tellVanished(log, func(sandbox string) bool { return sandbox == "sb-here" }, func(n news) {
+			e := n.event(time.Now())
 			log.Append(e)
 			told = append(told, e)
 		})

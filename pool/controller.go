@@ -54,9 +54,18 @@ type Suspender interface {
 	Revive(ctx context.Context, id, checkpoint string) error
 }
 
+// Source is a template that is ready. A start takes it once, so what is started is what the label says.
+type Source interface {
+	// Fingerprint names all that a sandbox is started from.
+	Fingerprint() string
+	// Start makes the sandbox id as Backend.Start does; a cold one is started even if there is a snapshot to go on from.
+	Start(ctx context.Context, id string, cold bool, labels map[string]string) (Started, error)
+}
+
 // Origin is what a sandbox is started from.
 type Origin struct {
 	Template   string
+	Source     Source // of the template
 	Checkpoint string // go on from it, rather than start the template; may be empty
 	Cold       bool   // start the template, even if it has a snapshot to go on from
 	Trace      string // that of the claim that it is started for; see Request.Trace
@@ -81,12 +90,12 @@ const (
 
 // Config is one pool of sandboxes that are all alike.
 type Config struct {
-	Name        string // region:template
-	Template    string
-	Fingerprint string        // names all that a sandbox is started from; ready ones with another are replaced. Empty until Prepared
-	MaxAge      time.Duration // of a sandbox that is handed out; 0: any
-	RefreshAge  time.Duration // at which a replacement is started; 0: at MaxAge
-	Recycle     Recycle
+	Name       string // region:template
+	Template   string
+	Source     Source        // what sandboxes are started from; ready ones of another are replaced. Nil until Prepared
+	MaxAge     time.Duration // of a sandbox that is handed out; 0: any
+	RefreshAge time.Duration // at which a replacement is started; 0: at MaxAge
+	Recycle    Recycle
 	Size
 }
 
@@ -169,6 +178,7 @@ type sandbox struct {
 	changed   uint64 // epoch of the last move
 	record    Record
 	paused    bool
+	source    Source        // that it is started from; nil when an earlier daemon has started it
 	from      string        // checkpoint that it goes on from; nobody but its claim may get it
 	trial     bool          // nobody may get it
 	begun     time.Time     // when its start began

@@ -298,10 +298,18 @@ func (r *rig) run(t *testing.T) {
 
 func onePool(target, most int) Config {
 	return Config{
-		Name: "local:default", Template: "default", Fingerprint: "f1", Recycle: RecycleDestroy,
+		Name: "local:default", Template: "default", Source: build{fingerprint: "f1"}, Recycle: RecycleDestroy,
 		Size: Size{Min: target, Target: target, Max: most, ScaleUp: 70, ScaleDown: 30},
 	}
 }
+
+// build is a source that the fake backend starts nothing from: it has sandboxes as it likes.
+type build struct {
+	Source
+	fingerprint string
+}
+
+func (b build) Fingerprint() string { return b.fingerprint }
 
 // hour is a lifetime type whose claims are neither warned nor given a grace.
 var hour = lifetime.Type{Lifetime: time.Hour}

@@ -73,7 +73,7 @@ func (c *Controller) drainLocked(p *pool) {
 	c.poke()
 }
 
-// Configure replaces the configuration of all pools: new ones are filled, changed ones resized, and what was started from
+// Configure replaces the configuration of all pools, but for sources that are not given: new ones are filled, changed ones resized, and what was started from
 // something older is replaced one by one. Pools that are not in the list are emptied; their claims live on.
 func (c *Controller) Configure(pools []Config) {
 	c.mu.Lock()
@@ -89,6 +89,9 @@ func (c *Controller) Configure(pools []Config) {
 		delete(gone, cfg.Template)
 		c.pools[cfg.Template] = p
 		resized := p.Size != cfg.Size
+		if cfg.Source == nil { // Prepared has said what, and will say what is new
+			cfg.Source = p.Source
+		}
 		p.Config = cfg
 		p.failures, p.retryAt = 0, time.Time{} // what failed may have been mended
 		if resized {

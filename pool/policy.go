@@ -69,7 +69,7 @@ func (p *pool) counts(now time.Time) counts {
 // stale tells whether s is to be replaced: it nears its maximum age, or was started from something older.
 func (s *sandbox) stale(now time.Time) bool {
 	p := s.pool
-	return p.Fingerprint != "" && s.record.Fingerprint != p.Fingerprint || p.MaxAge > 0 && now.Sub(s.record.CreatedAt) >= p.refreshAge()
+	return p.Source != nil && s.record.Fingerprint != p.Source.Fingerprint() || p.MaxAge > 0 && now.Sub(s.record.CreatedAt) >= p.refreshAge()
 }
 
 // refreshAge is the age of a sandbox at which a replacement is started.

@@ -309,7 +309,7 @@ func TestLiveChanges(t *testing.T) {
 		expect("filled again", 1)
 
 		newer := onePool(3, 8)
-		newer.Fingerprint = "f2"
+		newer.Source = build{fingerprint: "f2"}
 		other := onePool(1, 1)
 		other.Name, other.Template = "local:other", "other"
 		r.Configure([]Config{newer, other})

@@ -220,7 +220,7 @@ func (c *Controller) adoptLocked(f Found, report *Report) {
 		c.dismissLocked(p, f.ID, r, err.Error(), report)
 	case f.Promised && f.Status != Stopped: // an answered one whose host went down may look like this, too, but has no task then
 		c.dismissLocked(p, f.ID, r, neverAnswered, report)
-	case isReady(r.State, f.Status) && r.Pool == p.Name && (p.Fingerprint == "" || r.Fingerprint == p.Fingerprint) && p.room(now) > 0:
+	case isReady(r.State, f.Status) && r.Pool == p.Name && (p.Source == nil || r.Fingerprint == p.Source.Fingerprint()) && p.room(now) > 0:
 		report.Warm++
 		s := c.addLocked(p, f.ID, r)
 		s.ready, s.settled, s.paused = true, true, r.State == Available

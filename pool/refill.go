@@ -15,7 +15,7 @@ func (c *Controller) refillLocked(ctx context.Context, now time.Time) time.Time 
 	for _, p := range c.pools {
 		demanded, lack := p.lack(now)
 		switch {
-		case demanded+lack == 0, p.Fingerprint == "": // Prepared wakes the loop
+		case demanded+lack == 0, p.Source == nil: // Prepared wakes the loop
 		case blocked != "":
 			next = earlier(next, now.Add(admitEvery))
 		case p.retryAt.After(now):
@@ -62,7 +62,8 @@ func (c *Controller) nextStartLocked(open []*pool, now time.Time) (next *pool, o
 
 // startLocked starts a sandbox of p, for a claim that waits if w is not nil.
 func (c *Controller) startLocked(ctx context.Context, p *pool, w *waiter, now time.Time) {
-	s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, Fingerprint: p.Fingerprint, CreatedAt: now})
+	s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, Fingerprint: p.Source.Fingerprint(), CreatedAt: now})
+	s.source = p.Source
 	if w != nil {
 		s.wantedBy = w.owner
 		if w.cold {

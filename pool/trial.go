@@ -45,13 +45,12 @@ func (c *Controller) addTrial(template string) (*sandbox, error) {
 	return s, nil
 }
 
-// Prepared says that sandboxes of a template are from now on started from what the fingerprint names. Ready ones with another are
-// replaced one by one.
-func (c *Controller) Prepared(template, fingerprint string) {
+// Prepared says what sandboxes of a template are started from from now on. Ready ones of another fingerprint are replaced one by one.
+func (c *Controller) Prepared(template string, from Source) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if p := c.pools[template]; p != nil {
-		p.Fingerprint = fingerprint
+		p.Source = from
 		p.failures, p.degraded, p.retryAt = 0, "", time.Time{}
 		c.poke()
 	}
@@ -61,7 +60,7 @@ func (c *Controller) Prepared(template, fingerprint string) {
 func (c *Controller) Unprepared(template string, why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p := c.pools[template]; p != nil && p.Fingerprint == "" {
+	if p := c.pools[template]; p != nil && p.Source == nil {
 		c.failedLocked(p, why)
 	}
 }

@@ -65,7 +65,7 @@ func TestNothingIsStartedBeforeTheTemplateIsPrepared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		backend := newFakeBackend(t)
 		cfg := onePool(2, 4)
-		cfg.Fingerprint = ""
+		cfg.Source = nil
 		r := newRig(t, backend, cfg)
 		r.run(t)
 		claimed := make(chan error, 1)
@@ -78,7 +78,7 @@ func TestNothingIsStartedBeforeTheTemplateIsPrepared(t *testing.T) {
 		if len(backend.sandboxes) > 0 {
 			t.Fatal("a sandbox was started from nothing")
 		}
-		r.Prepared("default", "f1")
+		r.Prepared("default", build{fingerprint: "f1"})
 		if err := <-claimed; err != nil {
 			t.Errorf("the claim that waited: %v", err)
 		}
@@ -99,7 +99,7 @@ func TestATemplateThatCannotBePreparedDegradesItsPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		backend := newFakeBackend(t)
 		bad := onePool(1, 4)
-		bad.Name, bad.Template, bad.Fingerprint = "local:bad", "bad", ""
+		bad.Name, bad.Template, bad.Source = "local:bad", "bad", nil
 		r := newRig(t, backend, onePool(1, 4), bad)
 		r.run(t)
 		req := request()
@@ -119,7 +119,7 @@ func TestATemplateThatCannotBePreparedDegradesItsPool(t *testing.T) {
 		if _, _, err := r.Claim(t.Context(), request()); err != nil {
 			t.Errorf("claim of the other template: %v", err)
 		}
-		r.Prepared("bad", "f1")
+		r.Prepared("bad", build{fingerprint: "f1"})
 		if _, _, err := r.Claim(t.Context(), req); err != nil {
 			t.Errorf("claim once it is mended: %v", err)
 		}
@@ -135,7 +135,7 @@ func TestOldSandboxesServeUntilTheTemplateIsPrepared(t *testing.T) {
 			backend.sandboxes[fmt.Sprint("sb-old-", i)] = &fakeSandbox{labels: record(Available).Labels(), status: Paused}
 		}
 		cfg := onePool(4, 8)
-		cfg.Fingerprint = ""
+		cfg.Source = nil
 		r := newRig(t, backend, cfg)
 		r.run(t)
 		synctest.Wait()
@@ -143,7 +143,7 @@ func TestOldSandboxesServeUntilTheTemplateIsPrepared(t *testing.T) {
 		if s := r.Status()[0]; err != nil || s.Available != 3 || s.Wanted != 4 || claim.Tier != TierPaused {
 			t.Fatalf("claim %+v, %v, status %+v; want the old sandboxes adopted, one handed out, and the pool as large as before", claim, err, s)
 		}
-		r.Prepared("default", "f2")
+		r.Prepared("default", build{fingerprint: "f2"})
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		for id := range backend.sandboxes {

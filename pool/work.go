@@ -10,7 +10,7 @@ import (
 // warm starts a sandbox and gives it to a claim or to the pool.
 func (c *Controller) warm(ctx context.Context, s *sandbox) {
 	s.begun = time.Now()
-	from := Origin{Template: s.pool.Template, Checkpoint: s.from, Cold: s.booked != nil}
+	from := Origin{Template: s.pool.Template, Source: s.source, Checkpoint: s.from, Cold: s.booked != nil}
 	if s.booked != nil {
 		from.Trace = s.booked.trace
 	}

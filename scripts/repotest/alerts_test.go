@@ -41,7 +41,7 @@ func TestAlertsHaveCasesAndRunbook(t *testing.T) {
 
 // TestAlertsReadMetrics shows that no rule waits for a metric that the daemon does not have.
 func TestAlertsReadMetrics(t *testing.T) {
-	real := found(t, `"(sandbox_[a-z_]+)"`, read(t, "daemon/metrics.go"))
+	real := found(t, `"(sandbox_[a-z_]+)"`, read(t, "daemon/telemetry/metrics.go"))
 	rules := strings.ReplaceAll(read(t, "configs/prometheus/rules.yml"), "_bucket{", "{")
 	for _, name := range found(t, `(?m)(?:^|[^a-z_:])(sandbox_[a-z_]+)`, rules) {
 		if !strings.Contains(" "+strings.Join(real, " ")+" ", " "+name+" ") {

@@ -170,7 +170,7 @@ func TestCommandsKnowTheInit(t *testing.T) {
 func TestDocsNameRoutes(t *testing.T) {
 	documented := found(t, "(?m)^\\| `([A-Z]+ /\\S*)` \\|", read(t, "docs/api.md"))
 	var real []string
-	for _, route := range found(t, `\{http\.Method(\w+), "(/[^"]*)", a\.`, read(t, "daemon/api.go")) {
+	for _, route := range found(t, `\{http\.Method(\w+), "(/[^"]*)", a\.`, read(t, "daemon/api/api.go")) {
 		method, path, _ := strings.Cut(route, " ")
 		real = append(real, strings.ToUpper(method)+" "+path)
 	}
@@ -184,7 +184,7 @@ func TestDocsNameErrorCodes(t *testing.T) {
 		statuses[strings.ReplaceAll(http.StatusText(code), " ", "")] = strconv.Itoa(code)
 	}
 	var real []string
-	for _, class := range found(t, `http\.Status(\w+),(?: Code:)? "([a-z_]+)"`, read(t, "daemon/errors.go")) {
+	for _, class := range found(t, `http\.Status(\w+),(?: Code:)? "([a-z_]+)"`, read(t, "daemon/api/errors.go")) {
 		name, code, _ := strings.Cut(class, " ")
 		real = append(real, statuses[name]+" "+code)
 	}
@@ -193,7 +193,7 @@ func TestDocsNameErrorCodes(t *testing.T) {
 
 func TestDocsNameMetrics(t *testing.T) {
 	documented := found(t, "`(sandbox_[a-z_]+)`", read(t, "docs/*.md", "README.md"))
-	sameSets(t, "metrics", documented, found(t, `"(sandbox_[a-z_]+)"`, read(t, "daemon/metrics.go")))
+	sameSets(t, "metrics", documented, found(t, `"(sandbox_[a-z_]+)"`, read(t, "daemon/telemetry/metrics.go")))
 }
 
 func TestDocsNameLabels(t *testing.T) {

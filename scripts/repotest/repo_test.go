@@ -23,7 +23,11 @@ var imports = map[string][]string{
 	"cmd/sandpoold":     {"configs", "daemon", "systemd"},
 	"configs":           {"lifetime", "runtime/hostpath"},
 	"daemon": {
-		"configs", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/wire", "images", "lifetime", "pool", "runtime", "runtime/checkpoint", "runtime/hostpath",
+		"configs", "daemon/api", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "pool", "runtime",
+		"runtime/checkpoint", "runtime/hostpath",
+	},
+	"daemon/api": {
+		"configs", "daemon/events", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "pool", "runtime", "runtime/checkpoint",
 	},
 	"daemon/client":       {"daemon/wire"},
 	"daemon/daemontest":   {},
@@ -31,6 +35,8 @@ var imports = map[string][]string{
 	"daemon/engine":       {"configs", "runtime"},
 	"daemon/events":       {"daemon/wire", "runtime/atomicfile", "runtime/hostpath"},
 	"daemon/hooks":        {"daemon/wire"},
+	"daemon/telemetry":    {"configs", "pool", "runtime", "runtime/checkpoint"},
+	"daemon/templates":    {"daemon/wire", "pool", "runtime", "runtime/checkpoint"},
 	"daemon/wire":         {"lifetime"},
 	"images":              {},
 	"images/imagetest":    {},

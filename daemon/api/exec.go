@@ -1,0 +1,222 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/daemon/wire"
+	"sandpool/pool"
+	"sandpool/runtime"
+)
+
+// largeBodies is how many bodies over wire.MaxBody are read at a time.
+const largeBodies = 16
+
+const switching = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + wire.ExecProtocol + "\r\n\r\n"
+
+// execInClaim runs a command in a claim's sandbox. From the answer 101 on, the connection carries frames.
+func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
+	began := time.Now()
+	claim, err := a.find(r)
+	if err != nil {
+		return err
+	}
+	if !wantsUpgrade(r.Header) {
+		return errUpgrade
+	}
+	who, _ := actorOf(r.Context())
+	leave, err := a.crowd.execs.take(who)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	var body wire.ExecRequest
+	if err := a.decodeExec(w, r, &body); err != nil {
+		return err
+	}
+	if err := checkExec(body); err != nil {
+		return err
+	}
+	claim, done, err := a.use(r, claim)
+	if err != nil {
+		return err
+	}
+	defer done()
+	s, err := hijack(w, a.Log.With("claim", claim.ID))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.taken.Close() }()
+	if _, err := io.WriteString(s.conn, switching); err != nil {
+		s.log.Debug("exec client is gone", "err", err)
+		return nil
+	}
+	code, err := s.run(r.Context(), func(spec runtime.ExecSpec) (Process, error) {
+		spec.Args, spec.Env, spec.Cwd, spec.TTY, spec.Rows, spec.Cols = body.Args, body.Env, body.Cwd, body.TTY, body.Rows, body.Cols
+		return a.Exec(r.Context(), claim.Sandbox, spec)
+	})
+	a.Metrics.Execed(claim.ID, time.Since(began))
+	if err != nil || code >= 128 { // ended by a signal: perhaps with all of its sandbox
+		err = cmp.Or(a.fate(r.Context(), claim), err)
+	}
+	if err != nil {
+		s.sendError(a.report(r, err))
+	} else {
+		s.sendExit(code)
+	}
+	return nil
+}
+
+// decodeExec lets only a few large bodies into the memory at a time.
+func (a *api) decodeExec(w http.ResponseWriter, r *http.Request, body *wire.ExecRequest) error {
+	if r.ContentLength < 0 || r.ContentLength > wire.MaxBody {
+		who, _ := actorOf(r.Context())
+		leave, err := a.crowd.large.take(who)
+		if err != nil {
+			return err
+		}
+		defer leave()
+		select {
+		case a.large <- struct{}{}:
+			defer func() { <-a.large }()
+		case <-r.Context().Done():
+			return context.Cause(r.Context())
+		}
+		if err := limitBody(w, r, bodyTimeout); err != nil { // the wait for a place was not the client's
+			return err
+		}
+	}
+	return decodeUpTo(wire.MaxExecBody, w, r, body)
+}
+
+// use wakes a claim's sandbox if it rests, and keeps it awake until done is called.
+func (a *api) use(r *http.Request, claim pool.Claim) (pool.Claim, func(), error) {
+	used, done, err := a.Claims.Use(r.Context(), claim.ID)
+	if err != nil {
+		return claim, nil, cmp.Or(a.lost(claim), err)
+	}
+	return used, done, nil
+}
+
+// fatePatience is how long it may take until it is known why a sandbox has ended.
+const fatePatience = 3 * time.Second
+
+// fate is what lost says, of a sandbox that has ended as soon as that is known: its commands end before.
+func (a *api) fate(ctx context.Context, claim pool.Claim) error {
+	ctx, cancel := context.WithTimeout(ctx, fatePatience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if err := a.lost(claim); err != nil || a.Alive(claim.Sandbox) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// lost returns why a claim has no running sandbox any more, or nil if it has.
+func (a *api) lost(claim pool.Claim) error {
+	now, err := a.Claims.Get(claim.ID)
+	if err != nil {
+		return errdefs.ErrConflict.WithMessage(fmt.Sprintf("claim %s was released or expired, and its sandbox destroyed", claim.ID))
+	}
+	if now.State == pool.Dead {
+		return errdefs.ErrConflict.WithMessage(fmt.Sprintf("claim %s is dead: %s", now.ID, now.Reason))
+	}
+	return nil
+}
+
+// hijack takes the connection over from net/http.
+func hijack(w http.ResponseWriter, log *slog.Logger) (*execStream, error) {
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, fmt.Errorf("take over connection: %w", err)
+	}
+	taken, ok := conn.(*refusingConn)
+	if !ok {
+		_ = conn.Close()
+		return nil, fmt.Errorf("take over connection: it is a %T", conn)
+	}
+	// What net/http read ahead comes first. Reading on through its buffer would end the request's context with the input.
+	ahead, _ := buffered.Peek(buffered.Reader.Buffered())
+	in := bufio.NewReader(io.MultiReader(bytes.NewReader(ahead), conn))
+	return &execStream{taken: taken, conn: taken.UnixConn, in: in, log: log}, nil
+}
+
+func wantsUpgrade(h http.Header) bool {
+	for _, value := range h.Values("Connection") {
+		for token := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), "upgrade") {
+				return strings.EqualFold(h.Get("Upgrade"), wire.ExecProtocol)
+			}
+		}
+	}
+	return false
+}
+
+func checkExec(body wire.ExecRequest) error {
+	if len(body.Args) == 0 || body.Args[0] == "" {
+		return invalid("args: want a command")
+	}
+	if err := checkSize(body); err != nil {
+		return err
+	}
+	for i, arg := range body.Args {
+		if strings.ContainsRune(arg, 0) {
+			return invalid("args[%d]: has a NUL character in it", i)
+		}
+	}
+	for i, entry := range body.Env {
+		name, value, ok := strings.Cut(entry, "=") // the value may be a secret
+		if !ok || name == "" || strings.ContainsRune(name, 0) {
+			return invalid("env[%d]: %q: want KEY=VALUE", i, name)
+		}
+		if strings.ContainsRune(value, 0) {
+			return invalid("env[%d]: the value of %q has a NUL character in it", i, name)
+		}
+	}
+	if body.Cwd != "" && (!path.IsAbs(body.Cwd) || strings.ContainsRune(body.Cwd, 0)) {
+		return invalid("cwd: %q: want an absolute path", body.Cwd)
+	}
+	return nil
+}
+
+// checkSize refuses what Linux would not take as a program's arguments and environment.
+func checkSize(body wire.ExecRequest) error {
+	all := 0
+	for name, texts := range map[string][]string{"args": body.Args, "env": body.Env} {
+		for i, text := range texts {
+			if len(text) > wire.MaxArgument {
+				return tooLong(fmt.Sprintf("%s[%d] has %d bytes, and the limit is %d", name, i, len(text), wire.MaxArgument))
+			}
+			all += len(text) + 1
+		}
+	}
+	if all > wire.MaxCommand {
+		return tooLong(fmt.Sprintf("args and env have %d bytes in all, and the limit is %d", all, wire.MaxCommand))
+	}
+	return nil
+}
+
+// tooLong says what of a command is too long.
+type tooLong string
+
+func (t tooLong) Error() string { return string(t) + ": send it by the command's standard input" }
+
+func (t tooLong) Unwrap() error { return &http.MaxBytesError{Limit: wire.MaxCommand} }
