@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/hostproc"
 )
 
 // counting is what a sandbox does whose state tells where it comes from: it writes a word that it alone knows, and counts.
@@ -182,12 +183,12 @@ func TestHaltedSandboxIsRevived(t *testing.T) {
 			}
 		},
 		"shim killed": func(t *testing.T, id string) {
-			if err := killProcesses(t.Context(), id, isShim); err != nil {
+			if err := hostproc.Kill(t.Context(), id, hostproc.Shim); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"all killed": func(t *testing.T, id string) {
-			if err := killProcesses(t.Context(), id, anyServant); err != nil {
+			if err := hostproc.Kill(t.Context(), id, hostproc.Working...); err != nil {
 				t.Fatal(err)
 			}
 		},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,11 +13,10 @@ import (
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
-	"golang.org/x/sys/unix"
-)
 
-// pollInterval is the time between two looks at something that containerd has no event for.
-const pollInterval = 20 * time.Millisecond
+	"sandpool/runtime/hostproc"
+	"sandpool/runtime/poll"
+)
 
 // Destroy kills a sandbox and deletes its task, container and snapshot. When that is not done within the deadline all of
 // its processes are killed, and containerd gets as long again to tidy up.
@@ -86,7 +84,7 @@ func (e *Engine) destroyTask(ctx context.Context, id string) error {
 		}
 	}
 	// A signal to the sentry ends all that runs in it, in a moment; one by way of runsc takes 60 ms.
-	if err := killProcesses(ctx, id, isSentry); err != nil {
+	if err := hostproc.Kill(ctx, id, hostproc.Sentry); err != nil {
 		return err
 	}
 	e.cfg.Step("sentry killed")
@@ -104,16 +102,17 @@ func (e *Engine) destroyTask(ctx context.Context, id string) error {
 // before it has tidied up; what it does not get rid of in time is killed here.
 func (e *Engine) awaitProcesses(ctx context.Context, id string) error {
 	for began := time.Now(); ; {
-		left, err := processes(id, everyServant)
+		all, err := hostproc.List()
+		left := all.Serving(id)
 		if err != nil || len(left) == 0 {
 			return err
 		}
 		if time.Since(began) > e.cfg.KillTimeout/4 {
-			if err := killProcesses(ctx, id, anyServant); err != nil {
+			if err := hostproc.Kill(ctx, id, hostproc.Working...); err != nil {
 				return err
 			}
 		}
-		if err := sleep(ctx, pollInterval); err != nil {
+		if err := poll.Sleep(ctx, poll.Interval); err != nil {
 			return fmt.Errorf("%d processes do not end: %w", len(left), err)
 		}
 	}
@@ -138,7 +137,7 @@ func (e *Engine) awaitStop(ctx context.Context, id string, status tasktypes.Stat
 		if status == tasktypes.Status_STOPPED {
 			return nil
 		}
-		if err := sleep(ctx, pollInterval); err != nil {
+		if err := poll.Sleep(ctx, poll.Interval); err != nil {
 			return err
 		}
 	}
@@ -147,12 +146,12 @@ func (e *Engine) awaitStop(ctx context.Context, id string, status tasktypes.Stat
 // endByForce kills the shim too. containerd notices that by itself and tidies up behind it; until it has, its
 // answers are errors.
 func (e *Engine) endByForce(ctx context.Context, id string, do func(ctx context.Context, id string) error) error {
-	if err := killProcesses(ctx, id, anyServant); err != nil {
+	if err := hostproc.Kill(ctx, id, hostproc.Working...); err != nil {
 		return err
 	}
 	for {
 		err := do(ctx, id)
-		if err == nil || sleep(ctx, pollInterval) != nil {
+		if err == nil || poll.Sleep(ctx, poll.Interval) != nil {
 			return err
 		}
 	}
@@ -166,38 +165,11 @@ func (e *Engine) removeShimSocket(ctx context.Context, id string) error {
 		return err
 	}
 	name := sha256.Sum256([]byte(filepath.Join(e.cfg.Address, e.cfg.Namespace, id)))
-	path := fmt.Sprintf("%s/run/containerd/s/%x", rootOf(pid), name)
+	path := fmt.Sprintf("%s/run/containerd/s/%x", hostproc.Root(pid), name)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the shim's socket: %w", err)
 	}
 	return nil
-}
-
-// peer is the process that listens on a unix socket.
-type peer struct {
-	pid    int
-	socket string // as that process names it
-}
-
-func peerOf(ctx context.Context, socket string) (peer, error) {
-	conn, err := (&net.Dialer{}).DialUnix(ctx, "unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		return peer{}, fmt.Errorf("%w: %w", errdefs.ErrUnavailable, err)
-	}
-	defer func() { _ = conn.Close() }()
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return peer{}, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err := errors.Join(err, credErr); err != nil {
-		return peer{}, err
-	}
-	return peer{pid: int(cred.Pid), socket: conn.RemoteAddr().String()}, nil
 }
 
 // task asks containerd for a task; that there is none is an error of class NotFound.
@@ -219,16 +191,4 @@ func ignoreNotFound(err error) error {
 		return nil
 	}
 	return err
-}
-
-// sleep waits for d; it returns the cause when ctx ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
+	"sandpool/runtime/hostproc"
 	"sandpool/scripts/testhost"
 )
 
@@ -158,7 +159,7 @@ func TestWatchTellsOfDeaths(t *testing.T) {
 			t.Errorf("%s is %s, %v, and to containerd %s; want %s", id, got, err, statusOf(t, e, id), to)
 		}
 	}
-	if err := killProcesses(t.Context(), killed, isSentry); err != nil {
+	if err := hostproc.Kill(t.Context(), killed, hostproc.Sentry); err != nil {
 		t.Fatal(err)
 	}
 	if d := <-deaths; d.id != killed || d.reason == "" {
@@ -191,7 +192,7 @@ func TestWatchTellsOfKilledGofers(t *testing.T) {
 	}
 	before, found := pausedSandbox(), pausedSandbox()
 	killGofer := func(id string) {
-		if err := killProcesses(t.Context(), id, isGofer); err != nil {
+		if err := hostproc.Kill(t.Context(), id, hostproc.Gofer); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -223,20 +224,20 @@ func TestWatchTellsOfKilledGofers(t *testing.T) {
 // Each kind of process that serves a sandbox is killed, running and paused; what is left must go.
 func TestDestroyAfterAProcessWasKilled(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	for name, kind := range map[string]servant{"sentry": isSentry, "gofer": isGofer, "shim": isShim} {
+	for _, role := range []hostproc.Role{hostproc.Sentry, hostproc.Gofer, hostproc.Shim} {
 		for _, paused := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s paused %v", name, paused), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s paused %v", role, paused), func(t *testing.T) {
 				id := startSandbox(t, e)
 				if paused {
 					if err := e.Pause(t.Context(), id); err != nil {
 						t.Fatal(err)
 					}
 				}
-				pids, err := processes(id, kind)
-				if err != nil || len(pids) == 0 {
+				all, err := hostproc.List()
+				if _, found := all.Find(id, role); err != nil || !found {
 					t.Fatalf("no such process: %v", err)
 				}
-				if err := killProcesses(t.Context(), id, kind); err != nil {
+				if err := hostproc.Kill(t.Context(), id, role); err != nil {
 					t.Fatal(err)
 				}
 				if err := e.Destroy(t.Context(), id); err != nil {
@@ -252,12 +253,13 @@ func TestDestroyOfAFrozenSandbox(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	id := startSandbox(t, e)
 	e.cfg.KillTimeout = 6 * time.Second // containerd has as long again to tidy up
-	pids, err := processes(id, anyServant)
-	if err != nil || len(pids) < 3 {
-		t.Fatalf("processes %v, %v; want shim, sentry and gofer", pids, err)
+	all, err := hostproc.List()
+	serving := all.Serving(id, hostproc.Working...)
+	if err != nil || len(serving) < 3 {
+		t.Fatalf("processes %v, %v; want shim, sentry and gofer", serving, err)
 	}
-	for _, p := range pids {
-		if err := syscall.Kill(p.pid, syscall.SIGSTOP); err != nil {
+	for _, p := range serving {
+		if err := syscall.Kill(p.PID, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
 	}

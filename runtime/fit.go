@@ -12,12 +12,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/hostproc"
 )
 
 // specFile holds the OCI spec of the sandbox beside the images that runsc makes of it.
@@ -110,18 +110,9 @@ func digest(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// processor names the processor and, by a hash, its features. On a large host the kernel takes its time to tell.
-var processor = sync.OnceValues(func() (string, error) {
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "", fmt.Errorf("tell the processor: %w", err)
-	}
-	first, _, _ := strings.Cut(string(info), "\n\n")
-	fields := map[string]string{}
-	for line := range strings.Lines(first) {
-		name, value, _ := strings.Cut(line, ":")
-		fields[strings.TrimSpace(name)] = strings.TrimSpace(value)
-	}
-	return fmt.Sprintf("%s %s, family %s, model %s, features %.12s", fields["vendor_id"], fields["model name"],
-		fields["cpu family"], fields["model"], digest([]byte(fields["flags"]+fields["Features"]))), nil
-})
+// processor names the processor and, by a hash, its features.
+func processor() (string, error) {
+	cpu, err := hostproc.CPU()
+	return fmt.Sprintf("%s %s, family %s, model %s, features %.12s", cpu["vendor_id"], cpu["model name"],
+		cpu["cpu family"], cpu["model"], digest([]byte(cpu["flags"]+cpu["Features"]))), err
+}

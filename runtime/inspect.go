@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/api/services/introspection/v1"
+
+	"sandpool/runtime/hostproc"
 )
 
 // Inspection is what a look at containerd and runsc found, part by part. Errors say what to do about them.
@@ -32,7 +34,7 @@ type Inspection struct {
 	Shim          error
 
 	Canaries    []Canary // none when a part that they need is missing
-	Headroom    Headroom
+	Headroom    hostproc.Headroom
 	HeadroomErr error
 }
 
@@ -117,7 +119,7 @@ func missingSidecars(dir string, flags map[string]string) (missing []string) {
 
 func (e *Engine) inspectContainerd(ctx context.Context, found *Inspection) {
 	// A socket that nobody serves is known at once, where connect would wait.
-	if _, err := peerOf(ctx, e.cfg.Address); err != nil {
+	if _, err := hostproc.PeerOf(ctx, e.cfg.Address); err != nil {
 		found.ContainerdErr = fmt.Errorf("connect to containerd at %s: %w", e.cfg.Address, err)
 		return
 	}
@@ -161,7 +163,7 @@ func (e *Engine) findShim(ctx context.Context) error {
 		return err
 	}
 	if filepath.IsAbs(e.cfg.Shim) {
-		_, err := os.Stat(filepath.Join(rootOf(pid), e.cfg.Shim))
+		_, err := os.Stat(filepath.Join(hostproc.Root(pid), e.cfg.Shim))
 		return err
 	}
 	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
@@ -180,7 +182,7 @@ func (e *Engine) findShim(ctx context.Context) error {
 	}
 	name := shimName(e.cfg.Shim)
 	for _, dir := range append(filepath.SplitList(dirs), filepath.Dir(program)) {
-		if info, err := os.Stat(filepath.Join(rootOf(pid), dir, name)); err == nil && info.Mode()&0o111 != 0 {
+		if info, err := os.Stat(filepath.Join(hostproc.Root(pid), dir, name)); err == nil && info.Mode()&0o111 != 0 {
 			return nil
 		}
 	}

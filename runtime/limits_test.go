@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"sandpool/runtime/poll"
 )
 
 // limits are small enough to be reached in a moment.
@@ -106,7 +108,7 @@ func TestProcessorLimit(t *testing.T) {
 		} else if n > 20 {
 			break
 		}
-		if err := sleep(t.Context(), pollInterval); err != nil {
+		if err := poll.Sleep(t.Context(), poll.Interval); err != nil {
 			t.Fatal(err)
 		}
 	}

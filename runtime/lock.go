@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/hostpath"
+	"sandpool/runtime/hostproc"
 )
 
 // lockState makes the state folder and takes it for this process.
@@ -35,11 +36,11 @@ func (e *Engine) lockState() error {
 // is this engine's. The lock lies beside containerd's socket as containerd itself sees it, so a daemon with other mounts or
 // another network finds the same one.
 func (e *Engine) lockNamespace(ctx context.Context) error {
-	peer, err := peerOf(ctx, e.cfg.Address)
+	peer, err := hostproc.PeerOf(ctx, e.cfg.Address)
 	if err != nil {
 		return fmt.Errorf("find containerd's process: %w", err)
 	}
-	dir, name := filepath.Split(filepath.Join(rootOf(peer.pid), peer.socket))
+	dir, name := filepath.Split(filepath.Join(hostproc.Root(peer.PID), peer.Socket))
 	if e.namespace, err = takeLock(dir, name+".sandpool-"+e.cfg.Namespace+".lock", "stop it or set containerd.namespace"); err != nil {
 		return fmt.Errorf("lock namespace %q of containerd at %s: %w", e.cfg.Namespace, e.cfg.Address, err)
 	}

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"sandpool/runtime/hostproc"
 )
 
 // The platforms that gVisor has: the ways in which a sentry catches its sandbox's system calls.
@@ -41,18 +42,11 @@ func candidatesFor(configured []string, virtual bool) []string {
 	return []string{kvm, systrap, ptrace}
 }
 
-// isVirtual tells whether the processor says that it runs under a hypervisor.
+// isVirtual tells whether the processor says that it runs under a hypervisor. One that does not say may: systrap works everywhere.
 func isVirtual() bool {
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return true // the safer guess: systrap works everywhere
-	}
-	for line := range strings.Lines(string(info)) {
-		if flags, ok := strings.CutPrefix(line, "flags"); ok {
-			return strings.Contains(flags+" ", " hypervisor ")
-		}
-	}
-	return true
+	cpu, err := hostproc.CPU()
+	flags, says := cpu["flags"]
+	return err != nil || !says || slices.Contains(strings.Fields(flags), "hypervisor")
 }
 
 // choosePlatform takes the first configured platform on which a sandbox really runs.
@@ -125,7 +119,7 @@ func (e *Engine) tryPlatform(ctx context.Context, platform string) Canary {
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*e.cfg.KillTimeout)
 	defer cancel()
 	if err != nil {
-		err = errors.Join(err, killProcesses(cleanup, id, anyServant))
+		err = errors.Join(err, hostproc.Kill(cleanup, id, hostproc.Working...))
 	}
 	if destroyErr := e.Destroy(cleanup, id); err == nil {
 		err = destroyErr

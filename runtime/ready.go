@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sandpool/runtime/atomicfile"
+	"sandpool/runtime/poll"
 )
 
 const (
@@ -81,7 +82,7 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 			if !e.Alive(id) { // no later try can succeed
 				return cmp.Or(err, errSentryGone)
 			}
-			if sleepErr := sleep(ctx, readyInterval); sleepErr != nil {
+			if sleepErr := poll.Sleep(ctx, readyInterval); sleepErr != nil {
 				return errors.Join(err, sleepErr)
 			}
 		}

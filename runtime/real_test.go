@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
+	"sandpool/runtime/hostproc"
 	"sandpool/scripts/testhost"
 )
 
@@ -288,7 +289,7 @@ func TestDestroyOfAHalfMadeSandbox(t *testing.T) {
 				}
 			}
 			if step == "dead task" {
-				if err := errors.Join(killProcesses(ctx, id, isSentry), e.awaitStop(ctx, id, tasktypes.Status_CREATED)); err != nil {
+				if err := errors.Join(hostproc.Kill(ctx, id, hostproc.Sentry), e.awaitStop(ctx, id, tasktypes.Status_CREATED)); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/hostproc"
 )
 
 // TestCommandsOfASandboxAreAlike compares what commands may and see that the sentry starts with such that the shim starts.
@@ -183,7 +185,7 @@ func TestCommandsEndWithTheirSandbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := killProcesses(t.Context(), id, isSentry); err != nil {
+	if err := hostproc.Kill(t.Context(), id, hostproc.Sentry); err != nil {
 		t.Fatal(err)
 	}
 	if code, err := p.Wait(t.Context()); code != 128+int(unix.SIGKILL) || err != nil {

@@ -15,6 +15,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"sandpool/runtime/poll"
 )
 
 // errNotBegun is that runsc gave up on a process within the ten seconds that it gives each to appear, as happens on a busy host.
@@ -129,7 +131,7 @@ func (f *firstLine) Write(b []byte) (int, error) {
 func loadTask(ctx context.Context, container client.Container) (client.Task, error) {
 	for {
 		task, err := container.Task(ctx, nil)
-		if err == nil || !errdefs.IsDeadlineExceeded(native(err)) || sleep(ctx, pollInterval) != nil {
+		if err == nil || !errdefs.IsDeadlineExceeded(native(err)) || poll.Sleep(ctx, poll.Interval) != nil {
 			return task, err
 		}
 	}

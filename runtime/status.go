@@ -11,6 +11,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/poll"
 )
 
 // statePaused is what runsc notes of a paused sandbox; it is not part of the specification.
@@ -82,7 +84,7 @@ func lockShared(ctx context.Context, path string) (*os.File, error) {
 			return f, nil
 		}
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = sleep(ctx, pollInterval)
+			err = poll.Sleep(ctx, poll.Interval)
 		}
 		if err != nil {
 			_ = f.Close()
