@@ -21,6 +21,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"google.golang.org/grpc/status"
+
+	"sandpool/runtime/resource"
 )
 
 // Config says where containerd and runsc are and how they are used. All fields are required but Settings.
@@ -66,6 +68,7 @@ type Engine struct {
 	cfg    Config
 	log    *slog.Logger
 	client *client.Client
+	owned  *resource.Set     // what each sandbox owns; known once connected
 	runsc  string            // absolute path
 	flags  map[string]string // that runsc has, and what it says of each
 	info   Info
@@ -74,7 +77,6 @@ type Engine struct {
 	state, namespace *lock // on the state folder, and on containerd's namespace
 
 	panicLogs bool          // each sandbox's sentry has a file for what it says when it crashes
-	bundles   bundles       // of containerd; known once a canary ran
 	direct    bool          // sentries start commands without the shim; known once a canary ran
 	trials    chan struct{} // one slot: held by whoever tries a platform for a template
 
@@ -85,6 +87,7 @@ type Engine struct {
 
 	images    imageBook
 	pauses    pauses // that registries asked for
+	looks     looks
 	mu        sync.Mutex
 	policy    ImagePolicy     // cfg.Images is only the first
 	snapshots string          // folder of the snapshotter
@@ -226,13 +229,22 @@ func (e *Engine) connect(ctx context.Context) error {
 	defer cancel()
 	c, err := client.New(e.cfg.Address, client.WithDefaultNamespace(e.cfg.Namespace), client.WithTimeout(e.cfg.ConnectTimeout))
 	if err == nil {
-		e.client = c
+		e.use(c)
 		err = e.awaitContainerd(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("connect to containerd at %s: %w: start containerd (systemctl start containerd) or set containerd.address", e.cfg.Address, err)
 	}
 	return checkContainerd(e.info.Containerd)
+}
+
+// use makes a client the engine's.
+func (e *Engine) use(c *client.Client) {
+	e.client = c
+	e.owned = resource.New(resource.Config{
+		Client: c, Address: e.cfg.Address, Namespace: e.cfg.Namespace, Snapshotter: e.cfg.Snapshotter,
+		RunscDir: filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace), FilesDir: e.cfg.shimDir(), Step: e.cfg.Step,
+	})
 }
 
 func (e *Engine) awaitContainerd(ctx context.Context) error {

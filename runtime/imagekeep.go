@@ -23,7 +23,7 @@ const (
 	// usedLabel says when it was last seen in use, RFC 3339.
 	usedLabel = "sandpool.image.used"
 	// imageLease begins the names of the leases that hold the images of templates.
-	imageLease = leasePrefix + "image-"
+	imageLease = "sandpool-image-"
 )
 
 func ownLabels(d ocidigest.Digest) map[string]string {

@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/containerd/api/services/introspection/v1"
 
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/resource"
 )
 
 // Inspection is what a look at containerd and runsc found, part by part. Errors say what to do about them.
@@ -79,7 +80,7 @@ func Inspect(ctx context.Context, cfg Config) (found Inspection, err error) {
 	}
 	ctx = context.WithoutCancel(ctx) // an interrupt leaves nothing
 	err = errors.Join(e.clearTrials(ctx), e.removeNamespace(ctx))
-	groups, _ := e.cgroups("") // the folder of those of the trials; one that is still in use harms nobody
+	groups, _ := resource.Cgroups(cfg.Namespace, "") // the folder of those of the trials; one that is still in use harms nobody
 	_ = removeAll(groups)
 	return found, err
 }
@@ -158,7 +159,7 @@ func isLoaded(loaded []*introspection.Plugin, name string) error {
 
 // findShim looks for the shim where containerd does: in its PATH, then beside its own program.
 func (e *Engine) findShim(ctx context.Context) error {
-	pid, err := e.containerdPID(ctx)
+	pid, err := resource.ContainerdPID(ctx, e.cfg.Address)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func TestRestoreScriptIsNeverSwapped(t *testing.T) {
 	if now, err := os.Stat(cfg.sandboxFile(id, runscSuffix)); err != nil || !os.SameFile(old, now) {
 		t.Errorf("the script was replaced: %v", err)
 	}
-	if err := e.removeSandboxFiles(id); err != nil {
+	if err := removeAll([]string{cfg.sandboxFile(id, runscSuffix), cfg.sandboxFile(id, shimSuffix)}); err != nil { // as a destroy does
 		t.Fatal(err)
 	}
 	begin("/bin/false")

@@ -49,7 +49,7 @@ func (e *Engine) Status(ctx context.Context, id string) (Status, error) {
 	missed := fmt.Errorf("another runsc has been pausing, resuming or ending it for %s: %w", e.cfg.PauseTimeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.PauseTimeout, missed)
 	defer cancel()
-	lock, err := lockShared(ctx, e.runscFile(id, ".lock"))
+	lock, err := lockShared(ctx, e.runscFile(id, ".lock"), false)
 	if errors.Is(err, os.ErrNotExist) {
 		return Stopped, nil
 	}
@@ -58,22 +58,30 @@ func (e *Engine) Status(ctx context.Context, id string) (Status, error) {
 	}
 	defer func() { _ = lock.Close() }()
 	state, err := e.runscState(id)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+	if errors.Is(err, os.ErrNotExist) {
 		return Stopped, nil
-	case err != nil:
+	}
+	if err != nil {
 		return "", err
-	case state.Status == specs.StateRunning:
-		return Running, nil
-	case state.Status == statePaused:
-		return Paused, nil
+	}
+	return statusIn(state), nil
+}
+
+// statusIn is the status that runsc has noted.
+func statusIn(state runscState) Status {
+	switch state.Status {
+	case specs.StateRunning:
+		return Running
+	case statePaused:
+		return Paused
 	default:
-		return Stopped, nil
+		return Stopped
 	}
 }
 
-// lockShared waits until nobody has a file locked for himself alone, and locks it against that until it is closed.
-func lockShared(ctx context.Context, path string) (*os.File, error) {
+// lockShared waits until nobody has a file locked for himself alone, and locks it against that until it is closed. If it is to be
+// hasty it does not wait, and returns errBusy.
+func lockShared(ctx context.Context, path string, hasty bool) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -83,7 +91,9 @@ func lockShared(ctx context.Context, path string) (*os.File, error) {
 		if err == nil {
 			return f, nil
 		}
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+		if errors.Is(err, syscall.EWOULDBLOCK) && hasty {
+			err = errBusy
+		} else if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = poll.Sleep(ctx, poll.Interval)
 		}
 		if err != nil {
