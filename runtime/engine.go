@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -21,6 +20,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"google.golang.org/grpc/status"
+
+	"sandpool/runtime/runsc"
 )
 
 // Config says where containerd and runsc are and how they are used. All fields are required but Settings.
@@ -35,7 +36,7 @@ type Config struct {
 	Init      string // the static init that every sandbox runs as PID 1
 	StateDir  string // holds generated files; one engine at a time
 	Platforms []string
-	Settings  map[string]Setting // runsc flags by name
+	Settings  map[string]runsc.Setting // runsc flags by name
 
 	CanaryTimeout time.Duration // for the trial of one platform
 	StartTimeout  time.Duration // create, start and readiness of one sandbox
@@ -66,8 +67,7 @@ type Engine struct {
 	cfg    Config
 	log    *slog.Logger
 	client *client.Client
-	runsc  string            // absolute path
-	flags  map[string]string // that runsc has, and what it says of each
+	runsc  runsc.Program
 	info   Info
 	pipes  *pipes // that an earlier daemon left
 
@@ -153,6 +153,12 @@ func (e *Engine) Info() Info {
 	return info
 }
 
+// runscDir is where runsc keeps its own state.
+func (c Config) runscDir() string { return filepath.Join(c.StateDir, "runsc") }
+
+// runscRoot is the part of it that is about the sandboxes.
+func (c Config) runscRoot() runsc.Root { return runsc.Root(filepath.Join(c.runscDir(), c.Namespace)) }
+
 // fifoDir is where the pipes of exec'd processes are made.
 func (c Config) fifoDir() string { return filepath.Join(c.StateDir, "fifo") }
 
@@ -164,30 +170,23 @@ func (e *Engine) openRunsc(ctx context.Context) error {
 	if err := e.findInit(); err != nil {
 		return err
 	}
-	warning, err := checkRunsc(e.info.Runsc)
+	warning, err := e.runsc.CheckVersion()
 	if err != nil {
 		return err
 	}
 	if warning != "" {
 		e.warn(warning)
 	}
-	flags, err := readFlags(ctx, e.runsc)
-	if err != nil {
+	if err := e.runsc.ReadFlags(ctx); err != nil {
 		return err
 	}
-	return e.applySettings(ctx, flags)
+	return e.applySettings(ctx)
 }
 
 // findRunsc finds runsc and asks it for its version.
-func (e *Engine) findRunsc(ctx context.Context) error {
-	path, err := exec.LookPath(e.cfg.Runsc)
-	if err != nil {
-		return fmt.Errorf("find runsc %q: %w: install gVisor's runsc or set runsc.path", e.cfg.Runsc, err)
-	}
-	if e.runsc, err = filepath.Abs(path); err != nil {
-		return fmt.Errorf("find runsc %q: %w", e.cfg.Runsc, err)
-	}
-	e.info.Runsc, err = runscVersion(ctx, e.runsc)
+func (e *Engine) findRunsc(ctx context.Context) (err error) {
+	e.runsc, err = runsc.Find(ctx, e.cfg.Runsc)
+	e.info.Runsc = e.runsc.Version
 	return err
 }
 
@@ -199,19 +198,21 @@ func (e *Engine) findInit() error {
 }
 
 // applySettings checks the flags that are configured against those that runsc has, and writes the shim's files.
-func (e *Engine) applySettings(ctx context.Context, flags map[string]string) error {
-	e.flags = flags
-	settings, warnings, err := translate(e.cfg.Settings, flags)
-	for _, w := range append(warnings, unenforced(settings)...) {
+func (e *Engine) applySettings(ctx context.Context) error {
+	settings, warnings, err := e.runsc.Accept(ctx, e.cfg.Settings)
+	for _, w := range warnings {
 		e.warn(w)
 	}
-	if err := errors.Join(err, checkValues(ctx, e.runsc, settings)); err != nil {
+	if err != nil {
 		return err
 	}
-	_, known := flags[panicLogFlag]
-	_, taken := settings[panicLogFlag]
+	_, known := e.runsc.Flags[runsc.FlagPanicLog]
+	_, taken := settings[runsc.FlagPanicLog]
 	e.panicLogs = known && !taken
-	return errors.Join(e.cfg.writePlatformFiles(e.runsc, settings), e.cfg.writeRestoreScript(e.runsc))
+	return errors.Join(
+		runsc.WritePlatformFiles(e.cfg.StateDir, e.runsc.Path, e.cfg.runscDir(), settings),
+		runsc.WriteRestorer(e.cfg.StateDir, e.runsc.Path, e.cfg.shimDir()),
+	)
 }
 
 func (e *Engine) warn(text string) {

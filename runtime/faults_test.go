@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/runsc"
 	"sandpool/scripts/testhost"
 )
 
@@ -33,7 +34,7 @@ func TestCanaryThatHangs(t *testing.T) {
 	cfg.Runsc = wrapRunsc(t, `case "$*" in *--platform=ptrace*" create "*) exec sleep 1000;; *--platform=kvm*" create "*) sleep 1000;; esac`)
 	e := openEngine(t, cfg)
 	e.cfg.CanaryTimeout = 3 * time.Second // not before: the platform that works has more
-	for _, platform := range []string{ptrace, kvm} {
+	for _, platform := range []string{runsc.Ptrace, runsc.KVM} {
 		if err := e.usable(t.Context(), platform); err == nil || !strings.Contains(err.Error(), "not done within 3s") {
 			t.Errorf("%s: %v; want a missed deadline", platform, err)
 		}
@@ -57,7 +58,7 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 			[]string{"/nonexistent.sock", "start containerd"}},
 		{"runsc is missing", func(c *Config) { c.Runsc = "/nonexistent/runsc" }, []string{"/nonexistent/runsc", "install gVisor's runsc or set runsc.path"}},
 		{"init is missing", func(c *Config) { c.Init = "/nonexistent/init" }, []string{"/nonexistent/init", "set runsc.init"}},
-		{"bad flag", func(c *Config) { c.Settings = map[string]Setting{"nettwork": {Value: "none", Pos: "f:3"}} }, []string{"f:3", "runsc.flags.nettwork"}},
+		{"bad flag", func(c *Config) { c.Settings = map[string]runsc.Setting{"nettwork": {Value: "none", Pos: "f:3"}} }, []string{"f:3", "runsc.flags.nettwork"}},
 		{"runsc is known to be bad", func(c *Config) {
 			c.Runsc = wrapRunsc(t, `[ "$1" = --version ] && echo "runsc version release-20260302.0" && exit`)
 		}, []string{"#12647", "release-20260601.0"}},

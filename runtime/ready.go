@@ -13,6 +13,7 @@ import (
 
 	"sandpool/runtime/atomicfile"
 	"sandpool/runtime/poll"
+	"sandpool/runtime/runsc"
 )
 
 const (
@@ -80,7 +81,7 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 				doing = fmt.Sprintf("%q: exit code %d: %s", t.ReadyCommand, code, out.end())
 			}
 			if !e.Alive(id) { // no later try can succeed
-				return cmp.Or(err, errSentryGone)
+				return cmp.Or(err, runsc.ErrSentryGone)
 			}
 			if sleepErr := poll.Sleep(ctx, readyInterval); sleepErr != nil {
 				return errors.Join(err, sleepErr)

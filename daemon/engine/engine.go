@@ -4,13 +4,14 @@ package engine
 import (
 	"sandpool/configs"
 	"sandpool/runtime"
+	"sandpool/runtime/runsc"
 )
 
 // Config returns what the configuration says of the engine.
 func Config(c configs.Config) runtime.Config {
-	settings := map[string]runtime.Setting{}
+	settings := map[string]runsc.Setting{}
 	for name, s := range c.Runsc.Flags {
-		settings[name] = runtime.Setting{Value: s.Value, Pos: s.Pos}
+		settings[name] = runsc.Setting{Value: s.Value, Pos: s.Pos}
 	}
 	return runtime.Config{
 		Address: c.Containerd.Address, Namespace: c.Containerd.Namespace, Snapshotter: c.Containerd.Snapshotter,
