@@ -16,11 +16,10 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/errdefs/pkg/errgrpc"
-	"google.golang.org/grpc/status"
 
+	"sandpool/runtime/call"
+	"sandpool/runtime/image"
 	"sandpool/runtime/runsc"
 )
 
@@ -45,8 +44,8 @@ type Config struct {
 
 	CheckpointTimeout time.Duration // one checkpoint; the sandbox is lost after it
 
-	Images  ImagePolicy
-	Fetched func(ImageStatus) // told when an image was pulled or imported, or when it cannot be had for a new reason
+	Images  image.Policy
+	Fetched func(image.Status) // told when an image was pulled or imported, or when it cannot be had for a new reason
 
 	Called func(call string, took time.Duration, err error) // told of each call of containerd and runsc; call is one of few words
 
@@ -67,6 +66,7 @@ type Engine struct {
 	cfg    Config
 	log    *slog.Logger
 	client *client.Client
+	calls  call.Caller
 	runsc  runsc.Program
 	info   Info
 	pipes  *pipes // that an earlier daemon left
@@ -83,10 +83,8 @@ type Engine struct {
 	work      sync.WaitGroup // what goes on behind commands, until the engine ends
 	leftovers leftovers
 
-	images    imageBook
-	pauses    pauses // that registries asked for
+	images    *image.Store // once containerd is connected
 	mu        sync.Mutex
-	policy    ImagePolicy     // cfg.Images is only the first
 	snapshots string          // folder of the snapshotter
 	hidden    map[string]bool // sandboxes of the engine's own
 }
@@ -122,7 +120,8 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err err
 // newEngine makes an engine that has touched nothing yet, and is to be closed all the same.
 func newEngine(cfg Config, log *slog.Logger) *Engine {
 	e := &Engine{
-		cfg: cfg, policy: cfg.Images, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{}, images: imageBook{fetches: map[string]*fetch{}},
+		cfg: cfg, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{},
+		calls:     call.Caller{Namespace: cfg.Namespace, Called: cfg.Called},
 		leftovers: leftovers{of: map[string][]*Process{}},
 	}
 	e.life, e.endLife = context.WithCancel(context.Background())
@@ -143,6 +142,17 @@ func (e *Engine) Close() error {
 	}
 	return errors.Join(append(errs, e.namespace.release(), e.state.release())...)
 }
+
+func (e *Engine) newImages(c *client.Client) *image.Store {
+	return image.New(image.Config{
+		Client: c, Namespace: e.cfg.Namespace, Snapshotter: e.cfg.Snapshotter, Calls: e.calls,
+		ListTimeout: e.cfg.PauseTimeout, PruneTimeout: e.cfg.StartTimeout,
+		Free: e.freeDisk, Unseen: e.unseen, Fetched: e.cfg.Fetched, Log: e.log,
+	}, e.cfg.Images)
+}
+
+// Images are those of the templates.
+func (e *Engine) Images() *image.Store { return e.images }
 
 // Info says what the engine runs on.
 func (e *Engine) Info() Info {
@@ -227,7 +237,7 @@ func (e *Engine) connect(ctx context.Context) error {
 	defer cancel()
 	c, err := client.New(e.cfg.Address, client.WithDefaultNamespace(e.cfg.Namespace), client.WithTimeout(e.cfg.ConnectTimeout))
 	if err == nil {
-		e.client = c
+		e.client, e.images = c, e.newImages(c)
 		err = e.awaitContainerd(ctx)
 	}
 	if err != nil {
@@ -260,41 +270,10 @@ func (e *Engine) Ping(ctx context.Context) error {
 	})
 }
 
-// call runs fn in the engine's namespace and within the deadline. Errors get an errdefs class and say what was done, whose first
-// word names the call.
-func (e *Engine) call(ctx context.Context, deadline time.Duration, what string, fn func(context.Context) error) (err error) {
-	ctx, end := traced(ctx, what)
-	defer func() { end(err) }()
-	missed := fmt.Errorf("not done within %s: %w", deadline, context.DeadlineExceeded)
-	ctx, cancel := context.WithTimeoutCause(namespaces.WithNamespace(ctx, e.cfg.Namespace), deadline, missed)
-	defer cancel()
-	began := time.Now()
-	defer func() {
-		word, _, _ := strings.Cut(what, " ")
-		e.cfg.Called(word, time.Since(began), err)
-	}()
-	if err = fn(ctx); err == nil {
-		return nil
-	}
-	err = native(err)
-	switch cause := context.Cause(ctx); {
-	case errors.Is(err, missed):
-	case cause != nil:
-		err = inSameStep(err, cause)
-	case errdefs.IsDeadlineExceeded(err) && time.Since(began) > deadline-time.Second: // containerd noticed it a moment earlier
-		err = inSameStep(err, missed)
-	case errdefs.IsDeadlineExceeded(err):
-		err = fmt.Errorf("containerd missed a deadline of its own: %w", err)
-	}
-	return fmt.Errorf("%s: %w", what, err)
-}
-
-// native gives an error that came over gRPC its errdefs class. Others keep theirs.
-func native(err error) error {
-	if _, isGRPC := status.FromError(err); !isGRPC {
-		return err
-	}
-	return errgrpc.ToNative(err)
+// call makes a call that what puts into words: a verb, and on what. See call.Caller.
+func (e *Engine) call(ctx context.Context, deadline time.Duration, what string, fn func(context.Context) error) error {
+	verb, object, _ := strings.Cut(what, " ")
+	return e.calls.Do(ctx, deadline, call.Op{Verb: verb, Object: object, Sandbox: anyID.FindString(object)}, fn)
 }
 
 // idPattern is what a sandbox's id looks like. All have one length, since runsc takes a prefix of an id for the id.

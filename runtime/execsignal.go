@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/runtime/call"
 	"sandpool/runtime/runsc"
 )
 
@@ -64,7 +65,7 @@ func (e *Engine) signalInside(ctx context.Context, id string, pid int32, signal 
 // live on.
 func (p *Process) kill(ctx context.Context) error {
 	err := p.signalGroup(ctx, syscall.SIGKILL, runsc.ToGroup)
-	if errdefs.IsNotFound(native(err)) || errors.Is(err, runsc.ErrSentryGone) {
+	if errdefs.IsNotFound(call.Native(err)) || errors.Is(err, runsc.ErrSentryGone) {
 		return nil
 	}
 	if err == nil {

@@ -70,7 +70,7 @@ func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*
 	if err := json.Unmarshal(data, &spec); err != nil {
 		return nil, fmt.Errorf("decode the checkpoint's spec: %w", err)
 	}
-	image, err := e.pinned(ctx, fit.Image, fit.ImageDigest)
+	image, err := e.images.Pinned(ctx, fit.Image, fit.ImageDigest)
 	if errdefs.IsNotFound(err) {
 		return nil, errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("the checkpoint's image is gone: %s", err))
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sandpool/runtime/atomicfile"
+	"sandpool/runtime/oneline"
 	"sandpool/runtime/poll"
 	"sandpool/runtime/runsc"
 )
@@ -151,5 +152,5 @@ func (t *tail) bytes() []byte {
 // end is the last of it on one line, for a message.
 func (t *tail) end() string {
 	all := bytes.TrimSpace(t.bytes())
-	return oneLine(string(all[max(0, len(all)-shownOutput):]))
+	return oneline.Of(string(all[max(0, len(all)-shownOutput):]))
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/image"
 	"sandpool/runtime/runsc"
 	"sandpool/scripts/testhost"
 )
@@ -46,8 +47,8 @@ func testConfig(t *testing.T) Config {
 		Runsc: host.Runsc, Shim: host.Shim, Init: host.Init, StateDir: dir,
 		Platforms: []string{runsc.Systrap}, Settings: map[string]runsc.Setting{"network": {Value: "none", Pos: "test:1"}},
 		CanaryTimeout: patience, StartTimeout: patience, PauseTimeout: patience, KillTimeout: patience, CheckpointTimeout: patience,
-		Images:  ImagePolicy{Pull: PullMissing, PullTimeout: patience, StallTimeout: patience, KeepUnused: time.Hour},
-		Fetched: func(ImageStatus) {}, Called: func(string, time.Duration, error) {}, Step: func(string) {},
+		Images:  image.Policy{Pull: image.PullMissing, PullTimeout: patience, StallTimeout: patience, KeepUnused: time.Hour},
+		Fetched: func(image.Status) {}, Called: func(string, time.Duration, error) {}, Step: func(string) {},
 	}
 }
 

@@ -64,7 +64,7 @@ type Prepared struct {
 // Prepare makes a template ready to start sandboxes from: its image is pulled or imported if need be, and unpacked.
 func (e *Engine) Prepare(ctx context.Context, name string, t Template) (*Prepared, error) {
 	what := fmt.Sprintf("prepare template %q", name)
-	image, err := e.image(ctx, name, t.Image)
+	image, err := e.images.Get(ctx, name, t.Image)
 	if err != nil {
 		return nil, atStep(StepImage, what, err)
 	}

@@ -4,6 +4,7 @@ package engine
 import (
 	"sandpool/configs"
 	"sandpool/runtime"
+	"sandpool/runtime/image"
 	"sandpool/runtime/runsc"
 )
 
@@ -26,10 +27,10 @@ func Config(c configs.Config) runtime.Config {
 }
 
 // Images returns what the configuration says of pulls.
-func Images(c configs.Config) runtime.ImagePolicy {
+func Images(c configs.Config) image.Policy {
 	const mib = 1 << 20
 	i := c.Images
-	return runtime.ImagePolicy{
+	return image.Policy{
 		Pull: i.Pull, HostsDir: i.HostsDir, DockerConfig: i.DockerConfig, TokenHosts: i.TokenHosts,
 		PullTimeout: i.PullTimeout.Std(), StallTimeout: i.StallTimeout.Std(), KeepUnused: i.KeepUnused.Std(),
 		MaxUnpacked: int64(i.MaxUnpacked) * mib, KeepFree: int64(c.Reserves.DiskMiB) * mib,
