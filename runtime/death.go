@@ -1,16 +1,13 @@
 package runtime
 
 import (
-	"bytes"
 	"fmt"
-	"os"
-	"strings"
-	"unicode"
 
 	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/resource"
+	"sandpool/runtime/runsc"
 )
 
 // Death is how a sandbox ended.
@@ -80,7 +77,7 @@ func initReason(status int) string {
 // ending finds out how a sandbox ended whose task ended with a status. It looks at what is there until the task is deleted, and
 // needs neither containerd nor the kernel's word on the sentry.
 func (e *Engine) ending(id string, status uint32) ending {
-	return ending{status: int(status), memory: e.memoryDeath(id), panic: e.panicOf(id)}
+	return ending{status: int(status), memory: e.memoryDeath(id), panic: runsc.PanicLine(e.cfg.sandboxFile(id, panicSuffix))}
 }
 
 // memoryDeath tells in words that the kernel killed something of the sandbox for lack of memory, if it has.
@@ -90,32 +87,4 @@ func (e *Engine) memoryDeath(id string) string {
 		return ""
 	}
 	return hostproc.OutOfMemory(groups)
-}
-
-const (
-	panicLogFlag = "panic-log"
-	panicRead    = 16 << 10 // bytes; what else follows is the stacks of goroutines
-	panicShown   = 200      // characters
-)
-
-// panicOf returns the first line of what the sentry of a sandbox wrote when it crashed, if it has.
-func (e *Engine) panicOf(id string) string {
-	f, err := os.Open(e.cfg.sandboxFile(id, panicSuffix))
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = f.Close() }()
-	data := make([]byte, panicRead)
-	n, _ := f.ReadAt(data, 0)
-	first, _, _ := bytes.Cut(bytes.TrimSpace(data[:n]), []byte("\n"))
-	line := strings.Map(func(r rune) rune { // what runs in the sandbox may have a say in it
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(string(first), ""))
-	if runes := []rune(line); len(runes) > panicShown {
-		return string(runes[:panicShown]) + "…"
-	}
-	return line
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/runsc"
 )
 
 func TestDeathReasons(t *testing.T) {
@@ -94,7 +95,7 @@ func TestDeathOfAnEarlierSentry(t *testing.T) {
 // Each way in which a sandbox can end has its own cause, in the event and, but for what only the kernel can tell, in a list.
 func TestDeathsSayTheirCause(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.Settings["panic-signal"] = Setting{Value: "12"} // SIGUSR2
+	cfg.Settings["panic-signal"] = runsc.Setting{Value: "12"} // SIGUSR2
 	e := openEngine(t, cfg)
 	small := Template{Image: "file://" + host.Image, Limits: Limits{Memory: 128 << 20}}
 	if err := prepare(t.Context(), e, "small", small); err != nil {

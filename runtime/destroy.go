@@ -9,6 +9,7 @@ import (
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 
+	"sandpool/runtime/call"
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/poll"
 )
@@ -66,7 +67,7 @@ func (e *Engine) destroyTask(ctx context.Context, id string) error {
 	if status == tasktypes.Status_PAUSED {
 		// runsc neither signals nor deletes a paused sandbox.
 		if _, err := tasks.Resume(ctx, &tasksapi.ResumeTaskRequest{ContainerID: id}); err != nil {
-			return fmt.Errorf("resume task: %w", native(err))
+			return fmt.Errorf("resume task: %w", call.Native(err))
 		}
 	}
 	// A signal to the sentry ends all that runs in it, in a moment; one by way of runsc takes 60 ms.
@@ -78,7 +79,7 @@ func (e *Engine) destroyTask(ctx context.Context, id string) error {
 		return fmt.Errorf("wait for task: %w", err)
 	}
 	_, err = tasks.Delete(ctx, &tasksapi.DeleteTaskRequest{ContainerID: id})
-	if err := ignoreNotFound(native(err)); err != nil {
+	if err := ignoreNotFound(call.Native(err)); err != nil {
 		return fmt.Errorf("delete task: %w", err)
 	}
 	return nil
@@ -113,7 +114,7 @@ func (e *Engine) awaitStop(ctx context.Context, id string, status tasktypes.Stat
 	case tasktypes.Status_CREATED:
 	default:
 		_, err := e.client.TaskService().Wait(ctx, &tasksapi.WaitRequest{ContainerID: id})
-		return ignoreNotFound(native(err))
+		return ignoreNotFound(call.Native(err))
 	}
 	for {
 		status, err := e.taskStatus(ctx, id)
@@ -147,7 +148,7 @@ func (e *Engine) endByForce(ctx context.Context, id string, do func(ctx context.
 func (e *Engine) task(ctx context.Context, id string) (*tasktypes.Process, error) {
 	r, err := e.client.TaskService().Get(ctx, &tasksapi.GetRequest{ContainerID: id})
 	if err != nil {
-		return nil, fmt.Errorf("get task: %w", native(err))
+		return nil, fmt.Errorf("get task: %w", call.Native(err))
 	}
 	return r.GetProcess(), nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/resource"
+	"sandpool/runtime/runsc"
 	"sandpool/scripts/testhost"
 )
 
@@ -35,7 +36,7 @@ func TestCanaryThatHangs(t *testing.T) {
 	cfg.Runsc = wrapRunsc(t, `case "$*" in *--platform=ptrace*" create "*) exec sleep 1000;; *--platform=kvm*" create "*) sleep 1000;; esac`)
 	e := openEngine(t, cfg)
 	e.cfg.CanaryTimeout = 3 * time.Second // not before: the platform that works has more
-	for _, platform := range []string{ptrace, kvm} {
+	for _, platform := range []string{runsc.Ptrace, runsc.KVM} {
 		if err := e.usable(t.Context(), platform); err == nil || !strings.Contains(err.Error(), "not done within 3s") {
 			t.Errorf("%s: %v; want a missed deadline", platform, err)
 		}
@@ -59,7 +60,7 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 			[]string{"/nonexistent.sock", "start containerd"}},
 		{"runsc is missing", func(c *Config) { c.Runsc = "/nonexistent/runsc" }, []string{"/nonexistent/runsc", "install gVisor's runsc or set runsc.path"}},
 		{"init is missing", func(c *Config) { c.Init = "/nonexistent/init" }, []string{"/nonexistent/init", "set runsc.init"}},
-		{"bad flag", func(c *Config) { c.Settings = map[string]Setting{"nettwork": {Value: "none", Pos: "f:3"}} }, []string{"f:3", "runsc.flags.nettwork"}},
+		{"bad flag", func(c *Config) { c.Settings = map[string]runsc.Setting{"nettwork": {Value: "none", Pos: "f:3"}} }, []string{"f:3", "runsc.flags.nettwork"}},
 		{"runsc is known to be bad", func(c *Config) {
 			c.Runsc = wrapRunsc(t, `[ "$1" = --version ] && echo "runsc version release-20260302.0" && exit`)
 		}, []string{"#12647", "release-20260601.0"}},
@@ -317,7 +318,7 @@ func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
 func traces(t *testing.T, e *Engine, id string) []string {
 	t.Helper()
 	groups, err := resource.Cgroups(e.cfg.Namespace, id)
-	files, filesErr := filepath.Glob(filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace, "*"+id+"*"))
+	files, filesErr := filepath.Glob(filepath.Join(string(e.cfg.runscRoot()), "*"+id+"*"))
 	if err := errors.Join(err, filesErr); err != nil {
 		t.Fatal(err)
 	}

@@ -7,10 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -40,7 +38,7 @@ func (e *Engine) fit(t *Prepared) (checkpoint.Fit, error) {
 	}
 	cpu, err := processor()
 	return checkpoint.Fit{
-		Runsc: e.info.Runsc, Platform: t.platform, CPU: cpu, Settings: strings.Join(flagList(file.RunscFlags, "platform"), " "),
+		Runsc: e.info.Runsc, Platform: t.platform, CPU: cpu, Settings: strings.Join(file.Args("platform"), " "),
 		Init: digest(program), Image: t.image, ImageDigest: t.digest, Layers: t.parent, Spec: digest(shared),
 	}, err
 }
@@ -72,7 +70,7 @@ func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*
 	if err := json.Unmarshal(data, &spec); err != nil {
 		return nil, fmt.Errorf("decode the checkpoint's spec: %w", err)
 	}
-	image, err := e.pinned(ctx, fit.Image, fit.ImageDigest)
+	image, err := e.images.Pinned(ctx, fit.Image, fit.ImageDigest)
 	if errdefs.IsNotFound(err) {
 		return nil, errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("the checkpoint's image is gone: %s", err))
 	}
@@ -92,17 +90,6 @@ func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*
 		return t, err
 	}
 	return t, e.usable(ctx, t.platform)
-}
-
-// flagList writes flags as arguments, in the order of their names.
-func flagList(flags map[string]string, except ...string) []string {
-	var list []string
-	for _, name := range slices.Sorted(maps.Keys(flags)) {
-		if !slices.Contains(except, name) {
-			list = append(list, "--"+name+"="+flags[name])
-		}
-	}
-	return list
 }
 
 func digest(data []byte) string {

@@ -17,6 +17,16 @@ func (e *Engine) Headroom(ctx context.Context) (hostproc.Headroom, error) {
 	return hostproc.MeasureHeadroom(root)
 }
 
+// freeDisk returns how many bytes the disk has left on which the snapshots are.
+func (e *Engine) freeDisk(ctx context.Context) (uint64, error) {
+	root, err := e.snapshotRoot(ctx)
+	if err != nil {
+		return 0, err
+	}
+	free, _, err := hostproc.Disk(root)
+	return free, err
+}
+
 // CPUTimes returns the processor time that the sentry of each sandbox and the sentry's descendants have used, by one look
 // at all processes. A sandbox that has none is left out.
 func (e *Engine) CPUTimes(ids ...string) (map[string]time.Duration, error) {

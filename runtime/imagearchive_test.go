@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	archives "sandpool/images"
+	"sandpool/runtime/image"
 )
 
 // archiveOf returns an archive of an image with one layer of content, for an architecture.
@@ -46,7 +47,7 @@ func TestAnArchiveIsImportedWhenItChanges(t *testing.T) {
 				t.Fatal(err)
 			}
 			digests[p.digest] = true
-			if s := statusOfImage(t, e, ref); s.State != ImageReady || s.Digest != p.digest || s.LayersTotal != 1 || p.image != name+"@"+p.digest {
+			if s := statusOfImage(t, e, ref); s.State != image.Ready || s.Digest != p.digest || s.LayersTotal != 1 || p.image != name+"@"+p.digest {
 				t.Errorf("status %+v, image %s", s, p.image)
 			}
 			if len(*told) != i+1 || len(digests) != i+1 {
@@ -110,7 +111,7 @@ func TestNamesOfOthersAreLeftToThem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.PruneImages(t.Context(), func(name string) bool { return name == "default" }, nothing); err != nil {
+	if err := e.Images().Prune(t.Context(), func(name string) bool { return name == "default" }, nothing); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := service.Get(e.in(t), p.image); err == nil {

@@ -13,11 +13,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/containerd/v2/pkg/archive/compression"
 	"github.com/klauspost/compress/zstd"
 	ocidigest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	archives "sandpool/images"
+	"sandpool/runtime/image"
 )
 
 // saved is an image as `docker save` writes it.
@@ -188,7 +190,7 @@ func TestSavedImages(t *testing.T) {
 	if err := prepare(t.Context(), e, "layerless", Template{Image: ref("layerless.tar", saved{[]string{"sandpool.local/test-none:1"}, nil})}); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.PruneImages(t.Context(), all, nothing); err != nil {
+	if err := e.Images().Prune(t.Context(), all, nothing); err != nil {
 		t.Error(err)
 	}
 	collect(t, e)
@@ -229,7 +231,7 @@ func TestAnArchiveLeavesNothingToOthers(t *testing.T) {
 }
 
 func TestImagesThatAreTooLarge(t *testing.T) {
-	e, _ := imageEngine(t, func(p *ImagePolicy) { p.MaxUnpacked = 4 << 20 })
+	e, _ := imageEngine(t, func(p *image.Policy) { p.MaxUnpacked = 4 << 20 })
 	dir := t.TempDir()
 	ref := func(file string, data []byte) string {
 		write(t, filepath.Join(dir, file), string(data))
@@ -255,20 +257,20 @@ func TestImagesThatAreTooLarge(t *testing.T) {
 	if err := prepare(t.Context(), e, "a", Template{Image: ref("good.tar", saveLayer(t, name, tarOf(t, map[string][]byte{"zeros": make([]byte, 1<<20)})))}); err != nil {
 		t.Error(err)
 	}
-	policy := e.imagePolicy()
+	policy := e.cfg.Images
 	policy.KeepFree = 1 << 60
-	e.SetImages(policy)
+	e.Images().SetPolicy(policy)
 	refused(t, e, ref("full.tar", saveLayer(t, name, tarOf(t, map[string][]byte{"other": nil}))), "import: ", "reserves.disk_mib")
 }
 
 // saveLayer returns an archive as `docker save` writes it of an image with one layer, which may be compressed.
 func saveLayer(t *testing.T, name string, layer []byte) []byte {
 	t.Helper()
-	plain, done, err := decompress(bytes.NewReader(layer))
+	plain, err := compression.DecompressStream(bytes.NewReader(layer))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer done()
+	defer func() { _ = plain.Close() }()
 	content, err := io.ReadAll(plain)
 	if err != nil {
 		t.Fatal(err)

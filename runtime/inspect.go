@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/resource"
+	"sandpool/runtime/runsc"
 )
 
 // Inspection is what a look at containerd and runsc found, part by part. Errors say what to do about them.
@@ -75,13 +75,15 @@ func Inspect(ctx context.Context, cfg Config) (found Inspection, err error) {
 	if err := e.clearTrials(ctx); err != nil {
 		return found, err
 	}
-	for _, platform := range platforms {
+	for _, platform := range runsc.Platforms {
 		found.Canaries = append(found.Canaries, e.tryPlatform(ctx, platform))
 	}
 	ctx = context.WithoutCancel(ctx) // an interrupt leaves nothing
 	err = errors.Join(e.clearTrials(ctx), e.removeNamespace(ctx))
 	groups, _ := resource.Cgroups(cfg.Namespace, "") // the folder of those of the trials; one that is still in use harms nobody
-	_ = removeAll(groups)
+	for _, group := range groups {
+		_ = os.Remove(group)
+	}
 	return found, err
 }
 
@@ -91,31 +93,13 @@ func (e *Engine) inspectRunsc(ctx context.Context, found *Inspection) {
 		return
 	}
 	found.Runsc = e.info.Runsc
-	found.RunscWarning, found.RunscErr = checkRunsc(e.info.Runsc)
-	flags, err := readFlags(ctx, e.runsc)
-	if found.Flags = err; err != nil {
+	found.RunscWarning, found.RunscErr = e.runsc.CheckVersion()
+	if found.Flags = e.runsc.ReadFlags(ctx); found.Flags != nil {
 		return
 	}
-	found.Flags = e.applySettings(ctx, flags)
+	found.Flags = e.applySettings(ctx)
 	found.FlagWarnings = e.info.Warnings
-	found.Sidecars = missingSidecars(filepath.Dir(e.runsc), flags)
-}
-
-// sidecars are the programs that runsc starts sandboxes with, in the folder gvisor-bin beside it. A build that has none of them falls
-// back on itself, slowly, and later releases will refuse to.
-var sidecars = []string{"gvisor_sentry", "gvisor-sentry-prewarmer", "checkpointgofer"}
-
-func missingSidecars(dir string, flags map[string]string) (missing []string) {
-	if _, has := flags["sidecar-usage-policy"]; !has {
-		return nil // a release from before there were any
-	}
-	for _, name := range sidecars {
-		path := filepath.Join(dir, "gvisor-bin", name)
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			missing = append(missing, path)
-		}
-	}
-	return missing
+	found.Sidecars = e.runsc.MissingSidecars()
 }
 
 func (e *Engine) inspectContainerd(ctx context.Context, found *Inspection) {

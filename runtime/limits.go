@@ -3,7 +3,6 @@ package runtime
 import (
 	"maps"
 	"strconv"
-	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -28,9 +27,6 @@ const (
 	hostTasksEach = 4
 	hostTasks     = 1024
 )
-
-// setuidFlag is the flag of runsc without which no program has the rights of its owner.
-const setuidFlag = "allow-suid"
 
 // The annotations that make an OCI spec say all that its sandbox is started with.
 const (
@@ -71,28 +67,4 @@ func annotate(s *specs.Spec, key, value string) {
 		s.Annotations = map[string]string{}
 	}
 	s.Annotations[key] = value
-}
-
-// limitOverlay gives a value of the flag overlay2 another size, in bytes. Where there is no overlay none is made: the
-// sandbox would write to files that a checkpoint does not hold.
-func limitOverlay(value, bytes string) string {
-	switch value {
-	case "none":
-		return value
-	case "":
-		value = "root:self" // runsc's own default
-	}
-	medium, _, _ := strings.Cut(value, ",")
-	return medium + ",size=" + bytes
-}
-
-// unenforced says which limits the configured flags of runsc do away with.
-func unenforced(settings map[string]Setting) (warnings []string) {
-	if s := settings["ignore-cgroups"]; s.Value == "true" {
-		warnings = append(warnings, s.Pos+": runsc.flags.ignore-cgroups: the templates' cpus and memory_mib are not enforced with it")
-	}
-	if s := settings["overlay2"]; s.Value == "none" {
-		warnings = append(warnings, s.Pos+": runsc.flags.overlay2: the templates' disk_mib are not enforced with \"none\"")
-	}
-	return warnings
 }

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	tasktypes "github.com/containerd/containerd/api/types/task"
@@ -16,6 +14,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/runsc"
 )
 
 const (
@@ -42,19 +41,13 @@ type looks struct {
 
 // look is what was seen of one sandbox, and what followed from it. That stays true until something else is seen.
 type look struct {
-	noted        notes
+	noted        runsc.Version
 	sentry, shim hostproc.Process
 	alive        bool // both
 
 	status Status
 	reason string
 	asked  time.Time // when containerd said so, or when the sandbox was first seen
-}
-
-// notes tells one state of runsc's file of a sandbox from another, as stat does. The zero value is that there is none.
-type notes struct {
-	inode, size uint64
-	changed     syscall.Timespec
 }
 
 // List returns all containers of the namespace. What it costs follows from what has changed since the last time: of a sandbox that
@@ -124,7 +117,8 @@ func (l *looks) due(found []containers.Container, now time.Time) map[string]bool
 
 // look looks at a sandbox. It returns no status when only containerd can tell.
 func (e *Engine) look(ctx context.Context, id string, was look, processes func() (hostproc.Table, error)) (look, error) {
-	noted, err := statNotes(e.runscFile(id, ".state"))
+	root := e.cfg.runscRoot()
+	noted, err := root.Version(id)
 	if err != nil {
 		return was, err
 	}
@@ -132,15 +126,16 @@ func (e *Engine) look(ctx context.Context, id string, was look, processes func()
 	if was.status != "" && noted == was.noted && alive == was.alive {
 		return was, nil
 	}
-	status, noted, err := e.readNotes(ctx, id, alive && was.status != "")
-	if errors.Is(err, errBusy) {
+	said, noted, err := root.Status(ctx, id, !alive || was.status == "")
+	if errors.Is(err, runsc.ErrBusy) {
 		return was, nil // what changes just now is for the next listing
 	}
 	if err != nil {
 		return was, err
 	}
+	status := statusFrom(said)
 	now := look{noted: noted, sentry: was.sentry, shim: was.shim, alive: alive, status: status, asked: was.asked}
-	if status != "" && !alive {
+	if status != Stopped && !alive {
 		all, err := processes()
 		if err != nil {
 			return was, err
@@ -150,50 +145,10 @@ func (e *Engine) look(ctx context.Context, id string, was look, processes func()
 		now.shim, hasShim = all.Find(id, hostproc.Shim)
 		now.alive = hasSentry && hasShim
 	}
-	if !now.alive {
+	if status == Stopped || !now.alive {
 		now.status = ""
 	}
 	return now, nil
-}
-
-// errBusy is that a runsc has a sandbox locked.
-var errBusy = errors.New("a runsc is changing the sandbox")
-
-// readNotes reads what runsc has noted of a sandbox: running, paused, or nothing that tells. While a runsc changes that, it waits, or
-// returns errBusy if it is to be hasty.
-func (e *Engine) readNotes(ctx context.Context, id string, hasty bool) (Status, notes, error) {
-	lock, err := lockShared(ctx, e.runscFile(id, ".lock"), hasty)
-	if errors.Is(err, os.ErrNotExist) {
-		return "", notes{}, nil
-	}
-	if err != nil {
-		return "", notes{}, err
-	}
-	defer func() { _ = lock.Close() }()
-	noted, err := statNotes(e.runscFile(id, ".state"))
-	if err != nil {
-		return "", notes{}, err
-	}
-	state, err := e.runscState(id)
-	if err != nil { // it is missing, or a runsc was killed as it wrote
-		return "", noted, nil
-	}
-	if status := statusIn(state); status != Stopped {
-		return status, noted, nil
-	}
-	return "", noted, nil
-}
-
-func statNotes(path string) (notes, error) {
-	var s syscall.Stat_t
-	err := syscall.Stat(path, &s)
-	if errors.Is(err, os.ErrNotExist) {
-		return notes{}, nil
-	}
-	if err != nil {
-		return notes{}, fmt.Errorf("look at %s: %w", path, err)
-	}
-	return notes{inode: s.Ino, size: uint64(s.Size), changed: s.Mtim}, nil //nolint:gosec // not negative
 }
 
 // askStatus asks containerd what became of a sandbox's task, and how it ended.

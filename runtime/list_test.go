@@ -43,6 +43,11 @@ func (m *meter) taken() map[string]int {
 	return taken
 }
 
+// runscFile is one of runsc's files of a sandbox.
+func runscFile(e *Engine, id, suffix string) string {
+	return filepath.Join(string(e.cfg.runscRoot()), id+"_sandbox:"+id+suffix)
+}
+
 // measure has an engine's calls of containerd counted from now on.
 func measure(t *testing.T, e *Engine) *meter {
 	t.Helper()
@@ -126,7 +131,7 @@ func TestListingsNoticeChanges(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	m := measure(t, e)
 	byRunsc := func(id string, args ...string) error {
-		command := exec.CommandContext(t.Context(), host.Runsc, append([]string{"--root", filepath.Join(e.cfg.runscRoot(), host.Namespace)}, append(args, id)...)...)
+		command := exec.CommandContext(t.Context(), host.Runsc, append([]string{"--root", string(e.cfg.runscRoot())}, append(args, id)...)...)
 		out, err := command.CombinedOutput()
 		if err != nil {
 			err = fmt.Errorf("%w: %s", err, out)
@@ -148,10 +153,10 @@ func TestListingsNoticeChanges(t *testing.T) {
 		{"runsc resumes", func(id string) error { return byRunsc(id, "resume") }, Running, false},
 		{"ctr pauses", func(id string) error { return byCtr("tasks", "pause", id) }, Paused, false},
 		{"ctr resumes", func(id string) error { return byCtr("tasks", "resume", id) }, Running, false},
-		{"the notes are half written", func(id string) error { return os.Truncate(e.runscFile(id, ".state"), 100) }, Stopped, true},
+		{"the notes are half written", func(id string) error { return os.Truncate(runscFile(e, id, ".state"), 100) }, Stopped, true},
 		{"the sentry is killed", kill(hostproc.Sentry), Stopped, true},
 		{"the shim is killed", kill(hostproc.Shim), Stopped, true},
-		{"the notes are removed", func(id string) error { return os.Remove(e.runscFile(id, ".state")) }, Stopped, true},
+		{"the notes are removed", func(id string) error { return os.Remove(runscFile(e, id, ".state")) }, Stopped, true},
 		{"runsc deletes", func(id string) error {
 			_ = byRunsc(id, "delete", "--force") // the shim tidies up at the same time, so it may fail
 			return nil
@@ -194,7 +199,7 @@ func TestListingsPassALockedSandbox(t *testing.T) {
 	if statusOf(t, e, locked) != Running {
 		t.Fatal("it does not run")
 	}
-	lock, err := os.Open(e.runscFile(locked, ".lock"))
+	lock, err := os.Open(runscFile(e, locked, ".lock"))
 	if err == nil {
 		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX)
 	}
@@ -203,7 +208,7 @@ func TestListingsPassALockedSandbox(t *testing.T) {
 	}
 	defer func() { _ = lock.Close() }()
 	now := time.Now()
-	if err := errors.Join(os.Chtimes(e.runscFile(locked, ".state"), now, now), e.Pause(t.Context(), other)); err != nil {
+	if err := errors.Join(os.Chtimes(runscFile(e, locked, ".state"), now, now), e.Pause(t.Context(), other)); err != nil {
 		t.Fatal(err)
 	}
 	if a, b := statusOf(t, e, locked), statusOf(t, e, other); a != Running || b != Paused {

@@ -17,7 +17,7 @@ import (
 
 // lockState makes the state folder and takes it for this process.
 func (e *Engine) lockState() error {
-	for _, dir := range []string{e.cfg.StateDir, e.cfg.runscRoot(), e.cfg.fifoDir(), e.cfg.shimDir()} {
+	for _, dir := range []string{e.cfg.StateDir, e.cfg.runscDir(), e.cfg.fifoDir(), e.cfg.shimDir()} {
 		if err := hostpath.MakeFolder(dir, 0o711); err != nil { // the API socket may be in it, for users of its group
 			return fmt.Errorf("make state folder: %w", err)
 		}

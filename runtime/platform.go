@@ -11,17 +11,11 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/runsc"
 )
 
-// The platforms that gVisor has: the ways in which a sentry catches its sandbox's system calls.
-const (
-	systrap = "systrap"
-	kvm     = "kvm"
-	ptrace  = "ptrace"
-	auto    = "auto"
-)
-
-var platforms = []string{systrap, kvm, ptrace}
+// auto stands for the platforms that suit the host.
+const auto = "auto"
 
 // Canary is what became of the trial of one platform.
 type Canary struct {
@@ -37,9 +31,9 @@ func candidatesFor(configured []string, virtual bool) []string {
 		return configured
 	}
 	if virtual {
-		return []string{systrap, ptrace}
+		return []string{runsc.Systrap, runsc.Ptrace}
 	}
-	return []string{kvm, systrap, ptrace}
+	return []string{runsc.KVM, runsc.Systrap, runsc.Ptrace}
 }
 
 // isVirtual tells whether the processor says that it runs under a hypervisor. One that does not say may: systrap works everywhere.

@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"sandpool/runtime/atomicfile"
+	"sandpool/runtime/oneline"
 	"sandpool/runtime/poll"
+	"sandpool/runtime/runsc"
 )
 
 const (
@@ -80,7 +82,7 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 				doing = fmt.Sprintf("%q: exit code %d: %s", t.ReadyCommand, code, out.end())
 			}
 			if !e.Alive(id) { // no later try can succeed
-				return cmp.Or(err, errSentryGone)
+				return cmp.Or(err, runsc.ErrSentryGone)
 			}
 			if sleepErr := poll.Sleep(ctx, readyInterval); sleepErr != nil {
 				return errors.Join(err, sleepErr)
@@ -150,5 +152,5 @@ func (t *tail) bytes() []byte {
 // end is the last of it on one line, for a message.
 func (t *tail) end() string {
 	all := bytes.TrimSpace(t.bytes())
-	return oneLine(string(all[max(0, len(all)-shownOutput):]))
+	return oneline.Of(string(all[max(0, len(all)-shownOutput):]))
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/image"
+	"sandpool/runtime/runsc"
 	"sandpool/scripts/testhost"
 )
 
@@ -43,10 +45,10 @@ func testConfig(t *testing.T) Config {
 	return Config{
 		Address: host.Address, Namespace: host.Namespace, Snapshotter: "overlayfs", ConnectTimeout: patience,
 		Runsc: host.Runsc, Shim: host.Shim, Init: host.Init, StateDir: dir,
-		Platforms: []string{systrap}, Settings: map[string]Setting{"network": {Value: "none", Pos: "test:1"}},
+		Platforms: []string{runsc.Systrap}, Settings: map[string]runsc.Setting{"network": {Value: "none", Pos: "test:1"}},
 		CanaryTimeout: patience, StartTimeout: patience, PauseTimeout: patience, KillTimeout: patience, CheckpointTimeout: patience,
-		Images:  ImagePolicy{Pull: PullMissing, PullTimeout: patience, StallTimeout: patience, KeepUnused: time.Hour},
-		Fetched: func(ImageStatus) {}, Called: func(string, time.Duration, error) {}, Step: func(string) {},
+		Images:  image.Policy{Pull: image.PullMissing, PullTimeout: patience, StallTimeout: patience, KeepUnused: time.Hour},
+		Fetched: func(image.Status) {}, Called: func(string, time.Duration, error) {}, Step: func(string) {},
 	}
 }
 
@@ -301,13 +303,13 @@ func TestDestroyOfAHalfMadeSandbox(t *testing.T) {
 func TestPlatformThatFailsIsPassedOver(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Runsc = wrapRunsc(t, `case "$*" in *--platform=kvm*" create "*) exit 1;; esac`)
-	cfg.Platforms = []string{kvm, systrap} // both have patience: the second is to work on a machine under load
+	cfg.Platforms = []string{runsc.KVM, runsc.Systrap} // both have patience: the second is to work on a machine under load
 	e, err := Open(t.Context(), cfg, testLog(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	info := e.Info()
-	if info.Platform != systrap || len(info.Canaries) != 2 || info.Canaries[0].OK || info.Canaries[0].Reason == "" || !info.Canaries[1].OK {
+	if info.Platform != runsc.Systrap || len(info.Canaries) != 2 || info.Canaries[0].OK || info.Canaries[0].Reason == "" || !info.Canaries[1].OK {
 		t.Errorf("platform %q, canaries %+v; want systrap after kvm failed", info.Platform, info.Canaries)
 	}
 	t.Logf("%+v", info)
@@ -318,7 +320,7 @@ func TestPlatformThatFailsIsPassedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg = testConfig(t)
-	cfg.Platforms, cfg.CanaryTimeout = []string{kvm}, 5*time.Second
+	cfg.Platforms, cfg.CanaryTimeout = []string{runsc.KVM}, 5*time.Second
 	if e, err := Open(t.Context(), cfg, testLog(t)); err == nil {
 		t.Errorf("a single platform that fails must be an error; got %q", e.Info().Platform)
 	} else {

@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 
 	"sandpool/runtime/resource"
+	"sandpool/runtime/runsc"
 )
 
 // Status is what became of a sandbox's processes.
@@ -82,12 +83,12 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 // begin gives a new sandbox its names, and lets its command start. That this runs is a probe, too. It says what a command that has
 // ended already wrote last.
 func (e *Engine) begin(ctx context.Context, id string, said *tail) error {
-	file, err := readShimFile(e.cfg.sandboxFile(id, shimSuffix))
+	file, err := runsc.ReadShimFile(e.cfg.sandboxFile(id, shimSuffix))
 	if err != nil {
 		return err
 	}
 	args := []string{initPath, "begin"}
-	if file.RunscFlags["network"] == "none" {
+	if file.Flags["network"] == "none" {
 		args = append(args, "offline")
 	}
 	if err := e.mustSucceed(ctx, id, ExecSpec{Args: args, Cwd: "/", Root: true, Stderr: said}); err != nil {
@@ -119,7 +120,7 @@ func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[
 	if err != nil {
 		return nil, err
 	}
-	options := &runtimeoptions.Options{TypeUrl: shimOptions, ConfigPath: e.cfg.sandboxFile(id, shimSuffix)}
+	options := &runtimeoptions.Options{TypeUrl: runsc.ShimOptions, ConfigPath: e.cfg.sandboxFile(id, shimSuffix)}
 	return e.client.NewContainer(ctx, id,
 		client.WithSnapshotter(e.cfg.Snapshotter),
 		func(_ context.Context, _ *client.Client, c *containers.Container) error {

@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"sandpool/runtime/call"
 	"sandpool/runtime/poll"
 )
 
@@ -131,7 +132,7 @@ func (f *firstLine) Write(b []byte) (int, error) {
 func loadTask(ctx context.Context, container client.Container) (client.Task, error) {
 	for {
 		task, err := container.Task(ctx, nil)
-		if err == nil || !errdefs.IsDeadlineExceeded(native(err)) || poll.Sleep(ctx, poll.Interval) != nil {
+		if err == nil || !errdefs.IsDeadlineExceeded(call.Native(err)) || poll.Sleep(ctx, poll.Interval) != nil {
 			return task, err
 		}
 	}
@@ -206,7 +207,7 @@ func (p *shimProcess) streams() streams {
 func (p *Process) closeStdin(process *shimProcess) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.engine.cfg.PauseTimeout)
 	defer cancel()
-	if err := process.CloseIO(ctx, client.WithStdinCloser); err != nil && !errdefs.IsNotFound(native(err)) {
+	if err := process.CloseIO(ctx, client.WithStdinCloser); err != nil && !errdefs.IsNotFound(call.Native(err)) {
 		p.engine.log.Debug("input could not be closed", "sandbox", p.id, "err", err)
 	}
 }

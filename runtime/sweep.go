@@ -62,14 +62,3 @@ func (e *Engine) sweepPipes(age time.Duration) error {
 	}
 	return errors.Join(errs...)
 }
-
-// removeAll removes files and empty folders, as many of them as can be; those that are gone are no error.
-func removeAll(paths []string) error {
-	var errs []error
-	for _, path := range paths {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("remove what is not needed any more: %w", err))
-		}
-	}
-	return errors.Join(errs...)
-}

@@ -20,6 +20,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandpool/runtime/rootfs"
+	"sandpool/runtime/runsc"
 )
 
 // initPath is where a sandbox finds its init.
@@ -63,7 +64,7 @@ type Prepared struct {
 // Prepare makes a template ready to start sandboxes from: its image is pulled or imported if need be, and unpacked.
 func (e *Engine) Prepare(ctx context.Context, name string, t Template) (*Prepared, error) {
 	what := fmt.Sprintf("prepare template %q", name)
-	image, err := e.image(ctx, name, t.Image)
+	image, err := e.images.Get(ctx, name, t.Image)
 	if err != nil {
 		return nil, atStep(StepImage, what, err)
 	}
@@ -94,8 +95,8 @@ func (t *Prepared) Digest() string { return t.digest }
 
 // prepare works out what sandboxes of t share. image may be nil: then they hold nothing but the init.
 func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*Prepared, error) {
-	if _, ok := e.flags[setuidFlag]; t.AllowSetuid && !ok {
-		return nil, fmt.Errorf("allow_setuid: the installed runsc has no flag %s: install a newer one", setuidFlag)
+	if _, ok := e.runsc.Flags[runsc.FlagSetuid]; t.AllowSetuid && !ok {
+		return nil, fmt.Errorf("allow_setuid: the installed runsc has no flag %s: install a newer one", runsc.FlagSetuid)
 	}
 	ready := &Prepared{Template: t}
 	var config ocispec.ImageConfig
@@ -184,7 +185,7 @@ func (t *Prepared) sandboxSpec(namespace, id string) (*specs.Spec, error) {
 
 func (e *Engine) fingerprint(t *Prepared) (string, error) {
 	h := sha256.New()
-	for _, path := range []string{e.cfg.Init, e.cfg.platformFile(t.platform)} {
+	for _, path := range []string{e.cfg.Init, runsc.PlatformFile(e.cfg.StateDir, t.platform)} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return "", fmt.Errorf("fingerprint: %w", err)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sandpool/runtime/runsc"
 )
 
 // stepOf returns the step that failed.
@@ -29,7 +31,7 @@ func TestTemplatesThatDoNotFitTheImage(t *testing.T) {
 		"user":     {func(t *Template) { t.User = "nobody2" }, StepSettings, `user "nobody2" is not in the image's /etc/passwd`},
 		"group":    {func(t *Template) { t.User = "sandbox:staff" }, StepSettings, `group "staff" is not in the image's /etc/group`},
 		"mount":    {func(t *Template) { t.Mounts = []Mount{{Source: "/nonexistent", Target: "/x"}} }, StepSettings, "mount on /x: stat /nonexistent"},
-		"platform": {func(t *Template) { t.Platform = kvm }, StepSettings, "platform kvm cannot be used: canary: "},
+		"platform": {func(t *Template) { t.Platform = runsc.KVM }, StepSettings, "platform kvm cannot be used: canary: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad := Template{Image: "file://" + host.Image}
@@ -100,10 +102,10 @@ func TestUserFolderAndMounts(t *testing.T) {
 
 func TestPlatformOfATemplate(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	prepareChanged(t, e, func(t *Template) { t.Platform = ptrace })
+	prepareChanged(t, e, func(t *Template) { t.Platform = runsc.Ptrace })
 	id := startFrom(t, e, "limited")
 	fit, dir := take(t, e, id)
-	if fit.Platform != ptrace || e.Info().Platform != systrap {
+	if fit.Platform != runsc.Ptrace || e.Info().Platform != runsc.Systrap {
 		t.Errorf("platform of the checkpoint %q, of the engine %q", fit.Platform, e.Info().Platform)
 	}
 	restored := restore(t, e, fit, dir)
@@ -116,27 +118,7 @@ func TestPlatformOfATemplate(t *testing.T) {
 			t.Errorf("the sentry of %s is not on ptrace: %q", id, servants(t, id))
 		}
 	}
-	if canaries := e.Info().Canaries; len(canaries) != 2 || canaries[1].Platform != ptrace || !canaries[1].OK {
+	if canaries := e.Info().Canaries; len(canaries) != 2 || canaries[1].Platform != runsc.Ptrace || !canaries[1].OK {
 		t.Errorf("canaries %+v, want one of ptrace", canaries)
-	}
-}
-
-func TestLimitOverlay(t *testing.T) {
-	for value, want := range map[string]string{
-		"": "root:self,size=5", "none": "none", "all:memory": "all:memory,size=5", "root:dir=/x,size=1g": "root:dir=/x,size=5",
-	} {
-		if got := limitOverlay(value, "5"); got != want {
-			t.Errorf("%q: got %q, want %q", value, got, want)
-		}
-	}
-}
-
-func TestUnenforcedLimitsAreTold(t *testing.T) {
-	got := unenforced(map[string]Setting{"ignore-cgroups": {"true", "f:1"}, "overlay2": {"none", "f:2"}})
-	if len(got) != 2 || !strings.HasPrefix(got[0], "f:1: runsc.flags.ignore-cgroups:") || !strings.HasPrefix(got[1], "f:2: runsc.flags.overlay2:") {
-		t.Errorf("warnings %q", got)
-	}
-	if got := unenforced(map[string]Setting{"overlay2": {"all:memory", "f:2"}}); len(got) > 0 {
-		t.Errorf("warnings %q, want none", got)
 	}
 }

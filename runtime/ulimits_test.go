@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"sandpool/runtime/runsc"
 )
 
 func TestSetUlimits(t *testing.T) {
@@ -88,7 +90,7 @@ func TestSetuid(t *testing.T) {
 	file := fileEntry("bin/init", string(program))
 	file.Mode = 0o4755
 	e := openEngine(t, testConfig(t))
-	old := Engine{flags: map[string]string{"network": ""}}
+	old := Engine{runsc: runsc.Program{Flags: map[string]string{"network": ""}}}
 	if _, err := old.prepare(t.Context(), nil, Template{AllowSetuid: true}); err == nil || !strings.Contains(err.Error(), "no flag allow-suid") {
 		t.Errorf("of a runsc that cannot: %v", err)
 	}

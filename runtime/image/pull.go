@@ -1,4 +1,4 @@
-package runtime
+package image
 
 import (
 	"context"
@@ -27,7 +27,7 @@ const (
 
 // registry is the source of an image that is named by a reference.
 type registry struct {
-	e *Engine
+	s *Store
 	f *fetch
 
 	target ocispec.Descriptor // what the reference stands for at the registry, once that was asked
@@ -45,12 +45,12 @@ func (r *registry) find(ctx context.Context) (images.Image, error) {
 		if missing != nil {
 			return known, err
 		}
-		r.e.log.Warn("the registry could not be asked; the image that is there is used", "image", r.f.ref, "digest", known.Target.Digest, "err", err)
+		r.s.cfg.Log.Warn("the registry could not be asked; the image that is there is used", "image", r.f.ref, "digest", known.Target.Digest, "err", err)
 		return known, nil
 	}
-	found, err := r.e.record(ctx, r.f, pinName(name, r.target.Digest))
+	found, err := r.s.record(ctx, r.f, pinName(name, r.target.Digest))
 	if err == nil {
-		err = r.e.nameImage(ctx, name, found.Target)
+		err = r.s.nameImage(ctx, name, found.Target)
 	}
 	found.Name = name
 	return found, err
@@ -58,10 +58,10 @@ func (r *registry) find(ctx context.Context) (images.Image, error) {
 
 // known returns what containerd has by the reference, as it is or in full.
 func (r *registry) known(ctx context.Context) (images.Image, error) {
-	found, err := r.e.record(ctx, r.f, r.f.ref)
+	found, err := r.s.record(ctx, r.f, r.f.ref)
 	if full, named := fullName(r.f.ref); named == nil && full.String() != r.f.ref {
 		if _, isMissing := errors.AsType[*missingError](err); isMissing {
-			return r.e.record(ctx, r.f, full.String())
+			return r.s.record(ctx, r.f, full.String())
 		}
 	}
 	return found, err
@@ -88,7 +88,7 @@ func fullName(ref string) (reference.Named, error) { return reference.ParseDocke
 // fetch pulls the image under its pinned name, and then lets its own name stand for it.
 func (r *registry) fetch(ctx context.Context, why error) (images.Image, error) {
 	if no := r.refuses(); no != "" {
-		return images.Image{}, fmt.Errorf("%w; %s: import it with `ctr -n %s images import ARCHIVE`", why, no, r.e.cfg.Namespace)
+		return images.Image{}, fmt.Errorf("%w; %s: import it with `ctr -n %s images import ARCHIVE`", why, no, r.s.cfg.Namespace)
 	}
 	full, err := fullName(r.f.ref)
 	if err != nil {
@@ -102,7 +102,7 @@ func (r *registry) fetch(ctx context.Context, why error) (images.Image, error) {
 	if err := r.pull(ctx, full.String()); err != nil {
 		return images.Image{}, err
 	}
-	return images.Image{Name: full.String(), Target: r.target}, r.e.nameImage(ctx, full.String(), r.target)
+	return images.Image{Name: full.String(), Target: r.target}, r.s.nameImage(ctx, full.String(), r.target)
 }
 
 // resolve asks the registry what the reference stands for, and returns the reference in full.
@@ -111,7 +111,7 @@ func (r *registry) resolve(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	err = r.online(ctx, ImageResolving, "resolve", func(ctx context.Context, resolver remotes.Resolver) error {
+	err = r.online(ctx, Resolving, "resolve", func(ctx context.Context, resolver remotes.Resolver) error {
 		_, target, err := resolver.Resolve(ctx, full.String())
 		r.target = target
 		return err
@@ -121,50 +121,50 @@ func (r *registry) resolve(ctx context.Context) (string, error) {
 
 // pull gets all of the image that is for this host and that containerd does not have. The image's lease holds what was got.
 func (r *registry) pull(ctx context.Context, name string) error {
-	r.e.images.hold(r.f, r.target.Digest)
-	if err := r.e.leaseImage(ctx, r.target.Digest); err != nil {
+	r.s.book.hold(r.f, r.target.Digest)
+	if err := r.s.leaseImage(ctx, r.target.Digest); err != nil {
 		return err
 	}
-	return r.online(ctx, ImagePulling, "pull", func(ctx context.Context, resolver remotes.Resolver) error {
+	return r.online(ctx, Pulling, "pull", func(ctx context.Context, resolver remotes.Resolver) error {
 		ctx = withImageLease(ctx, r.target.Digest)
 		noted := images.HandlerFunc(func(_ context.Context, blob ocispec.Descriptor) ([]ocispec.Descriptor, error) {
-			if most := r.f.policy.MaxUnpacked; r.e.images.pulls(r.f, blob) > most && most > 0 {
+			if most := r.f.policy.MaxUnpacked; r.s.book.pulls(r.f, blob) > most && most > 0 {
 				return nil, tooLarge(most)
 			}
 			return nil, nil
 		})
-		_, err := r.e.client.Pull(ctx, pinName(name, r.target.Digest), client.WithResolver(resolver),
+		_, err := r.s.cfg.Client.Pull(ctx, pinName(name, r.target.Digest), client.WithResolver(resolver),
 			client.WithPlatformMatcher(ociplatforms.Default()), client.WithImageHandler(noted),
 			client.WithMaxConcurrentDownloads(downloads), client.WithPullLabels(ownLabels(r.target.Digest)))
 		// Of an index without this host's platform containerd says that something was not found.
-		if foreign := r.e.checkPlatform(ctx, r.target); errdefs.IsNotFound(err) && errdefs.IsFailedPrecondition(foreign) {
+		if foreign := r.s.checkPlatform(ctx, r.target); errdefs.IsNotFound(err) && errdefs.IsFailedPrecondition(foreign) {
 			return foreign
 		}
 		if _, paused := errors.AsType[*pausedError](err); err != nil && !paused && context.Cause(ctx) == nil {
-			r.e.abandon(ctx, r.e.images.pulled(r.f))
+			r.s.abandon(ctx, r.s.book.pulled(r.f))
 		}
 		return err
 	})
 }
 
 // abandon drops what was got of blobs, since the next attempt would go on from there: it may be what was wrong.
-func (e *Engine) abandon(ctx context.Context, blobs []ocispec.Descriptor) {
+func (s *Store) abandon(ctx context.Context, blobs []ocispec.Descriptor) {
 	for _, blob := range blobs {
-		if err := e.client.ContentStore().Abort(ctx, remotes.MakeRefKey(ctx, blob)); err != nil && !errdefs.IsNotFound(err) {
-			e.log.Debug("a part of an image could not be dropped", "blob", blob.Digest, "err", err)
+		if err := s.cfg.Client.ContentStore().Abort(ctx, remotes.MakeRefKey(ctx, blob)); err != nil && !errdefs.IsNotFound(err) {
+			s.cfg.Log.Debug("a part of an image could not be dropped", "blob", blob.Digest, "err", err)
 		}
 	}
 }
 
 // online does a step that talks to registries, and gives it up when none of them sends anything for too long.
-func (r *registry) online(ctx context.Context, state ImageState, step string, do func(context.Context, remotes.Resolver) error) error {
+func (r *registry) online(ctx context.Context, state State, step string, do func(context.Context, remotes.Resolver) error) error {
 	ctx, alive, stop := watchStall(log.WithLogger(ctx, silent), r.f.policy.StallTimeout)
 	defer stop()
-	resolver, err := newResolver(ctx, r.f.policy, &r.e.pauses, alive)
+	resolver, err := newResolver(ctx, r.f.policy, &r.s.pauses, alive)
 	if err != nil {
 		return fmt.Errorf("%s: %w", step, err)
 	}
-	err = r.e.step(ctx, r.f, state, step, func(ctx context.Context) error { return do(ctx, resolver) })
+	err = r.s.step(ctx, r.f, state, step, func(ctx context.Context) error { return do(ctx, resolver) })
 	if err != nil {
 		return heardError{err}
 	}

@@ -1,4 +1,4 @@
-package runtime
+package image
 
 import (
 	"cmp"
@@ -18,6 +18,8 @@ import (
 	ociplatforms "github.com/containerd/platforms"
 	ocidigest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"sandpool/runtime/call"
 )
 
 // archiveLabel is on an image's pinned record: a hash of the archive file that the image was imported from.
@@ -25,7 +27,7 @@ const archiveLabel = "sandpool.image.archive"
 
 // archive is the source of an image that is a file.
 type archive struct {
-	e    *Engine
+	s    *Store
 	f    *fetch
 	path string
 }
@@ -34,18 +36,18 @@ type archive struct {
 func (a *archive) find(ctx context.Context) (images.Image, error) {
 	id, _, err := fileID(a.path)
 	if err != nil {
-		return images.Image{}, fmt.Errorf("import: open image archive: %w", a.e.unseen(ctx, err))
+		return images.Image{}, fmt.Errorf("import: open image archive: %w", a.s.cfg.Unseen(ctx, err))
 	}
-	a.e.images.pruning.RLock()
-	defer a.e.images.pruning.RUnlock()
-	list, err := a.e.client.ImageService().List(ctx, fmt.Sprintf("labels.%q==%s", archiveLabel, id))
+	a.s.book.pruning.RLock()
+	defer a.s.book.pruning.RUnlock()
+	list, err := a.s.cfg.Client.ImageService().List(ctx, fmt.Sprintf("labels.%q==%s", archiveLabel, id))
 	if err != nil {
-		return images.Image{}, fmt.Errorf("list images: %w", native(err))
+		return images.Image{}, fmt.Errorf("list images: %w", call.Native(err))
 	}
 	if len(list) == 0 {
 		return images.Image{}, &missingError{"it was not imported yet"}
 	}
-	a.e.images.hold(a.f, list[0].Target.Digest)
+	a.s.book.hold(a.f, list[0].Target.Digest)
 	list[0].Name = baseName(list[0].Name)
 	return list[0], nil
 }
@@ -63,11 +65,11 @@ func fileID(path string) (string, int64, error) {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok { // a change that keeps the time still moves these
 		text += fmt.Sprintf(" %d %d %d", s.Dev, s.Ino, s.Ctim.Nano())
 	}
-	return digest([]byte(text)), info.Size(), nil
+	return ocidigest.FromString(text).Encoded(), info.Size(), nil
 }
 
 func (a *archive) fetch(ctx context.Context, _ error) (found images.Image, err error) {
-	err = a.e.step(ctx, a.f, ImageImporting, "import", func(ctx context.Context) error {
+	err = a.s.step(ctx, a.f, Importing, "import", func(ctx context.Context) error {
 		if found, err = a.read(ctx); err != nil {
 			return fmt.Errorf("archive %s: %w", a.path, err)
 		}
@@ -82,13 +84,13 @@ func (a *archive) read(ctx context.Context) (images.Image, error) {
 	if err != nil {
 		return images.Image{}, err
 	}
-	a.e.images.reads(a.f, size)
+	a.s.book.reads(a.f, size)
 	f, err := os.Open(a.path)
 	if err != nil {
 		return images.Image{}, err
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	ctx, done, err := a.e.client.WithLease(ctx)
+	ctx, done, err := a.s.cfg.Client.WithLease(ctx)
 	if err != nil {
 		return images.Image{}, fmt.Errorf("lease: %w", err)
 	}
@@ -101,13 +103,13 @@ func (a *archive) read(ctx context.Context) (images.Image, error) {
 	if err != nil {
 		return images.Image{}, err
 	}
-	a.e.images.hold(a.f, found.Target.Digest)
+	a.s.book.hold(a.f, found.Target.Digest)
 	a.f.archive = id
-	if err := a.e.leaseImage(ctx, found.Target.Digest); err != nil {
+	if err := a.s.leaseImage(ctx, found.Target.Digest); err != nil {
 		return images.Image{}, err
 	}
 	for _, name := range names {
-		if err := a.e.nameImage(ctx, name, found.Target); err != nil {
+		if err := a.s.nameImage(ctx, name, found.Target); err != nil {
 			return images.Image{}, err
 		}
 	}
@@ -121,8 +123,8 @@ func (a *archive) load(ctx context.Context, f io.Reader, id string) (index ocisp
 		return index, whyUnread(err)
 	}
 	defer done()
-	content = &boundedReader{from: content, max: a.f.policy.MaxUnpacked, room: func(size int64) error { return a.e.room(ctx, a.f.policy, size) }}
-	store := &importStore{Store: a.e.client.ContentStore(), prefix: id + "-"}
+	content = &boundedReader{from: content, max: a.f.policy.MaxUnpacked, room: func(size int64) error { return a.s.room(ctx, a.f.policy, size) }}
+	store := &importStore{Store: a.s.cfg.Client.ContentStore(), prefix: id + "-"}
 	if index, err = imagearchive.ImportIndex(ctx, store, content); err == nil {
 		_, err = io.Copy(io.Discard, content)
 	}
@@ -135,7 +137,7 @@ func (a *archive) load(ctx context.Context, f io.Reader, id string) (index ocisp
 
 // named returns the one image of an imported archive, if it is for this host and whole, and all names that the archive gives it.
 func (a *archive) named(ctx context.Context, index ocispec.Descriptor) (_ images.Image, names []string, _ error) {
-	store := a.e.client.ContentStore()
+	store := a.s.cfg.Client.ContentStore()
 	var top ocispec.Index
 	data, err := content.ReadBlob(ctx, store, index)
 	if err == nil {
@@ -149,7 +151,7 @@ func (a *archive) named(ctx context.Context, index ocispec.Descriptor) (_ images
 		return images.Image{}, nil, err
 	}
 	// Blobs are stored under the digest of what they hold, so one that was changed is as good as missing.
-	if err := a.e.whole(ctx, target); err != nil {
+	if err := a.s.whole(ctx, target); err != nil {
 		return images.Image{}, nil, err
 	}
 	children := images.FilterPlatforms(images.ChildrenHandler(store), ociplatforms.Default())

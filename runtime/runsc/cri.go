@@ -1,4 +1,4 @@
-package runtime
+package runsc
 
 import (
 	"errors"
@@ -16,15 +16,15 @@ import (
 )
 
 // handlers are the runtimes that Kubernetes may ask containerd's CRI plugin for, and the gVisor platform of each.
-var handlers = map[string]string{"runsc": systrap, "runsc-kvm": kvm}
+var handlers = map[string]string{"runsc": Systrap, "runsc-kvm": KVM}
 
 // criPlugins are the plugins that have the runtimes, by the version of containerd's configuration.
 var criPlugins = map[int]string{2: "io.containerd.grpc.v1.cri", 3: "io.containerd.cri.v1.runtime"}
 
 const (
 	criShim = "io.containerd.runsc.v1"
-	// shimOptions is the type of the options that gVisor's shim reads, here and in the daemon's own sandboxes.
-	shimOptions = "io.containerd.runsc.v1.options"
+	// ShimOptions is the type of the options that gVisor's shim reads, here and in the daemon's own sandboxes.
+	ShimOptions = "io.containerd.runsc.v1.options"
 )
 
 // CRI is the part of containerd's configuration that gives Kubernetes gVisor. It is not the daemon's own, whose sandboxes need none.
@@ -74,7 +74,7 @@ func (c CRI) DropIn() ([]byte, error) {
 	var p criPlugin
 	p.Containerd.Runtimes = map[string]criRuntime{}
 	for handler := range handlers {
-		p.Containerd.Runtimes[handler] = criRuntime{Type: criShim, Options: criOptions{TypeURL: shimOptions, ConfigPath: c.shimPath(handler)}}
+		p.Containerd.Runtimes[handler] = criRuntime{Type: criShim, Options: criOptions{TypeURL: ShimOptions, ConfigPath: c.shimPath(handler)}}
 	}
 	data, err := toml.Marshal(criFile{Version: c.Version, Plugins: map[string]criPlugin{plugin: p}})
 	if err != nil {
@@ -87,7 +87,7 @@ func (c CRI) DropIn() ([]byte, error) {
 func (c CRI) ShimFiles() (map[string][]byte, error) {
 	files := map[string][]byte{}
 	for handler, platform := range handlers {
-		data, err := toml.Marshal(shimFile{RunscFlags: map[string]string{"platform": platform}})
+		data, err := toml.Marshal(ShimFile{Flags: map[string]string{"platform": platform}})
 		if err != nil {
 			return nil, fmt.Errorf("encode the shim's file: %w", err)
 		}
@@ -157,14 +157,14 @@ func (r criRuntime) faults(platform string) (all []error) {
 	if r.Type != criShim {
 		all = append(all, fmt.Errorf("runtime_type: %q: want %q", r.Type, criShim))
 	}
-	if r.Options.TypeURL != shimOptions {
-		all = append(all, fmt.Errorf("options.TypeUrl: %q: want %q", r.Options.TypeURL, shimOptions))
+	if r.Options.TypeURL != ShimOptions {
+		all = append(all, fmt.Errorf("options.TypeUrl: %q: want %q", r.Options.TypeURL, ShimOptions))
 	}
-	file, err := readShimFile(r.Options.ConfigPath)
+	file, err := ReadShimFile(r.Options.ConfigPath)
 	if err != nil {
 		return append(all, fmt.Errorf("options.ConfigPath: %s", strings.ReplaceAll(err.Error(), "\n", " ")))
 	}
-	if got := file.RunscFlags["platform"]; got != platform {
+	if got := file.Flags["platform"]; got != platform {
 		all = append(all, fmt.Errorf("options.ConfigPath: %s: runsc_config.platform is %q: want %q", r.Options.ConfigPath, got, platform))
 	}
 	return all

@@ -1,34 +1,15 @@
-package runtime
+package image
 
 import (
 	"fmt"
 	"regexp"
-	"strconv"
-	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"sandpool/runtime/oneline"
 )
 
 // longestLine is how much of what others said goes into an error, in bytes.
 const longestLine = 1 << 10
-
-// oneLine is text of others as it can be shown: on one line, without what a terminal would act on.
-func oneLine(text string) string {
-	var b strings.Builder
-	for _, word := range strings.FieldsFunc(strings.ToValidUTF8(text, "?"), unicode.IsSpace) {
-		if b.Len() > 0 {
-			b.WriteByte(' ')
-		}
-		for _, r := range word {
-			if unicode.IsPrint(r) {
-				b.WriteRune(r)
-			} else {
-				b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
-			}
-		}
-	}
-	return b.String()
-}
 
 var (
 	userInfo = regexp.MustCompile(`(://)[^/\s"@]*@`)
@@ -46,7 +27,7 @@ type heardError struct{ error }
 func (h heardError) Unwrap() error { return h.error }
 
 func (h heardError) Error() string {
-	text := oneLine(withoutSecrets(h.error.Error()))
+	text := oneline.Of(withoutSecrets(h.error.Error()))
 	if len(text) <= longestLine {
 		return text
 	}

@@ -1,4 +1,4 @@
-package runtime
+package image
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 
 // newResolver talks to registries by way of the mirrors and with the credentials that the policy names, but to none that held says to
 // leave alone. alive is called whenever one of them sends something.
-func newResolver(ctx context.Context, policy ImagePolicy, held *pauses, alive func()) (remotes.Resolver, error) {
+func newResolver(ctx context.Context, policy Policy, held *pauses, alive func()) (remotes.Resolver, error) {
 	credentials, err := dockerCredentials(policy.DockerConfig)
 	if err != nil {
 		return nil, err

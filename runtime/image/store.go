@@ -1,10 +1,13 @@
-package runtime
+// Package image gets the images of templates from registries and archives into containerd, and lets them go when they are not used.
+package image
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
@@ -13,6 +16,8 @@ import (
 	"github.com/containerd/errdefs"
 	ociplatforms "github.com/containerd/platforms"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"sandpool/runtime/call"
 )
 
 // When a reference is looked up at its registry.
@@ -22,8 +27,8 @@ const (
 	PullNever   = "never"
 )
 
-// ImagePolicy is how images are fetched and how long they are kept. All fields but HostsDir, DockerConfig, TokenHosts and the sizes are required.
-type ImagePolicy struct {
+// Policy is how images are fetched and how long they are kept. All fields but HostsDir, DockerConfig, TokenHosts and the sizes are required.
+type Policy struct {
 	Pull         string
 	HostsDir     string        // a folder like containerd's certs.d; empty: none
 	DockerConfig string        // path of Docker's config.json; empty: the usual places
@@ -35,17 +40,49 @@ type ImagePolicy struct {
 	KeepUnused   time.Duration // of images that this engine fetched
 }
 
-// SetImages changes the policy of what is fetched from now on.
-func (e *Engine) SetImages(p ImagePolicy) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.policy = p
+// Config is what a store works with. All fields are required.
+type Config struct {
+	Client      *client.Client
+	Namespace   string // of containerd
+	Snapshotter string
+	Calls       call.Caller
+	ListTimeout time.Duration
+	// PruneTimeout is for one round of Prune.
+	PruneTimeout time.Duration
+
+	Free    func(ctx context.Context) (uint64, error)  // bytes left on the disk that images are unpacked to
+	Unseen  func(ctx context.Context, err error) error // says more of a file that is not there
+	Fetched func(Status)                               // told when an image was pulled or imported, or when it cannot be had for a new reason
+	Log     *slog.Logger
 }
 
-func (e *Engine) imagePolicy() ImagePolicy {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.policy
+// Store fetches the images of templates into containerd, keeps them as long as they are used, and says how far each is. Its methods
+// may be called from many goroutines.
+type Store struct {
+	cfg    Config
+	book   book
+	pauses pauses // that registries asked for
+
+	mu     sync.Mutex
+	policy Policy
+}
+
+// New makes a store that knows no template yet.
+func New(cfg Config, p Policy) *Store {
+	return &Store{cfg: cfg, policy: p, book: book{fetches: map[string]*fetch{}}}
+}
+
+// SetPolicy changes the policy of what is fetched from now on.
+func (s *Store) SetPolicy(p Policy) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.policy = p
+}
+
+func (s *Store) current() Policy {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.policy
 }
 
 // source is where an image comes from.
@@ -63,96 +100,96 @@ func (m *missingError) Error() string { return m.what }
 
 func (m *missingError) Unwrap() error { return errdefs.ErrNotFound }
 
-// image returns the image of a template under its pinned name: fetched if need be, checked and unpacked. Its errors name the step.
-func (e *Engine) image(ctx context.Context, template, ref string) (client.Image, error) {
-	policy := e.imagePolicy()
+// Get returns the image of a template under its pinned name: fetched if need be, checked and unpacked. Its errors name the step.
+func (s *Store) Get(ctx context.Context, template, ref string) (client.Image, error) {
+	policy := s.current()
 	missed := fmt.Errorf("not done within %s (images.pull_timeout): %w", policy.PullTimeout, context.DeadlineExceeded)
-	ctx, cancel := context.WithTimeoutCause(namespaces.WithNamespace(ctx, e.cfg.Namespace), policy.PullTimeout, missed)
+	ctx, cancel := context.WithTimeoutCause(namespaces.WithNamespace(ctx, s.cfg.Namespace), policy.PullTimeout, missed)
 	defer cancel()
-	f, err := e.images.begin(ctx, template, ref)
+	f, err := s.book.begin(ctx, template, ref)
 	if err != nil {
 		return nil, err
 	}
 	f.policy = policy
-	image, err := e.obtain(ctx, f)
+	image, err := s.obtain(ctx, f)
 	if err != nil {
 		err = fmt.Errorf("image %s: %w", ref, err)
 	}
-	if status, worth := e.images.end(f, err); worth && !errors.Is(err, context.Canceled) {
-		e.cfg.Fetched(status)
+	if status, worth := s.book.end(f, err); worth && !errors.Is(err, context.Canceled) {
+		s.cfg.Fetched(status)
 	}
 	return image, err
 }
 
-func (e *Engine) obtain(ctx context.Context, f *fetch) (client.Image, error) {
-	from := e.sourceOf(f)
+func (s *Store) obtain(ctx context.Context, f *fetch) (client.Image, error) {
+	from := s.sourceOf(f)
 	found, err := from.find(ctx)
 	if err == nil {
-		err = e.check(ctx, f, found.Target)
+		err = s.check(ctx, f, found.Target)
 	}
 	if _, isMissing := errors.AsType[*missingError](err); isMissing {
 		if found, err = from.fetch(ctx, err); err == nil {
-			err = e.check(ctx, f, found.Target)
+			err = s.check(ctx, f, found.Target)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	image, err := e.pin(ctx, f, found)
+	image, err := s.pin(ctx, f, found)
 	if err != nil {
 		return nil, err
 	}
-	return image, e.unpack(ctx, f, image)
+	return image, s.unpack(ctx, f, image)
 }
 
-func (e *Engine) sourceOf(f *fetch) source {
+func (s *Store) sourceOf(f *fetch) source {
 	if path, isFile := strings.CutPrefix(f.ref, "file://"); isFile {
-		return &archive{e: e, f: f, path: path}
+		return &archive{s: s, f: f, path: path}
 	}
-	return &registry{e: e, f: f}
+	return &registry{s: s, f: f}
 }
 
 // step does one part of a fetch; its errors begin with the name.
-func (e *Engine) step(ctx context.Context, f *fetch, state ImageState, name string, do func(context.Context) error) error {
-	e.images.enter(f, state)
-	return e.call(ctx, f.policy.PullTimeout, name, do)
+func (s *Store) step(ctx context.Context, f *fetch, state State, name string, do func(context.Context) error) error {
+	s.book.enter(f, state)
+	return s.cfg.Calls.Do(ctx, f.policy.PullTimeout, call.Op{Verb: name}, do)
 }
 
 // record returns containerd's record of a name, and keeps what it stands for from being pruned.
-func (e *Engine) record(ctx context.Context, f *fetch, name string) (images.Image, error) {
-	e.images.pruning.RLock()
-	defer e.images.pruning.RUnlock()
-	found, err := e.client.ImageService().Get(ctx, name)
+func (s *Store) record(ctx context.Context, f *fetch, name string) (images.Image, error) {
+	s.book.pruning.RLock()
+	defer s.book.pruning.RUnlock()
+	found, err := s.cfg.Client.ImageService().Get(ctx, name)
 	if errdefs.IsNotFound(err) {
 		return found, &missingError{fmt.Sprintf("%q is not in containerd", name)}
 	}
 	if err != nil {
-		return found, fmt.Errorf("get image %q: %w", name, native(err))
+		return found, fmt.Errorf("get image %q: %w", name, call.Native(err))
 	}
-	e.images.hold(f, found.Target.Digest)
+	s.book.hold(f, found.Target.Digest)
 	return found, nil
 }
 
 // check finds out whether an image is for this host, and whether all of it that is still needed is there. What is not there is a
 // *missingError.
-func (e *Engine) check(ctx context.Context, f *fetch, target ocispec.Descriptor) error {
-	return e.step(ctx, f, ImageResolving, "check", func(ctx context.Context) error {
-		if err := e.whole(ctx, target); err != nil {
+func (s *Store) check(ctx context.Context, f *fetch, target ocispec.Descriptor) error {
+	return s.step(ctx, f, Resolving, "check", func(ctx context.Context) error {
+		if err := s.whole(ctx, target); err != nil {
 			return err
 		}
-		manifest, err := images.Manifest(ctx, e.client.ContentStore(), target, ociplatforms.Default())
+		manifest, err := images.Manifest(ctx, s.cfg.Client.ContentStore(), target, ociplatforms.Default())
 		if err != nil {
 			return absent(err)
 		}
-		e.images.parts(f, manifest)
+		s.book.parts(f, manifest)
 		return nil
 	})
 }
 
 // whole is check without the step.
-func (e *Engine) whole(ctx context.Context, target ocispec.Descriptor) error {
-	store := e.client.ContentStore()
-	if err := e.checkPlatform(ctx, target); err != nil {
+func (s *Store) whole(ctx context.Context, target ocispec.Descriptor) error {
+	store := s.cfg.Client.ContentStore()
+	if err := s.checkPlatform(ctx, target); err != nil {
 		return err
 	}
 	manifest, err := images.Manifest(ctx, store, target, ociplatforms.Default())
@@ -166,7 +203,7 @@ func (e *Engine) whole(ctx context.Context, target ocispec.Descriptor) error {
 		if _, err := store.Info(ctx, layer.Digest); err == nil {
 			continue
 		}
-		unpacked, err := client.NewImage(e.client, images.Image{Target: target}).IsUnpacked(ctx, e.cfg.Snapshotter)
+		unpacked, err := client.NewImage(s.cfg.Client, images.Image{Target: target}).IsUnpacked(ctx, s.cfg.Snapshotter)
 		if err != nil {
 			return fmt.Errorf("look for its snapshot: %w", err)
 		}
@@ -180,15 +217,15 @@ func (e *Engine) whole(ctx context.Context, target ocispec.Descriptor) error {
 
 // absent makes of an error of the content store one that says what is missing, if that is what it says.
 func absent(err error) error {
-	if err = native(err); errdefs.IsNotFound(err) {
+	if err = call.Native(err); errdefs.IsNotFound(err) {
 		return &missingError{"a part of it is missing or damaged: " + err.Error()}
 	}
 	return fmt.Errorf("read its manifest: %w", err)
 }
 
 // checkPlatform refuses an image that is for other hosts only.
-func (e *Engine) checkPlatform(ctx context.Context, target ocispec.Descriptor) error {
-	list, err := images.Platforms(ctx, e.client.ContentStore(), target)
+func (s *Store) checkPlatform(ctx context.Context, target ocispec.Descriptor) error {
+	list, err := images.Platforms(ctx, s.cfg.Client.ContentStore(), target)
 	if err != nil {
 		return absent(err)
 	}
@@ -210,15 +247,15 @@ func forThisHost(list []ocispec.Platform) error {
 }
 
 // unpack makes the snapshots of an image, and its lease hold them.
-func (e *Engine) unpack(ctx context.Context, f *fetch, image client.Image) error {
-	return e.step(ctx, f, ImageUnpacking, "unpack", func(ctx context.Context) error {
-		if err := e.fits(ctx, f.policy, image); err != nil {
+func (s *Store) unpack(ctx context.Context, f *fetch, image client.Image) error {
+	return s.step(ctx, f, Unpacking, "unpack", func(ctx context.Context) error {
+		if err := s.fits(ctx, f.policy, image); err != nil {
 			return err
 		}
 		ctx = withImageLease(ctx, image.Target().Digest)
-		if err := image.Unpack(ctx, e.cfg.Snapshotter); err != nil {
+		if err := image.Unpack(ctx, s.cfg.Snapshotter); err != nil {
 			return err
 		}
-		return e.leaseSnapshot(ctx, image)
+		return s.leaseSnapshot(ctx, image)
 	})
 }

@@ -1,10 +1,14 @@
-package runtime
+package image
 
 import (
 	"context"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
 )
+
+// abandonTimeout bounds the removal of what was written, which goes on when its caller gave up.
+const abandonTimeout = 10 * time.Second
 
 // importStore is containerd's store for the parts of one archive. Their writes are named after the archive as well: by the names of files in
 // it, two archives would write into one another's parts, and one would go on from what another left.
@@ -26,7 +30,7 @@ func (s *importStore) Writer(ctx context.Context, opts ...content.WriterOpt) (co
 
 // abandon drops what was written and not finished.
 func (s *importStore) abandon(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abandonTimeout)
 	defer cancel()
 	for _, ref := range s.refs {
 		_ = s.Abort(ctx, ref) // of those that were finished there is nothing left

@@ -1,4 +1,4 @@
-package runtime
+package image
 
 import (
 	"context"
@@ -14,6 +14,8 @@ import (
 	ocidigest "github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"sandpool/runtime/call"
 )
 
 const (
@@ -37,23 +39,23 @@ func owns(i images.Image) bool { return i.Labels[ownLabel] == i.Target.Digest.St
 func pinName(name string, d ocidigest.Digest) string { return baseName(name) + "@" + d.String() }
 
 // pin gives a found image its pinned name and a lease, so that nobody who removes or moves its name takes it away from pools.
-func (e *Engine) pin(ctx context.Context, f *fetch, found images.Image) (client.Image, error) {
+func (s *Store) pin(ctx context.Context, f *fetch, found images.Image) (client.Image, error) {
 	pinned := images.Image{Name: pinName(found.Name, found.Target.Digest), Target: found.Target, Labels: ownLabels(found.Target.Digest)}
 	if f.archive != "" {
 		pinned.Labels[archiveLabel] = f.archive
 	}
-	if err := e.putImage(ctx, pinned); err != nil {
+	if err := s.putImage(ctx, pinned); err != nil {
 		return nil, fmt.Errorf("pin: %w", err)
 	}
-	if err := e.leaseImage(ctx, pinned.Target.Digest); err != nil {
+	if err := s.leaseImage(ctx, pinned.Target.Digest); err != nil {
 		return nil, err
 	}
-	return client.NewImage(e.client, pinned), nil
+	return client.NewImage(s.cfg.Client, pinned), nil
 }
 
 // putImage makes or changes an image. Labels that it does not name stay.
-func (e *Engine) putImage(ctx context.Context, i images.Image) error {
-	service := e.client.ImageService()
+func (s *Store) putImage(ctx context.Context, i images.Image) error {
+	service := s.cfg.Client.ImageService()
 	_, err := service.Create(ctx, i)
 	if errdefs.IsAlreadyExists(err) {
 		paths := []string{"target"}
@@ -63,21 +65,21 @@ func (e *Engine) putImage(ctx context.Context, i images.Image) error {
 		_, err = service.Update(ctx, i, paths...)
 	}
 	if err != nil {
-		return fmt.Errorf("record image %s: %w", i.Name, native(err))
+		return fmt.Errorf("record image %s: %w", i.Name, call.Native(err))
 	}
 	return nil
 }
 
 // nameImage lets a name stand for what was fetched, unless somebody else gave the name to something.
-func (e *Engine) nameImage(ctx context.Context, name string, target ocispec.Descriptor) error {
-	now, err := e.client.ImageService().Get(ctx, name)
+func (s *Store) nameImage(ctx context.Context, name string, target ocispec.Descriptor) error {
+	now, err := s.cfg.Client.ImageService().Get(ctx, name)
 	switch {
 	case err != nil && !errdefs.IsNotFound(err):
-		return fmt.Errorf("get image %q: %w", name, native(err))
+		return fmt.Errorf("get image %q: %w", name, call.Native(err))
 	case err == nil && !owns(now):
 		return nil
 	}
-	return e.putImage(ctx, images.Image{Name: name, Target: target, Labels: ownLabels(target.Digest)})
+	return s.putImage(ctx, images.Image{Name: name, Target: target, Labels: ownLabels(target.Digest)})
 }
 
 func imageLeaseID(d ocidigest.Digest) string { return imageLease + d.Encoded()[:16] }
@@ -87,9 +89,9 @@ func withImageLease(ctx context.Context, d ocidigest.Digest) context.Context {
 	return leases.WithLease(ctx, imageLeaseID(d))
 }
 
-// leaseImage makes the lease of an image, which holds its content from now on. PruneImages ends it.
-func (e *Engine) leaseImage(ctx context.Context, d ocidigest.Digest) error {
-	manager := e.client.LeasesService()
+// leaseImage makes the lease of an image, which holds its content from now on. Prune ends it.
+func (s *Store) leaseImage(ctx context.Context, d ocidigest.Digest) error {
+	manager := s.cfg.Client.LeasesService()
 	lease, err := manager.Create(ctx, leases.WithID(imageLeaseID(d)), leases.WithLabels(map[string]string{ownLabel: d.String()}))
 	if errdefs.IsAlreadyExists(err) {
 		lease, err = leases.Lease{ID: imageLeaseID(d)}, nil
@@ -98,13 +100,13 @@ func (e *Engine) leaseImage(ctx context.Context, d ocidigest.Digest) error {
 		err = manager.AddResource(ctx, lease, leases.Resource{ID: d.String(), Type: "content"})
 	}
 	if err != nil {
-		return fmt.Errorf("lease image %s: %w", d, native(err))
+		return fmt.Errorf("lease image %s: %w", d, call.Native(err))
 	}
 	return nil
 }
 
 // leaseSnapshot adds the uppermost snapshot of an image, and so those below it, to the image's lease.
-func (e *Engine) leaseSnapshot(ctx context.Context, image client.Image) error {
+func (s *Store) leaseSnapshot(ctx context.Context, image client.Image) error {
 	diffs, err := image.RootFS(ctx)
 	if err != nil {
 		return fmt.Errorf("read layers: %w", err)
@@ -113,43 +115,43 @@ func (e *Engine) leaseSnapshot(ctx context.Context, image client.Image) error {
 		return nil
 	}
 	lease := leases.Lease{ID: imageLeaseID(image.Target().Digest)}
-	top := leases.Resource{ID: identity.ChainID(diffs).String(), Type: "snapshots/" + e.cfg.Snapshotter}
-	if err := e.client.LeasesService().AddResource(ctx, lease, top); err != nil {
+	top := leases.Resource{ID: identity.ChainID(diffs).String(), Type: "snapshots/" + s.cfg.Snapshotter}
+	if err := s.cfg.Client.LeasesService().AddResource(ctx, lease, top); err != nil {
 		return fmt.Errorf("lease snapshot: %w", err)
 	}
 	return nil
 }
 
-// pinned returns the image that a checkpoint was made with, wherever its name has moved since.
-func (e *Engine) pinned(ctx context.Context, name, digest string) (client.Image, error) {
-	image, err := e.client.GetImage(ctx, baseName(name)+"@"+digest)
+// Pinned returns the image that a checkpoint was made with, wherever its name has moved since.
+func (s *Store) Pinned(ctx context.Context, name, digest string) (client.Image, error) {
+	image, err := s.cfg.Client.GetImage(ctx, baseName(name)+"@"+digest)
 	if errdefs.IsNotFound(err) {
-		image, err = e.client.GetImage(ctx, baseName(name))
+		image, err = s.cfg.Client.GetImage(ctx, baseName(name))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("get image %q: %w", name, native(err))
+		return nil, fmt.Errorf("get image %q: %w", name, call.Native(err))
 	}
-	if err := image.Unpack(ctx, e.cfg.Snapshotter); err != nil {
-		return nil, fmt.Errorf("unpack image %q: %w", name, native(err))
+	if err := image.Unpack(ctx, s.cfg.Snapshotter); err != nil {
+		return nil, fmt.Errorf("unpack image %q: %w", name, call.Native(err))
 	}
 	return image, nil
 }
 
-// PruneImages ends the leases of images that nothing uses any more, and deletes those that this engine fetched and that
+// Prune ends the leases of images that nothing uses any more, and deletes those that this engine fetched and that
 // nothing used for long enough. What containers use and what is being fetched it knows itself, but for templates that isTemplate does not
 // know; inUse tells of the rest, by the digest.
-func (e *Engine) PruneImages(ctx context.Context, isTemplate, inUse func(string) bool) error {
-	e.images.forget(isTemplate)
-	used := func(digest string) bool { return e.images.held(digest) || inUse(digest) }
-	return e.call(ctx, e.cfg.StartTimeout, "prune images", func(ctx context.Context) error {
-		e.images.pruning.Lock()
-		defer e.images.pruning.Unlock()
-		return errors.Join(e.pruneLeases(ctx, used), e.pruneRecords(ctx, used))
+func (s *Store) Prune(ctx context.Context, isTemplate, inUse func(string) bool) error {
+	s.book.forget(isTemplate)
+	used := func(digest string) bool { return s.book.held(digest) || inUse(digest) }
+	return s.cfg.Calls.Do(ctx, s.cfg.PruneTimeout, call.Op{Verb: "prune", Object: "images"}, func(ctx context.Context) error {
+		s.book.pruning.Lock()
+		defer s.book.pruning.Unlock()
+		return errors.Join(s.pruneLeases(ctx, used), s.pruneRecords(ctx, used))
 	})
 }
 
-func (e *Engine) pruneLeases(ctx context.Context, used func(digest string) bool) error {
-	manager := e.client.LeasesService()
+func (s *Store) pruneLeases(ctx context.Context, used func(digest string) bool) error {
+	manager := s.cfg.Client.LeasesService()
 	all, err := manager.List(ctx)
 	if err != nil {
 		return fmt.Errorf("list leases: %w", err)
@@ -165,13 +167,13 @@ func (e *Engine) pruneLeases(ctx context.Context, used func(digest string) bool)
 	return nil
 }
 
-func (e *Engine) pruneRecords(ctx context.Context, used func(digest string) bool) error {
-	service := e.client.ImageService()
+func (s *Store) pruneRecords(ctx context.Context, used func(digest string) bool) error {
+	service := s.cfg.Client.ImageService()
 	all, err := service.List(ctx)
 	if err != nil {
 		return fmt.Errorf("list images: %w", err)
 	}
-	containers, err := e.client.ContainerService().List(ctx)
+	containers, err := s.cfg.Client.ContainerService().List(ctx)
 	if err != nil {
 		return fmt.Errorf("list containers: %w", err)
 	}
@@ -182,15 +184,15 @@ func (e *Engine) pruneRecords(ctx context.Context, used func(digest string) bool
 	for _, c := range containers {
 		held[byName[c.Image]] = true
 	}
-	keep := e.imagePolicy().KeepUnused
+	keep := s.current().KeepUnused
 	for _, i := range all {
 		d := i.Target.Digest.String()
 		switch {
 		case !owns(i):
 		case held[d] || used(d):
-			err = e.putImage(ctx, images.Image{Name: i.Name, Target: i.Target, Labels: ownLabels(i.Target.Digest)})
+			err = s.putImage(ctx, images.Image{Name: i.Name, Target: i.Target, Labels: ownLabels(i.Target.Digest)})
 		case unusedFor(i) >= keep:
-			e.log.Info("unused image is deleted", "image", i.Name, "digest", d)
+			s.cfg.Log.Info("unused image is deleted", "image", i.Name, "digest", d)
 			err = service.Delete(ctx, i.Name, images.SynchronousDelete())
 		}
 		if err != nil && !errdefs.IsNotFound(err) {

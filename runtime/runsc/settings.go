@@ -1,4 +1,4 @@
-package runtime
+package runsc
 
 import (
 	"bytes"
@@ -7,15 +7,9 @@ import (
 	"fmt"
 	"maps"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/pelletier/go-toml/v2"
-
-	"sandpool/runtime/atomicfile"
 )
 
 // Setting is the value of one runsc flag and where it was configured.
@@ -98,13 +92,30 @@ func translate(settings map[string]Setting, flags map[string]string) (map[string
 	return out, warnings, errors.Join(faults...)
 }
 
+// Accept returns the settings as this runsc wants them, and what their author should know. Its flags must have been read.
+func (p Program) Accept(ctx context.Context, settings map[string]Setting) (_ map[string]Setting, warnings []string, _ error) {
+	accepted, warnings, err := translate(settings, p.Flags)
+	return accepted, append(warnings, unenforced(accepted)...), errors.Join(err, p.checkValues(ctx, accepted))
+}
+
+// unenforced says which limits the configured flags of runsc do away with.
+func unenforced(settings map[string]Setting) (warnings []string) {
+	if s := settings["ignore-cgroups"]; s.Value == "true" {
+		warnings = append(warnings, s.Pos+": runsc.flags.ignore-cgroups: the templates' cpus and memory_mib are not enforced with it")
+	}
+	if s := settings["overlay2"]; s.Value == "none" {
+		warnings = append(warnings, s.Pos+": runsc.flags.overlay2: the templates' disk_mib are not enforced with \"none\"")
+	}
+	return warnings
+}
+
 // checkValues lets the installed runsc parse every value.
-func checkValues(ctx context.Context, runsc string, settings map[string]Setting) error {
+func (p Program) checkValues(ctx context.Context, settings map[string]Setting) error {
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		s := settings[name]
 		var stderr bytes.Buffer
-		cmd := exec.CommandContext(ctx, runsc, "--"+name+"="+s.Value, "flags")
+		cmd := exec.CommandContext(ctx, p.Path, "--"+name+"="+s.Value, "flags")
 		cmd.Stderr = &stderr
 		if err := cmd.Run(); err != nil {
 			first, _, _ := strings.Cut(stderr.String(), "\n")
@@ -112,52 +123,4 @@ func checkValues(ctx context.Context, runsc string, settings map[string]Setting)
 		}
 	}
 	return errors.Join(faults...)
-}
-
-// shimFile is the TOML file that the shim reads through the runtime option ConfigPath.
-type shimFile struct {
-	BinaryName string            `toml:"binary_name,omitempty"` // empty: what is called runsc in containerd's PATH
-	Root       string            `toml:"root,omitempty"`        // empty: the shim's own place
-	RunscFlags map[string]string `toml:"runsc_config"`          // the shim wants strings, also for booleans
-}
-
-// platformFile is where the file for a platform is kept.
-func (c Config) platformFile(platform string) string {
-	return filepath.Join(c.StateDir, "runsc-"+platform+".toml")
-}
-
-// runscRoot is where runsc keeps its own state.
-func (c Config) runscRoot() string { return filepath.Join(c.StateDir, "runsc") }
-
-// writePlatformFiles writes one file for each platform that gVisor has.
-func (c Config) writePlatformFiles(runsc string, settings map[string]Setting) error {
-	for _, platform := range platforms {
-		file := shimFile{BinaryName: runsc, Root: c.runscRoot(), RunscFlags: map[string]string{"platform": platform}}
-		for name, s := range settings {
-			file.RunscFlags[name] = s.Value
-		}
-		data, err := toml.Marshal(file)
-		if err != nil {
-			return fmt.Errorf("encode %s: %w", c.platformFile(platform), err)
-		}
-		header := "# Written by sandpoold at every start from its [runsc] section; changes made here are lost.\n"
-		if err := atomicfile.Write(c.platformFile(platform), append([]byte(header), data...)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// commandTimeout bounds a call of runsc that only prints something.
-const commandTimeout = 15 * time.Second
-
-// readFlags asks the installed runsc which flags it has.
-func readFlags(ctx context.Context, runsc string) (map[string]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, runsc, "flags").CombinedOutput()
-	if err != nil {
-		return nil, fmt.Errorf("run %s flags: %w", runsc, err)
-	}
-	return parseFlags(out), nil
 }

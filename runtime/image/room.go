@@ -1,4 +1,4 @@
-package runtime
+package image
 
 import (
 	"archive/tar"
@@ -28,14 +28,14 @@ func tooLarge(limit int64) error {
 }
 
 // room says that size more bytes on the disk would leave less than is kept free there, or nothing.
-func (e *Engine) room(ctx context.Context, p ImagePolicy, size int64) error {
-	left, err := e.Headroom(ctx)
+func (s *Store) room(ctx context.Context, p Policy, size int64) error {
+	left, err := s.cfg.Free(ctx)
 	if err != nil {
 		return err
 	}
-	if want := uint64(size) + uint64(p.KeepFree); left.Disk < want { //nolint:gosec // neither is negative
+	if want := uint64(size) + uint64(p.KeepFree); left < want { //nolint:gosec // neither is negative
 		return errdefs.ErrResourceExhausted.WithMessage(fmt.Sprintf("it needs %d MiB of disk, and of the %d MiB that are left %d MiB are kept free (reserves.disk_mib)",
-			size/mib, left.Disk/mib, p.KeepFree/mib))
+			size/mib, left/mib, p.KeepFree/mib))
 	}
 	return nil
 }
@@ -65,12 +65,12 @@ func (r *boundedReader) Read(p []byte) (int, error) {
 
 // fits finds out what an image unpacks to, before anything is written: from the headers of its layers, as files with holes take more than their
 // archive.
-func (e *Engine) fits(ctx context.Context, p ImagePolicy, image client.Image) error {
+func (s *Store) fits(ctx context.Context, p Policy, image client.Image) error {
 	manifest, err := images.Manifest(ctx, image.ContentStore(), image.Target(), ociplatforms.Default())
 	if err != nil || len(manifest.Layers) == 0 {
 		return err
 	}
-	if there, err := image.IsUnpacked(ctx, e.cfg.Snapshotter); there || err != nil {
+	if there, err := image.IsUnpacked(ctx, s.cfg.Snapshotter); there || err != nil {
 		return err
 	}
 	var size int64
@@ -82,7 +82,7 @@ func (e *Engine) fits(ctx context.Context, p ImagePolicy, image client.Image) er
 			return fmt.Errorf("layer %s: %w", layer.Digest, err)
 		}
 	}
-	return e.room(ctx, p, size)
+	return s.room(ctx, p, size)
 }
 
 // addLayer returns size and what a layer unpacks to, or an error once that is over the limit.

@@ -1,4 +1,4 @@
-package runtime
+package runsc
 
 import (
 	"fmt"
@@ -33,7 +33,7 @@ func TestContainerdReadsDropIn(t *testing.T) {
 			if err := os.WriteFile(main, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			out, err := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(host.Runsc), "containerd"), "--config", main, "config", "dump").Output()
+			out, err := exec.CommandContext(t.Context(), filepath.Join(filepath.Dir(installed(t).Path), "containerd"), "--config", main, "config", "dump").Output()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -43,12 +43,12 @@ func TestContainerdReadsDropIn(t *testing.T) {
 			}
 			runtimes := dumped.Plugins[criPlugins[version]].Containerd.Runtimes
 			for name, platform := range map[string]string{"runsc": "systrap", "runsc-kvm": "kvm"} {
-				want := criRuntime{criShim, criOptions{shimOptions, filepath.Join(dir, "runsc-"+platform+".toml")}}
+				want := criRuntime{criShim, criOptions{ShimOptions, filepath.Join(dir, "runsc-"+platform+".toml")}}
 				if got := runtimes[name]; !reflect.DeepEqual(got, want) {
 					t.Errorf("containerd has %s as %+v, want %+v", name, got, want)
 				}
-				file, err := readShimFile(want.Options.ConfigPath)
-				if err != nil || !reflect.DeepEqual(file, shimFile{RunscFlags: map[string]string{"platform": platform}}) {
+				file, err := ReadShimFile(want.Options.ConfigPath)
+				if err != nil || !reflect.DeepEqual(file, ShimFile{Flags: map[string]string{"platform": platform}}) {
 					t.Errorf("shim's file of %s is %+v, %v", name, file, err)
 				}
 			}

@@ -1,4 +1,4 @@
-package runtime
+package call
 
 import (
 	"context"
@@ -21,17 +21,18 @@ func tracer(ctx context.Context) (_ trace.Tracer, kept bool) {
 }
 
 // traced begins the span of a call, whose name is what it does, without a sandbox's id. end must be called with the call's error.
-func traced(ctx context.Context, what string) (_ context.Context, end func(error)) {
+func traced(ctx context.Context, op Op) (_ context.Context, end func(error)) {
 	tracer, kept := tracer(ctx)
 	if !kept {
 		return ctx, func(error) {}
 	}
+	name := op.String()
 	var about []attribute.KeyValue
-	if id := anyID.FindString(what); id != "" {
-		what = strings.Replace(what, " "+id, "", 1)
-		about = append(about, attribute.String("sandpool.sandbox", id))
+	if op.Sandbox != "" {
+		name = strings.Replace(name, " "+op.Sandbox, "", 1)
+		about = append(about, attribute.String("sandpool.sandbox", op.Sandbox))
 	}
-	ctx, span := tracer.Start(ctx, what, trace.WithAttributes(about...))
+	ctx, span := tracer.Start(ctx, name, trace.WithAttributes(about...))
 	return ctx, func(err error) {
 		if err != nil {
 			span.SetStatus(codes.Error, err.Error())
@@ -40,8 +41,8 @@ func traced(ctx context.Context, what string) (_ context.Context, end func(error
 	}
 }
 
-// tracePhase adds the span of a phase that is over.
-func tracePhase(ctx context.Context, name string, from, to time.Time) {
+// TracePhase adds the span of a phase that is over.
+func TracePhase(ctx context.Context, name string, from, to time.Time) {
 	if tracer, kept := tracer(ctx); kept {
 		_, span := tracer.Start(ctx, name, trace.WithTimestamp(from))
 		span.End(trace.WithTimestamp(to))

@@ -1,4 +1,4 @@
-package runtime
+package image
 
 import (
 	"cmp"
@@ -14,26 +14,28 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes"
 	ocidigest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"sandpool/runtime/call"
 )
 
-// ImageState is how far an image is.
-type ImageState string
+// State is how far an image is.
+type State string
 
 // The states of an image.
 const (
-	ImageResolving ImageState = "resolving" // found out what it is and what of it is there
-	ImagePulling   ImageState = "pulling"
-	ImageImporting ImageState = "importing"
-	ImageUnpacking ImageState = "unpacking"
-	ImageReady     ImageState = "ready"
-	ImageFailed    ImageState = "failed"
+	Resolving State = "resolving" // found out what it is and what of it is there
+	Pulling   State = "pulling"
+	Importing State = "importing"
+	Unpacking State = "unpacking"
+	Ready     State = "ready"
+	Failed    State = "failed"
 )
 
-// ImageStatus is the image of one or more templates. While it is fetched its digest is the one to come.
-type ImageStatus struct {
+// Status is the image of one or more templates. While it is fetched its digest is the one to come.
+type Status struct {
 	Ref       string // as the templates name it
 	Digest    string // empty until it is known
-	State     ImageState
+	State     State
 	Templates []string // sorted
 	Error     string   // of the last attempt, which named its step
 	Since     time.Time
@@ -42,8 +44,8 @@ type ImageStatus struct {
 	Bytes, BytesTotal   int64 // as they are sent, not unpacked; of an archive its file's
 }
 
-// imageBook knows the images of the templates that were ever prepared and not forgotten.
-type imageBook struct {
+// book knows the images of the templates that were ever prepared and not forgotten.
+type book struct {
 	pruning sync.RWMutex // held to read while an image is found and held, and to write while unused ones go
 
 	mu      sync.Mutex
@@ -54,21 +56,21 @@ type imageBook struct {
 type fetch struct {
 	ref    string
 	turn   chan struct{} // one slot: taken by who works on it
-	policy ImagePolicy   // of who has the turn
+	policy Policy        // of who has the turn
 
-	// What follows is guarded by imageBook.mu.
+	// What follows is guarded by book.mu.
 	templates map[string]bool
-	status    ImageStatus
+	status    Status
 	blobs     []ocispec.Descriptor // that are being pulled
 	fetching  bool                 // something was fetched since begin
-	failed    ImageState           // in which the last attempt failed; empty if it did not
+	failed    State                // in which the last attempt failed; empty if it did not
 
 	archive string       // its hash, once it was imported in this turn
 	read    atomic.Int64 // bytes of it
 }
 
 // begin takes the turn at an image, for a template.
-func (b *imageBook) begin(ctx context.Context, template, ref string) (*fetch, error) {
+func (b *book) begin(ctx context.Context, template, ref string) (*fetch, error) {
 	f := b.join(template, ref)
 	select {
 	case f.turn <- struct{}{}:
@@ -82,13 +84,13 @@ func (b *imageBook) begin(ctx context.Context, template, ref string) (*fetch, er
 }
 
 // join notes that a template has the image, and no other.
-func (b *imageBook) join(template, ref string) *fetch {
+func (b *book) join(template, ref string) *fetch {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	f := b.fetches[ref]
 	if f == nil {
 		f = &fetch{ref: ref, turn: make(chan struct{}, 1), templates: map[string]bool{}}
-		f.status = ImageStatus{Ref: ref, State: ImageResolving, Since: time.Now()}
+		f.status = Status{Ref: ref, State: Resolving, Since: time.Now()}
 		b.fetches[ref] = f
 	}
 	b.leave(func(name string) bool { return name == template })
@@ -98,7 +100,7 @@ func (b *imageBook) join(template, ref string) *fetch {
 }
 
 // leave takes templates from their images, and drops images that have none left.
-func (b *imageBook) leave(gone func(template string) bool) {
+func (b *book) leave(gone func(template string) bool) {
 	for _, f := range b.fetches {
 		maps.DeleteFunc(f.templates, func(name string, _ bool) bool { return gone(name) })
 	}
@@ -106,31 +108,31 @@ func (b *imageBook) leave(gone func(template string) bool) {
 }
 
 // forget drops all templates but those that keep names.
-func (b *imageBook) forget(keep func(template string) bool) {
+func (b *book) forget(keep func(template string) bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.leave(func(name string) bool { return !keep(name) })
 }
 
-func (b *imageBook) enter(f *fetch, state ImageState) {
+func (b *book) enter(f *fetch, state State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if f.status.State == state {
 		return
 	}
 	f.status.State, f.status.Since = state, time.Now()
-	f.fetching = f.fetching || state == ImagePulling || state == ImageImporting
+	f.fetching = f.fetching || state == Pulling || state == Importing
 }
 
 // hold says what the reference stands for, which is not pruned from now on.
-func (b *imageBook) hold(f *fetch, d ocidigest.Digest) {
+func (b *book) hold(f *fetch, d ocidigest.Digest) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	f.status.Digest = d.String()
 }
 
 // held tells whether a digest is that of an image that is fetched or ready.
-func (b *imageBook) held(digest string) bool {
+func (b *book) held(digest string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, f := range b.fetches {
@@ -142,7 +144,7 @@ func (b *imageBook) held(digest string) bool {
 }
 
 // pulls notes a blob that is pulled, and returns the bytes of all of them.
-func (b *imageBook) pulls(f *fetch, blob ocispec.Descriptor) (bytes int64) {
+func (b *book) pulls(f *fetch, blob ocispec.Descriptor) (bytes int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !slices.ContainsFunc(f.blobs, func(d ocispec.Descriptor) bool { return d.Digest == blob.Digest }) {
@@ -155,14 +157,14 @@ func (b *imageBook) pulls(f *fetch, blob ocispec.Descriptor) (bytes int64) {
 }
 
 // pulled returns the blobs that pulls noted in this turn.
-func (b *imageBook) pulled(f *fetch) []ocispec.Descriptor {
+func (b *book) pulled(f *fetch) []ocispec.Descriptor {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(f.blobs)
 }
 
 // reads notes that an archive of a size is read from its beginning.
-func (b *imageBook) reads(f *fetch, size int64) {
+func (b *book) reads(f *fetch, size int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	f.read.Store(0)
@@ -170,7 +172,7 @@ func (b *imageBook) reads(f *fetch, size int64) {
 }
 
 // parts notes what the image consists of; all of it is there.
-func (b *imageBook) parts(f *fetch, m ocispec.Manifest) {
+func (b *book) parts(f *fetch, m ocispec.Manifest) {
 	size := m.Config.Size
 	for _, layer := range m.Layers {
 		size += layer.Size
@@ -183,15 +185,15 @@ func (b *imageBook) parts(f *fetch, m ocispec.Manifest) {
 
 // end gives up the turn. What came of it is worth to be told if something was fetched, and a failure if the last attempt did
 // not fail at the same point.
-func (b *imageBook) end(f *fetch, err error) (status ImageStatus, worth bool) {
+func (b *book) end(f *fetch, err error) (status Status, worth bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	defer func() { <-f.turn }()
 	at := f.status.State
-	f.status.State, f.status.Since, f.status.Error = ImageReady, time.Now(), ""
+	f.status.State, f.status.Since, f.status.Error = Ready, time.Now(), ""
 	worth = f.fetching
 	if err != nil {
-		f.status.State, f.status.Error = ImageFailed, err.Error()
+		f.status.State, f.status.Error = Failed, err.Error()
 		worth = f.failed != at
 	} else {
 		at = ""
@@ -200,49 +202,49 @@ func (b *imageBook) end(f *fetch, err error) (status ImageStatus, worth bool) {
 	return f.shown(), worth
 }
 
-func (f *fetch) shown() ImageStatus {
+func (f *fetch) shown() Status {
 	status := f.status
 	status.Templates = slices.Sorted(maps.Keys(f.templates))
 	return status
 }
 
-// Images returns the images of all templates that were prepared, sorted by their references.
-func (e *Engine) Images(ctx context.Context) (list []ImageStatus, err error) {
-	err = e.call(ctx, e.cfg.PauseTimeout, "list images", func(ctx context.Context) error {
-		list, err = e.measure(ctx)
+// List returns the images of all templates that were prepared, sorted by their references.
+func (s *Store) List(ctx context.Context) (list []Status, err error) {
+	err = s.cfg.Calls.Do(ctx, s.cfg.ListTimeout, call.Op{Verb: "list", Object: "images"}, func(ctx context.Context) error {
+		list, err = s.measure(ctx)
 		return err
 	})
 	return list, err
 }
 
-func (e *Engine) measure(ctx context.Context) ([]ImageStatus, error) {
-	e.images.mu.Lock()
-	list, blobs := make([]ImageStatus, 0, len(e.images.fetches)), map[string][]ocispec.Descriptor{}
-	for _, f := range e.images.fetches {
+func (s *Store) measure(ctx context.Context) ([]Status, error) {
+	s.book.mu.Lock()
+	list, blobs := make([]Status, 0, len(s.book.fetches)), map[string][]ocispec.Descriptor{}
+	for _, f := range s.book.fetches {
 		status := f.shown()
-		if status.State == ImageImporting {
+		if status.State == Importing {
 			status.Bytes = f.read.Load()
 		}
-		if status.State == ImagePulling {
+		if status.State == Pulling {
 			blobs[f.ref] = slices.Clone(f.blobs)
 		}
 		list = append(list, status)
 	}
-	e.images.mu.Unlock()
+	s.book.mu.Unlock()
 	for i := range list {
 		if pulled := blobs[list[i].Ref]; len(pulled) > 0 {
-			if err := e.count(ctx, &list[i], pulled); err != nil {
+			if err := s.count(ctx, &list[i], pulled); err != nil {
 				return nil, err
 			}
 		}
 	}
-	slices.SortFunc(list, func(a, b ImageStatus) int { return cmp.Compare(a.Ref, b.Ref) })
+	slices.SortFunc(list, func(a, b Status) int { return cmp.Compare(a.Ref, b.Ref) })
 	return list, nil
 }
 
 // count works out how much of some blobs containerd has.
-func (e *Engine) count(ctx context.Context, status *ImageStatus, blobs []ocispec.Descriptor) error {
-	store := e.client.ContentStore()
+func (s *Store) count(ctx context.Context, status *Status, blobs []ocispec.Descriptor) error {
+	store := s.cfg.Client.ContentStore()
 	active, err := store.ListStatuses(ctx)
 	if err != nil {
 		return fmt.Errorf("list ingests: %w", err)

@@ -1,4 +1,4 @@
-package runtime
+package runsc
 
 import (
 	"maps"
@@ -6,13 +6,29 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"sandpool/scripts/testhost"
 )
 
-func TestTranslate(t *testing.T) {
-	flags, err := readFlags(t.Context(), host.Runsc)
+// installed is the runsc that the tests are run with.
+func installed(t *testing.T) Program {
+	t.Helper()
+	host, err := testhost.Find()
 	if err != nil {
 		t.Fatal(err)
 	}
+	program, err := Find(t.Context(), host.Runsc)
+	if err == nil {
+		err = program.ReadFlags(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+func TestTranslate(t *testing.T) {
+	program := installed(t)
 	tests := []struct {
 		name, value string
 		want        map[string]string
@@ -33,7 +49,7 @@ func TestTranslate(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name+"="+test.value, func(t *testing.T) {
-			got, warnings, err := translate(map[string]Setting{test.name: {Value: test.value, Pos: "sandpoold.toml:7"}}, flags)
+			got, warnings, err := translate(map[string]Setting{test.name: {Value: test.value, Pos: "sandpoold.toml:7"}}, program.Flags)
 			values := map[string]string{}
 			for name, s := range got {
 				values[name] = s.Value
@@ -81,7 +97,7 @@ func TestTranslateReportsAllFaults(t *testing.T) {
 }
 
 func TestValuesAreCheckedByRunsc(t *testing.T) {
-	err := checkValues(t.Context(), host.Runsc, map[string]Setting{
+	err := installed(t).checkValues(t.Context(), map[string]Setting{
 		"network": {Value: "bogus", Pos: "f:1"}, "num-network-channels": {Value: "x", Pos: "f:2"}, "debug": {Value: "true", Pos: "f:3"},
 	})
 	if err == nil || !strings.Contains(err.Error(), "f:1: runsc.flags.network") || !strings.Contains(err.Error(), "f:2: runsc.flags.num-network-channels") ||
@@ -91,18 +107,18 @@ func TestValuesAreCheckedByRunsc(t *testing.T) {
 }
 
 func TestPlatformFiles(t *testing.T) {
-	cfg := Config{StateDir: t.TempDir()}
+	dir := t.TempDir()
 	settings := map[string]Setting{"network": {Value: "none"}, "debug": {Value: "true"}}
-	if err := cfg.writePlatformFiles("/opt/runsc", settings); err != nil {
+	if err := WritePlatformFiles(dir, "/opt/runsc", dir+"/runsc", settings); err != nil {
 		t.Fatal(err)
 	}
-	got, err := os.ReadFile(filepath.Join(cfg.StateDir, "runsc-systrap.toml"))
+	got, err := os.ReadFile(filepath.Join(dir, "runsc-systrap.toml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := `# Written by sandpoold at every start from its [runsc] section; changes made here are lost.
 binary_name = '/opt/runsc'
-root = '` + cfg.StateDir + `/runsc'
+root = '` + dir + `/runsc'
 
 [runsc_config]
 debug = 'true'
@@ -112,7 +128,7 @@ platform = 'systrap'
 	if string(got) != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	files, err := os.ReadDir(cfg.StateDir)
+	files, err := os.ReadDir(dir)
 	if err != nil || len(files) != 3 {
 		t.Errorf("%v, %v; want a file for each of systrap, kvm and ptrace and nothing else", files, err)
 	}
@@ -132,7 +148,7 @@ func TestKnownBadVersions(t *testing.T) {
 		{"VERSION_MISSING", true, false},
 	}
 	for _, test := range tests {
-		warning, err := checkRunsc(test.version)
+		warning, err := Program{Version: test.version}.CheckVersion()
 		if (warning != "") != test.warns || (err != nil) != test.refused {
 			t.Errorf("runsc %s: warning %q, error %v", test.version, warning, err)
 		}
@@ -140,26 +156,25 @@ func TestKnownBadVersions(t *testing.T) {
 			t.Errorf("error %q does not say why", err)
 		}
 	}
-	for version, refused := range map[string]bool{"v2.4.2": false, "2.0.0": false, "1.6.20~ds1": true, "v1.7.27": true, "": false} {
-		if err := checkContainerd(version); (err != nil) != refused {
-			t.Errorf("containerd %s: %v", version, err)
+}
+
+func TestLimitOverlay(t *testing.T) {
+	for value, want := range map[string]string{
+		"": "root:self,size=5", "none": "none", "all:memory": "all:memory,size=5", "root:dir=/x,size=1g": "root:dir=/x,size=5",
+	} {
+		file := ShimFile{Flags: map[string]string{FlagOverlay: value}}
+		if file.LimitOverlay("5"); file.Flags[FlagOverlay] != want {
+			t.Errorf("%q: got %q, want %q", value, file.Flags[FlagOverlay], want)
 		}
 	}
 }
 
-func TestAutoMeansKVMOnlyOnBareMetal(t *testing.T) {
-	for _, test := range []struct {
-		configured []string
-		virtual    bool
-		want       string
-	}{
-		{[]string{"auto"}, false, "kvm systrap ptrace"},
-		{[]string{"auto"}, true, "systrap ptrace"},
-		{[]string{"kvm", "systrap"}, true, "kvm systrap"},
-		{[]string{"systrap"}, false, "systrap"},
-	} {
-		if got := strings.Join(candidatesFor(test.configured, test.virtual), " "); got != test.want {
-			t.Errorf("%v, virtual %v: %q, want %q", test.configured, test.virtual, got, test.want)
-		}
+func TestUnenforcedLimitsAreTold(t *testing.T) {
+	got := unenforced(map[string]Setting{"ignore-cgroups": {"true", "f:1"}, "overlay2": {"none", "f:2"}})
+	if len(got) != 2 || !strings.HasPrefix(got[0], "f:1: runsc.flags.ignore-cgroups:") || !strings.HasPrefix(got[1], "f:2: runsc.flags.overlay2:") {
+		t.Errorf("warnings %q", got)
+	}
+	if got := unenforced(map[string]Setting{"overlay2": {"all:memory", "f:2"}}); len(got) > 0 {
+		t.Errorf("warnings %q, want none", got)
 	}
 }
