@@ -20,8 +20,8 @@ import (
 )
 
 const (
-	fillTimeout = 2 * time.Minute
-	stopTimeout = time.Minute
+	fillTimeout = 10 * time.Minute
+	stopTimeout = 5 * time.Minute
 )
 
 // config is all that the demo must say; the rest are defaults. The image is imported from its archive when the daemon starts.
@@ -77,6 +77,7 @@ type demo struct {
 	errOut io.Writer
 	bin    string // the folder of our programs
 	cold   bool   // measure cold starts of large images
+	idle   bool   // measure a large pool that nobody uses
 	socket string
 	daemon *testhost.Process
 }
@@ -103,6 +104,9 @@ func (d *demo) startDaemon(ctx context.Context) error {
 		if templates, err = d.coldTemplates(); err != nil {
 			return err
 		}
+	}
+	if d.idle {
+		templates = fmt.Sprintf(idleConfig, h.Image, idleSandboxes)
 	}
 	text, err := h.Trusted(text + templates)
 	if err != nil {
