@@ -129,7 +129,7 @@ func (s *Set) removeBundle(ctx context.Context, id string) error {
 }
 
 // bundleOwners goes by the folders: containerd itself asks each task's shim, which starts processes to answer. It is asked only
-// before any sandbox has run, when there can be few.
+// by who has learnt of no folders, which no daemon is that serves.
 func (s *Set) bundleOwners(ctx context.Context) (ids []string, _ error) {
 	state, work := s.bundles.get()
 	if state == "" {
