@@ -16,6 +16,7 @@ import (
 const (
 	idleSandboxes = 375
 	idleTime      = 5 * time.Minute
+	idleAlone     = 2 * time.Minute
 	// idleSettle is how long what a fill left running gets to end.
 	idleSettle = time.Minute
 )
@@ -30,29 +31,45 @@ target = %[2]d
 max = %[2]d
 `
 
-// measureIdle is `make bench-idle`: what a full pool costs that nobody asks for anything.
+// measureIdle is `make bench-idle`: what a full pool costs that nobody asks for anything, and what of that its sandboxes cost without a
+// daemon.
 func (d *demo) measureIdle(ctx context.Context) error {
 	d.say("A pool of %d sandboxes is left alone: for %s, and then for %s, which are measured.", idleSandboxes, idleSettle, idleTime)
 	if err := poll.Sleep(ctx, idleSettle); err != nil {
 		return err
 	}
-	began, before, machine := time.Now(), d.host.ProcessorTime(), machineTime()
-	if err := poll.Sleep(ctx, idleTime); err != nil {
+	if err := d.measureFor(ctx, idleTime); err != nil {
 		return err
 	}
-	took := time.Since(began)
-	percent := func(used time.Duration) float64 { return 100 * used.Seconds() / took.Seconds() }
+	d.typed(fmt.Sprintf("kill %d   # sandpoold; on_stop = \"keep\"", d.daemon.Pid()))
+	if err := d.closeDaemon(); err != nil {
+		return err
+	}
+	d.say("Without the daemon:")
+	return d.measureFor(ctx, idleAlone)
+}
+
+// measureFor prints how much processor time each program uses within a time.
+func (d *demo) measureFor(ctx context.Context, span time.Duration) error {
+	began, before, machine := time.Now(), d.host.ProcessorTime(), machineTime()
+	if err := poll.Sleep(ctx, span); err != nil {
+		return err
+	}
+	took, after := time.Since(began), d.host.ProcessorTime()
+	show := func(what string, used time.Duration) {
+		fmt.Fprintf(d.out, "  %-24s  %14s  %13.2f\n", what, used, 100*used.Seconds()/took.Seconds())
+	}
+	fmt.Fprintf(d.out, "  %-24s  PROCESSOR TIME  %% OF ONE CORE\n", "PROGRAM")
 	var all time.Duration
-	after := d.host.ProcessorTime()
-	fmt.Fprintf(d.out, "  %-28s  PROCESSOR TIME  %% OF ONE CORE\n", "PROGRAM")
 	for _, program := range slices.Sorted(maps.Keys(after)) {
 		used := after[program] - before[program]
 		all += used
-		fmt.Fprintf(d.out, "  %-28s  %14s  %13.2f\n", program, used, percent(used))
+		if used > 0 {
+			show(program, used)
+		}
 	}
-	fmt.Fprintf(d.out, "  %-28s  %14s  %13.2f\n", "all of the host", all, percent(all))
-	whole := machineTime() - machine
-	fmt.Fprintf(d.out, "  %-28s  %14s  %13.2f\n", "all of the machine", whole, percent(whole))
+	show("all of these", all)
+	show("the whole machine", machineTime()-machine)
 	return nil
 }
 

@@ -67,12 +67,13 @@ func run(ctx context.Context, bench, cold, idle, shell bool) (code int, err erro
 		code, err = d.openShell(ctx)
 		return code, errors.Join(err, d.closeDaemon())
 	}
+	if idle {
+		return 0, d.measureIdle(ctx)
+	}
 	steps := d.show
 	switch {
 	case cold:
 		steps = d.measureCold
-	case idle:
-		steps = d.measureIdle
 	case bench:
 		steps = d.measure
 	}
