@@ -20,6 +20,7 @@ import (
 
 	"sandpool/runtime/call"
 	"sandpool/runtime/image"
+	"sandpool/runtime/lockfile"
 	"sandpool/runtime/runsc"
 )
 
@@ -71,7 +72,7 @@ type Engine struct {
 	info   Info
 	pipes  *pipes // that an earlier daemon left
 
-	state, namespace *lock // on the state folder, and on containerd's namespace
+	state, namespace *lockfile.Lock // on the state folder, and on containerd's namespace
 
 	panicLogs bool          // each sandbox's sentry has a file for what it says when it crashes
 	bundles   bundles       // of containerd; known once a canary ran
@@ -140,7 +141,7 @@ func (e *Engine) Close() error {
 	if e.pipes != nil {
 		e.pipes.close()
 	}
-	return errors.Join(append(errs, e.namespace.release(), e.state.release())...)
+	return errors.Join(append(errs, e.namespace.Release(), e.state.Release())...)
 }
 
 func (e *Engine) newImages(c *client.Client) *image.Store {

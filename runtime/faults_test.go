@@ -14,6 +14,7 @@ import (
 
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 	"sandpool/scripts/testhost"
 )
 
@@ -98,7 +99,7 @@ func TestTemplatesThatCannotBePrepared(t *testing.T) {
 		"file:///nonexistent.tar":  "/nonexistent.tar",
 		"file://" + host.Runsc:     "import: ",
 	} {
-		if err := prepare(t.Context(), e, "bad", Template{Image: image}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"bad"`) {
+		if err := prepare(t.Context(), e, "bad", template.Template{Image: image}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"bad"`) {
 			t.Errorf("image %s: %v; want the template's name and %q", image, err, want)
 		}
 	}
@@ -107,7 +108,7 @@ func TestTemplatesThatCannotBePrepared(t *testing.T) {
 func TestFingerprintFollowsTheTemplate(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	first := prepared["default"].Fingerprint()
-	again := Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}
+	again := template.Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}
 	if err := prepare(t.Context(), e, "default", again); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
 
 // auto stands for the platforms that suit the host.
@@ -94,7 +95,7 @@ func (e *Engine) tryPlatform(ctx context.Context, platform string) Canary {
 	id := NewID()
 	defer e.hide(id)()
 	err := e.call(ctx, e.cfg.CanaryTimeout, "canary", func(ctx context.Context) error {
-		t, err := e.prepare(ctx, nil, Template{Platform: platform}) // an empty root file system and the init: needs no image
+		t, err := e.prepare(ctx, nil, template.Template{Platform: platform}) // an empty root file system and the init: needs no image
 		if err != nil {
 			return err
 		}

@@ -23,7 +23,7 @@ var imports = map[string][]string{
 	"cmd/sandpoold":     {"configs", "daemon", "systemd"},
 	"configs":           {"lifetime", "runtime/hostpath"},
 	"daemon": {
-		"configs", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/wire", "images", "lifetime", "pool", "runtime", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image",
+		"configs", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/wire", "images", "lifetime", "pool", "runtime", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template",
 	},
 	"daemon/client":     {"daemon/wire"},
 	"daemon/daemontest": {},
@@ -38,7 +38,8 @@ var imports = map[string][]string{
 	"lifetime/line":     {},
 	"pool":              {"lifetime", "lifetime/line"},
 	"runtime": {
-		"runtime/atomicfile", "runtime/call", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/oneline", "runtime/poll", "runtime/rootfs", "runtime/runsc",
+		"runtime/atomicfile", "runtime/call", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/lockfile", "runtime/oneline", "runtime/poll", "runtime/rootfs",
+		"runtime/runsc", "runtime/template",
 	},
 	"runtime/atomicfile":      {},
 	"runtime/call":            {},
@@ -46,11 +47,13 @@ var imports = map[string][]string{
 	"runtime/hostpath":        {},
 	"runtime/hostproc":        {"runtime/poll"},
 	"runtime/image":           {"runtime/call", "runtime/oneline"},
+	"runtime/lockfile":        {},
 	"runtime/oneline":         {},
 	"runtime/poll":            {},
 	"runtime/rootfs":          {},
 	"runtime/runsc":           {"runtime/atomicfile", "runtime/hostpath", "runtime/poll"},
 	"runtime/runsc/runsctest": {},
+	"runtime/template":        {"runtime/hostpath", "runtime/rootfs"},
 	"systemd":                 {},
 	"systemd/systemdtest":     {},
 }
