@@ -51,7 +51,7 @@ var imports = map[string][]string{
 	"runtime/oneline":         {},
 	"runtime/poll":            {},
 	"runtime/rootfs":          {},
-	"runtime/runsc":           {"runtime/atomicfile", "runtime/hostpath", "runtime/poll"},
+	"runtime/runsc":           {"runtime/atomicfile", "runtime/hostpath", "runtime/hostproc", "runtime/poll"},
 	"runtime/runsc/runsctest": {},
 	"runtime/template":        {"runtime/hostpath", "runtime/rootfs"},
 	"systemd":                 {},
