@@ -1,4 +1,4 @@
-// Package runtime runs gVisor sandboxes in containerd. It is the only package that knows containerd and runsc.
+// Package runtime runs gVisor sandboxes in containerd. Only it and the packages in it know containerd and runsc.
 package runtime
 
 import (
