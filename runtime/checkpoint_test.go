@@ -12,6 +12,7 @@ import (
 
 	"sandpool/runtime/checkpoint"
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/template"
 )
 
 // counting is what a sandbox does whose state tells where it comes from: it writes a word that it alone knows, and counts.
@@ -21,7 +22,7 @@ const counting = `read word < /proc/sys/kernel/random/uuid; i=0; while :; do i=$
 func openCounting(t *testing.T, cfg Config) *Engine {
 	t.Helper()
 	e := openEngine(t, cfg)
-	if err := prepare(t.Context(), e, "count", Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}); err != nil {
+	if err := prepare(t.Context(), e, "count", template.Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -254,7 +255,7 @@ func TestCheckpointsAcrossEngines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}
+	template := template.Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}
 	id := NewID()
 	if err := prepare(t.Context(), first, "count", template); err != nil {
 		t.Fatal(err)

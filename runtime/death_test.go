@@ -12,6 +12,7 @@ import (
 
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
 
 func TestDeathReasons(t *testing.T) {
@@ -97,7 +98,7 @@ func TestDeathsSayTheirCause(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Settings["panic-signal"] = runsc.Setting{Value: "12"} // SIGUSR2
 	e := openEngine(t, cfg)
-	small := Template{Image: "file://" + host.Image, Limits: Limits{Memory: 128 << 20}}
+	small := template.Template{Image: "file://" + host.Image, Limits: template.Limits{Memory: 128 << 20}}
 	if err := prepare(t.Context(), e, "small", small); err != nil {
 		t.Fatal(err)
 	}

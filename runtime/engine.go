@@ -1,4 +1,4 @@
-// Package runtime runs gVisor sandboxes in containerd. It is the only package that knows containerd and runsc.
+// Package runtime runs gVisor sandboxes in containerd. Only it and the packages in it know containerd and runsc.
 package runtime
 
 import (
@@ -20,6 +20,7 @@ import (
 
 	"sandpool/runtime/call"
 	"sandpool/runtime/image"
+	"sandpool/runtime/lockfile"
 	"sandpool/runtime/resource"
 	"sandpool/runtime/runsc"
 )
@@ -73,7 +74,7 @@ type Engine struct {
 	info   Info
 	pipes  *pipes // that an earlier daemon left
 
-	state, namespace *lock // on the state folder, and on containerd's namespace
+	state, namespace *lockfile.Lock // on the state folder, and on containerd's namespace
 
 	panicLogs bool          // each sandbox's sentry has a file for what it says when it crashes
 	direct    bool          // sentries start commands without the shim; known once a canary ran
@@ -142,7 +143,7 @@ func (e *Engine) Close() error {
 	if e.pipes != nil {
 		e.pipes.close()
 	}
-	return errors.Join(append(errs, e.namespace.release(), e.state.release())...)
+	return errors.Join(append(errs, e.namespace.Release(), e.state.Release())...)
 }
 
 func (e *Engine) newImages(c *client.Client) *image.Store {

@@ -12,6 +12,7 @@ import (
 
 	"sandpool/runtime/call"
 	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
 
 // groupSignals go to all that the command runs, as from a terminal or from who wants to end it. Others mean the command alone.
@@ -57,7 +58,7 @@ func (p *Process) signalGroup(ctx context.Context, signal syscall.Signal, to run
 
 // signalInside has the sandbox's init signal the group of a process; SIGKILL is for all of its session.
 func (e *Engine) signalInside(ctx context.Context, id string, pid int32, signal syscall.Signal) error {
-	args := []string{initPath, "signal", strconv.Itoa(int(signal)), strconv.Itoa(int(pid))}
+	args := []string{template.InitPath, "signal", strconv.Itoa(int(signal)), strconv.Itoa(int(pid))}
 	return e.mustSucceed(ctx, id, ExecSpec{Args: args, Root: true, alone: true})
 }
 

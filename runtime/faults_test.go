@@ -16,6 +16,7 @@ import (
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/resource"
 	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 	"sandpool/scripts/testhost"
 )
 
@@ -100,7 +101,7 @@ func TestTemplatesThatCannotBePrepared(t *testing.T) {
 		"file:///nonexistent.tar":  "/nonexistent.tar",
 		"file://" + host.Runsc:     "import: ",
 	} {
-		if err := prepare(t.Context(), e, "bad", Template{Image: image}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"bad"`) {
+		if err := prepare(t.Context(), e, "bad", template.Template{Image: image}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"bad"`) {
 			t.Errorf("image %s: %v; want the template's name and %q", image, err, want)
 		}
 	}
@@ -109,7 +110,7 @@ func TestTemplatesThatCannotBePrepared(t *testing.T) {
 func TestFingerprintFollowsTheTemplate(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	first := prepared["default"].Fingerprint()
-	again := Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}
+	again := template.Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}
 	if err := prepare(t.Context(), e, "default", again); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"sandpool/runtime/checkpoint"
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/template"
 )
 
 // specFile holds the OCI spec of the sandbox beside the images that runsc makes of it.
@@ -27,7 +28,7 @@ func (e *Engine) fit(t *Prepared) (checkpoint.Fit, error) {
 	if err != nil {
 		return checkpoint.Fit{}, err
 	}
-	shared, err := sharedSpec(t.spec)
+	shared, err := template.SharedSpec(t.spec)
 	if err != nil {
 		return checkpoint.Fit{}, err
 	}
@@ -41,23 +42,6 @@ func (e *Engine) fit(t *Prepared) (checkpoint.Fit, error) {
 		Runsc: e.info.Runsc, Platform: t.platform, CPU: cpu, Settings: strings.Join(file.Args("platform"), " "),
 		Init: digest(program), Image: t.image, ImageDigest: t.digest, Layers: t.parent, Spec: digest(shared),
 	}, err
-}
-
-// sharedSpec is an OCI spec as JSON without the names that are each sandbox's own.
-func sharedSpec(data []byte) ([]byte, error) {
-	var spec specs.Spec
-	if err := json.Unmarshal(data, &spec); err != nil {
-		return nil, fmt.Errorf("decode spec: %w", err)
-	}
-	spec.Hostname = ""
-	if spec.Linux != nil {
-		spec.Linux.CgroupsPath = ""
-	}
-	shared, err := json.Marshal(spec)
-	if err != nil {
-		return nil, fmt.Errorf("encode spec: %w", err)
-	}
-	return shared, nil
 }
 
 // fitting returns the template of a checkpoint, if the checkpoint can be restored here and now.

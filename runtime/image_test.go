@@ -19,6 +19,7 @@ import (
 	ocidigest "github.com/opencontainers/go-digest"
 
 	"sandpool/runtime/image"
+	"sandpool/runtime/template"
 )
 
 func all(string) bool { return true }
@@ -62,7 +63,7 @@ func statusOfImage(t *testing.T, e *Engine, ref string) image.Status {
 // refused prepares a template of an image that cannot be used, and looks for words in the error.
 func refused(t *testing.T, e *Engine, ref string, want ...string) {
 	t.Helper()
-	_, err := e.Prepare(t.Context(), "bad", Template{Image: ref})
+	_, err := e.Prepare(t.Context(), "bad", template.Template{Image: ref})
 	for _, words := range append([]string{`template "bad"`, ref}, want...) {
 		if err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("prepare %s: %v; want %q in it", ref, err, words)
@@ -94,7 +95,7 @@ func TestAnImageIsPulledOnce(t *testing.T) {
 	e, told := imageEngine(t, nil)
 	r := newRegistry(t)
 	digest, ref := r.push(t, "a/b:1", newImage(t, goruntime.GOARCH, 3)), r.host+"/a/b:1"
-	p, err := e.Prepare(t.Context(), "one", Template{Image: ref})
+	p, err := e.Prepare(t.Context(), "one", template.Template{Image: ref})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func TestAnImageIsPulledOnce(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 	asked := r.asked.Load()
-	if _, err := e.Prepare(t.Context(), "two", Template{Image: ref}); err != nil {
+	if _, err := e.Prepare(t.Context(), "two", template.Template{Image: ref}); err != nil {
 		t.Fatal(err)
 	}
 	if r.asked.Load() != asked || len(*told) != 1 || (*told)[0].State != image.Ready {
@@ -124,12 +125,12 @@ func TestATagThatMoved(t *testing.T) {
 			r := newRegistry(t)
 			ref := r.host + "/moved:1"
 			first := r.push(t, "moved:1", newImage(t, goruntime.GOARCH, 1))
-			if err := prepare(t.Context(), e, "a", Template{Image: ref}); err != nil {
+			if err := prepare(t.Context(), e, "a", template.Template{Image: ref}); err != nil {
 				t.Fatal(err)
 			}
 			second := r.push(t, "moved:1", newImage(t, goruntime.GOARCH, 1))
 			want := map[string]string{image.PullMissing: first, image.PullAlways: second}[pull]
-			p, err := e.Prepare(t.Context(), "a", Template{Image: ref})
+			p, err := e.Prepare(t.Context(), "a", template.Template{Image: ref})
 			if err != nil || p.digest != want {
 				t.Fatalf("%v, made from %s; want %s", err, p.digest, want)
 			}
@@ -155,14 +156,14 @@ func TestARegistryThatIsAway(t *testing.T) {
 	e, _ := imageEngine(t, func(p *image.Policy) { p.Pull = image.PullAlways })
 	r := newRegistry(t)
 	digest := r.push(t, "a:1", newImage(t, goruntime.GOARCH, 1))
-	if err := prepare(t.Context(), e, "a", Template{Image: r.host + "/a:1"}); err != nil {
+	if err := prepare(t.Context(), e, "a", template.Template{Image: r.host + "/a:1"}); err != nil {
 		t.Fatal(err)
 	}
 	r.do(func(w http.ResponseWriter, _ *http.Request) bool {
 		http.Error(w, "away", http.StatusBadGateway)
 		return false
 	})
-	if p, err := e.Prepare(t.Context(), "a", Template{Image: r.host + "/a:1"}); err != nil || p.digest != digest {
+	if p, err := e.Prepare(t.Context(), "a", template.Template{Image: r.host + "/a:1"}); err != nil || p.digest != digest {
 		t.Errorf("%v, %+v; want the image that was pulled before", err, p)
 	}
 	refused(t, e, r.host+"/b:1", "resolve: ")
@@ -173,7 +174,7 @@ func TestAFailedPullLeavesTheOldImage(t *testing.T) {
 	r := newRegistry(t)
 	ref := r.host + "/a:1"
 	r.push(t, "a:1", newImage(t, goruntime.GOARCH, 1))
-	if err := prepare(t.Context(), e, "bad", Template{Image: ref}); err != nil {
+	if err := prepare(t.Context(), e, "bad", template.Template{Image: ref}); err != nil {
 		t.Fatal(err)
 	}
 	r.push(t, "a:1", newImage(t, goruntime.GOARCH, 1))
@@ -241,7 +242,7 @@ func TestAMissingBlobIsPulledAgain(t *testing.T) {
 	made := newImage(t, goruntime.GOARCH, 2)
 	r.push(t, "a:1", made)
 	ref := r.host + "/a:1"
-	p, err := e.Prepare(t.Context(), "bad", Template{Image: ref})
+	p, err := e.Prepare(t.Context(), "bad", template.Template{Image: ref})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +263,7 @@ func TestAMissingBlobIsPulledAgain(t *testing.T) {
 		}
 	}
 	lose()
-	if _, err := e.Prepare(t.Context(), "bad", Template{Image: ref}); err != nil || len(*told) != 2 {
+	if _, err := e.Prepare(t.Context(), "bad", template.Template{Image: ref}); err != nil || len(*told) != 2 {
 		t.Fatalf("%v, told %+v; want a second pull", err, *told)
 	}
 	lose()
@@ -275,7 +276,7 @@ func TestLiveImagesStayAndUnusedOnesGo(t *testing.T) {
 	r := newRegistry(t)
 	for _, n := range []string{"live:1", "unused:1", "saved:1"} {
 		r.push(t, n, newImage(t, goruntime.GOARCH, 1))
-		if err := prepare(t.Context(), e, n[:len(n)-2], Template{Image: r.host + "/" + n}); err != nil {
+		if err := prepare(t.Context(), e, n[:len(n)-2], template.Template{Image: r.host + "/" + n}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	archives "sandpool/images"
 	"sandpool/runtime/image"
+	"sandpool/runtime/template"
 )
 
 // archiveOf returns an archive of an image with one layer of content, for an architecture.
@@ -42,7 +43,7 @@ func TestAnArchiveIsImportedWhenItChanges(t *testing.T) {
 		data := archiveOf(t, name, goruntime.GOARCH, content)
 		write(t, path, string(data))
 		for range 2 {
-			p, err := e.Prepare(t.Context(), "a", Template{Image: ref})
+			p, err := e.Prepare(t.Context(), "a", template.Template{Image: ref})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -59,7 +60,7 @@ func TestAnArchiveIsImportedWhenItChanges(t *testing.T) {
 	if err := e.client.ContentStore().Delete(e.in(t), mustGet(t, e, name).Target.Digest); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Prepare(t.Context(), "a", Template{Image: ref}); err != nil || len(*told) != 3 {
+	if _, err := e.Prepare(t.Context(), "a", template.Template{Image: ref}); err != nil || len(*told) != 3 {
 		t.Errorf("without its manifest: %v, told %d", err, len(*told))
 	}
 }
@@ -107,7 +108,7 @@ func TestNamesOfOthersAreLeftToThem(t *testing.T) {
 	if _, err := service.Create(e.in(t), theirs); err != nil {
 		t.Fatal(err)
 	}
-	p, err := e.Prepare(t.Context(), "a", Template{Image: "file://" + path})
+	p, err := e.Prepare(t.Context(), "a", template.Template{Image: "file://" + path})
 	if err != nil {
 		t.Fatal(err)
 	}

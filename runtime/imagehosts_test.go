@@ -14,13 +14,14 @@ import (
 	"github.com/containerd/log"
 
 	"sandpool/runtime/image"
+	"sandpool/runtime/template"
 )
 
 func TestARegistryThatAsksForAPause(t *testing.T) {
 	e, _ := imageEngine(t, func(p *image.Policy) { p.Pull = image.PullAlways })
 	r := newRegistry(t)
 	digest := r.push(t, "a:1", newImage(t, goruntime.GOARCH, 1))
-	if err := prepare(t.Context(), e, "a", Template{Image: r.host + "/a:1"}); err != nil {
+	if err := prepare(t.Context(), e, "a", template.Template{Image: r.host + "/a:1"}); err != nil {
 		t.Fatal(err)
 	}
 	r.do(func(w http.ResponseWriter, _ *http.Request) bool {
@@ -32,7 +33,7 @@ func TestARegistryThatAsksForAPause(t *testing.T) {
 	for _, image := range []string{"/b:1", "/c:1", "/b:1"} {
 		refused(t, e, r.host+image, "resolve: ", "registry "+r.host+" answers 429 Too Many Requests: it is asked again after ")
 	}
-	if p, err := e.Prepare(t.Context(), "a", Template{Image: r.host + "/a:1"}); err != nil || p.digest != digest {
+	if p, err := e.Prepare(t.Context(), "a", template.Template{Image: r.host + "/a:1"}); err != nil || p.digest != digest {
 		t.Errorf("%v, %+v; want the image that was pulled before", err, p)
 	}
 	if n := r.asked.Load() - asked; n != 1 {

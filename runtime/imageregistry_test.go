@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"sandpool/runtime/image"
+	"sandpool/runtime/template"
 )
 
 // testRegistry is a registry of one test, with what may come before it.
@@ -119,7 +120,7 @@ func TestMirrorAndCredentials(t *testing.T) {
 	const ref = "registry.test/deep/in:1"
 	refused(t, e, ref, "resolve: ", "authorization failed")
 	write(t, docker, `{"auths": {"`+r.host+`": {"auth": "bWU6c2VjcmV0"}}}`)
-	p, err := e.Prepare(t.Context(), "good", Template{Image: ref})
+	p, err := e.Prepare(t.Context(), "good", template.Template{Image: ref})
 	if err != nil || p.digest != digest {
 		t.Fatalf("%v, %+v; want %s through the mirror", err, p, digest)
 	}
@@ -159,7 +160,7 @@ func TestAPartThatIsDamagedOnItsWayIsPulledAgain(t *testing.T) {
 	e, _ := imageEngine(t, nil)
 	refused(t, e, r.host+"/a:1", "pull: ", damaged)
 	r.do(func(http.ResponseWriter, *http.Request) bool { return true })
-	if _, err := e.Prepare(t.Context(), "bad", Template{Image: r.host + "/a:1"}); err != nil {
+	if _, err := e.Prepare(t.Context(), "bad", template.Template{Image: r.host + "/a:1"}); err != nil {
 		t.Errorf("once it sends the right one: %v", err)
 	}
 }
@@ -188,7 +189,7 @@ func TestARegistryThatHangsIsGivenUp(t *testing.T) {
 	}
 	r.do(func(http.ResponseWriter, *http.Request) bool { return true })
 	e.Images().SetPolicy(testConfig(t).Images) // which has more patience
-	if _, err := e.Prepare(t.Context(), "bad", Template{Image: r.host + "/a:1"}); err != nil {
+	if _, err := e.Prepare(t.Context(), "bad", template.Template{Image: r.host + "/a:1"}); err != nil {
 		t.Errorf("once it answers: %v", err)
 	}
 }
@@ -213,7 +214,7 @@ func TestProgressOfAPull(t *testing.T) {
 	e, _ := imageEngine(t, nil)
 	ref, done := r.host+"/a:1", make(chan error, 1)
 	go func() {
-		_, err := e.Prepare(t.Context(), "a", Template{Image: ref})
+		_, err := e.Prepare(t.Context(), "a", template.Template{Image: ref})
 		done <- err
 	}()
 	select {

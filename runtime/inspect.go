@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -141,46 +140,12 @@ func isLoaded(loaded []*introspection.Plugin, name string) error {
 	return nil
 }
 
-// findShim looks for the shim where containerd does: in its PATH, then beside its own program.
 func (e *Engine) findShim(ctx context.Context) error {
 	pid, err := resource.ContainerdPID(ctx, e.cfg.Address)
 	if err != nil {
 		return err
 	}
-	if filepath.IsAbs(e.cfg.Shim) {
-		_, err := os.Stat(filepath.Join(hostproc.Root(pid), e.cfg.Shim))
-		return err
-	}
-	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if err != nil {
-		return fmt.Errorf("read containerd's PATH: %w", err)
-	}
-	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
-	if err != nil {
-		return fmt.Errorf("find containerd's program: %w", err)
-	}
-	dirs := ""
-	for entry := range strings.SplitSeq(string(environment), "\x00") {
-		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
-			dirs = value
-		}
-	}
-	name := shimName(e.cfg.Shim)
-	for _, dir := range append(filepath.SplitList(dirs), filepath.Dir(program)) {
-		if info, err := os.Stat(filepath.Join(hostproc.Root(pid), dir, name)); err == nil && info.Mode()&0o111 != 0 {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s is not in containerd's PATH, %s", name, dirs)
-}
-
-// shimName is the program of a runtime: containerd-shim-runsc-v1 of io.containerd.runsc.v1.
-func shimName(runtime string) string {
-	parts := strings.Split(runtime, ".")
-	if len(parts) < 2 {
-		return runtime
-	}
-	return "containerd-shim-" + strings.Join(parts[len(parts)-2:], "-")
+	return runsc.FindShim(e.cfg.Shim, pid)
 }
 
 // removeNamespace removes the namespace of the trials, which nothing is left in.

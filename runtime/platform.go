@@ -12,10 +12,8 @@ import (
 
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
-
-// auto stands for the platforms that suit the host.
-const auto = "auto"
 
 // Canary is what became of the trial of one platform.
 type Canary struct {
@@ -25,28 +23,10 @@ type Canary struct {
 	Took     time.Duration
 }
 
-// candidatesFor resolves auto: kvm wins on bare metal only, since nested virtualisation is slower than systrap.
-func candidatesFor(configured []string, virtual bool) []string {
-	if len(configured) != 1 || configured[0] != auto {
-		return configured
-	}
-	if virtual {
-		return []string{runsc.Systrap, runsc.Ptrace}
-	}
-	return []string{runsc.KVM, runsc.Systrap, runsc.Ptrace}
-}
-
-// isVirtual tells whether the processor says that it runs under a hypervisor. One that does not say may: systrap works everywhere.
-func isVirtual() bool {
-	cpu, err := hostproc.CPU()
-	flags, says := cpu["flags"]
-	return err != nil || !says || slices.Contains(strings.Fields(flags), "hypervisor")
-}
-
 // choosePlatform takes the first configured platform on which a sandbox really runs.
 func (e *Engine) choosePlatform(ctx context.Context) error {
 	var reasons []string
-	for _, platform := range candidatesFor(e.cfg.Platforms, isVirtual()) {
+	for _, platform := range runsc.Candidates(e.cfg.Platforms) {
 		c := e.tryPlatform(ctx, platform)
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
@@ -94,7 +74,7 @@ func (e *Engine) tryPlatform(ctx context.Context, platform string) Canary {
 	id := NewID()
 	defer e.hide(id)()
 	err := e.call(ctx, e.cfg.CanaryTimeout, "canary", func(ctx context.Context) error {
-		t, err := e.prepare(ctx, nil, Template{Platform: platform}) // an empty root file system and the init: needs no image
+		t, err := e.prepare(ctx, nil, template.Template{Platform: platform}) // an empty root file system and the init: needs no image
 		if err != nil {
 			return err
 		}

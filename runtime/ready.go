@@ -15,6 +15,7 @@ import (
 	"sandpool/runtime/oneline"
 	"sandpool/runtime/poll"
 	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
 
 const (
@@ -106,7 +107,7 @@ func (e *Engine) shell(ctx context.Context, id, command string, out *tail) (int,
 
 // runInit runs the sandbox's own init as a command; one that fails is an error.
 func (e *Engine) runInit(ctx context.Context, id string, args ...string) error {
-	return e.mustSucceed(ctx, id, ExecSpec{Args: append([]string{initPath}, args...), Cwd: "/"})
+	return e.mustSucceed(ctx, id, ExecSpec{Args: append([]string{template.InitPath}, args...), Cwd: "/"})
 }
 
 // mustSucceed runs a command in a sandbox; one that fails is an error.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -20,6 +19,7 @@ import (
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/image"
 	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 	"sandpool/scripts/testhost"
 )
 
@@ -29,10 +29,6 @@ const patience = 90 * time.Second
 var host *testhost.Host
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if flag.Lookup("test.fuzz").Value.String() != "" { // what is fuzzed needs no host
-		os.Exit(m.Run())
-	}
 	os.Exit(testhost.Main(m, testhost.Options{Namespace: "sandpool-runtime"}, &host))
 }
 
@@ -68,7 +64,7 @@ func openEngine(t *testing.T, cfg Config) *Engine {
 			t.Error(err)
 		}
 	})
-	if err := prepare(t.Context(), e, "default", Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}); err != nil {
+	if err := prepare(t.Context(), e, "default", template.Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -78,7 +74,7 @@ func openEngine(t *testing.T, cfg Config) *Engine {
 var prepared = map[string]*Prepared{}
 
 // prepare makes a template ready for startFrom and others that name it.
-func prepare(ctx context.Context, e *Engine, name string, t Template) error {
+func prepare(ctx context.Context, e *Engine, name string, t template.Template) error {
 	ready, err := e.Prepare(ctx, name, t)
 	if err == nil {
 		prepared[name] = ready

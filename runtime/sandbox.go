@@ -13,6 +13,7 @@ import (
 
 	"sandpool/runtime/resource"
 	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
 
 // Status is what became of a sandbox's processes.
@@ -87,7 +88,7 @@ func (e *Engine) begin(ctx context.Context, id string, said *tail) error {
 	if err != nil {
 		return err
 	}
-	args := []string{initPath, "begin"}
+	args := []string{template.InitPath, "begin"}
 	if file.Flags["network"] == "none" {
 		args = append(args, "offline")
 	}
@@ -116,7 +117,7 @@ func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[
 		return nil, err
 	}
 	defer e.release(ctx, id)
-	spec, err := t.sandboxSpec(e.cfg.Namespace, id)
+	spec, err := template.SandboxSpec(t.spec, e.cfg.Namespace, id)
 	if err != nil {
 		return nil, err
 	}

@@ -18,14 +18,15 @@ import (
 
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/runsc/runsctest"
+	"sandpool/runtime/template"
 )
 
 // TestCommandsOfASandboxAreAlike compares what commands may and see that the sentry starts with such that the shim starts.
 func TestCommandsOfASandboxAreAlike(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	for user, template := range map[string]Template{
+	for user, template := range map[string]template.Template{
 		"root":   {Image: "file://" + host.Image},
-		"nobody": {Image: "file://" + host.Image, User: "65534:65534", Cwd: "/tmp", Limits: Limits{PIDs: 50}},
+		"nobody": {Image: "file://" + host.Image, User: "65534:65534", Cwd: "/tmp", Limits: template.Limits{PIDs: 50}},
 	} {
 		t.Run(user, func(t *testing.T) {
 			if err := prepare(t.Context(), e, "alike", template); err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"sandpool/runtime/call"
 	"sandpool/runtime/poll"
+	"sandpool/runtime/template"
 )
 
 // errNotBegun is that runsc gave up on a process within the ten seconds that it gives each to appear, as happens on a busy host.
@@ -35,7 +36,9 @@ type shimProcess struct {
 
 // gated is a command that begins when the first byte of its input is there, and then is run as a shell would. The use gate of the
 // init also says its process id before that.
-func gated(use string, args []string) []string { return append([]string{initPath, use, "--"}, args...) }
+func gated(use string, args []string) []string {
+	return append([]string{template.InitPath, use, "--"}, args...)
+}
 
 func (e *Engine) execByShim(ctx context.Context, container client.Container, process *specs.Process, spec ExecSpec) (*Process, error) {
 	task, err := loadTask(ctx, container)

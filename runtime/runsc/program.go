@@ -16,16 +16,6 @@ import (
 	"time"
 )
 
-// The platforms that gVisor has: the ways in which a sentry catches its sandbox's system calls.
-const (
-	Systrap = "systrap"
-	KVM     = "kvm"
-	Ptrace  = "ptrace"
-)
-
-// Platforms are all of them.
-var Platforms = []string{Systrap, KVM, Ptrace}
-
 // Flags that the daemon sets for some sandboxes.
 const (
 	FlagSetuid   = "allow-suid" // without it no program has the rights of its owner

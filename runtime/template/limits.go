@@ -1,8 +1,11 @@
-package runtime
+package template
 
 import (
 	"maps"
+	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -26,13 +29,6 @@ const (
 	// They only keep a sentry that went astray from taking all that the host has: see docs/templates.md.
 	hostTasksEach = 4
 	hostTasks     = 1024
-)
-
-// The annotations that make an OCI spec say all that its sandbox is started with.
-const (
-	diskAnnotation     = "sandpool.disk"     // bytes
-	setuidAnnotation   = "sandpool.setuid"   // if programs may have other rights than who starts them
-	platformAnnotation = "sandpool.platform" // unless it is the engine's
 )
 
 // set puts l into a spec. All but the disk's are kept by the host's cgroup of the sandbox, and what the sandbox sees
@@ -62,9 +58,23 @@ func (l Limits) set(s *specs.Spec) {
 	}
 }
 
-func annotate(s *specs.Spec, key, value string) {
-	if s.Annotations == nil {
-		s.Annotations = map[string]string{}
+// Ulimit is a bound of setrlimit(2): a process may raise its soft one up to the hard one. Unlimited is none.
+type Ulimit struct {
+	Soft, Hard uint64
+}
+
+// Unlimited is a Ulimit's value for no bound.
+const Unlimited = math.MaxUint64
+
+// openFiles is as many as gVisor lets a process have open. Few programs raise their own soft limit, and some close all files up to
+// it, so that is in between.
+var openFiles = Ulimit{Soft: 1 << 16, Hard: 1 << 20}
+
+// setUlimits gives a spec's processes the limits of the names that setrlimit(2) has, in lower case.
+func setUlimits(s *specs.Spec, ulimits map[string]Ulimit) {
+	s.Process.Rlimits = nil
+	for _, name := range slices.Sorted(maps.Keys(ulimits)) {
+		u := ulimits[name]
+		s.Process.Rlimits = append(s.Process.Rlimits, specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(name), Soft: u.Soft, Hard: u.Hard})
 	}
-	s.Annotations[key] = value
 }

@@ -1,4 +1,4 @@
-package runtime
+package template
 
 import (
 	"fmt"
@@ -14,9 +14,9 @@ import (
 // defaultPath is what a process has as PATH when neither the image nor the template says.
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// settle puts into a spec of containerd's defaults what the template and its image ask for, and returns the command that the
+// Settle puts into a spec of containerd's defaults what the template and its image ask for, and returns the command that the
 // init is to run, if any. config and files are a stranger's.
-func (t Template) settle(s *specs.Spec, config ocispec.ImageConfig, files *rootfs.Files, init string) ([]string, error) {
+func (t Template) Settle(s *specs.Spec, config ocispec.ImageConfig, files *rootfs.Files, init string) ([]string, error) {
 	if err := t.setMounts(s, files, init); err != nil {
 		return nil, err
 	}

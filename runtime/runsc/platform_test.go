@@ -1,4 +1,4 @@
-package runtime
+package runsc
 
 import (
 	"strings"
@@ -22,10 +22,10 @@ func TestAutoMeansKVMOnlyOnBareMetal(t *testing.T) {
 	}
 }
 
-func TestOldContainerdIsRefused(t *testing.T) {
-	for version, refused := range map[string]bool{"v2.4.2": false, "2.0.0": false, "1.6.20~ds1": true, "v1.7.27": true, "": false} {
-		if err := checkContainerd(version); (err != nil) != refused {
-			t.Errorf("containerd %s: %v", version, err)
+func TestShimName(t *testing.T) {
+	for runtime, want := range map[string]string{"io.containerd.runsc.v1": "containerd-shim-runsc-v1", "a.b": "containerd-shim-a-b", "runsc": "runsc"} {
+		if got := shimName(runtime); got != want {
+			t.Errorf("%s: %q, want %q", runtime, got, want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package runtime
+package template
 
 import (
 	"fmt"
@@ -69,7 +69,7 @@ func sizeOption(bytes int64) string { return "size=" + strconv.FormatInt(bytes, 
 // setMounts puts the template's mounts and the init among those that a spec has by default, in place of what is there.
 func (t Template) setMounts(s *specs.Spec, files *rootfs.Files, init string) error {
 	boundSharedMemory(s.Mounts, t.Limits.Memory)
-	mounts := append(s.Mounts, specs.Mount{Destination: initPath, Type: "bind", Source: init, Options: []string{"rbind", "ro"}})
+	mounts := append(s.Mounts, specs.Mount{Destination: InitPath, Type: "bind", Source: init, Options: []string{"rbind", "ro"}})
 	mounts = append(mounts, t.temporaryMount(files)...)
 	for _, m := range t.Mounts {
 		if err := m.checkSource(); err != nil {

@@ -1,4 +1,4 @@
-package runtime
+package template
 
 import (
 	"encoding/json"
@@ -84,7 +84,7 @@ func settled(t *testing.T, template Template, config ocispec.ImageConfig, files 
 	done := make(chan error, 1)
 	go func() {
 		var err error
-		command, err = template.settle(s, config, files, init)
+		command, err = template.Settle(s, config, files, init)
 		done <- err
 	}()
 	select {
@@ -126,7 +126,7 @@ func FuzzSettle(f *testing.F) {
 		}
 		defer func() { _ = files.Close() }()
 		init := filepath.Join(filepath.Dir(dir), "etc", "passwd") // any file
-		template := Template{User: user, ImageCommand: true, Limits: limits, Mounts: []Mount{{Target: "/run/in", Size: 1}, {Target: "/data", Size: 1}}}
+		template := Template{User: user, ImageCommand: true, Limits: Limits{CPUs: 1.5, Memory: 128 << 20, Disk: 8 << 20, PIDs: 40}, Mounts: []Mount{{Target: "/run/in", Size: 1}, {Target: "/data", Size: 1}}}
 		s, command, err := settled(t, template, image.Config, files, init)
 		if err != nil {
 			names := func(word string) bool { return strings.Contains(err.Error(), word) }
