@@ -204,7 +204,7 @@ func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbo
 		err := c.moveLocked(s, Reserved)
 		s.pool.claimedLocked(now)
 		c.mu.Unlock()
-		c.poke()
+		c.loop.Wake()
 		return s, err
 	}
 	if req.Wait <= 0 || p.failures >= failFast && req.Checkpoint == "" {
@@ -215,7 +215,7 @@ func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbo
 	w := &waiter{owner: req.Owner, since: c.epoch, cold: req.Cold || req.Checkpoint != "", result: make(chan result, 1), checkpoint: req.Checkpoint, trace: req.Trace}
 	p.waiters.Add(w.owner, w)
 	c.mu.Unlock()
-	c.poke()
+	c.loop.Wake()
 
 	select {
 	case r := <-w.result:

@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
 
 	"sandpool/lifetime"
 	"sandpool/lifetime/line"
+	"sandpool/lifetime/wait"
 )
 
 // Backend is what the controller asks of the container runtime. Every call has a deadline of the backend's own.
@@ -122,8 +122,7 @@ type Controller struct {
 	started   func(template string, how Started)
 	log       *slog.Logger
 
-	wake    chan struct{}  // one slot: the loop has something to look at
-	rounds  atomic.Uint64  // of the loop
+	loop    *wait.Loop
 	workers sync.WaitGroup // goroutines that start, settle and destroy
 
 	mu        sync.Mutex
@@ -199,7 +198,7 @@ func New(o Options) *Controller {
 	c := &Controller{
 		backend: o.Backend, deadlines: o.Deadlines, newID: o.NewID, starts: o.Starts, admit: o.Admit, step: o.Step, tell: o.Tell,
 		starting: o.Starting, started: o.Started, log: o.Log,
-		wake:      make(chan struct{}, 1),
+		loop:      wait.NewLoop(),
 		pools:     map[string]*pool{},
 		sandboxes: map[string]*sandbox{},
 		claims:    map[string]*sandbox{},
@@ -217,19 +216,8 @@ func newPool(cfg Config) *pool {
 	return &pool{Config: cfg, sandboxes: map[string]*sandbox{}, size: cfg.Target, sweepAt: time.Now().Add(sweepEvery)}
 }
 
-// Turns counts the rounds of the loop and has it go another: a count that stays the same is of a loop that hangs.
-func (c *Controller) Turns() uint64 {
-	c.poke()
-	return c.rounds.Load()
-}
-
-// poke makes the loop look at the pools again.
-func (c *Controller) poke() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-}
+// Turns counts the rounds of the loop; see wait.Loop.Rounds.
+func (c *Controller) Turns() uint64 { return c.loop.Rounds() }
 
 // SetOutage stops claims and starts while containerd cannot be reached; nil lets them go on. It returns what Outage did.
 func (c *Controller) SetOutage(err error) (before error) {
@@ -241,7 +229,7 @@ func (c *Controller) SetOutage(err error) (before error) {
 		}
 	}
 	c.mu.Unlock()
-	c.poke()
+	c.loop.Wake()
 	return before
 }
 
@@ -297,7 +285,7 @@ func (c *Controller) doomLocked(s *sandbox, why string) {
 	}
 	s.why, s.retryAt = why, time.Time{}
 	c.log.Debug("sandbox is to be destroyed", "sandbox", s.id, "pool", s.pool.Name, "reason", why)
-	c.poke()
+	c.loop.Wake()
 }
 
 // count returns how many sandboxes of p are in one of states.

@@ -51,7 +51,7 @@ func (c *Controller) resizeLocked(p *pool, size Size) {
 	p.Size = size
 	p.size = size.Target
 	c.dropLocked(p, p.count(Available, Hot, Reserved, Claimed)-p.size, time.Now())
-	c.poke()
+	c.loop.Wake()
 }
 
 // Drain empties a pool and holds its refilling until Resize ends that. Claims are still served, by cold starts.
@@ -70,7 +70,7 @@ func (c *Controller) Drain(template string) error {
 func (c *Controller) drainLocked(p *pool) {
 	p.Hold, p.size = true, 0
 	c.dropLocked(p, len(p.sandboxes), time.Now())
-	c.poke()
+	c.loop.Wake()
 }
 
 // Configure replaces the configuration of all pools: new ones are filled, changed ones resized, and what was started from
@@ -99,7 +99,7 @@ func (c *Controller) Configure(pools []Config) {
 		c.drainLocked(p)
 		p.refuseLocked(removed(p.Template))
 	}
-	c.poke()
+	c.loop.Wake()
 }
 
 func removed(template string) error {

@@ -59,7 +59,7 @@ func (c *Controller) Reconcile(ctx context.Context, list func(context.Context) (
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer c.poke()
+	defer c.loop.Wake()
 	slices.SortFunc(found, inOrder)
 	var report Report
 	listed := map[string]bool{}

@@ -80,7 +80,7 @@ func (c *Controller) diedLocked(s *sandbox, reason string) bool {
 		s.record.State, s.record.Rest, s.record.Reason, s.unsaved = Dead, Awake, reason, true
 		c.deadlines.Set(s.record.Grant.ID, s.record.Grant.Owner, s.lease())
 		c.tell(Event{Kind: kind, Claim: s.claim(), Message: reason})
-		c.poke()
+		c.loop.Wake()
 	}
 	s.pool.counters.Died++
 	c.log.Warn("sandbox died", "sandbox", s.id, "pool", s.pool.Name, "claim", s.record.Grant.ID, "reason", reason)

@@ -53,7 +53,7 @@ func (c *Controller) Prepared(template, fingerprint string) {
 	if p := c.pools[template]; p != nil {
 		p.Fingerprint = fingerprint
 		p.failures, p.degraded, p.retryAt = 0, "", time.Time{}
-		c.poke()
+		c.loop.Wake()
 	}
 }
 

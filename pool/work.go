@@ -41,7 +41,7 @@ func (c *Controller) warm(ctx context.Context, s *sandbox) {
 // settle gives a started sandbox in state Warming to a claim that waits, or makes it available: hot if the pool wants
 // one more that runs, else paused.
 func (c *Controller) settle(ctx context.Context, s *sandbox) {
-	defer c.poke()
+	defer c.loop.Wake()
 	c.mu.Lock()
 	if c.deliverLocked(s) || s.state == Doomed {
 		c.mu.Unlock()
@@ -135,7 +135,7 @@ func (c *Controller) deliverLocked(s *sandbox) bool {
 func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer c.poke()
+	defer c.loop.Wake()
 	p, w := s.pool, s.booked
 	s.booked = nil
 	c.doomLocked(s, err.Error())
@@ -161,7 +161,7 @@ func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
 func (c *Controller) failedLocked(p *pool, err error) {
 	p.failures++
 	p.degraded = err.Error()
-	p.retryAt = time.Now().Add(backoff(p.failures))
+	p.retryAt = time.Now().Add(retries.After(p.failures))
 	if p.failures < failFast {
 		return
 	}
@@ -187,7 +187,7 @@ func (c *Controller) destroy(ctx context.Context, s *sandbox) {
 	c.step("release destroyed")
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer c.poke()
+	defer c.loop.Wake()
 	s.busy = false
 	s.attempts++
 	if s.attempts == 1 {
@@ -198,7 +198,7 @@ func (c *Controller) destroy(ctx context.Context, s *sandbox) {
 	}
 	c.tellEndLocked(s, err)
 	if err != nil {
-		s.retryAt = time.Now().Add(backoff(s.attempts))
+		s.retryAt = time.Now().Add(retries.After(s.attempts))
 		c.log.Error("sandbox could not be destroyed; it will be tried again", "sandbox", s.id, "attempts", s.attempts, "err", err, "label_err", labelErr)
 		return
 	}
@@ -217,8 +217,8 @@ func (c *Controller) save(ctx context.Context, s *sandbox) {
 	s.busy = false
 	if err != nil && !errdefs.IsNotFound(err) {
 		c.log.Warn("dead sandbox could not be labelled; it will be tried again", "sandbox", s.id, "err", err)
-		s.retryAt = time.Now().Add(lastRetry)
-		c.poke()
+		s.retryAt = time.Now().Add(retries.Last)
+		c.loop.Wake()
 		return
 	}
 	s.unsaved = false

@@ -34,9 +34,10 @@ var imports = map[string][]string{
 	"daemon/wire":         {"lifetime"},
 	"images":              {},
 	"images/imagetest":    {},
-	"lifetime":            {"lifetime/line"},
+	"lifetime":            {"lifetime/line", "lifetime/wait"},
 	"lifetime/line":       {},
-	"pool":                {"lifetime", "lifetime/line"},
+	"lifetime/wait":       {},
+	"pool":                {"lifetime", "lifetime/line", "lifetime/wait"},
 	"runtime":             {"runtime/atomicfile", "runtime/checkpoint", "runtime/hostpath", "runtime/rootfs"},
 	"runtime/atomicfile":  {},
 	"runtime/checkpoint":  {"runtime/atomicfile", "runtime/hostpath"},
@@ -47,7 +48,7 @@ var imports = map[string][]string{
 }
 
 // pure are the packages that tests run in virtual time: they import the standard library and the classes of errors, no more.
-var pure = []string{"lifetime", "lifetime/line", "pool"}
+var pure = []string{"lifetime", "lifetime/line", "lifetime/wait", "pool"}
 
 // topLevel is what may lie in the repository's top folder, besides what git ignores.
 var topLevel = []string{
