@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -250,9 +251,10 @@ func (c *Controller) addLocked(p *pool, id string, r Record) *sandbox {
 	return s
 }
 
-// moveLocked changes the state of s.
+// moveLocked changes the state of s. A move that is not allowed is a fault of the controller's own, and logged.
 func (c *Controller) moveLocked(s *sandbox, to State) error {
 	if err := checkMove(s.state, to); err != nil {
+		c.log.Error("move sandbox", "sandbox", s.id, "err", err)
 		return fmt.Errorf("sandbox %s: %w", s.id, err)
 	}
 	s.state = to
@@ -279,8 +281,7 @@ func (c *Controller) doomLocked(s *sandbox, why string) {
 		delete(c.requests, requestKey{g.Owner, g.RequestID})
 		c.deadlines.Remove(g.ID)
 	}
-	if err := c.moveLocked(s, Doomed); err != nil {
-		c.log.Error("doom sandbox", "sandbox", s.id, "err", err)
+	if c.moveLocked(s, Doomed) != nil {
 		return
 	}
 	s.why, s.retryAt = why, time.Time{}
@@ -288,14 +289,20 @@ func (c *Controller) doomLocked(s *sandbox, why string) {
 	c.loop.Wake()
 }
 
+// poolLocked returns the pool of a template; that there is none is an error of class NotFound.
+func (c *Controller) poolLocked(template string) (*pool, error) {
+	if p, ok := c.pools[template]; ok {
+		return p, nil
+	}
+	return nil, fmt.Errorf("template %q: %w", template, errdefs.ErrNotFound)
+}
+
 // count returns how many sandboxes of p are in one of states.
 func (p *pool) count(states ...State) int {
 	n := 0
 	for _, s := range p.sandboxes {
-		for _, state := range states {
-			if s.state == state {
-				n++
-			}
+		if slices.Contains(states, s.state) {
+			n++
 		}
 	}
 	return n

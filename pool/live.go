@@ -33,9 +33,9 @@ func (s Size) Validate() error {
 func (c *Controller) Resize(template string, change func(*Size)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p, ok := c.pools[template]
-	if !ok {
-		return fmt.Errorf("pool of template %q: %w", template, errdefs.ErrNotFound)
+	p, err := c.poolLocked(template)
+	if err != nil {
+		return err
 	}
 	size := p.Size
 	change(&size)
@@ -58,9 +58,9 @@ func (c *Controller) resizeLocked(p *pool, size Size) {
 func (c *Controller) Drain(template string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p, ok := c.pools[template]
-	if !ok {
-		return fmt.Errorf("pool of template %q: %w", template, errdefs.ErrNotFound)
+	p, err := c.poolLocked(template)
+	if err != nil {
+		return err
 	}
 	c.drainLocked(p)
 	c.step("drain begun")

@@ -75,9 +75,7 @@ func (c *Controller) settle(ctx context.Context, s *sandbox) {
 		s.paused, s.record = record.State == Available, record
 		if !c.deliverLocked(s) {
 			s.settled = true
-			if err := c.moveLocked(s, record.State); err != nil {
-				c.log.Error("settle sandbox", "sandbox", s.id, "err", err)
-			}
+			_ = c.moveLocked(s, record.State)
 		}
 	}
 }
@@ -113,7 +111,7 @@ func (c *Controller) deliverLocked(s *sandbox) bool {
 	s.booked = nil
 	if w == nil || w.left {
 		if s.from != "" {
-			c.doomLocked(s, "it goes on from a checkpoint, and its claim was given up")
+			c.doomLocked(s, givenUp)
 			return false
 		}
 		if w = p.firstWaiter(); w == nil {
@@ -121,14 +119,12 @@ func (c *Controller) deliverLocked(s *sandbox) bool {
 		}
 		p.waiters.Serve(w)
 	}
-	err := c.moveLocked(s, Reserved)
-	if err != nil {
-		w.result <- result{err: err}
+	if err := c.moveLocked(s, Reserved); err != nil {
+		w.answer(nil, err)
 		return false
 	}
 	p.claimedLocked(time.Now())
-	w.result <- result{sandbox: s}
-	return true
+	return w.answer(s, nil)
 }
 
 // startFailed dooms s and delays the next start.
@@ -145,16 +141,12 @@ func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
 	p.counters.StartsFailed++
 	if s.from != "" {
 		c.log.Warn("sandbox could not be restored", "sandbox", s.id, "pool", p.Name, "checkpoint", s.from, "err", err)
-		if w != nil && !w.left {
-			w.result <- result{err: err}
-		}
+		w.answer(nil, err)
 		return
 	}
 	c.log.Warn("sandbox could not be started", "sandbox", s.id, "pool", p.Name, "failures", p.failures+1, "err", err)
 	c.failedLocked(p, err)
-	if w != nil && !w.left {
-		w.result <- result{err: c.emptyLocked(p)}
-	}
+	w.answer(nil, c.emptyLocked(p))
 }
 
 // failedLocked notes that p could start nothing, and why, and tells claims that wait when there is little hope.
@@ -171,7 +163,7 @@ func (c *Controller) failedLocked(p *pool, err error) {
 // refuseLocked tells all claims that wait that they wait in vain.
 func (p *pool) refuseLocked(why error) {
 	for _, w := range p.waiters.Clear() {
-		w.result <- result{err: why}
+		w.answer(nil, why)
 	}
 }
 
