@@ -299,9 +299,14 @@ func (c *Controller) poolLocked(template string) (*pool, error) {
 
 // count returns how many sandboxes of p are in one of states.
 func (p *pool) count(states ...State) int {
+	return countOf(p.sandboxes, func(s *sandbox) bool { return slices.Contains(states, s.state) })
+}
+
+// countOf returns how many sandboxes of a map are so.
+func countOf(sandboxes map[string]*sandbox, is func(*sandbox) bool) int {
 	n := 0
-	for _, s := range p.sandboxes {
-		if slices.Contains(states, s.state) {
+	for _, s := range sandboxes {
+		if is(s) {
 			n++
 		}
 	}

@@ -69,19 +69,13 @@ func (c *Controller) shrinkLocked(p *pool, now time.Time) {
 
 // dropLocked dooms n ready sandboxes, those first that are to be replaced anyway, then the oldest.
 func (c *Controller) dropLocked(p *pool, n int, now time.Time) {
-	ready := p.readyOnes()
-	slices.SortStableFunc(ready, func(a, b *sandbox) int {
-		switch {
-		case a.stale(now) == b.stale(now):
-			return 0
-		case a.stale(now):
-			return -1
-		default:
-			return 1
+	for _, stale := range []bool{true, false} {
+		for _, s := range p.readyOnes() {
+			if n > 0 && s.stale(now) == stale {
+				n--
+				c.doomLocked(s, "the pool is larger than it need be")
+			}
 		}
-	})
-	for _, s := range ready[:max(0, min(n, len(ready)))] {
-		c.doomLocked(s, "the pool is larger than it need be")
 	}
 }
 
@@ -132,24 +126,13 @@ func (c *Controller) heatLocked(ctx context.Context, p *pool, now time.Time) {
 
 // hotLack is how many sandboxes should run but do not.
 func (p *pool) hotLack() int {
-	lack := p.Hot
-	for _, s := range p.sandboxes {
-		if s.state == Hot || s.state == Warming && s.heating {
-			lack--
-		}
-	}
-	return lack
+	return p.Hot - countOf(p.sandboxes, func(s *sandbox) bool { return s.state == Hot || s.state == Warming && s.heating })
 }
 
 // clearLocked sets workers to destroy what is doomed and to write down what died. It returns when to try again.
 func (c *Controller) clearLocked(ctx context.Context, now time.Time) time.Time {
 	next := now.Add(idle)
-	destroying := 0
-	for _, s := range c.sandboxes {
-		if s.busy && s.state == Doomed {
-			destroying++
-		}
-	}
+	destroying := countOf(c.sandboxes, func(s *sandbox) bool { return s.busy && s.state == Doomed })
 	for _, s := range c.sandboxes {
 		switch {
 		case s.busy:
