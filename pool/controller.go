@@ -17,6 +17,7 @@ import (
 	"sandpool/lifetime"
 	"sandpool/lifetime/line"
 	"sandpool/lifetime/wait"
+	"sandpool/pool/size"
 )
 
 // Backend is what the controller asks of the container runtime. Every call has a deadline of the backend's own.
@@ -143,7 +144,7 @@ type pool struct {
 	sandboxes map[string]*sandbox
 	size      int       // how many sandboxes there should be, in use and warming ones included
 	sweepAt   time.Time // when it is looked at for draining
-	demand    demand
+	demand    size.Demand
 	waiters   line.Line[*waiter] // claims that wait
 	failures  int                // starts that failed in a row
 	retryAt   time.Time          // no start before it
@@ -253,9 +254,10 @@ func (c *Controller) addLocked(p *pool, id string, r Record) *sandbox {
 
 // moveLocked changes the state of s. A move that is not allowed is a fault of the controller's own, and logged.
 func (c *Controller) moveLocked(s *sandbox, to State) error {
-	if err := checkMove(s.state, to); err != nil {
-		c.log.Error("move sandbox", "sandbox", s.id, "err", err)
-		return fmt.Errorf("sandbox %s: %w", s.id, err)
+	if !mayBecome(s.state, to) {
+		err := fmt.Errorf("illegal move of sandbox %s from %q to %q", s.id, s.state, to)
+		c.log.Error("move sandbox", "err", err)
+		return err
 	}
 	s.state = to
 	c.epoch++
@@ -316,7 +318,7 @@ func countOf(sandboxes map[string]*sandbox, is func(*sandbox) bool) int {
 // room is how many more sandboxes p may have. Those that wait to be replaced do not count: their successors come first.
 func (p *pool) room(now time.Time) int {
 	c := p.counts(now)
-	return p.Max - c.total() - c.warming
+	return p.Max - c.Total() - c.Warming
 }
 
 // next returns the sandbox to hand out: one that runs before one that is paused, the oldest first; nil if none is ready.

@@ -1,33 +1,11 @@
 package pool
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/containerd/errdefs"
 )
-
-// Validate reports every fault of a size at once; the error is of class InvalidArgument.
-func (s Size) Validate() error {
-	var errs []error
-	check := func(ok bool, text string) {
-		if !ok {
-			errs = append(errs, errors.New(text))
-		}
-	}
-	check(s.Min >= 0, "min must not be negative")
-	check(s.Min <= s.Target, "min must not be over target")
-	check(s.Target <= s.Max, "target must not be over max")
-	check(s.Max >= 1, "max must be at least 1")
-	check(s.Hot >= 0 && s.Hot <= s.Max, "hot must be between 0 and max")
-	check(s.ScaleUp >= 1 && s.ScaleUp <= 100, "scale_up_threshold must be between 1 and 100 per cent")
-	check(s.ScaleDown >= 0 && s.ScaleDown < s.ScaleUp, "scale_down_threshold must be below scale_up_threshold")
-	if len(errs) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", errors.Join(errs...), errdefs.ErrInvalidArgument)
-}
 
 // Resize changes a pool while it is in use. Claimed sandboxes are not touched.
 func (c *Controller) Resize(template string, change func(*Size)) error {

@@ -21,7 +21,7 @@ func (c *Controller) ask(p *pool, req Request) error {
 		}
 	}
 	c.asking[req.Owner]++
-	p.demand.claim(req.asked)
+	p.demand.Claim(req.asked)
 	return nil
 }
 

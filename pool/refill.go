@@ -80,7 +80,7 @@ func (p *pool) lack(now time.Time) (demanded, refill int) {
 		demanded++
 	}
 	if !p.Hold {
-		refill = max(0, p.size-c.total()-c.warming-demanded)
+		refill = max(0, p.size-c.Total()-c.Warming-demanded)
 	}
 	return demanded, refill
 }

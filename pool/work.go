@@ -26,7 +26,7 @@ func (c *Controller) warm(ctx context.Context, s *sandbox) {
 	p := s.pool
 	if s.from == "" { // a restore says nothing of the template
 		p.failures, p.degraded = 0, ""
-		p.demand.started(time.Since(s.begun))
+		p.demand.Started(time.Since(s.begun))
 	}
 	p.counters.Started++
 	s.ready = true

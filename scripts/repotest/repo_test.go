@@ -37,7 +37,8 @@ var imports = map[string][]string{
 	"lifetime":            {"lifetime/line", "lifetime/wait"},
 	"lifetime/line":       {},
 	"lifetime/wait":       {},
-	"pool":                {"lifetime", "lifetime/line", "lifetime/wait"},
+	"pool":                {"lifetime", "lifetime/line", "lifetime/wait", "pool/size"},
+	"pool/size":           {},
 	"runtime":             {"runtime/atomicfile", "runtime/checkpoint", "runtime/hostpath", "runtime/rootfs"},
 	"runtime/atomicfile":  {},
 	"runtime/checkpoint":  {"runtime/atomicfile", "runtime/hostpath"},
@@ -48,7 +49,7 @@ var imports = map[string][]string{
 }
 
 // pure are the packages that tests run in virtual time: they import the standard library and the classes of errors, no more.
-var pure = []string{"lifetime", "lifetime/line", "lifetime/wait", "pool"}
+var pure = []string{"lifetime", "lifetime/line", "lifetime/wait", "pool", "pool/size"}
 
 // topLevel is what may lie in the repository's top folder, besides what git ignores.
 var topLevel = []string{
