@@ -18,6 +18,7 @@ import (
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/image"
 )
 
 // claims is what the API needs of the pools; see pool.Controller for what its methods promise.
@@ -75,7 +76,7 @@ type api struct {
 	feed   feed
 	pools  func() []pool.Overview
 	sizes  sizes
-	images func(ctx context.Context) ([]runtime.ImageStatus, error)
+	images func(ctx context.Context) ([]image.Status, error)
 	// catalogue is asked about templates.
 	catalogue catalogue
 	exec      func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error)

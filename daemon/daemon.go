@@ -25,6 +25,7 @@ import (
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/image"
 )
 
 // removeTimeout bounds the removal of all sandboxes at a stop, with on_stop = "remove".
@@ -85,7 +86,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.Notify("STATUS=Trying containerd and runsc")
 	d.metrics = d.newMetrics()
 	cfg := engine.Config(d.Config)
-	cfg.Step, cfg.Fetched, cfg.Called = d.Step, func(s runtime.ImageStatus) { d.teller.tell(imageEvent(s)) }, d.metrics.called
+	cfg.Step, cfg.Fetched, cfg.Called = d.Step, func(s image.Status) { d.teller.tell(imageEvent(s)) }, d.metrics.called
 	d.engine, err = runtime.Open(ctx, cfg, d.Log)
 	if err != nil {
 		return unlessStopped(ctx, err)
@@ -293,7 +294,7 @@ func (d *Daemon) api(started time.Time) *api {
 		pools:     d.pools.Status,
 		sizes:     d.pools,
 		catalogue: templateCatalogue{d.templates, d.engine, d.pools},
-		images:    d.engine.Images,
+		images:    d.engine.Images().List,
 		alive:     d.engine.Alive,
 		exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (process, error) {
 			return d.engine.Exec(ctx, sandbox, spec)

@@ -26,6 +26,7 @@ import (
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/image"
 )
 
 // The claims that the fake knows.
@@ -267,7 +268,7 @@ func newTestAPI(t *testing.T) *testServer {
 		shelf:  ts.shelf,
 		pools:  status,
 		sizes:  ts.sizes,
-		images: func(context.Context) ([]runtime.ImageStatus, error) { return nil, nil },
+		images: func(context.Context) ([]image.Status, error) { return nil, nil },
 		alive:  func(string) bool { return true },
 		exec: func(_ context.Context, _ string, spec runtime.ExecSpec) (process, error) {
 			if spec.Args[0] == "missing" {

@@ -15,6 +15,7 @@ import (
 	"sandpool/daemon/wire"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/image"
 )
 
 // What became of a fetch of an image: these join the pools' kinds of events.
@@ -24,12 +25,12 @@ const (
 )
 
 // imageEvent is how a fetch of an image ended. It is nobody's claim's.
-func imageEvent(s runtime.ImageStatus) wire.Event {
+func imageEvent(s image.Status) wire.Event {
 	detail := map[string]string{"image": s.Ref, "templates": strings.Join(s.Templates, ",")}
 	if s.Digest != "" {
 		detail["digest"] = s.Digest
 	}
-	if s.State == runtime.ImageFailed {
+	if s.State == image.Failed {
 		detail["reason"] = s.Error
 		return wire.Event{Kind: eventImageFailed, Message: s.Error, Detail: detail}
 	}
@@ -51,7 +52,7 @@ func (a *api) listImages(w http.ResponseWriter, r *http.Request) error {
 }
 
 // withWaiting adds to the images that the runtime knows those of templates whose turn has not come.
-func withWaiting(known []runtime.ImageStatus, templates map[string]configs.Template) []wire.Image {
+func withWaiting(known []image.Status, templates map[string]configs.Template) []wire.Image {
 	byRef := map[string]wire.Image{}
 	for _, s := range known {
 		byRef[s.Ref] = wire.Image{
@@ -93,7 +94,7 @@ type imageKeeper struct {
 }
 
 func newImageKeeper(e *runtime.Engine, templates *preparer, saved func() []checkpoint.Manifest, log *slog.Logger) *imageKeeper {
-	return &imageKeeper{prune: e.PruneImages, templates: templates, saved: saved, due: make(chan struct{}, 1), log: log}
+	return &imageKeeper{prune: e.Images().Prune, templates: templates, saved: saved, due: make(chan struct{}, 1), log: log}
 }
 
 // poke says that an image may not be used any more.

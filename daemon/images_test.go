@@ -14,17 +14,17 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/wire"
-	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/image"
 )
 
 func TestImagesAreListed(t *testing.T) {
 	ts := startServer(t)
-	pulled := runtime.ImageStatus{
-		Ref: "registry.test/a:1", Digest: "sha256:1", State: runtime.ImagePulling, Templates: []string{"a"}, Layers: 1, LayersTotal: 3, Bytes: 10,
+	pulled := image.Status{
+		Ref: "registry.test/a:1", Digest: "sha256:1", State: image.Pulling, Templates: []string{"a"}, Layers: 1, LayersTotal: 3, Bytes: 10,
 		BytesTotal: 30, Since: time.Unix(1e9, 0),
 	}
-	ts.api.images = func(context.Context) ([]runtime.ImageStatus, error) { return []runtime.ImageStatus{pulled}, nil }
+	ts.api.images = func(context.Context) ([]image.Status, error) { return []image.Status{pulled}, nil }
 	status, list := ts.images(t)
 	if status != http.StatusOK || len(list) != 2 {
 		t.Fatalf("status %d, %+v; want the pulled image and that of the template default", status, list)
@@ -35,7 +35,7 @@ func TestImagesAreListed(t *testing.T) {
 	if i := list[1]; i.Image != "sandpool.local/busybox:1" || i.State != wire.ImageWaiting || strings.Join(i.Templates, " ") != "default" || i.Since != nil {
 		t.Errorf("got %+v; want it waiting", i)
 	}
-	ts.api.images = func(context.Context) ([]runtime.ImageStatus, error) { return nil, errors.New("containerd is away") }
+	ts.api.images = func(context.Context) ([]image.Status, error) { return nil, errors.New("containerd is away") }
 	if status, _ := ts.images(t); status != http.StatusServiceUnavailable {
 		t.Errorf("without containerd: status %d", status)
 	}
@@ -71,11 +71,11 @@ func TestTemplatesOfOneImageWaitTogether(t *testing.T) {
 }
 
 func TestImageEvents(t *testing.T) {
-	ready := imageEvent(runtime.ImageStatus{Ref: "a:1", Digest: "sha256:1", State: runtime.ImageReady, Templates: []string{"x", "y"}, BytesTotal: 9})
+	ready := imageEvent(image.Status{Ref: "a:1", Digest: "sha256:1", State: image.Ready, Templates: []string{"x", "y"}, BytesTotal: 9})
 	if ready.Kind != eventImagePulled || ready.Detail["image"] != "a:1" || ready.Detail["digest"] != "sha256:1" || ready.Detail["templates"] != "x,y" || ready.Detail["bytes"] != "9" {
 		t.Errorf("got %+v", ready)
 	}
-	failed := imageEvent(runtime.ImageStatus{Ref: "a:1", State: runtime.ImageFailed, Error: "pull: broken"})
+	failed := imageEvent(image.Status{Ref: "a:1", State: image.Failed, Error: "pull: broken"})
 	if failed.Kind != eventImageFailed || failed.Detail["reason"] != "pull: broken" || failed.Message != "pull: broken" {
 		t.Errorf("got %+v", failed)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"sandpool/pool"
 	"sandpool/runtime"
+	"sandpool/runtime/template"
 )
 
 const (
@@ -25,7 +26,7 @@ var errNoSnapshot = errors.New("no snapshot of the template could be made")
 
 // maker is what the preparer needs of the runtime.
 type maker interface {
-	Prepare(ctx context.Context, name string, t runtime.Template) (*runtime.Prepared, error)
+	Prepare(ctx context.Context, name string, t template.Template) (*runtime.Prepared, error)
 }
 
 // filler is what the preparer tells of its templates.
@@ -41,7 +42,7 @@ var (
 
 // wanted is a template as it is configured.
 type wanted struct {
-	runtime.Template
+	template.Template
 	snapshot bool // sandboxes go on from one that was started before, rather than being started
 }
 

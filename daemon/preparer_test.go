@@ -13,6 +13,7 @@ import (
 
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/template"
 )
 
 // fakeMaker makes templates ready in memory, each in a second, and notes what it is told.
@@ -25,7 +26,7 @@ type fakeMaker struct {
 	told    []string
 }
 
-func (m *fakeMaker) Prepare(ctx context.Context, _ string, t runtime.Template) (*runtime.Prepared, error) {
+func (m *fakeMaker) Prepare(ctx context.Context, _ string, t template.Template) (*runtime.Prepared, error) {
 	m.mu.Lock()
 	m.began = append(m.began, time.Now())
 	m.busy++
@@ -64,7 +65,7 @@ func prepare(t *testing.T, m *fakeMaker) *preparer {
 	return p
 }
 
-func ofImage(image string) wanted { return wanted{Template: runtime.Template{Image: image}} }
+func ofImage(image string) wanted { return wanted{Template: template.Template{Image: image}} }
 
 func TestTemplatesAreMadeReadyAFewAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

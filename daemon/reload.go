@@ -50,7 +50,7 @@ func (d *Daemon) reload() error {
 	now = applied(now, next)
 	d.live.Store(&now)
 	d.pools.Configure(poolConfigs(now, d.templates.fingerprint))
-	d.engine.SetImages(engine.Images(now))
+	d.engine.Images().SetPolicy(engine.Images(now))
 	d.templates.limit(now.Images.Parallel)
 	d.templates.set(templates(now))
 	d.Log.Info("configuration reloaded", "templates", len(now.Templates), "pools", len(now.Pools))

@@ -7,9 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
 
-	"golang.org/x/sys/unix"
+	"sandpool/runtime/hostproc"
 )
 
 // bundles is where containerd keeps the bundles of its tasks, and what belongs to each, as containerd sees the paths. It
@@ -23,15 +22,15 @@ func (e *Engine) learnBundles(id string) error {
 	if e.bundles != (bundles{}) {
 		return nil
 	}
-	all, err := allProcesses()
+	all, err := hostproc.List()
 	if err != nil {
 		return err
 	}
-	shim, found := find(all, id, isShim)
+	shim, found := all.Find(id, hostproc.Shim)
 	if !found {
 		return fmt.Errorf("find bundle: sandbox %s has no shim", id)
 	}
-	proc := fmt.Sprintf("/proc/%d", shim.pid)
+	proc := fmt.Sprintf("/proc/%d", shim.PID)
 	bundle, err := os.Readlink(proc + "/cwd")
 	if err != nil {
 		return fmt.Errorf("find bundle: %w", err)
@@ -69,16 +68,16 @@ func (e *Engine) removeBundle(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	found, err := e.bundleTraces(rootOf(pid), id)
+	found, err := e.bundleTraces(hostproc.Root(pid), id)
 	if err != nil || len(found) == 0 {
 		return err
 	}
 	rootfs := filepath.Join(e.bundles.state, id, "rootfs")
-	if err := unmountIn(pid, rootfs); err != nil {
+	if err := hostproc.Unmount(pid, rootfs); err != nil {
 		return fmt.Errorf("unmount %s: %w", rootfs, err)
 	}
 	// Not with all that is in it: were it still mounted, those would be the sandbox's files.
-	if err := os.Remove(filepath.Join(rootOf(pid), rootfs)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(filepath.Join(hostproc.Root(pid), rootfs)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove bundle: %w", err)
 	}
 	var errs []error
@@ -90,45 +89,9 @@ func (e *Engine) removeBundle(ctx context.Context, id string) error {
 
 // containerdPID returns the process that serves containerd's socket.
 func (e *Engine) containerdPID(ctx context.Context) (int, error) {
-	peer, err := peerOf(ctx, e.cfg.Address)
+	peer, err := hostproc.PeerOf(ctx, e.cfg.Address)
 	if err != nil {
 		return 0, fmt.Errorf("find containerd's process: %w", err)
 	}
-	return peer.pid, nil
-}
-
-// rootOf is the root folder that a process sees; containerd may have a mount namespace of its own.
-func rootOf(pid int) string { return fmt.Sprintf("/proc/%d/root", pid) }
-
-// unmountIn detaches all that is mounted on path in the mount namespace of a process. That nothing is there is no error.
-func unmountIn(pid int, path string) error {
-	done := make(chan error, 1)
-	go func() {
-		goruntime.LockOSThread() // for good: the thread ends with the goroutine, and nobody else gets its namespace
-		err := enterMounts(pid)
-		for err == nil {
-			err = unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-		}
-		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // no mount, or no such folder
-			err = nil
-		}
-		done <- err
-	}()
-	return <-done
-}
-
-// enterMounts puts the calling thread into the mount namespace of a process.
-func enterMounts(pid int) error {
-	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = ns.Close() }()
-	if err := unix.Unshare(unix.CLONE_FS); err != nil { // what shares its working folder may not change namespaces
-		return fmt.Errorf("unshare: %w", err)
-	}
-	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("enter mount namespace: %w", err)
-	}
-	return nil
+	return peer.PID, nil
 }

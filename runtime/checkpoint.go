@@ -16,6 +16,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/runsc"
 )
 
 // identityTime bounds how long a restored sandbox may take to get its identity: a start waits for it. It is more than its hooks may take.
@@ -37,11 +38,11 @@ func (e *Engine) checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit
 	if err != nil {
 		return checkpoint.Fit{}, fmt.Errorf("load container: %w", err)
 	}
-	made, flags, err := e.madeWith(id)
+	made, file, err := e.madeWith(id)
 	if err != nil {
 		return made, err
 	}
-	if flags["overlay2"] == "none" {
+	if file.Flags[runsc.FlagOverlay] == "none" {
 		return made, errdefs.ErrFailedPrecondition.WithMessage("with the runsc flag overlay2=none what a sandbox writes to its files is not part of a checkpoint: leave the flag out")
 	}
 	spec, err := container.Spec(ctx)
@@ -54,7 +55,7 @@ func (e *Engine) checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit
 	if err := writeSpec(spec, dir); err != nil {
 		return made, err
 	}
-	command := runc.Runc{Command: e.runsc, Root: filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace), ExtraArgs: flagList(flags)}
+	command := runc.Runc{Command: e.runsc.Path, Root: string(e.cfg.runscRoot()), ExtraArgs: file.Args()}
 	// It leaves a paused sandbox paused, too.
 	return made, command.Checkpoint(ctx, id, &runc.CheckpointOpts{ImagePath: dir}, runc.LeaveRunning)
 }

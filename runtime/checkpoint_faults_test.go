@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/runsc"
 )
 
 // What is damaged cannot be restored, and leaves a sandbox that can be destroyed.
@@ -84,7 +85,7 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 func TestCheckpointsThatCannotBeTaken(t *testing.T) {
 	t.Run("files on the host", func(t *testing.T) {
 		cfg := testConfig(t)
-		cfg.Settings["overlay2"] = Setting{Value: "none"}
+		cfg.Settings["overlay2"] = runsc.Setting{Value: "none"}
 		e := openEngine(t, cfg)
 		_, err := e.Checkpoint(t.Context(), startSandbox(t, e), t.TempDir())
 		if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "overlay2") {

@@ -13,6 +13,8 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
+
+	"sandpool/runtime/hostproc"
 )
 
 const (
@@ -108,7 +110,7 @@ func (e *Engine) candidates(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	forgotten, err := e.bundleTraces(rootOf(pid), "sb-*")
+	forgotten, err := e.bundleTraces(hostproc.Root(pid), "sb-*")
 	if err != nil {
 		return nil, err
 	}

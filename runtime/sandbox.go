@@ -13,6 +13,9 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+
+	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
 
 // Status is what became of a sandbox's processes.
@@ -92,12 +95,12 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 // begin gives a new sandbox its names, and lets its command start. That this runs is a probe, too. It says what a command that has
 // ended already wrote last.
 func (e *Engine) begin(ctx context.Context, id string, said *tail) error {
-	file, err := readShimFile(e.cfg.sandboxFile(id, shimSuffix))
+	file, err := runsc.ReadShimFile(e.cfg.sandboxFile(id, shimSuffix))
 	if err != nil {
 		return err
 	}
-	args := []string{initPath, "begin"}
-	if file.RunscFlags["network"] == "none" {
+	args := []string{template.InitPath, "begin"}
+	if file.Flags["network"] == "none" {
 		args = append(args, "offline")
 	}
 	if err := e.mustSucceed(ctx, id, ExecSpec{Args: args, Cwd: "/", Root: true, Stderr: said}); err != nil {
@@ -124,11 +127,11 @@ func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[
 		return nil, err
 	}
 	defer release()
-	spec, err := t.sandboxSpec(e.cfg.Namespace, id)
+	spec, err := template.SandboxSpec(t.spec, e.cfg.Namespace, id)
 	if err != nil {
 		return nil, err
 	}
-	options := &runtimeoptions.Options{TypeUrl: shimOptions, ConfigPath: e.cfg.sandboxFile(id, shimSuffix)}
+	options := &runtimeoptions.Options{TypeUrl: runsc.ShimOptions, ConfigPath: e.cfg.sandboxFile(id, shimSuffix)}
 	return e.client.NewContainer(ctx, id,
 		client.WithSnapshotter(e.cfg.Snapshotter),
 		e.withSnapshot(t),

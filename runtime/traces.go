@@ -21,7 +21,7 @@ func (e *Engine) cgroups(id string) ([]string, error) {
 // runscTraces returns what a runsc that was killed leaves in its root folder, which is this daemon's alone, of the sandboxes
 // that pattern matches. See filepath.Match.
 func (e *Engine) runscTraces(pattern string) ([]string, error) {
-	root := filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace)
+	root := string(e.cfg.runscRoot())
 	return globAll(filepath.Join(root, pattern+"_sandbox:*"), filepath.Join(root, "runsc-"+pattern+".sock"))
 }
 

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"sandpool/runtime/hostproc"
 )
 
 // unseen says of a file that is not there if it is there for containerd: a service of systemd has a /tmp of its own.
@@ -17,7 +19,7 @@ func (e *Engine) unseen(ctx context.Context, err error) error {
 	}
 	pid, other := e.containerdPID(ctx)
 	if other == nil {
-		_, other = os.Stat(filepath.Join(rootOf(pid), missing.Path))
+		_, other = os.Stat(filepath.Join(hostproc.Root(pid), missing.Path))
 	}
 	if other != nil {
 		return err

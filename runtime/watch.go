@@ -8,6 +8,8 @@ import (
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
+
+	"sandpool/runtime/call"
 )
 
 // Watch calls died for every sandbox whose init or gofer ends, and turned for every one that was paused or resumed, from goroutines of
@@ -39,7 +41,7 @@ func (e *Engine) Watch(ctx context.Context, died func(id string, d Death), turne
 			if context.Cause(ctx) != nil {
 				return nil
 			}
-			if err = native(err); err == nil {
+			if err = call.Native(err); err == nil {
 				err = errdefs.ErrUnavailable
 			}
 			return fmt.Errorf("watch containerd's events: %w", err)

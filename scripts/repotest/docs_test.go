@@ -162,7 +162,7 @@ func brief(d lifetime.Duration) string {
 // TestCommandsKnowTheInit compares what the client asks for with where the sandboxes have their init.
 func TestCommandsKnowTheInit(t *testing.T) {
 	const pattern = `(?i)const initPath = "(.*)"`
-	if theirs, ours := found(t, pattern, read(t, "runtime/*.go")), found(t, pattern, read(t, "daemon/client/*.go")); !slices.Equal(theirs, ours) {
+	if theirs, ours := found(t, pattern, read(t, "runtime/template/*.go")), found(t, pattern, read(t, "daemon/client/*.go")); !slices.Equal(theirs, ours) {
 		t.Errorf("the client names %v; sandboxes have %v", ours, theirs)
 	}
 }
