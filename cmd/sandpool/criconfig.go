@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sandpool/cmd/sandpool/table"
 	"sandpool/runtime/runsc"
 )
 
@@ -57,7 +58,7 @@ func (a *app) checkCRI(path string) error {
 	if err := runsc.CheckCRI(path); err != nil {
 		return err
 	}
-	return a.print(map[string]any{"file": path, "ok": true}, func(w io.Writer) { line(w, path+": no fault found") })
+	return a.print(map[string]any{"file": path, "ok": true}, func(w io.Writer) { table.Line(w, path+": no fault found") })
 }
 
 // printCRI prints the file for containerd, with those that it names as comments.

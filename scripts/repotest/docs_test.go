@@ -225,15 +225,15 @@ func TestDocsNameStates(t *testing.T) {
 	sameSets(t, "moves", documented, real)
 }
 
-func TestReadmeNamesCommands(t *testing.T) {
-	documented := found(t, "(?m)^\\| `sandpool (?:pools |checkpoints |templates |runtime )?([a-z]+)", read(t, "README.md"))
+func TestManualNamesCommands(t *testing.T) {
+	documented := found(t, "(?m)^\\| `sandpool (?:pools |checkpoints |templates |runtime )?([a-z]+)", read(t, "docs/commands.md"))
 	real := found(t, `Use: +"([a-z]+)[" ]`, read(t, "cmd/sandpool/*.go"))
 	real = slices.DeleteFunc(append(real, "completion"), func(name string) bool { return name == "sandpool" || name == "runtime" }) // cobra's own; the root and a mere group
 	sameSets(t, "commands", documented, real)
 }
 
-func TestReadmeNamesExitCodes(t *testing.T) {
-	documented := found(t, `(?m)^\| (\d+) \| (.*) \|$`, read(t, "README.md"))
+func TestManualNamesExitCodes(t *testing.T) {
+	documented := found(t, `(?m)^\| (\d+) \| (.*) \|$`, read(t, "docs/commands.md"))
 	sameSets(t, "exit codes", documented, found(t, `(?m)^  (\d+)  (.*)$`, read(t, "cmd/sandpool/exit.go")))
 }
 

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"bytes"
@@ -17,9 +17,9 @@ const (
 	plotBottom = 58
 )
 
-// plot draws the report as an SVG: a bar to each p50, a line from there to the p99 with a mark at the p95, and a red mark at
+// Plot draws the report as an SVG: a bar to each p50, a line from there to the p99 with a mark at the p95, and a red mark at
 // the p50 of the brief.
-func (r coldReport) plot() []byte {
+func (r ColdReport) Plot() []byte {
 	longest := 0.1
 	for _, row := range r.Rows {
 		longest = max(longest, row.P99)

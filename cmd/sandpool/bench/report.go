@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"fmt"
@@ -7,23 +7,24 @@ import (
 	"slices"
 	"time"
 
+	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/wire"
 )
 
-// report is the result of a benchmark. Times are in milliseconds.
-type report struct {
-	Rows          []row    `json:"rows"`
+// Report is the result of a benchmark. Times are in milliseconds.
+type Report struct {
+	Rows          []Row    `json:"rows"`
 	Apart         int      `json:"apart"`                                  // claims that were not served the way they were meant
 	WarmRatio     *float64 `json:"warm_to_cold_percent,omitempty"`         // p50 to p50
 	RestoredRatio *float64 `json:"restored_to_cold_percent,omitempty"`     // p50 to p50
 	CommandRatio  *float64 `json:"warm_to_cold_command_percent,omitempty"` // p50 to p50
 	RequestRatio  *float64 `json:"warm_to_cold_request_percent,omitempty"` // p50 to p50
 	Concurrency   int      `json:"concurrency"`
-	Machine       machine  `json:"machine"`
+	Machine       Machine  `json:"machine"`
 }
 
-// row sums up the samples of one kind.
-type row struct {
+// Row sums up the samples of one kind.
+type Row struct {
 	Kind string  `json:"kind"`
 	N    int     `json:"n"`
 	P50  float64 `json:"p50_ms"`
@@ -33,8 +34,8 @@ type row struct {
 	Max  float64 `json:"max_ms"`
 }
 
-func newReport(samples []sample, concurrency int, m machine) report {
-	r := report{Concurrency: concurrency, Machine: m, Apart: len(samples)}
+func newReport(samples []sample, concurrency int, m Machine) Report {
+	r := Report{Concurrency: concurrency, Machine: m, Apart: len(samples)}
 	times := map[string][]time.Duration{}
 	for _, s := range samples {
 		if !s.asMeant() {
@@ -69,7 +70,7 @@ const (
 )
 
 // toCold returns the p50 of a kind as a percentage of that of a cold start, or nil if not both were measured.
-func (r report) toCold(k kind, suffix string) *float64 {
+func (r Report) toCold(k kind, suffix string) *float64 {
 	p50 := map[string]float64{}
 	for _, row := range r.Rows {
 		p50[row.Kind] = row.P50
@@ -98,10 +99,10 @@ func (s sample) asMeant() bool {
 	}
 }
 
-func newRow(kind string, times []time.Duration) row {
+func newRow(kind string, times []time.Duration) Row {
 	slices.Sort(times)
-	at := func(percent float64) float64 { return milliseconds(percentile(times, percent)) }
-	return row{Kind: kind, N: len(times), P50: at(50), P90: at(90), P95: at(95), P99: at(99), Max: at(100)}
+	at := func(percent float64) float64 { return float64(percentile(times, percent)) / float64(time.Millisecond) }
+	return Row{Kind: kind, N: len(times), P50: at(50), P90: at(90), P95: at(95), P99: at(99), Max: at(100)}
 }
 
 // percentile is by nearest rank: the least of the sorted values that at least so many per cent do not exceed.
@@ -110,29 +111,29 @@ func percentile[T any](sorted []T, percent float64) T {
 	return sorted[max(rank, 1)-1]
 }
 
-func (r report) write(w io.Writer) {
-	line(w, "CLAIM", "N", "P50 MS", "P90 MS", "P95 MS", "P99 MS", "MAX MS")
+func (r Report) Write(w io.Writer) {
+	table.Line(w, "CLAIM", "N", "P50 MS", "P90 MS", "P95 MS", "P99 MS", "MAX MS")
 	for _, k := range r.Rows {
 		cells := []any{k.Kind, k.N}
 		for _, ms := range []float64{k.P50, k.P90, k.P95, k.P99, k.Max} {
 			cells = append(cells, fmt.Sprintf("%.2f", ms))
 		}
-		line(w, cells...)
+		table.Line(w, cells...)
 	}
 	if r.Apart > 0 {
-		line(w, fmt.Sprintf("%d left out: they were served in another way than was meant", r.Apart))
+		table.Line(w, fmt.Sprintf("%d left out: they were served in another way than was meant", r.Apart))
 	}
 	if r.WarmRatio != nil {
-		line(w, fmt.Sprintf("warm p50 is %.1f %% of cold p50", *r.WarmRatio))
+		table.Line(w, fmt.Sprintf("warm p50 is %.1f %% of cold p50", *r.WarmRatio))
 	}
 	if r.RestoredRatio != nil {
-		line(w, fmt.Sprintf("restored p50 is %.1f %% of cold p50", *r.RestoredRatio))
+		table.Line(w, fmt.Sprintf("restored p50 is %.1f %% of cold p50", *r.RestoredRatio))
 	}
 	if r.CommandRatio != nil {
-		line(w, fmt.Sprintf("warm + command p50 is %.1f %% of cold + command p50", *r.CommandRatio))
+		table.Line(w, fmt.Sprintf("warm + command p50 is %.1f %% of cold + command p50", *r.CommandRatio))
 	}
 	if r.RequestRatio != nil {
-		line(w, fmt.Sprintf("warm + request p50 is %.1f %% of cold + request p50", *r.RequestRatio))
+		table.Line(w, fmt.Sprintf("warm + request p50 is %.1f %% of cold + request p50", *r.RequestRatio))
 	}
-	line(w, fmt.Sprintf("%d at once; %s", r.Concurrency, r.Machine))
+	table.Line(w, fmt.Sprintf("%d at once; %s", r.Concurrency, r.Machine))
 }

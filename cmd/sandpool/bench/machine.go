@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"bufio"
@@ -13,8 +13,8 @@ import (
 	"sandpool/daemon/wire"
 )
 
-// machine is what a measurement depends on.
-type machine struct {
+// Machine is what a measurement depends on.
+type Machine struct {
 	CPU        string `json:"cpu"`
 	Cores      int    `json:"cores"`
 	Kernel     string `json:"kernel"`
@@ -26,12 +26,12 @@ type machine struct {
 }
 
 // thisMachine describes the host, which the daemon shares.
-func thisMachine(info wire.Info) machine {
+func thisMachine(info wire.Info) Machine {
 	cpus, _ := os.ReadFile("/proc/cpuinfo") // what cannot be read is unknown
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
 	loads, _ := os.ReadFile("/proc/loadavg")
 	load, _, _ := strings.Cut(string(loads), " ")
-	return machine{
+	return Machine{
 		CPU:        cmp.Or(cpuModel(cpus), "unknown "+runtime.GOARCH),
 		Cores:      runtime.NumCPU(),
 		Kernel:     cmp.Or(strings.TrimSpace(string(kernel)), "unknown"),
@@ -53,7 +53,7 @@ func cpuModel(cpuinfo []byte) string {
 	return ""
 }
 
-func (m machine) String() string {
+func (m Machine) String() string {
 	return fmt.Sprintf("%s, %d cores, Linux %s, runsc %s, %s, containerd %s, load %s, %s",
 		m.CPU, m.Cores, m.Kernel, m.Runsc, m.Platform, m.Containerd, m.Load, m.Date)
 }

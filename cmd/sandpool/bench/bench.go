@@ -1,4 +1,5 @@
-package main
+// Package bench times claims of a daemon, and compares how they were served.
+package bench
 
 import (
 	"context"
@@ -34,15 +35,15 @@ const (
 	kindTemplate kind = "template" // one that goes on from its template's snapshot
 )
 
-// bench is what is to be measured.
-type bench struct {
-	daemon      *client.Client
-	template    string
-	warm, cold  int // how many claims
-	restored    int
-	concurrency int
-	command     string // line for the sandbox's /bin/sh, run first; empty: none
-	get         string // PORT/PATH of a first HTTP request; empty: none
+// Bench is what is to be measured.
+type Bench struct {
+	Daemon      *client.Client
+	Template    string
+	Warm, Cold  int // how many claims
+	Restored    int
+	Concurrency int
+	Command     string // line for the sandbox's /bin/sh, run first; empty: none
+	Get         string // PORT/PATH of a first HTTP request; empty: none
 
 	checkpoint string // that the restored ones go on from
 }
@@ -63,9 +64,35 @@ type round struct {
 	size int
 }
 
+// Check tells what is wrong with what is to be measured.
+func (b Bench) Check() error {
+	if min(b.Warm, b.Cold, b.Restored) < 0 || b.Warm+b.Cold+b.Restored == 0 || b.Concurrency < 1 {
+		return errors.New("want at least one claim, and at least one at once")
+	}
+	if b.Get != "" {
+		_, _, err := parseGet(b.Get)
+		return err
+	}
+	return nil
+}
+
+// Run measures, and reports what it found. It leaves no claim and no checkpoint.
+func (b Bench) Run(ctx context.Context) (Report, error) {
+	info, err := b.Daemon.Info(ctx)
+	if err != nil {
+		return Report{}, err
+	}
+	machine := thisMachine(info) // before the bench itself is the load
+	samples, err := b.run(ctx)
+	if err != nil {
+		return Report{}, fmt.Errorf("bench: %w", err)
+	}
+	return newReport(samples, b.Concurrency, machine), nil
+}
+
 // run measures round after round, releases all that it claimed and deletes its checkpoint.
-func (b bench) run(ctx context.Context) (samples []sample, err error) {
-	if b.restored > 0 {
+func (b Bench) run(ctx context.Context) (samples []sample, err error) {
+	if b.Restored > 0 {
 		b.checkpoint, err = b.save(ctx)
 		defer func() { err = errors.Join(err, b.forget(ctx)) }()
 		if err != nil {
@@ -86,8 +113,8 @@ func (b bench) run(ctx context.Context) (samples []sample, err error) {
 }
 
 // plan spreads the rounds of every kind evenly over the whole.
-func (b bench) plan() []round {
-	warm, cold, restored := rounds(kindWarm, b.warm, b.concurrency), rounds(kindCold, b.cold, b.concurrency), rounds(kindRestored, b.restored, b.concurrency)
+func (b Bench) plan() []round {
+	warm, cold, restored := rounds(kindWarm, b.Warm, b.Concurrency), rounds(kindCold, b.Cold, b.Concurrency), rounds(kindRestored, b.Restored, b.Concurrency)
 	return interleave(interleave(warm, cold), restored)
 }
 
@@ -118,15 +145,15 @@ func interleave(a, b []round) []round {
 
 // save returns a checkpoint of a sandbox of the template that is ready. An error may come with one. An interrupt waits until
 // its name is known: without that nobody would delete it.
-func (b bench) save(ctx context.Context) (checkpoint string, err error) {
-	claim, err := b.daemon.Claim(ctx, b.request(kindWarm))
+func (b Bench) save(ctx context.Context) (checkpoint string, err error) {
+	claim, err := b.Daemon.Claim(ctx, b.request(kindWarm))
 	if err != nil {
 		return "", fmt.Errorf("claim the sandbox to save: %w", err)
 	}
 	defer func() { err = errors.Join(err, b.release(ctx, claim.ID)) }()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	saved, err := b.daemon.Checkpoint(ctx, claim.ID, wire.CheckpointRequest{Comment: "made by sandpool bench"})
+	saved, err := b.Daemon.Checkpoint(ctx, claim.ID, wire.CheckpointRequest{Comment: "made by sandpool bench"})
 	if err != nil {
 		return "", fmt.Errorf("make a checkpoint: %w", err)
 	}
@@ -134,28 +161,28 @@ func (b bench) save(ctx context.Context) (checkpoint string, err error) {
 }
 
 // forget deletes the checkpoint, if there is one, also after an interrupt.
-func (b bench) forget(ctx context.Context) error {
+func (b Bench) forget(ctx context.Context) error {
 	if b.checkpoint == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
-	if err := b.daemon.DeleteCheckpoint(ctx, b.checkpoint); err != nil {
+	if err := b.Daemon.DeleteCheckpoint(ctx, b.checkpoint); err != nil {
 		return fmt.Errorf("delete checkpoint %s: %w", b.checkpoint, err)
 	}
 	return nil
 }
 
 // release ends a claim, also after an interrupt.
-func (b bench) release(ctx context.Context, claim string) error {
+func (b Bench) release(ctx context.Context, claim string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
-	return b.daemon.Release(ctx, claim)
+	return b.Daemon.Release(ctx, claim)
 }
 
 // request is a claim that asks for one kind.
-func (b bench) request(k kind) wire.ClaimRequest {
-	req := wire.ClaimRequest{Template: b.template}
+func (b Bench) request(k kind) wire.ClaimRequest {
+	req := wire.ClaimRequest{Template: b.Template}
 	switch k {
 	case kindWarm, kindTemplate:
 	case kindCold:
@@ -168,21 +195,21 @@ func (b bench) request(k kind) wire.ClaimRequest {
 
 // settle waits until the pool is as full as it gets and starts nothing: a claim measured now is served from it, and no refill
 // disturbs the start of another. A template without a pool is always settled.
-func (b bench) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, settleTimeout, fmt.Errorf("pool of %s is not full and quiet after %s", b.template, settleTimeout))
+func (b Bench) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, settleTimeout, fmt.Errorf("pool of %s is not full and quiet after %s", b.Template, settleTimeout))
 	defer cancel()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		pools, err := b.daemon.Pools(ctx)
+		pools, err := b.Daemon.Pools(ctx)
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(pools, func(p wire.Pool) bool { return p.Template == b.template })
-		if i < 0 && b.warm > 0 {
-			return fmt.Errorf("template %s has no pool: there is no warm claim of it, so --warm must be 0", b.template)
+		i := slices.IndexFunc(pools, func(p wire.Pool) bool { return p.Template == b.Template })
+		if i < 0 && b.Warm > 0 {
+			return fmt.Errorf("template %s has no pool: there is no warm claim of it, so --warm must be 0", b.Template)
 		}
-		if i < 0 || settled(pools[i], b.warm > 0) {
+		if i < 0 || settled(pools[i], b.Warm > 0) {
 			return nil
 		}
 		select {
@@ -199,7 +226,7 @@ func settled(p wire.Pool, warm bool) bool {
 }
 
 // round makes its claims at once.
-func (b bench) round(ctx context.Context, r round) ([]sample, error) {
+func (b Bench) round(ctx context.Context, r round) ([]sample, error) {
 	samples, errs := make([]sample, r.size), make([]error, r.size)
 	var all sync.WaitGroup
 	for i := range r.size {
@@ -210,52 +237,52 @@ func (b bench) round(ctx context.Context, r round) ([]sample, error) {
 }
 
 // measure makes one claim and releases it.
-func (b bench) measure(ctx context.Context, k kind) (s sample, err error) {
+func (b Bench) measure(ctx context.Context, k kind) (s sample, err error) {
 	called := time.Now()
-	claim, err := b.daemon.Claim(ctx, b.request(k))
+	claim, err := b.Daemon.Claim(ctx, b.request(k))
 	s = sample{kind: k, tier: claim.Tier, claim: time.Since(called), phases: claim.Phases}
 	if err != nil {
 		return s, fmt.Errorf("claim: %w", err)
 	}
 	defer func() { err = errors.Join(err, b.release(ctx, claim.ID)) }()
-	if b.command != "" {
+	if b.Command != "" {
 		err = b.exec(ctx, claim.ID)
 		s.command = time.Since(called)
 	}
-	if b.get != "" {
+	if b.Get != "" {
 		err = b.ask(ctx, claim.ID)
 		s.request = time.Since(called)
 	}
 	return s, err
 }
 
-func (b bench) exec(ctx context.Context, id string) error {
-	exit, err := b.daemon.Exec(ctx, id, wire.ExecRequest{Args: []string{"/bin/sh", "-c", b.command}}, client.Stdio{Out: io.Discard, Err: io.Discard})
+func (b Bench) exec(ctx context.Context, id string) error {
+	exit, err := b.Daemon.Exec(ctx, id, wire.ExecRequest{Args: []string{"/bin/sh", "-c", b.Command}}, client.Stdio{Out: io.Discard, Err: io.Discard})
 	if err == nil && exit != 0 {
 		err = fmt.Errorf("exit code %d", exit)
 	}
 	if err != nil {
-		return fmt.Errorf("run %q: %w", b.command, err)
+		return fmt.Errorf("run %q: %w", b.Command, err)
 	}
 	return nil
 }
 
 // ask sends an HTTP request to a server in a claim's sandbox and reads the answer.
-func (b bench) ask(ctx context.Context, id string) error {
-	port, path, err := parseGet(b.get)
+func (b Bench) ask(ctx context.Context, id string) error {
+	port, path, err := parseGet(b.Get)
 	if err != nil {
 		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
 	if err != nil {
-		return fmt.Errorf("get %s: %w", b.get, err)
+		return fmt.Errorf("get %s: %w", b.Get, err)
 	}
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return b.daemon.DialPort(context.WithoutCancel(ctx), id, port), nil
+		return b.Daemon.DialPort(context.WithoutCancel(ctx), id, port), nil
 	}}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return fmt.Errorf("get %s: %w", b.get, err)
+		return fmt.Errorf("get %s: %w", b.Get, err)
 	}
 	_, err = io.Copy(io.Discard, resp.Body)
 	err = errors.Join(err, resp.Body.Close())
@@ -263,7 +290,7 @@ func (b bench) ask(ctx context.Context, id string) error {
 		err = errors.New(resp.Status)
 	}
 	if err != nil {
-		return fmt.Errorf("get %s: %w", b.get, err)
+		return fmt.Errorf("get %s: %w", b.Get, err)
 	}
 	return nil
 }

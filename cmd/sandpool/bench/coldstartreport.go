@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"cmp"
@@ -8,35 +8,36 @@ import (
 	"strconv"
 	"time"
 
+	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/wire"
 )
 
-// coldReport is the result of a benchmark of cold starts. Times are in seconds, but for the phases' milliseconds.
-type coldReport struct {
-	Rows    []coldRow `json:"rows"`
+// ColdReport is the result of a benchmark of cold starts. Times are in seconds, but for the phases' milliseconds.
+type ColdReport struct {
+	Rows    []ColdRow `json:"rows"`
 	Rounds  int       `json:"rounds"`
-	Machine machine   `json:"machine"`
+	Machine Machine   `json:"machine"`
 }
 
-// coldRow sums up the samples of one scenario and template.
-type coldRow struct {
+// ColdRow sums up the samples of one scenario and template.
+type ColdRow struct {
 	Scenario string `json:"scenario"`
 	Template string `json:"template"`
 	N        int    `json:"n"`
 	Apart    int    `json:"apart"` // claims that were not served the way they were meant
 
-	spread
+	Spread
 
-	Brief  *spread     `json:"brief,omitempty"`        // what the project's brief says
+	Brief  *Spread     `json:"brief,omitempty"`        // what the project's brief says
 	Target float64     `json:"target_p50_s,omitempty"` // what it aims at
 	Phases wire.Phases `json:"phases_p50_ms,omitzero"` // the p50 of each phase by itself
 
 	kind kind
 }
 
-func newColdRow(s scenario, template string, samples []sample) coldRow {
-	row := coldRow{Scenario: s.name, Template: template, Target: s.target, kind: s.kind, Apart: len(samples)}
-	if s.brief != (spread{}) {
+func newColdRow(s Scenario, template string, samples []sample) ColdRow {
+	row := ColdRow{Scenario: s.name, Template: template, Target: s.target, kind: s.kind, Apart: len(samples)}
+	if s.brief != (Spread{}) {
 		row.Brief = &s.brief
 	}
 	var times []time.Duration
@@ -55,7 +56,7 @@ func newColdRow(s scenario, template string, samples []sample) coldRow {
 	if row.N > 0 {
 		slices.Sort(times)
 		at := func(percent float64) float64 { return percentile(times, percent).Seconds() }
-		row.spread = spread{at(50), at(95), at(99)}
+		row.Spread = Spread{at(50), at(95), at(99)}
 	}
 	for _, field := range phaseFields {
 		*field.of(&row.Phases) = median(phases, field.of)
@@ -89,19 +90,19 @@ func median(all []wire.Phases, of func(*wire.Phases) *float64) float64 {
 	return percentile(values, 50)
 }
 
-func (r coldReport) write(w io.Writer) {
-	line(w, "START", "TEMPLATE", "N", "P50 S", "P95 S", "P99 S", "BRIEF P50", "P95", "P99", "TARGET", "MET")
+func (r ColdReport) Write(w io.Writer) {
+	table.Line(w, "START", "TEMPLATE", "N", "P50 S", "P95 S", "P99 S", "BRIEF P50", "P95", "P99", "TARGET", "MET")
 	for _, row := range r.Rows {
-		brief := cmp.Or(row.Brief, &spread{})
-		line(w, row.Scenario, row.Template, row.N, seconds(row.P50), seconds(row.P95), seconds(row.P99),
+		brief := cmp.Or(row.Brief, &Spread{})
+		table.Line(w, row.Scenario, row.Template, row.N, seconds(row.P50), seconds(row.P95), seconds(row.P99),
 			seconds(brief.P50), seconds(brief.P95), seconds(brief.P99), seconds(row.Target), row.met())
 	}
-	line(w)
+	table.Line(w)
 	header := []any{"PHASES, P50 MS", "TEMPLATE"}
 	for _, field := range phaseFields {
 		header = append(header, field.name)
 	}
-	line(w, header...)
+	table.Line(w, header...)
 	for _, row := range r.Rows {
 		if row.Phases == (wire.Phases{}) {
 			continue
@@ -110,18 +111,18 @@ func (r coldReport) write(w io.Writer) {
 		for _, field := range phaseFields {
 			cells = append(cells, fmt.Sprintf("%.0f", *field.of(&row.Phases)))
 		}
-		line(w, cells...)
+		table.Line(w, cells...)
 	}
-	line(w)
+	table.Line(w)
 	for _, row := range r.Rows {
 		if row.Apart > 0 {
-			line(w, fmt.Sprintf("%s, %s: %d left out: they were served in another way than was meant", row.Scenario, row.Template, row.Apart))
+			table.Line(w, fmt.Sprintf("%s, %s: %d left out: they were served in another way than was meant", row.Scenario, row.Template, row.Apart))
 		}
 	}
 	for _, ratio := range r.ratios() {
-		line(w, ratio)
+		table.Line(w, ratio)
 	}
-	line(w, fmt.Sprintf("%d rounds; %s", r.Rounds, r.Machine))
+	table.Line(w, fmt.Sprintf("%d rounds; %s", r.Rounds, r.Machine))
 }
 
 // seconds writes a time; 0 stands for none.
@@ -133,7 +134,7 @@ func seconds(s float64) string {
 }
 
 // met says whether the target was reached at p50.
-func (r coldRow) met() string {
+func (r ColdRow) met() string {
 	switch {
 	case r.Target == 0 || r.N == 0:
 		return "–"
@@ -145,11 +146,11 @@ func (r coldRow) met() string {
 }
 
 // ratios compares each warm template with an empty sandbox, and what was started warm with a cold start of the same template.
-func (r coldReport) ratios() []string {
+func (r ColdReport) ratios() []string {
 	var lines []string
 	for _, row := range r.Rows {
 		for _, other := range r.Rows {
-			ofEmpty := row.kind == kindTemplate && other.Scenario == scenarios[0].name
+			ofEmpty := row.kind == kindTemplate && other.Scenario == Scenarios[0].name
 			ofItself := row.kind != kindCold && other.kind == kindCold && other.Template == row.Template
 			if row.N > 0 && other.N > 0 && (ofEmpty || ofItself) {
 				lines = append(lines, fmt.Sprintf("%s, %s: p50 is %.1f %% of %s, %s", row.Scenario, row.Template, 100*row.P50/other.P50, other.Scenario, other.Template))
