@@ -16,6 +16,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/resource"
 	"sandpool/runtime/runsc"
 )
 
@@ -143,16 +144,11 @@ func (e *Engine) Revive(ctx context.Context, id string, fit checkpoint.Fit, dir 
 		if err != nil {
 			return fmt.Errorf("load container: %w", err)
 		}
-		// A sentry that was killed may have left a file there that keeps the next from starting. What the sandbox wrote is in
-		// the checkpoint.
-		snapshots := e.client.SnapshotService(e.cfg.Snapshotter)
-		if err := snapshots.Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
-			return fmt.Errorf("remove snapshot: %w", err)
+		files, err := e.ownFiles(id, t)
+		if err != nil {
+			return err
 		}
-		if _, err := snapshots.Prepare(ctx, id, t.parent); err != nil {
-			return fmt.Errorf("prepare snapshot: %w", err)
-		}
-		if err := e.writeSandboxFiles(id, t); err != nil { // the state folder may not outlive the host
+		if err := e.owned.Renew(ctx, resource.Spec{ID: id, Parent: t.parent, Files: files}); err != nil {
 			return err
 		}
 		if err := e.goOn(ctx, container, dir); err != nil {

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/resource"
 	"sandpool/runtime/runsc"
 )
 
@@ -167,7 +168,11 @@ func TestSweepRemovesFilesOfSandboxes(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := NewID()
-	if err := e.writeSandboxFiles(gone, prepared["default"]); err != nil {
+	files, err := e.ownFiles(gone, prepared["default"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.owned.Renew(e.in(t), resource.Spec{ID: gone, Parent: prepared["default"].parent, Files: files}); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.writeRestoreFiles(gone, dir); err != nil {

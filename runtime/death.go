@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/resource"
 	"sandpool/runtime/runsc"
 )
 
@@ -81,7 +82,7 @@ func (e *Engine) ending(id string, status uint32) ending {
 
 // memoryDeath tells in words that the kernel killed something of the sandbox for lack of memory, if it has.
 func (e *Engine) memoryDeath(id string) string {
-	groups, err := e.cgroups(id)
+	groups, err := resource.Cgroups(e.cfg.Namespace, id)
 	if err != nil {
 		return ""
 	}

@@ -2,12 +2,7 @@ package runtime
 
 import (
 	"context"
-	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
@@ -19,7 +14,7 @@ import (
 	"sandpool/runtime/poll"
 )
 
-// Destroy kills a sandbox and deletes its task, container and snapshot. When that is not done within the deadline all of
+// Destroy kills a sandbox and deletes its task, its container and all that it owns. When that is not done within the deadline all of
 // its processes are killed, and containerd gets as long again to tidy up.
 func (e *Engine) Destroy(ctx context.Context, id string) error {
 	return e.end(ctx, "destroy", id, e.destroy)
@@ -47,13 +42,10 @@ func (e *Engine) destroy(ctx context.Context, id string) error {
 		return fmt.Errorf("delete container: %w", err)
 	}
 	e.cfg.Step("container deleted")
-	if err := e.client.SnapshotService(e.cfg.Snapshotter).Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("remove snapshot: %w", err)
-	}
-	return e.removeSandboxFiles(id)
+	return e.owned.RemoveOfContainer(ctx, id)
 }
 
-// halt ends a sandbox but for its container, snapshot and files.
+// halt ends a sandbox but for its container and what belongs to that.
 func (e *Engine) halt(ctx context.Context, id string) error {
 	if err := e.destroyTask(ctx, id); err != nil {
 		return err
@@ -62,13 +54,7 @@ func (e *Engine) halt(ctx context.Context, id string) error {
 	if err := e.awaitProcesses(ctx, id); err != nil {
 		return err
 	}
-	if err := e.removeTraces(id); err != nil {
-		return err
-	}
-	if err := e.removeBundle(ctx, id); err != nil {
-		return err
-	}
-	return e.removeShimSocket(ctx, id)
+	return e.owned.RemoveOfTask(ctx, id)
 }
 
 // destroyTask ends the processes of a sandbox and makes containerd forget them. That there are none is no error.
@@ -156,21 +142,6 @@ func (e *Engine) endByForce(ctx context.Context, id string, do func(ctx context.
 			return err
 		}
 	}
-}
-
-// removeShimSocket removes what only a shim that was killed leaves: containerd does not look for it. The path is that
-// of SocketAddress in containerd's pkg/shim, as containerd sees it, which may have a mount namespace of its own.
-func (e *Engine) removeShimSocket(ctx context.Context, id string) error {
-	pid, err := e.containerdPID(ctx)
-	if err != nil {
-		return err
-	}
-	name := sha256.Sum256([]byte(filepath.Join(e.cfg.Address, e.cfg.Namespace, id)))
-	path := fmt.Sprintf("%s/run/containerd/s/%x", hostproc.Root(pid), name)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the shim's socket: %w", err)
-	}
-	return nil
 }
 
 // task asks containerd for a task; that there is none is an error of class NotFound.

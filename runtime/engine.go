@@ -21,6 +21,7 @@ import (
 	"sandpool/runtime/call"
 	"sandpool/runtime/image"
 	"sandpool/runtime/lockfile"
+	"sandpool/runtime/resource"
 	"sandpool/runtime/runsc"
 )
 
@@ -67,6 +68,7 @@ type Engine struct {
 	cfg    Config
 	log    *slog.Logger
 	client *client.Client
+	owned  *resource.Set // what each sandbox owns; known once connected
 	calls  call.Caller
 	runsc  runsc.Program
 	info   Info
@@ -75,7 +77,6 @@ type Engine struct {
 	state, namespace *lockfile.Lock // on the state folder, and on containerd's namespace
 
 	panicLogs bool          // each sandbox's sentry has a file for what it says when it crashes
-	bundles   bundles       // of containerd; known once a canary ran
 	direct    bool          // sentries start commands without the shim; known once a canary ran
 	trials    chan struct{} // one slot: held by whoever tries a platform for a template
 
@@ -84,6 +85,7 @@ type Engine struct {
 	work      sync.WaitGroup // what goes on behind commands, until the engine ends
 	leftovers leftovers
 
+	looks     looks
 	images    *image.Store // once containerd is connected
 	mu        sync.Mutex
 	snapshots string          // folder of the snapshotter
@@ -238,13 +240,22 @@ func (e *Engine) connect(ctx context.Context) error {
 	defer cancel()
 	c, err := client.New(e.cfg.Address, client.WithDefaultNamespace(e.cfg.Namespace), client.WithTimeout(e.cfg.ConnectTimeout))
 	if err == nil {
-		e.client, e.images = c, e.newImages(c)
+		e.use(c)
 		err = e.awaitContainerd(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("connect to containerd at %s: %w: start containerd (systemctl start containerd) or set containerd.address", e.cfg.Address, err)
 	}
 	return checkContainerd(e.info.Containerd)
+}
+
+// use makes a client the engine's.
+func (e *Engine) use(c *client.Client) {
+	e.client, e.images = c, e.newImages(c)
+	e.owned = resource.New(resource.Config{
+		Client: c, Address: e.cfg.Address, Namespace: e.cfg.Namespace, Snapshotter: e.cfg.Snapshotter,
+		RunscDir: string(e.cfg.runscRoot()), FilesDir: e.cfg.shimDir(), Step: e.cfg.Step,
+	})
 }
 
 func (e *Engine) awaitContainerd(ctx context.Context) error {

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/resource"
 	"sandpool/runtime/runsc"
 	"sandpool/runtime/template"
 	"sandpool/scripts/testhost"
@@ -275,23 +277,18 @@ func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	ctx := namespaces.WithNamespace(t.Context(), host.Namespace)
 	owned, live, orphan, leased := startSandbox(t, e), NewID(), NewID(), NewID()
-	ctx, release, err := e.lease(ctx, live)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
-	for _, id := range []string{live, orphan} { // a snapshot without a container, as between two steps of a start
-		if _, err := e.client.SnapshotService("overlayfs").Prepare(ctx, id, prepared["default"].parent); err != nil {
+	for _, id := range []string{live, orphan} { // all but a container, as between two steps of a start
+		if _, err := e.owned.Make(ctx, resource.Spec{ID: id, Parent: prepared["default"].parent}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := e.lease(ctx, leased); err != nil {
+	if _, err := e.owned.Hold(ctx, leased); err != nil {
 		t.Fatal(err)
 	}
 	traced := NewID() // what a runsc leaves that was killed: a copy of the names that the running sandbox has
-	used, err := e.traces(owned)
-	if err != nil || len(used) < 4 {
-		t.Fatalf("the running sandbox has the traces %q, %v; want cgroups, two files and a socket", used, err)
+	used := traces(t, e, owned)
+	if len(used) < 4 {
+		t.Fatalf("the running sandbox has the traces %q; want cgroups, two files and a socket", used)
 	}
 	for _, path := range used {
 		if err := os.Mkdir(strings.ReplaceAll(path, owned, traced), 0o755); err != nil {
@@ -310,10 +307,21 @@ func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
 	expectNothing(t, orphan)
 	expectNothing(t, leased)
 	expectNothing(t, traced)
-	if left, err := e.traces(traced); err != nil || len(left) > 0 {
-		t.Errorf("traces are left: %q, %v", left, err)
+	if left := traces(t, e, traced); len(left) > 0 {
+		t.Errorf("traces are left: %q", left)
 	}
 	if err := e.Destroy(t.Context(), live); err != nil {
 		t.Error(err)
 	}
+}
+
+// traces returns the cgroups and the files of runsc's that a sandbox has.
+func traces(t *testing.T, e *Engine, id string) []string {
+	t.Helper()
+	groups, err := resource.Cgroups(e.cfg.Namespace, id)
+	files, filesErr := filepath.Glob(filepath.Join(string(e.cfg.runscRoot()), "*"+id+"*"))
+	if err := errors.Join(err, filesErr); err != nil {
+		t.Fatal(err)
+	}
+	return append(groups, files...)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/api/services/introspection/v1"
 
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/resource"
 	"sandpool/runtime/runsc"
 )
 
@@ -78,8 +79,10 @@ func Inspect(ctx context.Context, cfg Config) (found Inspection, err error) {
 	}
 	ctx = context.WithoutCancel(ctx) // an interrupt leaves nothing
 	err = errors.Join(e.clearTrials(ctx), e.removeNamespace(ctx))
-	groups, _ := e.cgroups("") // the folder of those of the trials; one that is still in use harms nobody
-	_ = removeAll(groups)
+	groups, _ := resource.Cgroups(cfg.Namespace, "") // the folder of those of the trials; one that is still in use harms nobody
+	for _, group := range groups {
+		_ = os.Remove(group)
+	}
 	return found, err
 }
 
@@ -138,7 +141,7 @@ func isLoaded(loaded []*introspection.Plugin, name string) error {
 }
 
 func (e *Engine) findShim(ctx context.Context) error {
-	pid, err := e.containerdPID(ctx)
+	pid, err := resource.ContainerdPID(ctx, e.cfg.Address)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func expectLimits(t *testing.T, e *Engine, id string) {
 		}
 	}
 	for file, want := range map[string]string{"cpu/%s/cpu.cfs_quota_us": "150000", "memory/%s/memory.limit_in_bytes": "134217728", "pids/%s/pids.max": "1184"} {
-		path := filepath.Join(cgroupRoot, fmt.Sprintf(file, filepath.Join(host.Namespace, id)))
+		path := filepath.Join("/sys/fs/cgroup", fmt.Sprintf(file, filepath.Join(host.Namespace, id)))
 		if data, err := os.ReadFile(path); strings.TrimSpace(string(data)) != want {
 			t.Errorf("%s holds %q, %v; want %s", path, data, err, want)
 		}
@@ -97,7 +97,7 @@ func TestProcessorLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stat := filepath.Join(cgroupRoot, "cpu", host.Namespace, id, "cpu.stat")
+	stat := filepath.Join("/sys/fs/cgroup", "cpu", host.Namespace, id, "cpu.stat")
 	for {
 		data, err := os.ReadFile(stat)
 		if err != nil {

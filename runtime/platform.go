@@ -81,7 +81,7 @@ func (e *Engine) tryPlatform(ctx context.Context, platform string) Canary {
 		if _, err := e.start(ctx, id, t, map[string]string{"sandpool.state": "canary"}, nil); err != nil {
 			return err
 		}
-		if err := e.learnBundles(id); err != nil {
+		if err := e.owned.LearnBundles(id); err != nil {
 			return err
 		}
 		if e.info.Platform == "" {

@@ -27,31 +27,29 @@ func (c Config) shimDir() string { return filepath.Join(c.StateDir, "shim") }
 
 func (c Config) sandboxFile(id, suffix string) string { return filepath.Join(c.shimDir(), id+suffix) }
 
-// writeSandboxFiles writes what the shim of a new sandbox reads, and notes what the sandbox is made with.
-func (e *Engine) writeSandboxFiles(id string, t *Prepared) error {
+// ownFiles are the files of a new sandbox: what its shim reads, and what the sandbox is made with.
+func (e *Engine) ownFiles(id string, t *Prepared) (map[string][]byte, error) {
 	made, err := e.fit(t)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	data, err := json.Marshal(made)
+	fit, err := json.Marshal(made)
 	if err != nil {
-		return fmt.Errorf("encode what the sandbox is made with: %w", err)
-	}
-	if err := os.WriteFile(e.cfg.sandboxFile(id, fitSuffix), data, 0o600); err != nil {
-		return err
+		return nil, fmt.Errorf("encode what the sandbox is made with: %w", err)
 	}
 	file, err := e.shimFile(t)
 	if err != nil {
-		return err
-	}
-	crash := e.cfg.sandboxFile(id, panicSuffix)
-	if err := os.Remove(crash); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an earlier sentry of a sandbox that is revived
-		return err
+		return nil, err
 	}
 	if e.panicLogs {
-		file.Flags[runsc.FlagPanicLog] = crash
+		file.Flags[runsc.FlagPanicLog] = e.cfg.sandboxFile(id, panicSuffix)
 	}
-	return file.Write(e.cfg.sandboxFile(id, shimSuffix))
+	shim, err := file.Encode()
+	if err != nil {
+		return nil, err
+	}
+	// A crash that is noted is one of an earlier sentry of a sandbox that is revived.
+	return map[string][]byte{fitSuffix: fit, shimSuffix: shim, panicSuffix: nil}, nil
 }
 
 // shimFile is what the shims of a template's sandboxes read.
@@ -113,22 +111,4 @@ func link(target, path string) error {
 		return err
 	}
 	return os.Rename(next, path)
-}
-
-// sandboxFiles returns the files of the sandboxes that pattern matches. See filepath.Match.
-func (c Config) sandboxFiles(pattern string) ([]string, error) {
-	found, err := filepath.Glob(filepath.Join(c.shimDir(), pattern+".*"))
-	if err != nil {
-		return nil, fmt.Errorf("list files of sandboxes: %w", err)
-	}
-	return found, nil
-}
-
-// removeSandboxFiles removes the files of a sandbox that containerd knows no more; until then its shim needs them.
-func (e *Engine) removeSandboxFiles(id string) error {
-	found, err := e.cfg.sandboxFiles(id)
-	if err != nil {
-		return err
-	}
-	return removeAll(found)
 }

@@ -18,17 +18,24 @@ func (e *Engine) Status(ctx context.Context, id string) (Status, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.PauseTimeout, missed)
 	defer cancel()
 	state, err := e.cfg.runscRoot().LockedState(ctx, id)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+	if errors.Is(err, os.ErrNotExist) {
 		return Stopped, nil
-	case err != nil:
+	}
+	if err != nil {
 		return "", fmt.Errorf("find out whether sandbox %s runs: %w", id, err)
-	case state.Status == specs.StateRunning:
-		return Running, nil
-	case state.Status == runsc.Paused:
-		return Paused, nil
+	}
+	return statusFrom(state.Status), nil
+}
+
+// statusFrom is what runsc has noted, in our words.
+func statusFrom(noted specs.ContainerState) Status {
+	switch noted {
+	case specs.StateRunning:
+		return Running
+	case runsc.Paused:
+		return Paused
 	default:
-		return Stopped, nil
+		return Stopped
 	}
 }
 

@@ -123,11 +123,11 @@ func (t *Prepared) use(ctx context.Context, image client.Image) error {
 // image's files are read in a view of them.
 func (e *Engine) baseSpec(ctx context.Context, parent string, config ocispec.ImageConfig, t template.Template) (spec *specs.Spec, command []string, err error) {
 	key := NewID()
-	ctx, release, err := e.lease(ctx, key)
-	if err != nil {
+	defer e.hide(key)() // to a sweep it is named as a sandbox
+	if ctx, err = e.owned.Hold(ctx, key); err != nil {
 		return nil, nil, err
 	}
-	defer release()
+	defer e.release(ctx, key)
 	if spec, err = oci.GenerateSpec(ctx, e.client, &containers.Container{ID: key}); err != nil {
 		return nil, nil, fmt.Errorf("make spec: %w", err)
 	}

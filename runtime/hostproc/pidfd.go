@@ -36,13 +36,14 @@ func (p Process) Open() (*os.File, error) {
 		return nil, fmt.Errorf("open process %d: %w", p.PID, err)
 	}
 	file := os.NewFile(uintptr(fd), "pidfd")
-	if !p.alive() {
+	if !p.Alive() {
 		return nil, file.Close()
 	}
 	return file, nil
 }
 
-func (p Process) alive() bool {
+// Alive tells whether the process has not ended; a zombie has.
+func (p Process) Alive() bool {
 	proc, err := procfs.NewProc(p.PID)
 	if err != nil {
 		return false

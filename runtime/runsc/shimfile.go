@@ -32,11 +32,20 @@ func ReadShimFile(path string) (file ShimFile, _ error) {
 	return file, nil
 }
 
-// Write writes the file in place, for root alone.
-func (f ShimFile) Write(path string) error {
+// Encode returns the file's text.
+func (f ShimFile) Encode() ([]byte, error) {
 	data, err := toml.Marshal(f)
 	if err != nil {
-		return fmt.Errorf("encode the shim's file: %w", err)
+		return nil, fmt.Errorf("encode the shim's file: %w", err)
+	}
+	return data, nil
+}
+
+// Write writes the file in place, for root alone.
+func (f ShimFile) Write(path string) error {
+	data, err := f.Encode()
+	if err != nil {
+		return err
 	}
 	return os.WriteFile(path, data, 0o600)
 }

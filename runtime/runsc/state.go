@@ -48,12 +48,54 @@ func (r Root) State(id string) (state State, err error) {
 
 // LockedState reads what runsc has noted down under its lock: while a runsc changes the sandbox it waits for that until ctx ends.
 func (r Root) LockedState(ctx context.Context, id string) (State, error) {
-	lock, err := lockShared(ctx, r.file(id, ".lock"))
+	lock, err := lockShared(ctx, r.file(id, ".lock"), true)
 	if err != nil {
 		return State{}, fmt.Errorf("lock runsc's state of sandbox %s: %w", id, err)
 	}
 	defer func() { _ = lock.Close() }()
 	return r.State(id)
+}
+
+// ErrBusy is that a runsc has a sandbox locked.
+var ErrBusy = errors.New("another runsc is changing the sandbox")
+
+// Version tells one text of runsc's notes on a sandbox from another, as stat does. The zero value is that there are none.
+type Version struct {
+	inode   uint64
+	size    int64
+	changed unix.Timespec
+}
+
+// Version looks which text there is.
+func (r Root) Version(id string) (Version, error) {
+	var s unix.Stat_t
+	err := unix.Stat(r.file(id, ".state"), &s)
+	if errors.Is(err, os.ErrNotExist) {
+		return Version{}, nil
+	}
+	if err != nil {
+		return Version{}, fmt.Errorf("look at runsc's state of sandbox %s: %w", id, err)
+	}
+	return Version{inode: s.Ino, size: s.Size, changed: s.Mtim}, nil
+}
+
+// Status reads under runsc's lock the status that is noted, and which text says so. Without notes, and with such as a runsc left that was
+// killed as it wrote, it is empty. While a runsc changes the sandbox this waits until ctx ends, or is ErrBusy.
+func (r Root) Status(ctx context.Context, id string, wait bool) (specs.ContainerState, Version, error) {
+	lock, err := lockShared(ctx, r.file(id, ".lock"), wait)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", Version{}, nil
+	}
+	if err != nil {
+		return "", Version{}, fmt.Errorf("lock runsc's state of sandbox %s: %w", id, err)
+	}
+	defer func() { _ = lock.Close() }()
+	version, err := r.Version(id)
+	state, readErr := r.State(id)
+	if err != nil || readErr != nil {
+		return "", version, err
+	}
+	return state.Status, version, nil
 }
 
 // Control returns where the sentry of a sandbox takes calls. runsc takes another folder when the path in its root would be too
@@ -69,8 +111,8 @@ func (r Root) Control(id string) (Control, error) {
 	return Control{ID: id, Socket: state.Sandbox.ControlSocketPath}, err
 }
 
-// lockShared waits until nobody has a file locked for himself alone, and locks it against that until it is closed.
-func lockShared(ctx context.Context, path string) (*os.File, error) {
+// lockShared locks a file against those who want it for themselves alone, until it is closed. While one has it this waits, or is ErrBusy.
+func lockShared(ctx context.Context, path string, wait bool) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -80,8 +122,11 @@ func lockShared(ctx context.Context, path string) (*os.File, error) {
 		if err == nil {
 			return f, nil
 		}
-		if errors.Is(err, unix.EWOULDBLOCK) {
+		switch busy := errors.Is(err, unix.EWOULDBLOCK); {
+		case busy && wait:
 			err = poll.Sleep(ctx, poll.Interval)
+		case busy:
+			err = ErrBusy
 		}
 		if err != nil {
 			_ = f.Close()

@@ -42,7 +42,7 @@ var imports = map[string][]string{
 	"pool":              {"lifetime", "lifetime/line", "lifetime/wait", "pool/size"},
 	"pool/size":         {},
 	"runtime": {
-		"runtime/atomicfile", "runtime/call", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/lockfile", "runtime/oneline", "runtime/poll", "runtime/rootfs",
+		"runtime/atomicfile", "runtime/call", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/lockfile", "runtime/oneline", "runtime/poll", "runtime/resource", "runtime/rootfs",
 		"runtime/runsc", "runtime/template",
 	},
 	"runtime/atomicfile":      {},
@@ -54,6 +54,7 @@ var imports = map[string][]string{
 	"runtime/lockfile":        {},
 	"runtime/oneline":         {},
 	"runtime/poll":            {},
+	"runtime/resource":        {"runtime/hostproc"},
 	"runtime/rootfs":          {},
 	"runtime/runsc":           {"runtime/atomicfile", "runtime/hostpath", "runtime/hostproc", "runtime/poll"},
 	"runtime/runsc/runsctest": {},
