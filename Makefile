@@ -54,6 +54,10 @@ test-hostile: build stack image ## attack the real stack as a user and from sand
 bench: build stack image ## measure warm claims and restores beside cold starts
 	@$(BIN)/demo -bench
 
+.PHONY: bench-idle
+bench-idle: build stack image ## measure for minutes what 375 paused sandboxes cost that nobody uses (they take about 10 GB)
+	@$(BIN)/demo -idle
+
 .PHONY: images
 images: build ## build the production image and two templates with BuildKit (IMAGES=names: others); the first time takes minutes
 	@scripts/images.sh $(or $(IMAGES),production python-fastapi react-vite)

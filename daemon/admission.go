@@ -11,7 +11,7 @@ import (
 	"sandpool/configs"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
-	"sandpool/runtime"
+	"sandpool/runtime/hostproc"
 )
 
 // admitEvery is how often the host's headroom is measured.
@@ -22,7 +22,7 @@ var resources = []string{"memory", "disk", "pids", "files"}
 
 // admission says whether the host has room for more sandboxes. What cannot be measured does not keep them back.
 type admission struct {
-	headroom func(ctx context.Context) (runtime.Headroom, error)
+	headroom func(ctx context.Context) (hostproc.Headroom, error)
 	reserves func() configs.Reserves
 	log      *slog.Logger
 
@@ -82,7 +82,7 @@ func promised(pools []pool.Overview, templates map[string]configs.Template) (sum
 }
 
 // shortages are the resources of which less is left than is to be kept, or more promised than may be, and how much that is.
-func shortages(left runtime.Headroom, sum wire.Promised, kept configs.Reserves) map[string]string {
+func shortages(left hostproc.Headroom, sum wire.Promised, kept configs.Reserves) map[string]string {
 	const mib = 1 << 20
 	short := map[string]string{}
 	check := func(resource string, left uint64, kept int, unit string) {

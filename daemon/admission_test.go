@@ -12,34 +12,34 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/wire"
-	"sandpool/runtime"
+	"sandpool/runtime/hostproc"
 )
 
 func TestAdmission(t *testing.T) {
 	const mib = 1 << 20
-	plenty := runtime.Headroom{Memory: 512 * mib, Disk: 1024 * mib, PIDs: 512, Files: 1024, TotalMemory: 1024 * mib, TotalDisk: 4000 * mib}
+	plenty := hostproc.Headroom{Memory: 512 * mib, Disk: 1024 * mib, PIDs: 512, Files: 1024, TotalMemory: 1024 * mib, TotalDisk: 4000 * mib}
 	for name, tc := range map[string]struct {
-		change func(h *runtime.Headroom)
+		change func(h *hostproc.Headroom)
 		err    error
 		want   string
 
 		memory, disk float64 // overcommit
 	}{
-		"just enough":       {func(*runtime.Headroom) {}, nil, "", 0, 0},
-		"memory":            {func(h *runtime.Headroom) { h.Memory = 300*mib + 5 }, nil, "memory: 300 MiB left, 512 MiB are kept free", 0, 0},
-		"disk":              {func(h *runtime.Headroom) { h.Disk = 0 }, nil, "disk: 0 MiB left, 1024 MiB are kept free", 0, 0},
-		"pids":              {func(h *runtime.Headroom) { h.PIDs = 511 }, nil, "pids: 511 left, 512 are kept free", 0, 0},
-		"files and disk":    {func(h *runtime.Headroom) { h.Files, h.Disk = 7, 0 }, nil, "disk: 0 MiB left, 1024 MiB are kept free; files: 7 left, 1024 are kept free", 0, 0},
-		"promised just not": {func(*runtime.Headroom) {}, nil, "", 4.1, 2.3},
-		"promised memory":   {func(*runtime.Headroom) {}, nil, "memory: sandboxes may use 4096 MiB by their limits, 4096 MiB are allowed (reserves.memory_overcommit)", 4, 0},
-		"promised disk":     {func(*runtime.Headroom) {}, nil, "disk: sandboxes may use 9000 MiB by their limits, 8000 MiB are allowed (reserves.disk_overcommit)", 0, 2},
-		"not measured":      {func(h *runtime.Headroom) { *h = runtime.Headroom{} }, errors.New("no such file"), "", 0, 0},
+		"just enough":       {func(*hostproc.Headroom) {}, nil, "", 0, 0},
+		"memory":            {func(h *hostproc.Headroom) { h.Memory = 300*mib + 5 }, nil, "memory: 300 MiB left, 512 MiB are kept free", 0, 0},
+		"disk":              {func(h *hostproc.Headroom) { h.Disk = 0 }, nil, "disk: 0 MiB left, 1024 MiB are kept free", 0, 0},
+		"pids":              {func(h *hostproc.Headroom) { h.PIDs = 511 }, nil, "pids: 511 left, 512 are kept free", 0, 0},
+		"files and disk":    {func(h *hostproc.Headroom) { h.Files, h.Disk = 7, 0 }, nil, "disk: 0 MiB left, 1024 MiB are kept free; files: 7 left, 1024 are kept free", 0, 0},
+		"promised just not": {func(*hostproc.Headroom) {}, nil, "", 4.1, 2.3},
+		"promised memory":   {func(*hostproc.Headroom) {}, nil, "memory: sandboxes may use 4096 MiB by their limits, 4096 MiB are allowed (reserves.memory_overcommit)", 4, 0},
+		"promised disk":     {func(*hostproc.Headroom) {}, nil, "disk: sandboxes may use 9000 MiB by their limits, 8000 MiB are allowed (reserves.disk_overcommit)", 0, 2},
+		"not measured":      {func(h *hostproc.Headroom) { *h = hostproc.Headroom{} }, errors.New("no such file"), "", 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			left := plenty
 			tc.change(&left)
 			a := &admission{
-				headroom: func(context.Context) (runtime.Headroom, error) { return left, tc.err },
+				headroom: func(context.Context) (hostproc.Headroom, error) { return left, tc.err },
 				reserves: func() configs.Reserves {
 					r := configs.Default().Reserves
 					r.MemoryOvercommit, r.DiskOvercommit = tc.memory, tc.disk
@@ -72,8 +72,8 @@ func TestAdmissionFollowsTheHost(t *testing.T) {
 		}
 		var now atomic.Pointer[host]
 		a := &admission{
-			headroom: func(context.Context) (runtime.Headroom, error) {
-				return runtime.Headroom{PIDs: now.Load().pids}, now.Load().err
+			headroom: func(context.Context) (hostproc.Headroom, error) {
+				return hostproc.Headroom{PIDs: now.Load().pids}, now.Load().err
 			},
 			reserves: func() configs.Reserves { return configs.Reserves{PIDs: now.Load().kept} },
 			log:      slog.New(slog.NewTextHandler(&log, nil)),

@@ -19,6 +19,7 @@ import (
 	"sandpool/daemon/events"
 	"sandpool/daemon/telemetry"
 	"sandpool/runtime"
+	"sandpool/runtime/image"
 )
 
 // removeTimeout bounds the removal of all sandboxes at a stop, with on_stop = "remove".
@@ -64,7 +65,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.Notify("STATUS=Trying containerd and runsc")
 	metrics, happened := telemetry.New(d.Version, labels()), newQueue()
 	cfg := engine.Config(d.Config)
-	cfg.Step, cfg.Fetched, cfg.Called = d.Step, func(s runtime.ImageStatus) { happened.put(ofImage(s)) }, metrics.Called
+	cfg.Step, cfg.Fetched, cfg.Called = d.Step, func(s image.Status) { happened.put(ofImage(s)) }, metrics.Called
 	on, err := runtime.Open(ctx, cfg, d.Log)
 	if err != nil {
 		return unlessStopped(ctx, err)

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"sandpool/daemon/wire"
-	"sandpool/runtime"
+	"sandpool/runtime/image"
 )
 
 // What became of a fetch of an image: these join the pools' kinds of events.
@@ -22,7 +22,7 @@ func (s ofImage) event(time.Time) wire.Event {
 	if s.Digest != "" {
 		detail["digest"] = s.Digest
 	}
-	if s.State == runtime.ImageFailed {
+	if s.State == image.Failed {
 		detail["reason"] = s.Error
 		return wire.Event{Kind: eventImageFailed, Message: s.Error, Detail: detail}
 	}

@@ -21,6 +21,7 @@ import (
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/image"
 )
 
 // ground is what the parts stand on. It knows none of them.
@@ -67,7 +68,7 @@ func (d *Daemon) join(ctx context.Context, g ground) (*parts, error) {
 	p.pools = d.newPools(p)
 	p.promised = func() wire.Promised { return promised(p.pools.Status(), d.live.Load().Templates) }
 	p.templates = templates.New(templates.Options{
-		Engine: g.engine, Store: store, Pools: p.pools, Restore: p.restorer.restore, Region: d.Config.Region,
+		Engine: g.engine, PruneImages: g.engine.Images().Prune, Store: store, Pools: p.pools, Restore: p.restorer.restore, Region: d.Config.Region,
 		Parallel: d.Config.Images.Parallel, Failed: g.metrics.Failed, Log: d.Log,
 	})
 	p.checkpoints = d.newCheckpoints(p)
@@ -176,8 +177,8 @@ func (p *parts) ready() error {
 }
 
 // images lists the images that the runtime knows. All that can be wrong with that is containerd's.
-func (p *parts) images(ctx context.Context) ([]runtime.ImageStatus, error) {
-	known, err := p.engine.Images(ctx)
+func (p *parts) images(ctx context.Context) ([]image.Status, error) {
+	known, err := p.engine.Images().List(ctx)
 	if err != nil {
 		return nil, unavailable(err)
 	}

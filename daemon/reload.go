@@ -50,7 +50,7 @@ func (d *Daemon) reload(p *parts) error {
 	now = applied(now, next)
 	d.live.Store(&now)
 	p.pools.Configure(poolConfigs(now))
-	p.engine.SetImages(engine.Images(now))
+	p.engine.Images().SetPolicy(engine.Images(now))
 	p.templates.Limit(now.Images.Parallel)
 	p.templates.Set(wantedTemplates(now))
 	d.Log.Info("configuration reloaded", "templates", len(now.Templates), "pools", len(now.Pools))

@@ -10,7 +10,7 @@ import (
 	"sandpool/daemon/templates"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
-	"sandpool/runtime"
+	"sandpool/runtime/template"
 )
 
 // poolConfigs makes a pool for every template.
@@ -46,7 +46,7 @@ func startsAtOnce(l configs.Limits) int {
 func wantedTemplates(c configs.Config) map[string]templates.Wanted {
 	all := map[string]templates.Wanted{}
 	for name, t := range c.Templates {
-		all[name] = templates.Wanted{Snapshot: t.Snapshot, Template: runtime.Template{
+		all[name] = templates.Wanted{Snapshot: t.Snapshot, Template: template.Template{
 			Image: t.Image, Command: t.Command, ImageCommand: t.ImageCommand, Env: t.Env,
 			User: t.User, Cwd: t.Cwd, Platform: t.Platform, AllowSetuid: t.AllowSetuid, Limits: limits(t), Mounts: mounts(t.Mounts),
 			Prewarm: t.Prewarm, PrewarmTimeout: t.PrewarmTimeout.Std(),
@@ -56,21 +56,21 @@ func wantedTemplates(c configs.Config) map[string]templates.Wanted {
 	return all
 }
 
-func limits(t configs.Template) runtime.Limits {
-	l := runtime.Limits{CPUs: t.CPUs, Memory: int64(t.MemoryMiB) << 20, Disk: int64(t.DiskMiB) << 20, PIDs: int64(t.PIDs)}
+func limits(t configs.Template) template.Limits {
+	l := template.Limits{CPUs: t.CPUs, Memory: int64(t.MemoryMiB) << 20, Disk: int64(t.DiskMiB) << 20, PIDs: int64(t.PIDs)}
 	for name, u := range t.Ulimits {
 		if l.Ulimits == nil {
-			l.Ulimits = map[string]runtime.Ulimit{}
+			l.Ulimits = map[string]template.Ulimit{}
 		}
-		l.Ulimits[name] = runtime.Ulimit(u)
+		l.Ulimits[name] = template.Ulimit(u)
 	}
 	return l
 }
 
-func mounts(configured []configs.Mount) []runtime.Mount {
-	var list []runtime.Mount
+func mounts(configured []configs.Mount) []template.Mount {
+	var list []template.Mount
 	for _, m := range configured {
-		list = append(list, runtime.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Size: int64(m.SizeMiB) << 20})
+		list = append(list, template.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Size: int64(m.SizeMiB) << 20})
 	}
 	return list
 }

@@ -13,8 +13,8 @@ import (
 	"sandpool/daemon/hooks"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
-	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/image"
 )
 
 // What became of an attempt to save a claim's sandbox, and of what was saved: these join the pools' kinds of events.
@@ -39,7 +39,7 @@ type news interface {
 type (
 	ofClaim  pool.Event
 	ofPruned checkpoint.Pruned
-	ofImage  runtime.ImageStatus
+	ofImage  image.Status
 	// ofSave is an attempt to save a claim's sandbox.
 	ofSave struct {
 		claim   pool.Claim

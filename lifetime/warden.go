@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"sandpool/lifetime/line"
+	"sandpool/lifetime/wait"
 )
 
 const (
@@ -21,9 +21,10 @@ const (
 	closesAtOnce = 4
 	// tellsAtOnce bounds what is being told in sandboxes, which may be slow or hostile. One owner has one less.
 	tellsAtOnce = 16
-	// The pauses between attempts to note a stage that cannot be noted double from the one to the other.
-	firstPause, lastPause = time.Second, 30 * time.Second
 )
+
+// notes are the pauses between attempts to note a stage that cannot be noted.
+var notes = wait.Backoff{First: time.Second, Last: 30 * time.Second}
 
 // Why the context of an act ends.
 var (
@@ -50,10 +51,9 @@ type Acts interface {
 // Make one with NewWarden. Its methods may be called at any time; those that are not Run do not block and call nobody.
 type Warden struct {
 	log    *slog.Logger
-	wake   chan struct{} // one slot: the loop has something to look at
-	rounds atomic.Uint64 // of the loop
-	closes *line.Gate    // of what is being saved
-	tells  *line.Gate    // of what is being told
+	loop   *wait.Loop
+	closes *line.Gate // of what is being saved
+	tells  *line.Gate // of what is being told
 
 	// Of Run, and constant while it runs.
 	claims    Claims
@@ -83,7 +83,7 @@ type ward struct {
 // NewWarden makes a Warden that watches no claims.
 func NewWarden(log *slog.Logger) *Warden {
 	return &Warden{
-		log: log, wake: make(chan struct{}, 1), closes: line.NewGate(closesAtOnce), tells: line.NewGate(tellsAtOnce),
+		log: log, loop: wait.NewLoop(), closes: line.NewGate(closesAtOnce), tells: line.NewGate(tellsAtOnce),
 		wards: map[string]*ward{},
 	}
 }
@@ -107,24 +107,20 @@ func (w *Warden) Remove(claim string) {
 func (w *Warden) Run(ctx context.Context, claims Claims, acts Acts, closeTime time.Duration) {
 	w.claims, w.acts, w.closeTime, w.began = claims, acts, closeTime, time.Now().Round(0)
 	defer w.running.Wait()
-	for context.Cause(ctx) == nil {
-		w.rounds.Add(1)
+	w.loop.Run(ctx, func() time.Duration {
 		over, next := w.look(ctx, time.Now())
 		if context.Cause(ctx) != nil {
-			return // which may have ended a late Close: to end the claim is for the next start
+			return 0 // it may have ended a late Close: to end the claim is for the next start
 		}
 		for _, claim := range over {
 			claims.Expire(claim)
 		}
-		timer := time.NewTimer(next)
-		select {
-		case <-ctx.Done():
-		case <-w.wake:
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
+		return next
+	})
 }
+
+// Turns counts the rounds of the loop; see wait.Loop.Rounds.
+func (w *Warden) Turns() uint64 { return w.loop.Rounds() }
 
 func (w *Warden) set(claim, owner string, lease Lease) {
 	lease.ExpiresAt = lease.ExpiresAt.Round(0) // wall time only: the deadline moves with the clock, as its label does
@@ -138,7 +134,7 @@ func (w *Warden) set(claim, owner string, lease Lease) {
 	} // else it is due at once: to be closed
 	w.wards[claim] = k
 	heap.Push(&w.queue, k)
-	w.poke()
+	w.loop.Wake()
 }
 
 func (w *Warden) remove(claim string) {
@@ -151,15 +147,7 @@ func (w *Warden) remove(claim string) {
 		heap.Remove(&w.queue, k.index)
 	}
 	k.stop(errReplaced)
-	w.poke() // it may be the first in line
-}
-
-// poke has the loop look again.
-func (w *Warden) poke() {
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	w.loop.Wake() // it may be the first in line
 }
 
 // look takes each claim that is due a stage further. It returns those that are over, in the order in which they are to end, and
@@ -243,7 +231,7 @@ func (w *Warden) start(ctx context.Context, k *ward, to Stage, late bool) {
 func (w *Warden) advance(ctx context.Context, k *ward, seen Lease, to Stage, late bool) bool {
 	ctx, cancel := w.limit(ctx, late)
 	defer cancel()
-	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+	for failures := 1; ; failures++ {
 		ok, err := w.claims.Advance(ctx, k.claim, seen, to)
 		if ok && err == nil {
 			return w.reached(k, to)
@@ -255,10 +243,8 @@ func (w *Warden) advance(ctx context.Context, k *ward, seen Lease, to Stage, lat
 		if late {
 			return false
 		}
-		select {
-		case <-ctx.Done():
+		if wait.Sleep(ctx, notes.After(failures)); context.Cause(ctx) != nil {
 			return false
-		case <-time.After(pause):
 		}
 	}
 }
@@ -328,7 +314,7 @@ func (w *Warden) finish(k *ward, to Stage) {
 	defer w.mu.Unlock()
 	if w.wards[k.claim] == k && k.to == to {
 		k.to, k.closed = "", to == Grace
-		w.poke()
+		w.loop.Wake()
 	}
 }
 

@@ -58,6 +58,9 @@ func (c Claim) SandboxTemplate() string { return templateOf(c.Pool) }
 // Generic is the template whose pool serves claims that allow a fallback.
 const Generic = "generic"
 
+// givenUp is why a sandbox is destroyed that was restored for a claim.
+const givenUp = "it goes on from a checkpoint, and its claim was given up"
+
 // errWaitOver is the cause of a claim's context when its wait is over.
 var errWaitOver = errors.New("wait is over")
 
@@ -70,6 +73,15 @@ type waiter struct {
 	trace      string      // see Request.Trace
 	result     chan result // one slot; filled under the controller's mutex, once
 	left       bool        // nobody will read the result
+}
+
+// answer ends the wait with a sandbox or an error; false if nobody waits any more.
+func (w *waiter) answer(s *sandbox, err error) bool {
+	if w == nil || w.left {
+		return false
+	}
+	w.result <- result{s, err}
+	return true
 }
 
 type result struct {
@@ -92,10 +104,10 @@ type turn struct {
 // for an owner of too many claims, Unavailable when containerd cannot be reached, AlreadyExists for a request id that was used for another template.
 func (c *Controller) Claim(ctx context.Context, req Request) (Claim, bool, error) {
 	c.mu.Lock()
-	p, ok := c.pools[req.Template]
+	p, err := c.poolLocked(req.Template)
 	c.mu.Unlock()
-	if !ok {
-		return Claim{}, false, fmt.Errorf("template %q: %w", req.Template, errdefs.ErrNotFound)
+	if err != nil {
+		return Claim{}, false, err
 	}
 	if req.RequestID != "" {
 		return c.claimOnce(ctx, p, req)
@@ -204,7 +216,7 @@ func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbo
 		err := c.moveLocked(s, Reserved)
 		s.pool.claimedLocked(now)
 		c.mu.Unlock()
-		c.poke()
+		c.loop.Wake()
 		return s, err
 	}
 	if req.Wait <= 0 || p.failures >= failFast && req.Checkpoint == "" {
@@ -215,7 +227,7 @@ func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbo
 	w := &waiter{owner: req.Owner, since: c.epoch, cold: req.Cold || req.Checkpoint != "", result: make(chan result, 1), checkpoint: req.Checkpoint, trace: req.Trace}
 	p.waiters.Add(w.owner, w)
 	c.mu.Unlock()
-	c.poke()
+	c.loop.Wake()
 
 	select {
 	case r := <-w.result:
@@ -261,11 +273,10 @@ func (c *Controller) leave(ctx context.Context, p *pool, w *waiter) error {
 // giveBackLocked returns a reserved sandbox that nobody used.
 func (c *Controller) giveBackLocked(ctx context.Context, s *sandbox) {
 	if s.from != "" {
-		c.doomLocked(s, "it goes on from a checkpoint, and its claim was given up")
+		c.doomLocked(s, givenUp)
 		return
 	}
-	if err := c.moveLocked(s, Warming); err != nil {
-		c.log.Error("give back sandbox", "sandbox", s.id, "err", err)
+	if c.moveLocked(s, Warming) != nil {
 		return
 	}
 	c.workers.Go(func() { c.settle(context.WithoutCancel(ctx), s) })

@@ -8,14 +8,16 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
 
 	"sandpool/lifetime"
 	"sandpool/lifetime/line"
+	"sandpool/lifetime/wait"
+	"sandpool/pool/size"
 )
 
 // Backend is what the controller asks of the container runtime. Every call has a deadline of the backend's own.
@@ -131,8 +133,7 @@ type Controller struct {
 	started   func(template string, how Started)
 	log       *slog.Logger
 
-	wake    chan struct{}  // one slot: the loop has something to look at
-	rounds  atomic.Uint64  // of the loop
+	loop    *wait.Loop
 	workers sync.WaitGroup // goroutines that start, settle and destroy
 
 	mu        sync.Mutex
@@ -152,7 +153,7 @@ type pool struct {
 	sandboxes map[string]*sandbox
 	size      int       // how many sandboxes there should be, in use and warming ones included
 	sweepAt   time.Time // when it is looked at for draining
-	demand    demand
+	demand    size.Demand
 	waiters   line.Line[*waiter] // claims that wait
 	failures  int                // starts that failed in a row
 	retryAt   time.Time          // no start before it
@@ -209,7 +210,7 @@ func New(o Options) *Controller {
 	c := &Controller{
 		backend: o.Backend, deadlines: o.Deadlines, newID: o.NewID, starts: o.Starts, admit: o.Admit, step: o.Step, tell: o.Tell,
 		starting: o.Starting, started: o.Started, log: o.Log,
-		wake:      make(chan struct{}, 1),
+		loop:      wait.NewLoop(),
 		pools:     map[string]*pool{},
 		sandboxes: map[string]*sandbox{},
 		claims:    map[string]*sandbox{},
@@ -227,19 +228,8 @@ func newPool(cfg Config) *pool {
 	return &pool{Config: cfg, sandboxes: map[string]*sandbox{}, size: cfg.Target, sweepAt: time.Now().Add(sweepEvery)}
 }
 
-// Turns counts the rounds of the loop and has it go another: a count that stays the same is of a loop that hangs.
-func (c *Controller) Turns() uint64 {
-	c.poke()
-	return c.rounds.Load()
-}
-
-// poke makes the loop look at the pools again.
-func (c *Controller) poke() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-}
+// Turns counts the rounds of the loop; see wait.Loop.Rounds.
+func (c *Controller) Turns() uint64 { return c.loop.Rounds() }
 
 // SetOutage stops claims and starts while containerd cannot be reached; nil lets them go on. It returns what Outage did.
 func (c *Controller) SetOutage(err error) (before error) {
@@ -251,7 +241,7 @@ func (c *Controller) SetOutage(err error) (before error) {
 		}
 	}
 	c.mu.Unlock()
-	c.poke()
+	c.loop.Wake()
 	return before
 }
 
@@ -272,10 +262,12 @@ func (c *Controller) addLocked(p *pool, id string, r Record) *sandbox {
 	return s
 }
 
-// moveLocked changes the state of s.
+// moveLocked changes the state of s. A move that is not allowed is a fault of the controller's own, and logged.
 func (c *Controller) moveLocked(s *sandbox, to State) error {
-	if err := checkMove(s.state, to); err != nil {
-		return fmt.Errorf("sandbox %s: %w", s.id, err)
+	if !mayBecome(s.state, to) {
+		err := fmt.Errorf("illegal move of sandbox %s from %q to %q", s.id, s.state, to)
+		c.log.Error("move sandbox", "err", err)
+		return err
 	}
 	s.state = to
 	c.epoch++
@@ -301,23 +293,33 @@ func (c *Controller) doomLocked(s *sandbox, why string) {
 		delete(c.requests, requestKey{g.Owner, g.RequestID})
 		c.deadlines.Remove(g.ID)
 	}
-	if err := c.moveLocked(s, Doomed); err != nil {
-		c.log.Error("doom sandbox", "sandbox", s.id, "err", err)
+	if c.moveLocked(s, Doomed) != nil {
 		return
 	}
 	s.why, s.retryAt = why, time.Time{}
 	c.log.Debug("sandbox is to be destroyed", "sandbox", s.id, "pool", s.pool.Name, "reason", why)
-	c.poke()
+	c.loop.Wake()
+}
+
+// poolLocked returns the pool of a template; that there is none is an error of class NotFound.
+func (c *Controller) poolLocked(template string) (*pool, error) {
+	if p, ok := c.pools[template]; ok {
+		return p, nil
+	}
+	return nil, fmt.Errorf("template %q: %w", template, errdefs.ErrNotFound)
 }
 
 // count returns how many sandboxes of p are in one of states.
 func (p *pool) count(states ...State) int {
+	return countOf(p.sandboxes, func(s *sandbox) bool { return slices.Contains(states, s.state) })
+}
+
+// countOf returns how many sandboxes of a map are so.
+func countOf(sandboxes map[string]*sandbox, is func(*sandbox) bool) int {
 	n := 0
-	for _, s := range p.sandboxes {
-		for _, state := range states {
-			if s.state == state {
-				n++
-			}
+	for _, s := range sandboxes {
+		if is(s) {
+			n++
 		}
 	}
 	return n
@@ -326,7 +328,7 @@ func (p *pool) count(states ...State) int {
 // room is how many more sandboxes p may have. Those that wait to be replaced do not count: their successors come first.
 func (p *pool) room(now time.Time) int {
 	c := p.counts(now)
-	return p.Max - c.total() - c.warming
+	return p.Max - c.Total() - c.Warming
 }
 
 // next returns the sandbox to hand out: one that runs before one that is paused, the oldest first; nil if none is ready.

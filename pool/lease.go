@@ -46,9 +46,7 @@ func (c *Controller) Extend(ctx context.Context, claim string) (Claim, error) {
 		return Claim{}, err
 	}
 	defer done()
-	c.mu.Lock()
-	before, state := s.record.Grant.Lease, s.state
-	c.mu.Unlock()
+	before, state := c.leaseOf(s)
 	if state == Dead {
 		return Claim{}, fmt.Errorf("extend claim %s: it is dead: %w", claim, errdefs.ErrFailedPrecondition)
 	}
@@ -57,19 +55,47 @@ func (c *Controller) Extend(ctx context.Context, claim string) (Claim, error) {
 		return Claim{}, fmt.Errorf("extend claim %s: %w", claim, err)
 	}
 	c.step("extend begun")
-	if err := c.backend.Label(context.WithoutCancel(ctx), s.id, leaseLabels(next)); err != nil {
+	set, err := c.setLease(context.WithoutCancel(ctx), s, next, "extend labelled")
+	switch {
+	case err != nil:
 		return Claim{}, err
-	}
-	c.step("extend labelled")
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s.state != Claimed {
+	case !set:
 		return Claim{}, ended(claim)
 	}
-	s.record.Grant.Lease = next
-	c.deadlines.Set(claim, s.record.Grant.Owner, next)
-	c.tell(Event{Kind: EventExtended, Claim: s.claim(), Message: fmt.Sprintf("extension %d of %d: it ends at %s", next.Extended, next.Type.Extensions, formatTime(next.ExpiresAt))})
-	return s.claim(), nil
+	return c.claimOf(s), nil
+}
+
+// leaseOf returns how a claim's time stands, and the state of its sandbox.
+func (c *Controller) leaseOf(s *sandbox) (lifetime.Lease, State) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return s.record.Grant.Lease, s.state
+}
+
+// setLease changes a claim's lease, on disk first, and tells of it; false if the claim has ended meanwhile. The caller has its turn.
+func (c *Controller) setLease(ctx context.Context, s *sandbox, next lifetime.Lease, step string) (bool, error) {
+	if err := c.backend.Label(ctx, s.id, leaseLabels(next)); err != nil {
+		return false, err
+	}
+	c.step(step)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := &s.record.Grant
+	if s.state != Claimed {
+		return false, nil
+	}
+	g.Lease = next
+	left := time.Until(next.ExpiresAt).Round(time.Second)
+	switch next.Stage {
+	case lifetime.Steady:
+		c.deadlines.Set(g.ID, g.Owner, next)
+		c.tell(Event{Kind: EventExtended, Claim: s.claim(), Message: fmt.Sprintf("extension %d of %d: it ends at %s", next.Extended, next.Type.Extensions, formatTime(next.ExpiresAt))})
+	case lifetime.Warned:
+		c.tell(Event{Kind: EventWarning, Claim: s.claim(), Message: fmt.Sprintf("it ends in %s", left)})
+	case lifetime.Grace:
+		c.tell(Event{Kind: EventGrace, Claim: s.claim(), Message: fmt.Sprintf("it is saved and stopped, and ends in %s", left)})
+	}
+	return true, nil
 }
 
 // Advance notes durably that a claim has come to a stage, unless its lease is no longer as seen, or it has ended: then false.
@@ -82,31 +108,12 @@ func (c *Controller) Advance(ctx context.Context, claim string, seen lifetime.Le
 		return false, err
 	}
 	defer done()
-	c.mu.Lock()
-	next, state := s.record.Grant.Lease, s.state
-	c.mu.Unlock()
+	next, state := c.leaseOf(s)
 	if state != Claimed || !next.ExpiresAt.Equal(seen.ExpiresAt) || next.Stage != seen.Stage {
 		return false, nil
 	}
 	next.Stage = to
-	if err := c.backend.Label(ctx, s.id, leaseLabels(next)); err != nil {
-		return false, err
-	}
-	c.step("stage " + string(to) + " labelled")
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s.state != Claimed {
-		return false, nil
-	}
-	s.record.Grant.Lease = next
-	left := time.Until(next.ExpiresAt).Round(time.Second)
-	switch to {
-	case lifetime.Warned:
-		c.tell(Event{Kind: EventWarning, Claim: s.claim(), Message: fmt.Sprintf("it ends in %s", left)})
-	case lifetime.Grace:
-		c.tell(Event{Kind: EventGrace, Claim: s.claim(), Message: fmt.Sprintf("it is saved and stopped, and ends in %s", left)})
-	}
-	return true, nil
+	return c.setLease(ctx, s, next, "stage "+string(to)+" labelled")
 }
 
 // Expire ends a claim whose time is over; one that was extended meanwhile lives on. It does not wait.
@@ -129,12 +136,12 @@ func (c *Controller) Expire(claim string) {
 // has ended meanwhile, is an error of class NotFound.
 func (c *Controller) turn(ctx context.Context, claim string) (s *sandbox, done func(), err error) {
 	c.mu.Lock()
-	s, ok := c.claims[claim]
+	s, err = c.findLocked(claim)
 	outage := c.outage
 	c.mu.Unlock()
 	switch {
-	case !ok:
-		return nil, nil, ended(claim)
+	case err != nil:
+		return nil, nil, err
 	case outage != nil:
 		return nil, nil, outage
 	}

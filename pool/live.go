@@ -1,41 +1,19 @@
 package pool
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/containerd/errdefs"
 )
 
-// Validate reports every fault of a size at once; the error is of class InvalidArgument.
-func (s Size) Validate() error {
-	var errs []error
-	check := func(ok bool, text string) {
-		if !ok {
-			errs = append(errs, errors.New(text))
-		}
-	}
-	check(s.Min >= 0, "min must not be negative")
-	check(s.Min <= s.Target, "min must not be over target")
-	check(s.Target <= s.Max, "target must not be over max")
-	check(s.Max >= 1, "max must be at least 1")
-	check(s.Hot >= 0 && s.Hot <= s.Max, "hot must be between 0 and max")
-	check(s.ScaleUp >= 1 && s.ScaleUp <= 100, "scale_up_threshold must be between 1 and 100 per cent")
-	check(s.ScaleDown >= 0 && s.ScaleDown < s.ScaleUp, "scale_down_threshold must be below scale_up_threshold")
-	if len(errs) == 0 {
-		return nil
-	}
-	return fmt.Errorf("%w: %w", errors.Join(errs...), errdefs.ErrInvalidArgument)
-}
-
 // Resize changes a pool while it is in use. Claimed sandboxes are not touched.
 func (c *Controller) Resize(template string, change func(*Size)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p, ok := c.pools[template]
-	if !ok {
-		return fmt.Errorf("pool of template %q: %w", template, errdefs.ErrNotFound)
+	p, err := c.poolLocked(template)
+	if err != nil {
+		return err
 	}
 	size := p.Size
 	change(&size)
@@ -51,16 +29,16 @@ func (c *Controller) resizeLocked(p *pool, size Size) {
 	p.Size = size
 	p.size = size.Target
 	c.dropLocked(p, p.count(Available, Hot, Reserved, Claimed)-p.size, time.Now())
-	c.poke()
+	c.loop.Wake()
 }
 
 // Drain empties a pool and holds its refilling until Resize ends that. Claims are still served, by cold starts.
 func (c *Controller) Drain(template string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p, ok := c.pools[template]
-	if !ok {
-		return fmt.Errorf("pool of template %q: %w", template, errdefs.ErrNotFound)
+	p, err := c.poolLocked(template)
+	if err != nil {
+		return err
 	}
 	c.drainLocked(p)
 	c.step("drain begun")
@@ -70,7 +48,7 @@ func (c *Controller) Drain(template string) error {
 func (c *Controller) drainLocked(p *pool) {
 	p.Hold, p.size = true, 0
 	c.dropLocked(p, len(p.sandboxes), time.Now())
-	c.poke()
+	c.loop.Wake()
 }
 
 // Configure replaces the configuration of all pools, but for sources that are not given: new ones are filled, changed ones resized, and what was started from
@@ -102,7 +80,7 @@ func (c *Controller) Configure(pools []Config) {
 		c.drainLocked(p)
 		p.refuseLocked(removed(p.Template))
 	}
-	c.poke()
+	c.loop.Wake()
 }
 
 func removed(template string) error {

@@ -1,65 +1,31 @@
 package pool
 
-import "time"
+import (
+	"time"
 
-const (
-	// growBy and drainBy are how much of its target a pool grows or drains at once, in per cent.
-	growBy  = 20
-	drainBy = 10
-	// sweepEvery is how often a pool is looked at for draining.
-	sweepEvery = 30 * time.Second
+	"sandpool/pool/size"
 )
 
-// Size is how large a pool is and how it changes. Claimed sandboxes count: a pool of 8 with 3 in use keeps 5 ready.
-type Size struct {
-	Min       int // draining stops here
-	Target    int // what the pool starts with and returns to
-	Max       int // the most sandboxes, started on demand or not
-	ScaleUp   int // per cent in use, at or above which a claim makes the pool grow by 20 % of Target
-	ScaleDown int // per cent in use, below which a sweep drains 10 % of Target
-	Hot       int // of those ready, how many run instead of being paused
-	Adaptive  bool
-	Hold      bool // nothing is refilled; claims are still served, by cold starts too
-}
+// sweepEvery is how often a pool is looked at for draining.
+const sweepEvery = 30 * time.Second
 
-// counts are a pool's sandboxes as the rules count them: a warming one is part of the total once it is ready.
-type counts struct{ available, inUse, warming int }
-
-func (c counts) total() int { return c.available + c.inUse }
-
-// growth is how many sandboxes a claim makes a pool grow by.
-func (s Size) growth(c counts) int {
-	if c.total() == 0 || 100*(c.inUse+c.warming) < s.ScaleUp*c.total() {
-		return 0
-	}
-	return max(0, min(s.Max-c.total()-c.warming, percentOf(s.Target, growBy)))
-}
-
-// drain is how many available sandboxes a sweep takes out of a pool.
-func (s Size) drain(c counts) int {
-	if c.total() <= s.Min || 100*c.inUse >= s.ScaleDown*c.total() {
-		return 0
-	}
-	return min(c.available, c.total()-s.Min, percentOf(s.Target, drainBy))
-}
-
-// percentOf rounds up.
-func percentOf(n, percent int) int { return (n*percent + 99) / 100 }
+// Size is how large a pool is and how it changes.
+type Size = size.Size
 
 // counts of p now. Reserved sandboxes are in use; those that only wait to be replaced are left out.
-func (p *pool) counts(now time.Time) counts {
-	var c counts
+func (p *pool) counts(now time.Time) size.Counts {
+	var c size.Counts
 	for _, s := range p.sandboxes {
 		switch s.state {
 		case Available, Hot:
 			if !s.stale(now) {
-				c.available++
+				c.Available++
 			}
 		case Reserved, Claimed:
-			c.inUse++
+			c.InUse++
 		case Warming:
 			if !s.trial {
-				c.warming++
+				c.Warming++
 			}
 		}
 	}
@@ -89,7 +55,7 @@ func (s *sandbox) expired(now time.Time) bool {
 func (p *pool) effective(now time.Time) Size {
 	s := p.Size
 	if s.Adaptive {
-		s.Target = max(s.Min, min(s.Max, p.demand.target(now)))
+		s.Target = max(s.Min, min(s.Max, p.demand.Target(now)))
 	}
 	return s
 }
@@ -98,10 +64,10 @@ func (p *pool) effective(now time.Time) Size {
 func (p *pool) claimedLocked(now time.Time) {
 	c, s := p.counts(now), p.effective(now)
 	if s.Adaptive {
-		p.size = max(p.size, min(s.Max, c.inUse+s.Target))
+		p.size = max(p.size, min(s.Max, c.InUse+s.Target))
 	}
-	if n := s.growth(c); n > 0 {
-		p.size = min(s.Max, max(p.size, c.total()+c.warming)+n)
+	if n := s.Growth(c); n > 0 {
+		p.size = min(s.Max, max(p.size, c.Total()+c.Warming)+n)
 	}
 }
 
@@ -115,9 +81,9 @@ func (p *pool) releasedLocked(now time.Time) {
 // sweepLocked applies the rules that time triggers and returns how many sandboxes to drain.
 func (p *pool) sweepLocked(now time.Time) int {
 	c := p.counts(now)
-	n := p.effective(now).drain(c)
+	n := p.effective(now).Drain(c)
 	if n > 0 {
-		p.size = max(p.Min, min(p.size, c.total())-n)
+		p.size = max(p.Min, min(p.size, c.Total())-n)
 	}
 	return n
 }

@@ -14,19 +14,14 @@ func (c *Controller) ask(p *pool, req Request) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if req.Quota > 0 {
-		held := 0
-		for _, s := range c.claims {
-			if s.record.Grant.Owner == req.Owner {
-				held++
-			}
-		}
+		held := countOf(c.claims, func(s *sandbox) bool { return s.record.Grant.Owner == req.Owner })
 		if waiting := c.asking[req.Owner]; held+waiting >= req.Quota {
 			return fmt.Errorf("%s has %d claims and asks for %d, of at most %d together (limits.claims_per_user): release one or wait for its end: %w",
 				req.Owner, held, waiting, req.Quota, ErrQuota)
 		}
 	}
 	c.asking[req.Owner]++
-	p.demand.claim(req.asked)
+	p.demand.Claim(req.asked)
 	return nil
 }
 

@@ -59,7 +59,7 @@ func (c *Controller) Reconcile(ctx context.Context, list func(context.Context) (
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer c.poke()
+	defer c.loop.Wake()
 	slices.SortFunc(found, inOrder)
 	var report Report
 	listed := map[string]bool{}
@@ -179,16 +179,14 @@ func (c *Controller) Look(ctx context.Context, id string, seen Status) {
 
 // foundLocked notes that a claim's sandbox was paused, resumed or woken without the controller, and by whom.
 func (c *Controller) foundLocked(s *sandbox, rest Rest, by string) {
-	kind, what := EventPaused, "paused"
+	what := "paused"
 	switch {
 	case rest == Awake && s.record.Rest == Suspended:
-		kind, what = EventRestored, "woken"
+		what = "woken"
 	case rest == Awake:
-		kind, what = EventResumed, "resumed"
+		what = "resumed"
 	}
-	s.record.Rest, s.record.Saved = rest, ""
-	s.usedAt = time.Now()
-	c.tell(Event{Kind: kind, Claim: s.claim(), Message: what + " " + by})
+	c.restLocked(s, rest, "", what+" "+by)
 }
 
 // restOf is how a claim's sandbox rests that has a task.

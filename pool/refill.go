@@ -81,20 +81,14 @@ func (p *pool) lack(now time.Time) (demanded, refill int) {
 		demanded++
 	}
 	if !p.Hold {
-		refill = max(0, p.size-c.total()-c.warming-demanded)
+		refill = max(0, p.size-c.Total()-c.Warming-demanded)
 	}
 	return demanded, refill
 }
 
 // unbooked is how many sandboxes are on their way that any claim may get.
 func (p *pool) unbooked() int {
-	n := 0
-	for _, s := range p.sandboxes {
-		if s.state == Warming && !s.trial && s.booked == nil {
-			n++
-		}
-	}
-	return n
+	return countOf(p.sandboxes, func(s *sandbox) bool { return s.state == Warming && !s.trial && s.booked == nil })
 }
 
 // firstWaiter is the claim that gets the next sandbox that is ready; nil if none waits for one.

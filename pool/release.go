@@ -2,10 +2,7 @@ package pool
 
 import (
 	"context"
-	"fmt"
 	"time"
-
-	"github.com/containerd/errdefs"
 
 	"sandpool/lifetime"
 )
@@ -15,21 +12,27 @@ import (
 // returned: a daemon that is restarted now would find the claim again. An unknown claim, or one that ended before, is an error of class NotFound; while containerd
 // cannot be reached, nothing is released and the error is of class Unavailable.
 func (c *Controller) Release(ctx context.Context, claim string) error {
-	c.mu.Lock()
-	s, ok := c.claims[claim]
-	if !ok {
-		c.mu.Unlock()
-		return fmt.Errorf("claim %q does not exist or has ended: %w", claim, errdefs.ErrNotFound)
+	s, err := c.release(claim)
+	if err != nil {
+		return err
 	}
-	if c.outage != nil {
-		defer c.mu.Unlock()
-		return c.outage // the end of the claim could not be written down
+	c.step("release begun")
+	return s.awaitEnd(ctx)
+}
+
+func (c *Controller) release(claim string) (*sandbox, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s, err := c.findLocked(claim)
+	switch {
+	case err != nil:
+		return nil, err
+	case c.outage != nil:
+		return nil, c.outage // the end of the claim could not be written down
 	}
 	c.endLocked(s, released)
 	c.tell(Event{Kind: EventReleased, Claim: s.claim(), Message: "released"})
-	c.mu.Unlock()
-	c.step("release begun")
-	return s.awaitEnd(ctx)
+	return s, nil
 }
 
 // awaitEnd waits until the end of a claim is written down, or its sandbox is gone. The caller must not have its turn.
@@ -69,8 +72,7 @@ func (c *Controller) diedLocked(s *sandbox, reason string) bool {
 		if s.dozing || s.record.Rest == Suspended {
 			return false // it is halted or woken; whoever does that sees an end that nobody wanted
 		}
-		if err := c.moveLocked(s, Dead); err != nil {
-			c.log.Error("mark sandbox dead", "sandbox", s.id, "err", err)
+		if c.moveLocked(s, Dead) != nil {
 			return false
 		}
 		kind := EventDied
@@ -80,7 +82,7 @@ func (c *Controller) diedLocked(s *sandbox, reason string) bool {
 		s.record.State, s.record.Rest, s.record.Reason, s.unsaved = Dead, Awake, reason, true
 		c.deadlines.Set(s.record.Grant.ID, s.record.Grant.Owner, s.lease())
 		c.tell(Event{Kind: kind, Claim: s.claim(), Message: reason})
-		c.poke()
+		c.loop.Wake()
 	}
 	s.pool.counters.Died++
 	c.log.Warn("sandbox died", "sandbox", s.id, "pool", s.pool.Name, "claim", s.record.Grant.ID, "reason", reason)
@@ -91,9 +93,17 @@ func (c *Controller) diedLocked(s *sandbox, reason string) bool {
 func (c *Controller) Get(claim string) (Claim, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s, ok := c.claims[claim]
-	if !ok {
-		return Claim{}, fmt.Errorf("claim %q does not exist or has ended: %w", claim, errdefs.ErrNotFound)
+	s, err := c.findLocked(claim)
+	if err != nil {
+		return Claim{}, err
 	}
 	return s.claim(), nil
+}
+
+// findLocked returns the sandbox of a claim; that there is no such claim is an error of class NotFound.
+func (c *Controller) findLocked(claim string) (*sandbox, error) {
+	if s, ok := c.claims[claim]; ok {
+		return s, nil
+	}
+	return nil, ended(claim)
 }

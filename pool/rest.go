@@ -77,10 +77,7 @@ func (c *Controller) awaken(ctx context.Context, s *sandbox) error {
 	}
 	switch {
 	case record.Rest == Asleep && status != Running:
-		err = c.backend.Resume(ctx, s.id)
-		if err != nil && c.is(ctx, s, Running) { // another program was faster
-			err = nil
-		}
+		err = c.turned(ctx, s, Running, c.backend.Resume)
 	case record.Rest == Suspended:
 		if err = c.backend.Halt(ctx, s.id); err == nil { // it may not have been halted whole
 			err = c.backend.Revive(ctx, s.id, record.Saved)
@@ -105,10 +102,8 @@ func (c *Controller) awaken(ctx context.Context, s *sandbox) error {
 		return ended(record.Grant.ID)
 	}
 	s.users++
-	kind := map[Rest]string{Asleep: EventResumed, Suspended: EventRestored}[record.Rest]
-	s.record.Rest, s.record.Saved = Awake, ""
-	if kind != "" {
-		c.tell(Event{Kind: kind, Claim: s.claim(), Message: "woken"})
+	if record.Rest != Awake {
+		c.restLocked(s, Awake, "", "woken")
 	}
 	return nil
 }
@@ -137,10 +132,15 @@ func (c *Controller) rouse(ctx context.Context, s *sandbox) (record Record, stat
 	return s.record, status, err
 }
 
-// is tells whether a sandbox has a status, as far as can be seen.
-func (c *Controller) is(ctx context.Context, s *sandbox, want Status) bool {
-	status, err := c.backend.Status(ctx, s.id)
-	return err == nil && status == want
+// turned pauses or resumes a sandbox. That another program was faster is no error.
+func (c *Controller) turned(ctx context.Context, s *sandbox, want Status, turn func(context.Context, string) error) error {
+	err := turn(ctx, s.id)
+	if err != nil {
+		if status, unseen := c.backend.Status(ctx, s.id); unseen == nil && status == want {
+			return nil
+		}
+	}
+	return err
 }
 
 // Pause puts the sandbox of a claim that nobody uses to rest. That it is in use is an error of class FailedPrecondition.
@@ -153,7 +153,7 @@ func (c *Controller) Pause(ctx context.Context, claim string) error {
 	if err := c.freeze(ctx, s, false); err != nil {
 		return fmt.Errorf("pause claim %s: %w", claim, err)
 	}
-	return c.settleRest(s, Asleep, "", EventPaused, "paused, since it was idle")
+	return c.settleRest(s, Asleep, "", "paused, since it was idle")
 }
 
 // freeze pauses a claim's sandbox if it runs. The label comes first, so that what a crash leaves paused was meant to be. s.dozing
@@ -187,10 +187,7 @@ func (c *Controller) freeze(ctx context.Context, s *sandbox, inUse bool) (err er
 	err = c.backend.Label(ctx, s.id, restLabels(Asleep, ""))
 	c.step("rest labelled")
 	if err == nil && status != Paused {
-		err = c.backend.Pause(ctx, s.id)
-		if err != nil && c.is(ctx, s, Paused) { // another program was faster
-			err = nil
-		}
+		err = c.turned(ctx, s, Paused, c.backend.Pause)
 		c.step("rest paused")
 	}
 	if err != nil {
@@ -214,18 +211,27 @@ func (c *Controller) spoil(s *sandbox, rest Rest, err error) {
 	}
 }
 
-// settleRest notes how a claim's sandbox rests.
-func (c *Controller) settleRest(s *sandbox, rest Rest, saved, kind, message string) error {
+// settleRest notes how a claim's sandbox rests, and ends what freeze began.
+func (c *Controller) settleRest(s *sandbox, rest Rest, saved, message string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dozeLocked(s, false)
 	if s.state != Claimed {
 		return ended(s.record.Grant.ID)
 	}
+	c.restLocked(s, rest, saved, message)
+	return nil
+}
+
+// restLocked notes how a claim's sandbox rests, or that it does no more, and tells of it.
+func (c *Controller) restLocked(s *sandbox, rest Rest, saved, message string) {
+	kind := map[Rest]string{Awake: EventResumed, Asleep: EventPaused, Suspended: EventSuspended}[rest]
+	if rest == Awake && s.record.Rest == Suspended {
+		kind = EventRestored
+	}
 	s.record.Rest, s.record.Saved = rest, saved
 	s.usedAt = time.Now()
 	c.tell(Event{Kind: kind, Claim: s.claim(), Message: message})
-	return nil
 }
 
 // Suspend writes the sandbox of a claim that rests to disk and frees its memory; the next use brings it back.
@@ -244,13 +250,13 @@ func (c *Controller) Suspend(ctx context.Context, claim string, save Save) error
 		err = c.backend.Label(ctx, s.id, restLabels(Suspended, checkpoint))
 	}
 	if err != nil {
-		_ = c.settleRest(s, Asleep, "", EventPaused, "it stays paused: "+err.Error())
+		_ = c.settleRest(s, Asleep, "", "it stays paused: "+err.Error())
 		return fmt.Errorf("suspend claim %s: %w", claim, err)
 	}
 	c.step("suspend labelled")
 	haltErr := c.backend.Halt(context.WithoutCancel(ctx), s.id)
 	c.step("suspend halted")
-	if err := c.settleRest(s, Suspended, checkpoint, EventSuspended, "written to disk as "+checkpoint+", since it was idle"); err != nil {
+	if err := c.settleRest(s, Suspended, checkpoint, "written to disk as "+checkpoint+", since it was idle"); err != nil {
 		return err
 	}
 	if haltErr != nil { // what is left of it stays paused, and is halted before the claim is woken

@@ -5,37 +5,28 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"sandpool/lifetime/wait"
 )
 
 const (
 	// failFast is how many starts must fail in a row before claims are refused at once instead of waiting.
 	failFast = 3
-	// firstRetry doubles with each failure in a row up to lastRetry.
-	firstRetry = 200 * time.Millisecond
-	lastRetry  = 30 * time.Second
 	// idle is how long the loop sleeps when nothing is due.
 	idle = time.Minute
 	// admitEvery is how often a pool that may start nothing looks again whether it may.
 	admitEvery = time.Second
 )
 
+// retries are the pauses between starts that fail, and between attempts to destroy one sandbox.
+var retries = wait.Backoff{First: 200 * time.Millisecond, Last: 30 * time.Second}
+
 // Run starts and destroys sandboxes until ctx ends. Starts that are under way then are broken off and cleaned up;
 // all other sandboxes stay as they are.
 func (c *Controller) Run(ctx context.Context) {
-	for {
-		timer := time.NewTimer(c.schedule(ctx))
-		c.rounds.Add(1)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			c.workers.Wait()
-			c.finish(context.WithoutCancel(ctx))
-			return
-		case <-c.wake:
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
+	c.loop.Run(ctx, func() time.Duration { return c.schedule(ctx) })
+	c.workers.Wait()
+	c.finish(context.WithoutCancel(ctx))
 }
 
 // schedule sets workers to all that is due and returns how long until something else may be.
@@ -43,9 +34,6 @@ func (c *Controller) schedule(ctx context.Context) time.Duration {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if context.Cause(ctx) != nil {
-		return idle
-	}
 	detached := context.WithoutCancel(ctx)
 	next := c.clearLocked(detached, now)
 	if c.outage != nil {
@@ -81,19 +69,13 @@ func (c *Controller) shrinkLocked(p *pool, now time.Time) {
 
 // dropLocked dooms n ready sandboxes, those first that are to be replaced anyway, then the oldest.
 func (c *Controller) dropLocked(p *pool, n int, now time.Time) {
-	ready := p.readyOnes()
-	slices.SortStableFunc(ready, func(a, b *sandbox) int {
-		switch {
-		case a.stale(now) == b.stale(now):
-			return 0
-		case a.stale(now):
-			return -1
-		default:
-			return 1
+	for _, stale := range []bool{true, false} {
+		for _, s := range p.readyOnes() {
+			if n > 0 && s.stale(now) == stale {
+				n--
+				c.doomLocked(s, "the pool is larger than it need be")
+			}
 		}
-	})
-	for _, s := range ready[:max(0, min(n, len(ready)))] {
-		c.doomLocked(s, "the pool is larger than it need be")
 	}
 }
 
@@ -144,24 +126,13 @@ func (c *Controller) heatLocked(ctx context.Context, p *pool, now time.Time) {
 
 // hotLack is how many sandboxes should run but do not.
 func (p *pool) hotLack() int {
-	lack := p.Hot
-	for _, s := range p.sandboxes {
-		if s.state == Hot || s.state == Warming && s.heating {
-			lack--
-		}
-	}
-	return lack
+	return p.Hot - countOf(p.sandboxes, func(s *sandbox) bool { return s.state == Hot || s.state == Warming && s.heating })
 }
 
 // clearLocked sets workers to destroy what is doomed and to write down what died. It returns when to try again.
 func (c *Controller) clearLocked(ctx context.Context, now time.Time) time.Time {
 	next := now.Add(idle)
-	destroying := 0
-	for _, s := range c.sandboxes {
-		if s.busy && s.state == Doomed {
-			destroying++
-		}
-	}
+	destroying := countOf(c.sandboxes, func(s *sandbox) bool { return s.busy && s.state == Doomed })
 	for _, s := range c.sandboxes {
 		switch {
 		case s.busy:
@@ -177,10 +148,6 @@ func (c *Controller) clearLocked(ctx context.Context, now time.Time) time.Time {
 		}
 	}
 	return next
-}
-
-func backoff(failures int) time.Duration {
-	return min(lastRetry, firstRetry<<min(failures-1, 10))
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -1,9 +1,6 @@
 package pool
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // State is where a sandbox is in its life. All but Reserved are written to the container's labels.
 type State string
@@ -36,10 +33,5 @@ var moves = map[State][]State{
 	Doomed:    {},
 }
 
-// checkMove returns an error when a sandbox in state from may not become to.
-func checkMove(from, to State) error {
-	if !slices.Contains(moves[from], to) {
-		return fmt.Errorf("illegal move of a sandbox from %q to %q", from, to)
-	}
-	return nil
-}
+// mayBecome tells whether a sandbox may go from one state to another.
+func mayBecome(from, to State) bool { return slices.Contains(moves[from], to) }

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -30,10 +29,10 @@ func (c *Controller) Try(ctx context.Context, template string, use func(ctx cont
 func (c *Controller) addTrial(template string) (*sandbox, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p, ok := c.pools[template]
+	p, err := c.poolLocked(template)
 	switch {
-	case !ok:
-		return nil, fmt.Errorf("template %q: %w", template, errdefs.ErrNotFound)
+	case err != nil:
+		return nil, err
 	case c.outage != nil:
 		return nil, c.outage
 	}
@@ -52,7 +51,7 @@ func (c *Controller) Prepared(template string, from Source) {
 	if p := c.pools[template]; p != nil {
 		p.Source = from
 		p.failures, p.degraded, p.retryAt = 0, "", time.Time{}
-		c.poke()
+		c.loop.Wake()
 	}
 }
 

@@ -172,7 +172,7 @@ func (w *walk) check() {
 	now := time.Now()
 	for _, p := range w.pools {
 		c := p.counts(now)
-		if live := c.total() + c.warming; live > p.Max {
+		if live := c.Total() + c.Warming; live > p.Max {
 			w.t.Errorf("pool %s has %d sandboxes, over its maximum of %d", p.Name, live, p.Max)
 		}
 		if p.size > p.Max || p.size < 0 {

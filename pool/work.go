@@ -26,7 +26,7 @@ func (c *Controller) warm(ctx context.Context, s *sandbox) {
 	p := s.pool
 	if s.from == "" { // a restore says nothing of the template
 		p.failures, p.degraded = 0, ""
-		p.demand.started(time.Since(s.begun))
+		p.demand.Started(time.Since(s.begun))
 	}
 	p.counters.Started++
 	s.ready = true
@@ -41,7 +41,7 @@ func (c *Controller) warm(ctx context.Context, s *sandbox) {
 // settle gives a started sandbox in state Warming to a claim that waits, or makes it available: hot if the pool wants
 // one more that runs, else paused.
 func (c *Controller) settle(ctx context.Context, s *sandbox) {
-	defer c.poke()
+	defer c.loop.Wake()
 	c.mu.Lock()
 	if c.deliverLocked(s) || s.state == Doomed {
 		c.mu.Unlock()
@@ -75,9 +75,7 @@ func (c *Controller) settle(ctx context.Context, s *sandbox) {
 		s.paused, s.record = record.State == Available, record
 		if !c.deliverLocked(s) {
 			s.settled = true
-			if err := c.moveLocked(s, record.State); err != nil {
-				c.log.Error("settle sandbox", "sandbox", s.id, "err", err)
-			}
+			_ = c.moveLocked(s, record.State)
 		}
 	}
 }
@@ -113,7 +111,7 @@ func (c *Controller) deliverLocked(s *sandbox) bool {
 	s.booked = nil
 	if w == nil || w.left {
 		if s.from != "" {
-			c.doomLocked(s, "it goes on from a checkpoint, and its claim was given up")
+			c.doomLocked(s, givenUp)
 			return false
 		}
 		if w = p.firstWaiter(); w == nil {
@@ -121,21 +119,19 @@ func (c *Controller) deliverLocked(s *sandbox) bool {
 		}
 		p.waiters.Serve(w)
 	}
-	err := c.moveLocked(s, Reserved)
-	if err != nil {
-		w.result <- result{err: err}
+	if err := c.moveLocked(s, Reserved); err != nil {
+		w.answer(nil, err)
 		return false
 	}
 	p.claimedLocked(time.Now())
-	w.result <- result{sandbox: s}
-	return true
+	return w.answer(s, nil)
 }
 
 // startFailed dooms s and delays the next start.
 func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer c.poke()
+	defer c.loop.Wake()
 	p, w := s.pool, s.booked
 	s.booked = nil
 	c.doomLocked(s, err.Error())
@@ -145,23 +141,19 @@ func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
 	p.counters.StartsFailed++
 	if s.from != "" {
 		c.log.Warn("sandbox could not be restored", "sandbox", s.id, "pool", p.Name, "checkpoint", s.from, "err", err)
-		if w != nil && !w.left {
-			w.result <- result{err: err}
-		}
+		w.answer(nil, err)
 		return
 	}
 	c.log.Warn("sandbox could not be started", "sandbox", s.id, "pool", p.Name, "failures", p.failures+1, "err", err)
 	c.failedLocked(p, err)
-	if w != nil && !w.left {
-		w.result <- result{err: c.emptyLocked(p)}
-	}
+	w.answer(nil, c.emptyLocked(p))
 }
 
 // failedLocked notes that p could start nothing, and why, and tells claims that wait when there is little hope.
 func (c *Controller) failedLocked(p *pool, err error) {
 	p.failures++
 	p.degraded = err.Error()
-	p.retryAt = time.Now().Add(backoff(p.failures))
+	p.retryAt = time.Now().Add(retries.After(p.failures))
 	if p.failures < failFast {
 		return
 	}
@@ -171,7 +163,7 @@ func (c *Controller) failedLocked(p *pool, err error) {
 // refuseLocked tells all claims that wait that they wait in vain.
 func (p *pool) refuseLocked(why error) {
 	for _, w := range p.waiters.Clear() {
-		w.result <- result{err: why}
+		w.answer(nil, why)
 	}
 }
 
@@ -187,7 +179,7 @@ func (c *Controller) destroy(ctx context.Context, s *sandbox) {
 	c.step("release destroyed")
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	defer c.poke()
+	defer c.loop.Wake()
 	s.busy = false
 	s.attempts++
 	if s.attempts == 1 {
@@ -198,7 +190,7 @@ func (c *Controller) destroy(ctx context.Context, s *sandbox) {
 	}
 	c.tellEndLocked(s, err)
 	if err != nil {
-		s.retryAt = time.Now().Add(backoff(s.attempts))
+		s.retryAt = time.Now().Add(retries.After(s.attempts))
 		c.log.Error("sandbox could not be destroyed; it will be tried again", "sandbox", s.id, "attempts", s.attempts, "err", err, "label_err", labelErr)
 		return
 	}
@@ -217,8 +209,8 @@ func (c *Controller) save(ctx context.Context, s *sandbox) {
 	s.busy = false
 	if err != nil && !errdefs.IsNotFound(err) {
 		c.log.Warn("dead sandbox could not be labelled; it will be tried again", "sandbox", s.id, "err", err)
-		s.retryAt = time.Now().Add(lastRetry)
-		c.poke()
+		s.retryAt = time.Now().Add(retries.Last)
+		c.loop.Wake()
 		return
 	}
 	s.unsaved = false

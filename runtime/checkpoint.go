@@ -16,6 +16,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/resource"
+	"sandpool/runtime/runsc"
 )
 
 // identityTime bounds how long a restored sandbox may take to get its identity: a start waits for it. It is more than its hooks may take.
@@ -37,11 +39,11 @@ func (e *Engine) checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit
 	if err != nil {
 		return checkpoint.Fit{}, fmt.Errorf("load container: %w", err)
 	}
-	made, flags, err := e.madeWith(id)
+	made, file, err := e.madeWith(id)
 	if err != nil {
 		return made, err
 	}
-	if flags["overlay2"] == "none" {
+	if file.Flags[runsc.FlagOverlay] == "none" {
 		return made, errdefs.ErrFailedPrecondition.WithMessage("with the runsc flag overlay2=none what a sandbox writes to its files is not part of a checkpoint: leave the flag out")
 	}
 	spec, err := container.Spec(ctx)
@@ -54,7 +56,7 @@ func (e *Engine) checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit
 	if err := writeSpec(spec, dir); err != nil {
 		return made, err
 	}
-	command := runc.Runc{Command: e.runsc, Root: filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace), ExtraArgs: flagList(flags)}
+	command := runc.Runc{Command: e.runsc.Path, Root: string(e.cfg.runscRoot()), ExtraArgs: file.Args()}
 	// It leaves a paused sandbox paused, too.
 	return made, command.Checkpoint(ctx, id, &runc.CheckpointOpts{ImagePath: dir}, runc.LeaveRunning)
 }
@@ -142,16 +144,11 @@ func (e *Engine) Revive(ctx context.Context, id string, fit checkpoint.Fit, dir 
 		if err != nil {
 			return fmt.Errorf("load container: %w", err)
 		}
-		// A sentry that was killed may have left a file there that keeps the next from starting. What the sandbox wrote is in
-		// the checkpoint.
-		snapshots := e.client.SnapshotService(e.cfg.Snapshotter)
-		if err := snapshots.Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
-			return fmt.Errorf("remove snapshot: %w", err)
+		files, err := e.ownFiles(id, t)
+		if err != nil {
+			return err
 		}
-		if _, err := snapshots.Prepare(ctx, id, t.parent); err != nil {
-			return fmt.Errorf("prepare snapshot: %w", err)
-		}
-		if err := e.writeSandboxFiles(id, t); err != nil { // the state folder may not outlive the host
+		if err := e.owned.Renew(ctx, resource.Spec{ID: id, Parent: t.parent, Files: files}); err != nil {
 			return err
 		}
 		if err := e.goOn(ctx, container, dir); err != nil {

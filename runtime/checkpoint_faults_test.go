@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/resource"
+	"sandpool/runtime/runsc"
 )
 
 // What is damaged cannot be restored, and leaves a sandbox that can be destroyed.
@@ -84,7 +86,7 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 func TestCheckpointsThatCannotBeTaken(t *testing.T) {
 	t.Run("files on the host", func(t *testing.T) {
 		cfg := testConfig(t)
-		cfg.Settings["overlay2"] = Setting{Value: "none"}
+		cfg.Settings["overlay2"] = runsc.Setting{Value: "none"}
 		e := openEngine(t, cfg)
 		_, err := e.Checkpoint(t.Context(), startSandbox(t, e), t.TempDir())
 		if !errdefs.IsFailedPrecondition(err) || !strings.Contains(err.Error(), "overlay2") {
@@ -166,7 +168,11 @@ func TestSweepRemovesFilesOfSandboxes(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := NewID()
-	if err := e.writeSandboxFiles(gone, prepared["default"]); err != nil {
+	files, err := e.ownFiles(gone, prepared["default"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.owned.Renew(e.in(t), resource.Spec{ID: gone, Parent: prepared["default"].parent, Files: files}); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.writeRestoreFiles(gone, dir); err != nil {

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/hostproc"
+	"sandpool/runtime/template"
 )
 
 // counting is what a sandbox does whose state tells where it comes from: it writes a word that it alone knows, and counts.
@@ -20,7 +22,7 @@ const counting = `read word < /proc/sys/kernel/random/uuid; i=0; while :; do i=$
 func openCounting(t *testing.T, cfg Config) *Engine {
 	t.Helper()
 	e := openEngine(t, cfg)
-	if err := prepare(t.Context(), e, "count", Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}); err != nil {
+	if err := prepare(t.Context(), e, "count", template.Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -182,12 +184,12 @@ func TestHaltedSandboxIsRevived(t *testing.T) {
 			}
 		},
 		"shim killed": func(t *testing.T, id string) {
-			if err := killProcesses(t.Context(), id, isShim); err != nil {
+			if err := hostproc.Kill(t.Context(), id, hostproc.Shim); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"all killed": func(t *testing.T, id string) {
-			if err := killProcesses(t.Context(), id, anyServant); err != nil {
+			if err := hostproc.Kill(t.Context(), id, hostproc.Working...); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -253,7 +255,7 @@ func TestCheckpointsAcrossEngines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}
+	template := template.Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", counting}}
 	id := NewID()
 	if err := prepare(t.Context(), first, "count", template); err != nil {
 		t.Fatal(err)

@@ -1,15 +1,13 @@
 package runtime
 
 import (
-	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"unicode"
 
 	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/hostproc"
+	"sandpool/runtime/resource"
+	"sandpool/runtime/runsc"
 )
 
 // Death is how a sandbox ended.
@@ -79,76 +77,14 @@ func initReason(status int) string {
 // ending finds out how a sandbox ended whose task ended with a status. It looks at what is there until the task is deleted, and
 // needs neither containerd nor the kernel's word on the sentry.
 func (e *Engine) ending(id string, status uint32) ending {
-	return ending{status: int(status), memory: e.memoryDeath(id), panic: e.panicOf(id)}
+	return ending{status: int(status), memory: e.memoryDeath(id), panic: runsc.PanicLine(e.cfg.sandboxFile(id, panicSuffix))}
 }
 
 // memoryDeath tells in words that the kernel killed something of the sandbox for lack of memory, if it has.
 func (e *Engine) memoryDeath(id string) string {
-	groups, err := e.cgroups(id)
+	groups, err := resource.Cgroups(e.cfg.Namespace, id)
 	if err != nil {
 		return ""
 	}
-	for _, group := range groups {
-		for _, file := range []string{"memory.events", "memory.oom_control"} { // of version 2 and of version 1
-			if kills, found := counter(filepath.Join(group, file), "oom_kill"); found && kills > 0 {
-				return outOfMemory(group)
-			}
-		}
-	}
-	return ""
-}
-
-// outOfMemory words such a death with the limit of the cgroup, which has none where the file holds a word or all but 2^63.
-func outOfMemory(group string) string {
-	for _, file := range []string{"memory.max", "memory.limit_in_bytes"} {
-		data, err := os.ReadFile(filepath.Join(group, file))
-		limit, parseErr := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
-		if err == nil && parseErr == nil && limit < 1<<60 {
-			return fmt.Sprintf("it was killed for lack of memory: its limit is %d MiB (memory_mib)", limit>>20)
-		}
-	}
-	return "it was killed for lack of memory: it has no limit, and the host had none left"
-}
-
-// counter reads the figure behind a name in a file of the kernel's with a pair on each line.
-func counter(path, name string) (n int64, found bool) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return 0, false
-	}
-	for line := range strings.Lines(string(data)) {
-		if fields := strings.Fields(line); len(fields) == 2 && fields[0] == name {
-			n, err := strconv.ParseInt(fields[1], 10, 64)
-			return n, err == nil
-		}
-	}
-	return 0, false
-}
-
-const (
-	panicLogFlag = "panic-log"
-	panicRead    = 16 << 10 // bytes; what else follows is the stacks of goroutines
-	panicShown   = 200      // characters
-)
-
-// panicOf returns the first line of what the sentry of a sandbox wrote when it crashed, if it has.
-func (e *Engine) panicOf(id string) string {
-	f, err := os.Open(e.cfg.sandboxFile(id, panicSuffix))
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = f.Close() }()
-	data := make([]byte, panicRead)
-	n, _ := f.ReadAt(data, 0)
-	first, _, _ := bytes.Cut(bytes.TrimSpace(data[:n]), []byte("\n"))
-	line := strings.Map(func(r rune) rune { // what runs in the sandbox may have a say in it
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(string(first), ""))
-	if runes := []rune(line); len(runes) > panicShown {
-		return string(runes[:panicShown]) + "…"
-	}
-	return line
+	return hostproc.OutOfMemory(groups)
 }

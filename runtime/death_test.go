@@ -9,6 +9,10 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/hostproc"
+	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
 
 func TestDeathReasons(t *testing.T) {
@@ -64,8 +68,8 @@ func TestDeathOfAnEarlierSentry(t *testing.T) {
 	}
 	watch := func() {
 		t.Helper()
-		all, err := allProcesses()
-		sentry, found := find(all, id, isSentry)
+		all, err := hostproc.List()
+		sentry, found := all.Find(id, hostproc.Sentry)
 		if err != nil || !found {
 			t.Fatalf("%v, a sentry was found: %v", err, found)
 		}
@@ -92,9 +96,9 @@ func TestDeathOfAnEarlierSentry(t *testing.T) {
 // Each way in which a sandbox can end has its own cause, in the event and, but for what only the kernel can tell, in a list.
 func TestDeathsSayTheirCause(t *testing.T) {
 	cfg := testConfig(t)
-	cfg.Settings["panic-signal"] = Setting{Value: "12"} // SIGUSR2
+	cfg.Settings["panic-signal"] = runsc.Setting{Value: "12"} // SIGUSR2
 	e := openEngine(t, cfg)
-	small := Template{Image: "file://" + host.Image, Limits: Limits{Memory: 128 << 20}}
+	small := template.Template{Image: "file://" + host.Image, Limits: template.Limits{Memory: 128 << 20}}
 	if err := prepare(t.Context(), e, "small", small); err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +112,6 @@ func TestDeathsSayTheirCause(t *testing.T) {
 	go func() {
 		done <- e.Watch(ctx, func(id string, d Death) { deaths <- death{id, d} }, func(context.Context, string, Status) {})
 	}()
-	isWait := func(args []string) bool { return slices.Contains(args, "wait") }
 	for _, test := range []struct {
 		name   string
 		end    func(t *testing.T, id string) error
@@ -123,11 +126,11 @@ func TestDeathsSayTheirCause(t *testing.T) {
 			}
 			return err
 		}, CauseMemory, "it was killed for lack of memory: its limit is 128 MiB (memory_mib)", "its limit is 128 MiB"},
-		{"kill", func(t *testing.T, id string) error { return killProcesses(t.Context(), id, isSentry) },
+		{"kill", func(t *testing.T, id string) error { return hostproc.Kill(t.Context(), id, hostproc.Sentry) },
 			CauseSignal, "its sentry was killed by signal 9 (SIGKILL)", "it was killed or crashed"},
 		{"panic", func(_ *testing.T, id string) error { return signalSentry(id, unix.SIGUSR2) },
 			CausePanic, "its sentry crashed: panic: ", "its sentry crashed: panic: "},
-		{"shim's wait", func(t *testing.T, id string) error { return killProcesses(t.Context(), id, isWait) },
+		{"shim's wait", func(t *testing.T, id string) error { return hostproc.Kill(t.Context(), id, hostproc.Command) },
 			CauseLost, "its shim lost sight of it (exit status 128) and ended it", "it was killed or crashed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -157,10 +160,10 @@ func TestDeathsSayTheirCause(t *testing.T) {
 
 // signalSentry sends a signal to the sentry of a sandbox, as an operator would.
 func signalSentry(id string, signal unix.Signal) error {
-	found, err := processes(id, isSentry)
-	at := slices.IndexFunc(found, func(p process) bool { return isSentry(p.args) })
-	if err != nil || at < 0 {
+	all, err := hostproc.List()
+	sentry, found := all.Find(id, hostproc.Sentry)
+	if err != nil || !found {
 		return errors.Join(err, errors.New("it has no sentry"))
 	}
-	return unix.Kill(found[at].pid, signal)
+	return unix.Kill(sentry.PID, signal)
 }

@@ -2,25 +2,19 @@ package runtime
 
 import (
 	"context"
-	"crypto/sha256"
-	"errors"
 	"fmt"
-	"io/fs"
-	"net"
-	"os"
-	"path/filepath"
 	"time"
 
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
-	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/call"
+	"sandpool/runtime/hostproc"
+	"sandpool/runtime/poll"
 )
 
-// pollInterval is the time between two looks at something that containerd has no event for.
-const pollInterval = 20 * time.Millisecond
-
-// Destroy kills a sandbox and deletes its task, container and snapshot. When that is not done within the deadline all of
+// Destroy kills a sandbox and deletes its task, its container and all that it owns. When that is not done within the deadline all of
 // its processes are killed, and containerd gets as long again to tidy up.
 func (e *Engine) Destroy(ctx context.Context, id string) error {
 	return e.end(ctx, "destroy", id, e.destroy)
@@ -48,13 +42,10 @@ func (e *Engine) destroy(ctx context.Context, id string) error {
 		return fmt.Errorf("delete container: %w", err)
 	}
 	e.cfg.Step("container deleted")
-	if err := e.client.SnapshotService(e.cfg.Snapshotter).Remove(ctx, id); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("remove snapshot: %w", err)
-	}
-	return e.removeSandboxFiles(id)
+	return e.owned.RemoveOfContainer(ctx, id)
 }
 
-// halt ends a sandbox but for its container, snapshot and files.
+// halt ends a sandbox but for its container and what belongs to that.
 func (e *Engine) halt(ctx context.Context, id string) error {
 	if err := e.destroyTask(ctx, id); err != nil {
 		return err
@@ -63,13 +54,7 @@ func (e *Engine) halt(ctx context.Context, id string) error {
 	if err := e.awaitProcesses(ctx, id); err != nil {
 		return err
 	}
-	if err := e.removeTraces(id); err != nil {
-		return err
-	}
-	if err := e.removeBundle(ctx, id); err != nil {
-		return err
-	}
-	return e.removeShimSocket(ctx, id)
+	return e.owned.RemoveOfTask(ctx, id)
 }
 
 // destroyTask ends the processes of a sandbox and makes containerd forget them. That there are none is no error.
@@ -82,11 +67,11 @@ func (e *Engine) destroyTask(ctx context.Context, id string) error {
 	if status == tasktypes.Status_PAUSED {
 		// runsc neither signals nor deletes a paused sandbox.
 		if _, err := tasks.Resume(ctx, &tasksapi.ResumeTaskRequest{ContainerID: id}); err != nil {
-			return fmt.Errorf("resume task: %w", native(err))
+			return fmt.Errorf("resume task: %w", call.Native(err))
 		}
 	}
 	// A signal to the sentry ends all that runs in it, in a moment; one by way of runsc takes 60 ms.
-	if err := killProcesses(ctx, id, isSentry); err != nil {
+	if err := hostproc.Kill(ctx, id, hostproc.Sentry); err != nil {
 		return err
 	}
 	e.cfg.Step("sentry killed")
@@ -94,7 +79,7 @@ func (e *Engine) destroyTask(ctx context.Context, id string) error {
 		return fmt.Errorf("wait for task: %w", err)
 	}
 	_, err = tasks.Delete(ctx, &tasksapi.DeleteTaskRequest{ContainerID: id})
-	if err := ignoreNotFound(native(err)); err != nil {
+	if err := ignoreNotFound(call.Native(err)); err != nil {
 		return fmt.Errorf("delete task: %w", err)
 	}
 	return nil
@@ -104,16 +89,17 @@ func (e *Engine) destroyTask(ctx context.Context, id string) error {
 // before it has tidied up; what it does not get rid of in time is killed here.
 func (e *Engine) awaitProcesses(ctx context.Context, id string) error {
 	for began := time.Now(); ; {
-		left, err := processes(id, everyServant)
+		all, err := hostproc.List()
+		left := all.Serving(id)
 		if err != nil || len(left) == 0 {
 			return err
 		}
 		if time.Since(began) > e.cfg.KillTimeout/4 {
-			if err := killProcesses(ctx, id, anyServant); err != nil {
+			if err := hostproc.Kill(ctx, id, hostproc.Working...); err != nil {
 				return err
 			}
 		}
-		if err := sleep(ctx, pollInterval); err != nil {
+		if err := poll.Sleep(ctx, poll.Interval); err != nil {
 			return fmt.Errorf("%d processes do not end: %w", len(left), err)
 		}
 	}
@@ -128,7 +114,7 @@ func (e *Engine) awaitStop(ctx context.Context, id string, status tasktypes.Stat
 	case tasktypes.Status_CREATED:
 	default:
 		_, err := e.client.TaskService().Wait(ctx, &tasksapi.WaitRequest{ContainerID: id})
-		return ignoreNotFound(native(err))
+		return ignoreNotFound(call.Native(err))
 	}
 	for {
 		status, err := e.taskStatus(ctx, id)
@@ -138,7 +124,7 @@ func (e *Engine) awaitStop(ctx context.Context, id string, status tasktypes.Stat
 		if status == tasktypes.Status_STOPPED {
 			return nil
 		}
-		if err := sleep(ctx, pollInterval); err != nil {
+		if err := poll.Sleep(ctx, poll.Interval); err != nil {
 			return err
 		}
 	}
@@ -147,64 +133,22 @@ func (e *Engine) awaitStop(ctx context.Context, id string, status tasktypes.Stat
 // endByForce kills the shim too. containerd notices that by itself and tidies up behind it; until it has, its
 // answers are errors.
 func (e *Engine) endByForce(ctx context.Context, id string, do func(ctx context.Context, id string) error) error {
-	if err := killProcesses(ctx, id, anyServant); err != nil {
+	if err := hostproc.Kill(ctx, id, hostproc.Working...); err != nil {
 		return err
 	}
 	for {
 		err := do(ctx, id)
-		if err == nil || sleep(ctx, pollInterval) != nil {
+		if err == nil || poll.Sleep(ctx, poll.Interval) != nil {
 			return err
 		}
 	}
-}
-
-// removeShimSocket removes what only a shim that was killed leaves: containerd does not look for it. The path is that
-// of SocketAddress in containerd's pkg/shim, as containerd sees it, which may have a mount namespace of its own.
-func (e *Engine) removeShimSocket(ctx context.Context, id string) error {
-	pid, err := e.containerdPID(ctx)
-	if err != nil {
-		return err
-	}
-	name := sha256.Sum256([]byte(filepath.Join(e.cfg.Address, e.cfg.Namespace, id)))
-	path := fmt.Sprintf("%s/run/containerd/s/%x", rootOf(pid), name)
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the shim's socket: %w", err)
-	}
-	return nil
-}
-
-// peer is the process that listens on a unix socket.
-type peer struct {
-	pid    int
-	socket string // as that process names it
-}
-
-func peerOf(ctx context.Context, socket string) (peer, error) {
-	conn, err := (&net.Dialer{}).DialUnix(ctx, "unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		return peer{}, fmt.Errorf("%w: %w", errdefs.ErrUnavailable, err)
-	}
-	defer func() { _ = conn.Close() }()
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return peer{}, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	err = raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	if err := errors.Join(err, credErr); err != nil {
-		return peer{}, err
-	}
-	return peer{pid: int(cred.Pid), socket: conn.RemoteAddr().String()}, nil
 }
 
 // task asks containerd for a task; that there is none is an error of class NotFound.
 func (e *Engine) task(ctx context.Context, id string) (*tasktypes.Process, error) {
 	r, err := e.client.TaskService().Get(ctx, &tasksapi.GetRequest{ContainerID: id})
 	if err != nil {
-		return nil, fmt.Errorf("get task: %w", native(err))
+		return nil, fmt.Errorf("get task: %w", call.Native(err))
 	}
 	return r.GetProcess(), nil
 }
@@ -219,16 +163,4 @@ func ignoreNotFound(err error) error {
 		return nil
 	}
 	return err
-}
-
-// sleep waits for d; it returns the cause when ctx ends first.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -1,4 +1,4 @@
-// Package runtime runs gVisor sandboxes in containerd. It is the only package that knows containerd and runsc.
+// Package runtime runs gVisor sandboxes in containerd. Only it and the packages in it know containerd and runsc.
 package runtime
 
 import (
@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -17,10 +16,13 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
-	"github.com/containerd/errdefs/pkg/errgrpc"
-	"google.golang.org/grpc/status"
+
+	"sandpool/runtime/call"
+	"sandpool/runtime/image"
+	"sandpool/runtime/lockfile"
+	"sandpool/runtime/resource"
+	"sandpool/runtime/runsc"
 )
 
 // Config says where containerd and runsc are and how they are used. All fields are required but Settings.
@@ -35,7 +37,7 @@ type Config struct {
 	Init      string // the static init that every sandbox runs as PID 1
 	StateDir  string // holds generated files; one engine at a time
 	Platforms []string
-	Settings  map[string]Setting // runsc flags by name
+	Settings  map[string]runsc.Setting // runsc flags by name
 
 	CanaryTimeout time.Duration // for the trial of one platform
 	StartTimeout  time.Duration // create, start and readiness of one sandbox
@@ -44,8 +46,8 @@ type Config struct {
 
 	CheckpointTimeout time.Duration // one checkpoint; the sandbox is lost after it
 
-	Images  ImagePolicy
-	Fetched func(ImageStatus) // told when an image was pulled or imported, or when it cannot be had for a new reason
+	Images  image.Policy
+	Fetched func(image.Status) // told when an image was pulled or imported, or when it cannot be had for a new reason
 
 	Called func(call string, took time.Duration, err error) // told of each call of containerd and runsc; call is one of few words
 
@@ -66,15 +68,15 @@ type Engine struct {
 	cfg    Config
 	log    *slog.Logger
 	client *client.Client
-	runsc  string            // absolute path
-	flags  map[string]string // that runsc has, and what it says of each
+	owned  *resource.Set // what each sandbox owns; known once connected
+	calls  call.Caller
+	runsc  runsc.Program
 	info   Info
 	pipes  *pipes // that an earlier daemon left
 
-	state, namespace *lock // on the state folder, and on containerd's namespace
+	state, namespace *lockfile.Lock // on the state folder, and on containerd's namespace
 
 	panicLogs bool          // each sandbox's sentry has a file for what it says when it crashes
-	bundles   bundles       // of containerd; known once a canary ran
 	direct    bool          // sentries start commands without the shim; known once a canary ran
 	trials    chan struct{} // one slot: held by whoever tries a platform for a template
 
@@ -83,10 +85,9 @@ type Engine struct {
 	work      sync.WaitGroup // what goes on behind commands, until the engine ends
 	leftovers leftovers
 
-	images    imageBook
-	pauses    pauses // that registries asked for
+	looks     looks
+	images    *image.Store // once containerd is connected
 	mu        sync.Mutex
-	policy    ImagePolicy     // cfg.Images is only the first
 	snapshots string          // folder of the snapshotter
 	hidden    map[string]bool // sandboxes of the engine's own
 }
@@ -122,7 +123,8 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err err
 // newEngine makes an engine that has touched nothing yet, and is to be closed all the same.
 func newEngine(cfg Config, log *slog.Logger) *Engine {
 	e := &Engine{
-		cfg: cfg, policy: cfg.Images, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{}, images: imageBook{fetches: map[string]*fetch{}},
+		cfg: cfg, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{},
+		calls:     call.Caller{Namespace: cfg.Namespace, Called: cfg.Called},
 		leftovers: leftovers{of: map[string][]*Process{}},
 	}
 	e.life, e.endLife = context.WithCancel(context.Background())
@@ -141,8 +143,19 @@ func (e *Engine) Close() error {
 	if e.pipes != nil {
 		e.pipes.close()
 	}
-	return errors.Join(append(errs, e.namespace.release(), e.state.release())...)
+	return errors.Join(append(errs, e.namespace.Release(), e.state.Release())...)
 }
+
+func (e *Engine) newImages(c *client.Client) *image.Store {
+	return image.New(image.Config{
+		Client: c, Namespace: e.cfg.Namespace, Snapshotter: e.cfg.Snapshotter, Calls: e.calls,
+		ListTimeout: e.cfg.PauseTimeout, PruneTimeout: e.cfg.StartTimeout,
+		Free: e.freeDisk, Unseen: e.unseen, Fetched: e.cfg.Fetched, Log: e.log,
+	}, e.cfg.Images)
+}
+
+// Images are those of the templates.
+func (e *Engine) Images() *image.Store { return e.images }
 
 // Info says what the engine runs on.
 func (e *Engine) Info() Info {
@@ -152,6 +165,12 @@ func (e *Engine) Info() Info {
 	info.Canaries = slices.Clone(info.Canaries)
 	return info
 }
+
+// runscDir is where runsc keeps its own state.
+func (c Config) runscDir() string { return filepath.Join(c.StateDir, "runsc") }
+
+// runscRoot is the part of it that is about the sandboxes.
+func (c Config) runscRoot() runsc.Root { return runsc.Root(filepath.Join(c.runscDir(), c.Namespace)) }
 
 // fifoDir is where the pipes of exec'd processes are made.
 func (c Config) fifoDir() string { return filepath.Join(c.StateDir, "fifo") }
@@ -164,30 +183,23 @@ func (e *Engine) openRunsc(ctx context.Context) error {
 	if err := e.findInit(); err != nil {
 		return err
 	}
-	warning, err := checkRunsc(e.info.Runsc)
+	warning, err := e.runsc.CheckVersion()
 	if err != nil {
 		return err
 	}
 	if warning != "" {
 		e.warn(warning)
 	}
-	flags, err := readFlags(ctx, e.runsc)
-	if err != nil {
+	if err := e.runsc.ReadFlags(ctx); err != nil {
 		return err
 	}
-	return e.applySettings(ctx, flags)
+	return e.applySettings(ctx)
 }
 
 // findRunsc finds runsc and asks it for its version.
-func (e *Engine) findRunsc(ctx context.Context) error {
-	path, err := exec.LookPath(e.cfg.Runsc)
-	if err != nil {
-		return fmt.Errorf("find runsc %q: %w: install gVisor's runsc or set runsc.path", e.cfg.Runsc, err)
-	}
-	if e.runsc, err = filepath.Abs(path); err != nil {
-		return fmt.Errorf("find runsc %q: %w", e.cfg.Runsc, err)
-	}
-	e.info.Runsc, err = runscVersion(ctx, e.runsc)
+func (e *Engine) findRunsc(ctx context.Context) (err error) {
+	e.runsc, err = runsc.Find(ctx, e.cfg.Runsc)
+	e.info.Runsc = e.runsc.Version
 	return err
 }
 
@@ -199,19 +211,21 @@ func (e *Engine) findInit() error {
 }
 
 // applySettings checks the flags that are configured against those that runsc has, and writes the shim's files.
-func (e *Engine) applySettings(ctx context.Context, flags map[string]string) error {
-	e.flags = flags
-	settings, warnings, err := translate(e.cfg.Settings, flags)
-	for _, w := range append(warnings, unenforced(settings)...) {
+func (e *Engine) applySettings(ctx context.Context) error {
+	settings, warnings, err := e.runsc.Accept(ctx, e.cfg.Settings)
+	for _, w := range warnings {
 		e.warn(w)
 	}
-	if err := errors.Join(err, checkValues(ctx, e.runsc, settings)); err != nil {
+	if err != nil {
 		return err
 	}
-	_, known := flags[panicLogFlag]
-	_, taken := settings[panicLogFlag]
+	_, known := e.runsc.Flags[runsc.FlagPanicLog]
+	_, taken := settings[runsc.FlagPanicLog]
 	e.panicLogs = known && !taken
-	return errors.Join(e.cfg.writePlatformFiles(e.runsc, settings), e.cfg.writeRestoreScript(e.runsc))
+	return errors.Join(
+		runsc.WritePlatformFiles(e.cfg.StateDir, e.runsc.Path, e.cfg.runscDir(), settings),
+		runsc.WriteRestorer(e.cfg.StateDir, e.runsc.Path, e.cfg.shimDir()),
+	)
 }
 
 func (e *Engine) warn(text string) {
@@ -226,13 +240,22 @@ func (e *Engine) connect(ctx context.Context) error {
 	defer cancel()
 	c, err := client.New(e.cfg.Address, client.WithDefaultNamespace(e.cfg.Namespace), client.WithTimeout(e.cfg.ConnectTimeout))
 	if err == nil {
-		e.client = c
+		e.use(c)
 		err = e.awaitContainerd(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("connect to containerd at %s: %w: start containerd (systemctl start containerd) or set containerd.address", e.cfg.Address, err)
 	}
 	return checkContainerd(e.info.Containerd)
+}
+
+// use makes a client the engine's.
+func (e *Engine) use(c *client.Client) {
+	e.client, e.images = c, e.newImages(c)
+	e.owned = resource.New(resource.Config{
+		Client: c, Address: e.cfg.Address, Namespace: e.cfg.Namespace, Snapshotter: e.cfg.Snapshotter,
+		RunscDir: string(e.cfg.runscRoot()), FilesDir: e.cfg.shimDir(), Step: e.cfg.Step,
+	})
 }
 
 func (e *Engine) awaitContainerd(ctx context.Context) error {
@@ -259,41 +282,10 @@ func (e *Engine) Ping(ctx context.Context) error {
 	})
 }
 
-// call runs fn in the engine's namespace and within the deadline. Errors get an errdefs class and say what was done, whose first
-// word names the call.
-func (e *Engine) call(ctx context.Context, deadline time.Duration, what string, fn func(context.Context) error) (err error) {
-	ctx, end := traced(ctx, what)
-	defer func() { end(err) }()
-	missed := fmt.Errorf("not done within %s: %w", deadline, context.DeadlineExceeded)
-	ctx, cancel := context.WithTimeoutCause(namespaces.WithNamespace(ctx, e.cfg.Namespace), deadline, missed)
-	defer cancel()
-	began := time.Now()
-	defer func() {
-		word, _, _ := strings.Cut(what, " ")
-		e.cfg.Called(word, time.Since(began), err)
-	}()
-	if err = fn(ctx); err == nil {
-		return nil
-	}
-	err = native(err)
-	switch cause := context.Cause(ctx); {
-	case errors.Is(err, missed):
-	case cause != nil:
-		err = inSameStep(err, cause)
-	case errdefs.IsDeadlineExceeded(err) && time.Since(began) > deadline-time.Second: // containerd noticed it a moment earlier
-		err = inSameStep(err, missed)
-	case errdefs.IsDeadlineExceeded(err):
-		err = fmt.Errorf("containerd missed a deadline of its own: %w", err)
-	}
-	return fmt.Errorf("%s: %w", what, err)
-}
-
-// native gives an error that came over gRPC its errdefs class. Others keep theirs.
-func native(err error) error {
-	if _, isGRPC := status.FromError(err); !isGRPC {
-		return err
-	}
-	return errgrpc.ToNative(err)
+// call makes a call that what puts into words: a verb, and on what. See call.Caller.
+func (e *Engine) call(ctx context.Context, deadline time.Duration, what string, fn func(context.Context) error) error {
+	verb, object, _ := strings.Cut(what, " ")
+	return e.calls.Do(ctx, deadline, call.Op{Verb: verb, Object: object, Sandbox: anyID.FindString(object)}, fn)
 }
 
 // idPattern is what a sandbox's id looks like. All have one length, since runsc takes a prefix of an id for the id.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"sandpool/runtime/call"
 )
 
 // ExecSpec is a command to run in a sandbox, and its input and output. Nil streams are empty or dropped.
@@ -187,7 +189,7 @@ func (p *Process) Wait(ctx context.Context) (int, error) {
 		p.engine.leftovers.keep(p, flowed)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("wait for process in sandbox %s: %w", p.id, native(err))
+		return 0, fmt.Errorf("wait for process in sandbox %s: %w", p.id, call.Native(err))
 	}
 	return code, nil
 }
@@ -209,7 +211,7 @@ func (p *Process) discard(ctx context.Context) {
 	defer cancel()
 	err := p.forget(ctx)
 	p.close()
-	if err != nil && !errdefs.IsNotFound(native(err)) {
+	if err != nil && !errdefs.IsNotFound(call.Native(err)) {
 		p.engine.log.Warn("process could not be deleted", "sandbox", p.id, "err", err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sandpool/runtime/template"
 )
 
 // output keeps what commands write, and tells of the first of it.
@@ -228,7 +230,7 @@ func testCommandsAreFoundAsByAShell(t *testing.T, e *Engine) {
 		t.Errorf("spawn: exit code %d, %q", code, out)
 	}
 	t.Run("of the template", func(t *testing.T) {
-		template := Template{Image: "file://" + host.Image, Cwd: "/usr", Env: []string{"PATH=../bin"}, Command: []string{"sleep", "1000000"}}
+		template := template.Template{Image: "file://" + host.Image, Cwd: "/usr", Env: []string{"PATH=../bin"}, Command: []string{"sleep", "1000000"}}
 		if err := prepare(t.Context(), e, "relative", template); err != nil {
 			t.Fatal(err)
 		}

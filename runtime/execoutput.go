@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sandpool/runtime/poll"
 )
 
 const (
@@ -36,7 +38,7 @@ func (o *outputs) to(w io.Writer) io.Writer { return outputWriter{w, o} }
 // drop drops all that comes, and returns when nothing is written any more.
 func (o *outputs) drop() {
 	for o.dropping.Store(true); o.writing.Load() > 0; {
-		time.Sleep(pollInterval)
+		time.Sleep(poll.Interval)
 	}
 }
 

@@ -9,6 +9,10 @@ import (
 	"syscall"
 
 	"github.com/containerd/errdefs"
+
+	"sandpool/runtime/call"
+	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
 
 // groupSignals go to all that the command runs, as from a terminal or from who wants to end it. Others mean the command alone.
@@ -16,13 +20,6 @@ var groupSignals = []syscall.Signal{
 	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGKILL,
 	syscall.SIGTSTP, syscall.SIGSTOP, syscall.SIGCONT, syscall.SIGWINCH,
 }
-
-// Whom a sentry sends a signal to; see SignalDeliveryMode in runsc/boot.
-const (
-	toProcess    = 0
-	toForeground = 2 // the foreground process group of the process's terminal
-	toGroup      = 3
-)
 
 // Signal sends a signal to the process's group, or with a terminal to its foreground group; one that is not sent to groups goes to the
 // process alone. A process that has ended is an error of class NotFound.
@@ -32,15 +29,15 @@ func (p *Process) Signal(ctx context.Context, signal syscall.Signal) error {
 		case !slices.Contains(groupSignals, signal):
 			return p.signal(ctx, signal)
 		case p.tty:
-			return p.signalGroup(ctx, signal, toForeground)
+			return p.signalGroup(ctx, signal, runsc.ToForeground)
 		default:
-			return p.signalGroup(ctx, signal, toGroup)
+			return p.signalGroup(ctx, signal, runsc.ToGroup)
 		}
 	})
 }
 
 // signalGroup signals a process group. As long as the process has not ended, its number is that of no other group.
-func (p *Process) signalGroup(ctx context.Context, signal syscall.Signal, mode int) error {
+func (p *Process) signalGroup(ctx context.Context, signal syscall.Signal, to runsc.Delivery) error {
 	switch {
 	case p.hasEnded():
 		return errdefs.ErrNotFound.WithMessage("the process has ended")
@@ -49,7 +46,10 @@ func (p *Process) signalGroup(ctx context.Context, signal syscall.Signal, mode i
 	case !p.engine.direct:
 		return p.engine.signalInside(ctx, p.id, p.pid, signal)
 	}
-	err := p.engine.askSentry(ctx, p.id, "containerManager.Signal", sentrySignal{CID: p.id, Signo: signal, PID: p.pid, Mode: mode}, nil)
+	control, err := p.engine.cfg.runscRoot().Control(p.id)
+	if err == nil {
+		err = control.Signal(ctx, p.pid, signal, to)
+	}
 	if err != nil && p.hasEnded() {
 		return errdefs.ErrNotFound.WithMessage("the process has ended")
 	}
@@ -58,15 +58,15 @@ func (p *Process) signalGroup(ctx context.Context, signal syscall.Signal, mode i
 
 // signalInside has the sandbox's init signal the group of a process; SIGKILL is for all of its session.
 func (e *Engine) signalInside(ctx context.Context, id string, pid int32, signal syscall.Signal) error {
-	args := []string{initPath, "signal", strconv.Itoa(int(signal)), strconv.Itoa(int(pid))}
+	args := []string{template.InitPath, "signal", strconv.Itoa(int(signal)), strconv.Itoa(int(pid))}
 	return e.mustSucceed(ctx, id, ExecSpec{Args: args, Root: true, alone: true})
 }
 
 // kill kills the process and all of its session, and returns when the process has ended. Children of a process that ended by itself
 // live on.
 func (p *Process) kill(ctx context.Context) error {
-	err := p.signalGroup(ctx, syscall.SIGKILL, toGroup)
-	if errdefs.IsNotFound(native(err)) || errors.Is(err, errSentryGone) {
+	err := p.signalGroup(ctx, syscall.SIGKILL, runsc.ToGroup)
+	if errdefs.IsNotFound(call.Native(err)) || errors.Is(err, runsc.ErrSentryGone) {
 		return nil
 	}
 	if err == nil {
@@ -76,7 +76,7 @@ func (p *Process) kill(ctx context.Context) error {
 		return err
 	}
 	// Other groups of the session keep its number from being given to another one.
-	if err := p.engine.signalInside(ctx, p.id, p.pid, syscall.SIGKILL); err != nil && !errors.Is(err, errSentryGone) {
+	if err := p.engine.signalInside(ctx, p.id, p.pid, syscall.SIGKILL); err != nil && !errors.Is(err, runsc.ErrSentryGone) {
 		return fmt.Errorf("kill session: %w", err)
 	}
 	return nil

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,10 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
+	"sandpool/runtime/hostproc"
+	"sandpool/runtime/resource"
+	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 	"sandpool/scripts/testhost"
 )
 
@@ -32,7 +37,7 @@ func TestCanaryThatHangs(t *testing.T) {
 	cfg.Runsc = wrapRunsc(t, `case "$*" in *--platform=ptrace*" create "*) exec sleep 1000;; *--platform=kvm*" create "*) sleep 1000;; esac`)
 	e := openEngine(t, cfg)
 	e.cfg.CanaryTimeout = 3 * time.Second // not before: the platform that works has more
-	for _, platform := range []string{ptrace, kvm} {
+	for _, platform := range []string{runsc.Ptrace, runsc.KVM} {
 		if err := e.usable(t.Context(), platform); err == nil || !strings.Contains(err.Error(), "not done within 3s") {
 			t.Errorf("%s: %v; want a missed deadline", platform, err)
 		}
@@ -56,7 +61,7 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 			[]string{"/nonexistent.sock", "start containerd"}},
 		{"runsc is missing", func(c *Config) { c.Runsc = "/nonexistent/runsc" }, []string{"/nonexistent/runsc", "install gVisor's runsc or set runsc.path"}},
 		{"init is missing", func(c *Config) { c.Init = "/nonexistent/init" }, []string{"/nonexistent/init", "set runsc.init"}},
-		{"bad flag", func(c *Config) { c.Settings = map[string]Setting{"nettwork": {Value: "none", Pos: "f:3"}} }, []string{"f:3", "runsc.flags.nettwork"}},
+		{"bad flag", func(c *Config) { c.Settings = map[string]runsc.Setting{"nettwork": {Value: "none", Pos: "f:3"}} }, []string{"f:3", "runsc.flags.nettwork"}},
 		{"runsc is known to be bad", func(c *Config) {
 			c.Runsc = wrapRunsc(t, `[ "$1" = --version ] && echo "runsc version release-20260302.0" && exit`)
 		}, []string{"#12647", "release-20260601.0"}},
@@ -96,7 +101,7 @@ func TestTemplatesThatCannotBePrepared(t *testing.T) {
 		"file:///nonexistent.tar":  "/nonexistent.tar",
 		"file://" + host.Runsc:     "import: ",
 	} {
-		if err := prepare(t.Context(), e, "bad", Template{Image: image}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"bad"`) {
+		if err := prepare(t.Context(), e, "bad", template.Template{Image: image}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"bad"`) {
 			t.Errorf("image %s: %v; want the template's name and %q", image, err, want)
 		}
 	}
@@ -105,7 +110,7 @@ func TestTemplatesThatCannotBePrepared(t *testing.T) {
 func TestFingerprintFollowsTheTemplate(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	first := prepared["default"].Fingerprint()
-	again := Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}
+	again := template.Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}
 	if err := prepare(t.Context(), e, "default", again); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +163,7 @@ func TestWatchTellsOfDeaths(t *testing.T) {
 			t.Errorf("%s is %s, %v, and to containerd %s; want %s", id, got, err, statusOf(t, e, id), to)
 		}
 	}
-	if err := killProcesses(t.Context(), killed, isSentry); err != nil {
+	if err := hostproc.Kill(t.Context(), killed, hostproc.Sentry); err != nil {
 		t.Fatal(err)
 	}
 	if d := <-deaths; d.id != killed || d.reason == "" {
@@ -191,7 +196,7 @@ func TestWatchTellsOfKilledGofers(t *testing.T) {
 	}
 	before, found := pausedSandbox(), pausedSandbox()
 	killGofer := func(id string) {
-		if err := killProcesses(t.Context(), id, isGofer); err != nil {
+		if err := hostproc.Kill(t.Context(), id, hostproc.Gofer); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -223,20 +228,20 @@ func TestWatchTellsOfKilledGofers(t *testing.T) {
 // Each kind of process that serves a sandbox is killed, running and paused; what is left must go.
 func TestDestroyAfterAProcessWasKilled(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	for name, kind := range map[string]servant{"sentry": isSentry, "gofer": isGofer, "shim": isShim} {
+	for _, role := range []hostproc.Role{hostproc.Sentry, hostproc.Gofer, hostproc.Shim} {
 		for _, paused := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s paused %v", name, paused), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s paused %v", role, paused), func(t *testing.T) {
 				id := startSandbox(t, e)
 				if paused {
 					if err := e.Pause(t.Context(), id); err != nil {
 						t.Fatal(err)
 					}
 				}
-				pids, err := processes(id, kind)
-				if err != nil || len(pids) == 0 {
+				all, err := hostproc.List()
+				if _, found := all.Find(id, role); err != nil || !found {
 					t.Fatalf("no such process: %v", err)
 				}
-				if err := killProcesses(t.Context(), id, kind); err != nil {
+				if err := hostproc.Kill(t.Context(), id, role); err != nil {
 					t.Fatal(err)
 				}
 				if err := e.Destroy(t.Context(), id); err != nil {
@@ -252,12 +257,13 @@ func TestDestroyOfAFrozenSandbox(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	id := startSandbox(t, e)
 	e.cfg.KillTimeout = 6 * time.Second // containerd has as long again to tidy up
-	pids, err := processes(id, anyServant)
-	if err != nil || len(pids) < 3 {
-		t.Fatalf("processes %v, %v; want shim, sentry and gofer", pids, err)
+	all, err := hostproc.List()
+	serving := all.Serving(id, hostproc.Working...)
+	if err != nil || len(serving) < 3 {
+		t.Fatalf("processes %v, %v; want shim, sentry and gofer", serving, err)
 	}
-	for _, p := range pids {
-		if err := syscall.Kill(p.pid, syscall.SIGSTOP); err != nil {
+	for _, p := range serving {
+		if err := syscall.Kill(p.PID, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -271,23 +277,18 @@ func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	ctx := namespaces.WithNamespace(t.Context(), host.Namespace)
 	owned, live, orphan, leased := startSandbox(t, e), NewID(), NewID(), NewID()
-	ctx, release, err := e.lease(ctx, live)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer release()
-	for _, id := range []string{live, orphan} { // a snapshot without a container, as between two steps of a start
-		if _, err := e.client.SnapshotService("overlayfs").Prepare(ctx, id, prepared["default"].parent); err != nil {
+	for _, id := range []string{live, orphan} { // all but a container, as between two steps of a start
+		if _, err := e.owned.Make(ctx, resource.Spec{ID: id, Parent: prepared["default"].parent}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := e.lease(ctx, leased); err != nil {
+	if _, err := e.owned.Hold(ctx, leased); err != nil {
 		t.Fatal(err)
 	}
 	traced := NewID() // what a runsc leaves that was killed: a copy of the names that the running sandbox has
-	used, err := e.traces(owned)
-	if err != nil || len(used) < 4 {
-		t.Fatalf("the running sandbox has the traces %q, %v; want cgroups, two files and a socket", used, err)
+	used := traces(t, e, owned)
+	if len(used) < 4 {
+		t.Fatalf("the running sandbox has the traces %q; want cgroups, two files and a socket", used)
 	}
 	for _, path := range used {
 		if err := os.Mkdir(strings.ReplaceAll(path, owned, traced), 0o755); err != nil {
@@ -306,10 +307,21 @@ func TestSweepRemovesWhatNobodyOwns(t *testing.T) {
 	expectNothing(t, orphan)
 	expectNothing(t, leased)
 	expectNothing(t, traced)
-	if left, err := e.traces(traced); err != nil || len(left) > 0 {
-		t.Errorf("traces are left: %q, %v", left, err)
+	if left := traces(t, e, traced); len(left) > 0 {
+		t.Errorf("traces are left: %q", left)
 	}
 	if err := e.Destroy(t.Context(), live); err != nil {
 		t.Error(err)
 	}
+}
+
+// traces returns the cgroups and the files of runsc's that a sandbox has.
+func traces(t *testing.T, e *Engine, id string) []string {
+	t.Helper()
+	groups, err := resource.Cgroups(e.cfg.Namespace, id)
+	files, filesErr := filepath.Glob(filepath.Join(string(e.cfg.runscRoot()), "*"+id+"*"))
+	if err := errors.Join(err, filesErr); err != nil {
+		t.Fatal(err)
+	}
+	return append(groups, files...)
 }

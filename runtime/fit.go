@@ -7,17 +7,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/hostproc"
+	"sandpool/runtime/template"
 )
 
 // specFile holds the OCI spec of the sandbox beside the images that runsc makes of it.
@@ -29,7 +28,7 @@ func (e *Engine) fit(t *Prepared) (checkpoint.Fit, error) {
 	if err != nil {
 		return checkpoint.Fit{}, err
 	}
-	shared, err := sharedSpec(t.spec)
+	shared, err := template.SharedSpec(t.spec)
 	if err != nil {
 		return checkpoint.Fit{}, err
 	}
@@ -40,26 +39,9 @@ func (e *Engine) fit(t *Prepared) (checkpoint.Fit, error) {
 	}
 	cpu, err := processor()
 	return checkpoint.Fit{
-		Runsc: e.info.Runsc, Platform: t.platform, CPU: cpu, Settings: strings.Join(flagList(file.RunscFlags, "platform"), " "),
+		Runsc: e.info.Runsc, Platform: t.platform, CPU: cpu, Settings: strings.Join(file.Args("platform"), " "),
 		Init: digest(program), Image: t.image, ImageDigest: t.digest, Layers: t.parent, Spec: digest(shared),
 	}, err
-}
-
-// sharedSpec is an OCI spec as JSON without the names that are each sandbox's own.
-func sharedSpec(data []byte) ([]byte, error) {
-	var spec specs.Spec
-	if err := json.Unmarshal(data, &spec); err != nil {
-		return nil, fmt.Errorf("decode spec: %w", err)
-	}
-	spec.Hostname = ""
-	if spec.Linux != nil {
-		spec.Linux.CgroupsPath = ""
-	}
-	shared, err := json.Marshal(spec)
-	if err != nil {
-		return nil, fmt.Errorf("encode spec: %w", err)
-	}
-	return shared, nil
 }
 
 // fitting returns the template of a checkpoint, if the checkpoint can be restored here and now.
@@ -72,7 +54,7 @@ func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*
 	if err := json.Unmarshal(data, &spec); err != nil {
 		return nil, fmt.Errorf("decode the checkpoint's spec: %w", err)
 	}
-	image, err := e.pinned(ctx, fit.Image, fit.ImageDigest)
+	image, err := e.images.Pinned(ctx, fit.Image, fit.ImageDigest)
 	if errdefs.IsNotFound(err) {
 		return nil, errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("the checkpoint's image is gone: %s", err))
 	}
@@ -94,34 +76,14 @@ func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*
 	return t, e.usable(ctx, t.platform)
 }
 
-// flagList writes flags as arguments, in the order of their names.
-func flagList(flags map[string]string, except ...string) []string {
-	var list []string
-	for _, name := range slices.Sorted(maps.Keys(flags)) {
-		if !slices.Contains(except, name) {
-			list = append(list, "--"+name+"="+flags[name])
-		}
-	}
-	return list
-}
-
 func digest(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
 }
 
-// processor names the processor and, by a hash, its features. On a large host the kernel takes its time to tell.
-var processor = sync.OnceValues(func() (string, error) {
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return "", fmt.Errorf("tell the processor: %w", err)
-	}
-	first, _, _ := strings.Cut(string(info), "\n\n")
-	fields := map[string]string{}
-	for line := range strings.Lines(first) {
-		name, value, _ := strings.Cut(line, ":")
-		fields[strings.TrimSpace(name)] = strings.TrimSpace(value)
-	}
-	return fmt.Sprintf("%s %s, family %s, model %s, features %.12s", fields["vendor_id"], fields["model name"],
-		fields["cpu family"], fields["model"], digest([]byte(fields["flags"]+fields["Features"]))), nil
-})
+// processor names the processor and, by a hash, its features.
+func processor() (string, error) {
+	cpu, err := hostproc.CPU()
+	return fmt.Sprintf("%s %s, family %s, model %s, features %.12s", cpu["vendor_id"], cpu["model name"],
+		cpu["cpu family"], cpu["model"], digest([]byte(cpu["flags"]+cpu["Features"]))), err
+}

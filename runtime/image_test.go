@@ -17,6 +17,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	ocidigest "github.com/opencontainers/go-digest"
+
+	"sandpool/runtime/image"
+	"sandpool/runtime/template"
 )
 
 func all(string) bool { return true }
@@ -24,10 +27,10 @@ func all(string) bool { return true }
 func nothing(string) bool { return false }
 
 // imageEngine opens an engine whose policy change may alter, and with what it told.
-func imageEngine(t *testing.T, change func(*ImagePolicy)) (*Engine, *[]ImageStatus) {
+func imageEngine(t *testing.T, change func(*image.Policy)) (*Engine, *[]image.Status) {
 	t.Helper()
-	cfg, told := testConfig(t), &[]ImageStatus{}
-	cfg.Fetched = func(s ImageStatus) { *told = append(*told, s) }
+	cfg, told := testConfig(t), &[]image.Status{}
+	cfg.Fetched = func(s image.Status) { *told = append(*told, s) }
 	cfg.Images.KeepUnused = 0
 	if change != nil {
 		change(&cfg.Images)
@@ -35,16 +38,16 @@ func imageEngine(t *testing.T, change func(*ImagePolicy)) (*Engine, *[]ImageStat
 	e := openEngine(t, cfg)
 	*told = nil
 	t.Cleanup(func() { // what this test fetched is in nobody's way
-		if err := e.PruneImages(context.WithoutCancel(t.Context()), nothing, nothing); err != nil {
+		if err := e.Images().Prune(context.WithoutCancel(t.Context()), nothing, nothing); err != nil {
 			t.Error(err)
 		}
 	})
 	return e, told
 }
 
-func statusOfImage(t *testing.T, e *Engine, ref string) ImageStatus {
+func statusOfImage(t *testing.T, e *Engine, ref string) image.Status {
 	t.Helper()
-	list, err := e.Images(t.Context())
+	list, err := e.Images().List(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,19 +57,19 @@ func statusOfImage(t *testing.T, e *Engine, ref string) ImageStatus {
 		}
 	}
 	t.Fatalf("no status of %s in %+v", ref, list)
-	return ImageStatus{}
+	return image.Status{}
 }
 
 // refused prepares a template of an image that cannot be used, and looks for words in the error.
 func refused(t *testing.T, e *Engine, ref string, want ...string) {
 	t.Helper()
-	_, err := e.Prepare(t.Context(), "bad", Template{Image: ref})
+	_, err := e.Prepare(t.Context(), "bad", template.Template{Image: ref})
 	for _, words := range append([]string{`template "bad"`, ref}, want...) {
 		if err == nil || !strings.Contains(err.Error(), words) {
 			t.Errorf("prepare %s: %v; want %q in it", ref, err, words)
 		}
 	}
-	if s := statusOfImage(t, e, ref); err != nil && (s.State != ImageFailed || !strings.Contains(err.Error(), s.Error) || s.Error == "") {
+	if s := statusOfImage(t, e, ref); err != nil && (s.State != image.Failed || !strings.Contains(err.Error(), s.Error) || s.Error == "") {
 		t.Errorf("status %+v, want that it failed with %v", s, err)
 	}
 }
@@ -92,7 +95,7 @@ func TestAnImageIsPulledOnce(t *testing.T) {
 	e, told := imageEngine(t, nil)
 	r := newRegistry(t)
 	digest, ref := r.push(t, "a/b:1", newImage(t, goruntime.GOARCH, 3)), r.host+"/a/b:1"
-	p, err := e.Prepare(t.Context(), "one", Template{Image: ref})
+	p, err := e.Prepare(t.Context(), "one", template.Template{Image: ref})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,14 +103,14 @@ func TestAnImageIsPulledOnce(t *testing.T) {
 		t.Errorf("made from %s, %s; want it pinned to %s", p.image, p.digest, digest)
 	}
 	s := statusOfImage(t, e, ref)
-	if s.State != ImageReady || s.Digest != digest || s.Layers != 3 || s.LayersTotal != 3 || s.Bytes < 3*64<<10 || s.Bytes != s.BytesTotal || len(s.Templates) != 1 {
+	if s.State != image.Ready || s.Digest != digest || s.Layers != 3 || s.LayersTotal != 3 || s.Bytes < 3*64<<10 || s.Bytes != s.BytesTotal || len(s.Templates) != 1 {
 		t.Errorf("status %+v", s)
 	}
 	asked := r.asked.Load()
-	if _, err := e.Prepare(t.Context(), "two", Template{Image: ref}); err != nil {
+	if _, err := e.Prepare(t.Context(), "two", template.Template{Image: ref}); err != nil {
 		t.Fatal(err)
 	}
-	if r.asked.Load() != asked || len(*told) != 1 || (*told)[0].State != ImageReady {
+	if r.asked.Load() != asked || len(*told) != 1 || (*told)[0].State != image.Ready {
 		t.Errorf("%d more questions to the registry, told %+v; want none and one pull", r.asked.Load()-asked, *told)
 	}
 	if s := statusOfImage(t, e, ref); strings.Join(s.Templates, " ") != "one two" {
@@ -116,33 +119,33 @@ func TestAnImageIsPulledOnce(t *testing.T) {
 }
 
 func TestATagThatMoved(t *testing.T) {
-	for _, pull := range []string{PullMissing, PullAlways} {
+	for _, pull := range []string{image.PullMissing, image.PullAlways} {
 		t.Run(pull, func(t *testing.T) {
-			e, _ := imageEngine(t, func(p *ImagePolicy) { p.Pull = pull })
+			e, _ := imageEngine(t, func(p *image.Policy) { p.Pull = pull })
 			r := newRegistry(t)
 			ref := r.host + "/moved:1"
 			first := r.push(t, "moved:1", newImage(t, goruntime.GOARCH, 1))
-			if err := prepare(t.Context(), e, "a", Template{Image: ref}); err != nil {
+			if err := prepare(t.Context(), e, "a", template.Template{Image: ref}); err != nil {
 				t.Fatal(err)
 			}
 			second := r.push(t, "moved:1", newImage(t, goruntime.GOARCH, 1))
-			want := map[string]string{PullMissing: first, PullAlways: second}[pull]
-			p, err := e.Prepare(t.Context(), "a", Template{Image: ref})
+			want := map[string]string{image.PullMissing: first, image.PullAlways: second}[pull]
+			p, err := e.Prepare(t.Context(), "a", template.Template{Image: ref})
 			if err != nil || p.digest != want {
 				t.Fatalf("%v, made from %s; want %s", err, p.digest, want)
 			}
-			if err := e.PruneImages(t.Context(), all, func(d string) bool { return d == first }); err != nil {
+			if err := e.Images().Prune(t.Context(), all, func(d string) bool { return d == first }); err != nil {
 				t.Fatal(err)
 			}
 			collect(t, e)
-			if _, err := e.pinned(e.in(t), ref, first); err != nil {
+			if _, err := e.Images().Pinned(e.in(t), ref, first); err != nil {
 				t.Errorf("the first image: %v", err)
 			}
-			if err := e.PruneImages(t.Context(), all, func(d string) bool { return d == p.digest }); err != nil {
+			if err := e.Images().Prune(t.Context(), all, func(d string) bool { return d == p.digest }); err != nil {
 				t.Fatal(err)
 			}
-			_, err = e.client.ImageService().Get(e.in(t), pinName(ref, ocidigest.Digest(first)))
-			if gone := err != nil; gone != (pull == PullAlways) {
+			_, err = e.client.ImageService().Get(e.in(t), ref+"@"+first)
+			if gone := err != nil; gone != (pull == image.PullAlways) {
 				t.Errorf("after its use the first image: %v", err)
 			}
 		})
@@ -150,28 +153,28 @@ func TestATagThatMoved(t *testing.T) {
 }
 
 func TestARegistryThatIsAway(t *testing.T) {
-	e, _ := imageEngine(t, func(p *ImagePolicy) { p.Pull = PullAlways })
+	e, _ := imageEngine(t, func(p *image.Policy) { p.Pull = image.PullAlways })
 	r := newRegistry(t)
 	digest := r.push(t, "a:1", newImage(t, goruntime.GOARCH, 1))
-	if err := prepare(t.Context(), e, "a", Template{Image: r.host + "/a:1"}); err != nil {
+	if err := prepare(t.Context(), e, "a", template.Template{Image: r.host + "/a:1"}); err != nil {
 		t.Fatal(err)
 	}
 	r.do(func(w http.ResponseWriter, _ *http.Request) bool {
 		http.Error(w, "away", http.StatusBadGateway)
 		return false
 	})
-	if p, err := e.Prepare(t.Context(), "a", Template{Image: r.host + "/a:1"}); err != nil || p.digest != digest {
+	if p, err := e.Prepare(t.Context(), "a", template.Template{Image: r.host + "/a:1"}); err != nil || p.digest != digest {
 		t.Errorf("%v, %+v; want the image that was pulled before", err, p)
 	}
 	refused(t, e, r.host+"/b:1", "resolve: ")
 }
 
 func TestAFailedPullLeavesTheOldImage(t *testing.T) {
-	e, told := imageEngine(t, func(p *ImagePolicy) { p.Pull = PullAlways })
+	e, told := imageEngine(t, func(p *image.Policy) { p.Pull = image.PullAlways })
 	r := newRegistry(t)
 	ref := r.host + "/a:1"
 	r.push(t, "a:1", newImage(t, goruntime.GOARCH, 1))
-	if err := prepare(t.Context(), e, "bad", Template{Image: ref}); err != nil {
+	if err := prepare(t.Context(), e, "bad", template.Template{Image: ref}); err != nil {
 		t.Fatal(err)
 	}
 	r.push(t, "a:1", newImage(t, goruntime.GOARCH, 1))
@@ -183,10 +186,10 @@ func TestAFailedPullLeavesTheOldImage(t *testing.T) {
 	})
 	refused(t, e, ref, "pull: ")
 	refused(t, e, ref, "pull: ")
-	if len(*told) != 2 || (*told)[1].State != ImageFailed {
+	if len(*told) != 2 || (*told)[1].State != image.Failed {
 		t.Errorf("told %+v; want the first pull and one failure", *told)
 	}
-	if err := e.PruneImages(t.Context(), all, func(d string) bool { return d == prepared["bad"].digest }); err != nil {
+	if err := e.Images().Prune(t.Context(), all, func(d string) bool { return d == prepared["bad"].digest }); err != nil {
 		t.Fatal(err)
 	}
 	collect(t, e)
@@ -229,21 +232,21 @@ func TestImagesThatAreNotPulled(t *testing.T) {
 	e, _ := imageEngine(t, nil)
 	refused(t, e, "sandpool.local/none:1", "not in containerd", "in no registry", "images import")
 	refused(t, e, "UPPER case", "its reference is none")
-	e.SetImages(ImagePolicy{Pull: PullNever, PullTimeout: time.Minute, StallTimeout: time.Minute})
+	e.Images().SetPolicy(image.Policy{Pull: image.PullNever, PullTimeout: time.Minute, StallTimeout: time.Minute})
 	refused(t, e, "registry.test/none:1", "not in containerd", `images.pull is "never"`)
 }
 
 func TestAMissingBlobIsPulledAgain(t *testing.T) {
 	e, told := imageEngine(t, nil)
 	r := newRegistry(t)
-	image := newImage(t, goruntime.GOARCH, 2)
-	r.push(t, "a:1", image)
+	made := newImage(t, goruntime.GOARCH, 2)
+	r.push(t, "a:1", made)
 	ref := r.host + "/a:1"
-	p, err := e.Prepare(t.Context(), "bad", Template{Image: ref})
+	p, err := e.Prepare(t.Context(), "bad", template.Template{Image: ref})
 	if err != nil {
 		t.Fatal(err)
 	}
-	layers, err := image.Layers()
+	layers, err := made.Layers()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,11 +263,11 @@ func TestAMissingBlobIsPulledAgain(t *testing.T) {
 		}
 	}
 	lose()
-	if _, err := e.Prepare(t.Context(), "bad", Template{Image: ref}); err != nil || len(*told) != 2 {
+	if _, err := e.Prepare(t.Context(), "bad", template.Template{Image: ref}); err != nil || len(*told) != 2 {
 		t.Fatalf("%v, told %+v; want a second pull", err, *told)
 	}
 	lose()
-	e.SetImages(ImagePolicy{Pull: PullNever, PullTimeout: time.Minute, StallTimeout: time.Minute})
+	e.Images().SetPolicy(image.Policy{Pull: image.PullNever, PullTimeout: time.Minute, StallTimeout: time.Minute})
 	refused(t, e, ref, "check: its layer "+lost)
 }
 
@@ -273,7 +276,7 @@ func TestLiveImagesStayAndUnusedOnesGo(t *testing.T) {
 	r := newRegistry(t)
 	for _, n := range []string{"live:1", "unused:1", "saved:1"} {
 		r.push(t, n, newImage(t, goruntime.GOARCH, 1))
-		if err := prepare(t.Context(), e, n[:len(n)-2], Template{Image: r.host + "/" + n}); err != nil {
+		if err := prepare(t.Context(), e, n[:len(n)-2], template.Template{Image: r.host + "/" + n}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -289,12 +292,12 @@ func TestLiveImagesStayAndUnusedOnesGo(t *testing.T) {
 		}
 	}
 	isTemplate := func(name string) bool { return name == "live" || name == "default" }
-	if err := e.PruneImages(t.Context(), isTemplate, func(d string) bool { return d == saved.digest || d == prepared["live"].digest }); err != nil {
+	if err := e.Images().Prune(t.Context(), isTemplate, func(d string) bool { return d == saved.digest || d == prepared["live"].digest }); err != nil {
 		t.Fatal(err)
 	}
 	collect(t, e)
 	expectSnapshot(t, e, "live", true)
-	if _, err := e.pinned(e.in(t), r.host+"/saved:1", saved.digest); err != nil {
+	if _, err := e.Images().Pinned(e.in(t), r.host+"/saved:1", saved.digest); err != nil {
 		t.Errorf("the image of a checkpoint: %v", err)
 	}
 	if _, err := service.Get(e.in(t), unused.image); err == nil {

@@ -12,6 +12,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	archives "sandpool/images"
+	"sandpool/runtime/image"
+	"sandpool/runtime/template"
 )
 
 // archiveOf returns an archive of an image with one layer of content, for an architecture.
@@ -41,12 +43,12 @@ func TestAnArchiveIsImportedWhenItChanges(t *testing.T) {
 		data := archiveOf(t, name, goruntime.GOARCH, content)
 		write(t, path, string(data))
 		for range 2 {
-			p, err := e.Prepare(t.Context(), "a", Template{Image: ref})
+			p, err := e.Prepare(t.Context(), "a", template.Template{Image: ref})
 			if err != nil {
 				t.Fatal(err)
 			}
 			digests[p.digest] = true
-			if s := statusOfImage(t, e, ref); s.State != ImageReady || s.Digest != p.digest || s.LayersTotal != 1 || p.image != name+"@"+p.digest {
+			if s := statusOfImage(t, e, ref); s.State != image.Ready || s.Digest != p.digest || s.LayersTotal != 1 || p.image != name+"@"+p.digest {
 				t.Errorf("status %+v, image %s", s, p.image)
 			}
 			if len(*told) != i+1 || len(digests) != i+1 {
@@ -58,7 +60,7 @@ func TestAnArchiveIsImportedWhenItChanges(t *testing.T) {
 	if err := e.client.ContentStore().Delete(e.in(t), mustGet(t, e, name).Target.Digest); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Prepare(t.Context(), "a", Template{Image: ref}); err != nil || len(*told) != 3 {
+	if _, err := e.Prepare(t.Context(), "a", template.Template{Image: ref}); err != nil || len(*told) != 3 {
 		t.Errorf("without its manifest: %v, told %d", err, len(*told))
 	}
 }
@@ -106,11 +108,11 @@ func TestNamesOfOthersAreLeftToThem(t *testing.T) {
 	if _, err := service.Create(e.in(t), theirs); err != nil {
 		t.Fatal(err)
 	}
-	p, err := e.Prepare(t.Context(), "a", Template{Image: "file://" + path})
+	p, err := e.Prepare(t.Context(), "a", template.Template{Image: "file://" + path})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.PruneImages(t.Context(), func(name string) bool { return name == "default" }, nothing); err != nil {
+	if err := e.Images().Prune(t.Context(), func(name string) bool { return name == "default" }, nothing); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := service.Get(e.in(t), p.image); err == nil {

@@ -21,6 +21,9 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"sandpool/runtime/image"
+	"sandpool/runtime/template"
 )
 
 // testRegistry is a registry of one test, with what may come before it.
@@ -113,11 +116,11 @@ func TestMirrorAndCredentials(t *testing.T) {
 	write(t, filepath.Join(dir, "registry.test", "hosts.toml"), "server = \"http://"+r.host+"\"\n[host.\"http://"+r.host+"\"]\ncapabilities = [\"pull\", \"resolve\"]\n")
 	docker := filepath.Join(dir, "config.json")
 	write(t, docker, `{"auths": {}}`)
-	e, _ := imageEngine(t, func(p *ImagePolicy) { p.HostsDir, p.DockerConfig = dir, docker })
+	e, _ := imageEngine(t, func(p *image.Policy) { p.HostsDir, p.DockerConfig = dir, docker })
 	const ref = "registry.test/deep/in:1"
 	refused(t, e, ref, "resolve: ", "authorization failed")
 	write(t, docker, `{"auths": {"`+r.host+`": {"auth": "bWU6c2VjcmV0"}}}`)
-	p, err := e.Prepare(t.Context(), "good", Template{Image: ref})
+	p, err := e.Prepare(t.Context(), "good", template.Template{Image: ref})
 	if err != nil || p.digest != digest {
 		t.Fatalf("%v, %+v; want %s through the mirror", err, p, digest)
 	}
@@ -157,7 +160,7 @@ func TestAPartThatIsDamagedOnItsWayIsPulledAgain(t *testing.T) {
 	e, _ := imageEngine(t, nil)
 	refused(t, e, r.host+"/a:1", "pull: ", damaged)
 	r.do(func(http.ResponseWriter, *http.Request) bool { return true })
-	if _, err := e.Prepare(t.Context(), "bad", Template{Image: r.host + "/a:1"}); err != nil {
+	if _, err := e.Prepare(t.Context(), "bad", template.Template{Image: r.host + "/a:1"}); err != nil {
 		t.Errorf("once it sends the right one: %v", err)
 	}
 }
@@ -167,7 +170,7 @@ func TestARegistryThatHangsIsGivenUp(t *testing.T) {
 	r.push(t, "a:1", newImage(t, goruntime.GOARCH, 1))
 	over := make(chan struct{})
 	t.Cleanup(func() { close(over) })
-	e, _ := imageEngine(t, func(p *ImagePolicy) { p.StallTimeout = 2 * time.Second })
+	e, _ := imageEngine(t, func(p *image.Policy) { p.StallTimeout = 2 * time.Second })
 	for _, test := range []struct{ part, step string }{{"/v2/", "resolve: "}, {"/blobs/", "pull: "}} {
 		r.do(func(w http.ResponseWriter, req *http.Request) bool {
 			if !strings.Contains(req.URL.Path, test.part) {
@@ -185,17 +188,17 @@ func TestARegistryThatHangsIsGivenUp(t *testing.T) {
 		refused(t, e, r.host+"/a:1", test.step, "sent nothing for 2s", "images.stall_timeout")
 	}
 	r.do(func(http.ResponseWriter, *http.Request) bool { return true })
-	e.SetImages(testConfig(t).Images) // which has more patience
-	if _, err := e.Prepare(t.Context(), "bad", Template{Image: r.host + "/a:1"}); err != nil {
+	e.Images().SetPolicy(testConfig(t).Images) // which has more patience
+	if _, err := e.Prepare(t.Context(), "bad", template.Template{Image: r.host + "/a:1"}); err != nil {
 		t.Errorf("once it answers: %v", err)
 	}
 }
 
 func TestProgressOfAPull(t *testing.T) {
 	r := newRegistry(t)
-	image := newImage(t, goruntime.GOARCH, 1)
-	r.push(t, "a:1", image)
-	layers, err := image.Layers()
+	made := newImage(t, goruntime.GOARCH, 1)
+	r.push(t, "a:1", made)
+	layers, err := made.Layers()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +214,7 @@ func TestProgressOfAPull(t *testing.T) {
 	e, _ := imageEngine(t, nil)
 	ref, done := r.host+"/a:1", make(chan error, 1)
 	go func() {
-		_, err := e.Prepare(t.Context(), "a", Template{Image: ref})
+		_, err := e.Prepare(t.Context(), "a", template.Template{Image: ref})
 		done <- err
 	}()
 	select {
@@ -221,13 +224,13 @@ func TestProgressOfAPull(t *testing.T) {
 	}
 	s := statusOfImage(t, e, ref)
 	close(answer)
-	if s.State != ImagePulling || s.Layers != 0 || s.LayersTotal != 1 || s.Bytes >= s.BytesTotal || s.BytesTotal < 64<<10 {
+	if s.State != image.Pulling || s.Layers != 0 || s.LayersTotal != 1 || s.Bytes >= s.BytesTotal || s.BytesTotal < 64<<10 {
 		t.Errorf("before its layer is there: %+v", s)
 	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if s := statusOfImage(t, e, ref); s.State != ImageReady || s.Layers != 1 || s.Bytes != s.BytesTotal {
+	if s := statusOfImage(t, e, ref); s.State != image.Ready || s.Layers != 1 || s.Bytes != s.BytesTotal {
 		t.Errorf("in the end: %+v", s)
 	}
 }

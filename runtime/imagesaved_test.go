@@ -13,11 +13,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/containerd/v2/pkg/archive/compression"
 	"github.com/klauspost/compress/zstd"
 	ocidigest "github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	archives "sandpool/images"
+	"sandpool/runtime/image"
+	"sandpool/runtime/template"
 )
 
 // saved is an image as `docker save` writes it.
@@ -127,7 +130,7 @@ func TestCompressedArchives(t *testing.T) {
 		path := filepath.Join(dir, test.file)
 		write(t, path, string(packed))
 		for range 2 {
-			if err := prepare(t.Context(), e, "a", Template{Image: "file://" + path}); err != nil {
+			if err := prepare(t.Context(), e, "a", template.Template{Image: "file://" + path}); err != nil {
 				t.Errorf("%s: %v", test.file, err)
 			}
 		}
@@ -166,7 +169,7 @@ func TestSavedImages(t *testing.T) {
 	}
 	files := map[string]string{"file": "content"}
 	const one, two = "sandpool.local/test-saved:1", "sandpool.local/test-saved:latest"
-	if err := prepare(t.Context(), e, "tags", Template{Image: ref("tags.tar", saved{[]string{one, two}, files})}); err != nil {
+	if err := prepare(t.Context(), e, "tags", template.Template{Image: ref("tags.tar", saved{[]string{one, two}, files})}); err != nil {
 		t.Error(err)
 	}
 	for _, name := range []string{one, two} {
@@ -176,7 +179,7 @@ func TestSavedImages(t *testing.T) {
 	}
 	nameless := ref("id.tar", saved{nil, files})
 	for range 2 { // once imported, once found
-		if err := prepare(t.Context(), e, "nameless", Template{Image: nameless}); err != nil {
+		if err := prepare(t.Context(), e, "nameless", template.Template{Image: nameless}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -185,15 +188,15 @@ func TestSavedImages(t *testing.T) {
 	refused(t, e, ref("ids.tar", saved{nil, files}, saved{nil, files}), "import: ", "it holds 2 images", "`docker save NAME`")
 	refused(t, e, ref("none.tar"), "import: ", "it holds no image")
 
-	if err := prepare(t.Context(), e, "layerless", Template{Image: ref("layerless.tar", saved{[]string{"sandpool.local/test-none:1"}, nil})}); err != nil {
+	if err := prepare(t.Context(), e, "layerless", template.Template{Image: ref("layerless.tar", saved{[]string{"sandpool.local/test-none:1"}, nil})}); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.PruneImages(t.Context(), all, nothing); err != nil {
+	if err := e.Images().Prune(t.Context(), all, nothing); err != nil {
 		t.Error(err)
 	}
 	collect(t, e)
 	id := startFrom(t, e, "layerless")
-	if code, out := run(t, e, id, "", initPath, "ready"); code != 0 {
+	if code, out := run(t, e, id, "", template.InitPath, "ready"); code != 0 {
 		t.Errorf("in an image without layers: %d %s", code, out)
 	}
 	if err := os.Remove(filepath.Join(dir, "layerless.tar")); err != nil {
@@ -216,11 +219,11 @@ func TestAnArchiveLeavesNothingToOthers(t *testing.T) {
 		write(t, filepath.Join(dir, fmt.Sprintf("whole%d.tar", i)), string(data))
 	}
 	refused(t, e, refs[0], "import: ", "it is cut off")
-	if err := prepare(t.Context(), e, "a", Template{Image: refs[3]}); err != nil {
+	if err := prepare(t.Context(), e, "a", template.Template{Image: refs[3]}); err != nil {
 		t.Errorf("after another archive that was cut off: %v", err)
 	}
 	refused(t, e, refs[2], "import: ", "it is cut off")
-	if err := prepare(t.Context(), e, "b", Template{Image: refs[1]}); err != nil {
+	if err := prepare(t.Context(), e, "b", template.Template{Image: refs[1]}); err != nil {
 		t.Errorf("after another archive that was cut off: %v", err)
 	}
 	if left, err := e.client.ContentStore().ListStatuses(e.in(t)); err != nil || len(left) > 0 {
@@ -229,7 +232,7 @@ func TestAnArchiveLeavesNothingToOthers(t *testing.T) {
 }
 
 func TestImagesThatAreTooLarge(t *testing.T) {
-	e, _ := imageEngine(t, func(p *ImagePolicy) { p.MaxUnpacked = 4 << 20 })
+	e, _ := imageEngine(t, func(p *image.Policy) { p.MaxUnpacked = 4 << 20 })
 	dir := t.TempDir()
 	ref := func(file string, data []byte) string {
 		write(t, filepath.Join(dir, file), string(data))
@@ -252,23 +255,23 @@ func TestImagesThatAreTooLarge(t *testing.T) {
 	r.push(t, "large:1", newImage(t, goruntime.GOARCH, 70)) // layers of 64 KiB that cannot be compressed
 	refused(t, e, r.host+"/large:1", "pull: ", words)
 
-	if err := prepare(t.Context(), e, "a", Template{Image: ref("good.tar", saveLayer(t, name, tarOf(t, map[string][]byte{"zeros": make([]byte, 1<<20)})))}); err != nil {
+	if err := prepare(t.Context(), e, "a", template.Template{Image: ref("good.tar", saveLayer(t, name, tarOf(t, map[string][]byte{"zeros": make([]byte, 1<<20)})))}); err != nil {
 		t.Error(err)
 	}
-	policy := e.imagePolicy()
+	policy := e.cfg.Images
 	policy.KeepFree = 1 << 60
-	e.SetImages(policy)
+	e.Images().SetPolicy(policy)
 	refused(t, e, ref("full.tar", saveLayer(t, name, tarOf(t, map[string][]byte{"other": nil}))), "import: ", "reserves.disk_mib")
 }
 
 // saveLayer returns an archive as `docker save` writes it of an image with one layer, which may be compressed.
 func saveLayer(t *testing.T, name string, layer []byte) []byte {
 	t.Helper()
-	plain, done, err := decompress(bytes.NewReader(layer))
+	plain, err := compression.DecompressStream(bytes.NewReader(layer))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer done()
+	defer func() { _ = plain.Close() }()
 	content, err := io.ReadAll(plain)
 	if err != nil {
 		t.Fatal(err)

@@ -4,15 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/containerd/containerd/api/services/introspection/v1"
+
+	"sandpool/runtime/hostproc"
+	"sandpool/runtime/resource"
+	"sandpool/runtime/runsc"
 )
 
 // Inspection is what a look at containerd and runsc found, part by part. Errors say what to do about them.
@@ -32,7 +34,7 @@ type Inspection struct {
 	Shim          error
 
 	Canaries    []Canary // none when a part that they need is missing
-	Headroom    Headroom
+	Headroom    hostproc.Headroom
 	HeadroomErr error
 }
 
@@ -72,13 +74,15 @@ func Inspect(ctx context.Context, cfg Config) (found Inspection, err error) {
 	if err := e.clearTrials(ctx); err != nil {
 		return found, err
 	}
-	for _, platform := range platforms {
+	for _, platform := range runsc.Platforms {
 		found.Canaries = append(found.Canaries, e.tryPlatform(ctx, platform))
 	}
 	ctx = context.WithoutCancel(ctx) // an interrupt leaves nothing
 	err = errors.Join(e.clearTrials(ctx), e.removeNamespace(ctx))
-	groups, _ := e.cgroups("") // the folder of those of the trials; one that is still in use harms nobody
-	_ = removeAll(groups)
+	groups, _ := resource.Cgroups(cfg.Namespace, "") // the folder of those of the trials; one that is still in use harms nobody
+	for _, group := range groups {
+		_ = os.Remove(group)
+	}
 	return found, err
 }
 
@@ -88,36 +92,18 @@ func (e *Engine) inspectRunsc(ctx context.Context, found *Inspection) {
 		return
 	}
 	found.Runsc = e.info.Runsc
-	found.RunscWarning, found.RunscErr = checkRunsc(e.info.Runsc)
-	flags, err := readFlags(ctx, e.runsc)
-	if found.Flags = err; err != nil {
+	found.RunscWarning, found.RunscErr = e.runsc.CheckVersion()
+	if found.Flags = e.runsc.ReadFlags(ctx); found.Flags != nil {
 		return
 	}
-	found.Flags = e.applySettings(ctx, flags)
+	found.Flags = e.applySettings(ctx)
 	found.FlagWarnings = e.info.Warnings
-	found.Sidecars = missingSidecars(filepath.Dir(e.runsc), flags)
-}
-
-// sidecars are the programs that runsc starts sandboxes with, in the folder gvisor-bin beside it. A build that has none of them falls
-// back on itself, slowly, and later releases will refuse to.
-var sidecars = []string{"gvisor_sentry", "gvisor-sentry-prewarmer", "checkpointgofer"}
-
-func missingSidecars(dir string, flags map[string]string) (missing []string) {
-	if _, has := flags["sidecar-usage-policy"]; !has {
-		return nil // a release from before there were any
-	}
-	for _, name := range sidecars {
-		path := filepath.Join(dir, "gvisor-bin", name)
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			missing = append(missing, path)
-		}
-	}
-	return missing
+	found.Sidecars = e.runsc.MissingSidecars()
 }
 
 func (e *Engine) inspectContainerd(ctx context.Context, found *Inspection) {
 	// A socket that nobody serves is known at once, where connect would wait.
-	if _, err := peerOf(ctx, e.cfg.Address); err != nil {
+	if _, err := hostproc.PeerOf(ctx, e.cfg.Address); err != nil {
 		found.ContainerdErr = fmt.Errorf("connect to containerd at %s: %w", e.cfg.Address, err)
 		return
 	}
@@ -154,46 +140,12 @@ func isLoaded(loaded []*introspection.Plugin, name string) error {
 	return nil
 }
 
-// findShim looks for the shim where containerd does: in its PATH, then beside its own program.
 func (e *Engine) findShim(ctx context.Context) error {
-	pid, err := e.containerdPID(ctx)
+	pid, err := resource.ContainerdPID(ctx, e.cfg.Address)
 	if err != nil {
 		return err
 	}
-	if filepath.IsAbs(e.cfg.Shim) {
-		_, err := os.Stat(filepath.Join(rootOf(pid), e.cfg.Shim))
-		return err
-	}
-	environment, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if err != nil {
-		return fmt.Errorf("read containerd's PATH: %w", err)
-	}
-	program, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
-	if err != nil {
-		return fmt.Errorf("find containerd's program: %w", err)
-	}
-	dirs := ""
-	for entry := range strings.SplitSeq(string(environment), "\x00") {
-		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
-			dirs = value
-		}
-	}
-	name := shimName(e.cfg.Shim)
-	for _, dir := range append(filepath.SplitList(dirs), filepath.Dir(program)) {
-		if info, err := os.Stat(filepath.Join(rootOf(pid), dir, name)); err == nil && info.Mode()&0o111 != 0 {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s is not in containerd's PATH, %s", name, dirs)
-}
-
-// shimName is the program of a runtime: containerd-shim-runsc-v1 of io.containerd.runsc.v1.
-func shimName(runtime string) string {
-	parts := strings.Split(runtime, ".")
-	if len(parts) < 2 {
-		return runtime
-	}
-	return "containerd-shim-" + strings.Join(parts[len(parts)-2:], "-")
+	return runsc.FindShim(e.cfg.Shim, pid)
 }
 
 // removeNamespace removes the namespace of the trials, which nothing is left in.

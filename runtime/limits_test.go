@@ -8,15 +8,18 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"sandpool/runtime/poll"
+	"sandpool/runtime/template"
 )
 
 // limits are small enough to be reached in a moment.
-var limits = Limits{CPUs: 1.5, Memory: 128 << 20, Disk: 8 << 20, PIDs: 40}
+var limits = template.Limits{CPUs: 1.5, Memory: 128 << 20, Disk: 8 << 20, PIDs: 40}
 
 // prepareChanged prepares a template of the default image, with limits, as "limited".
-func prepareChanged(t *testing.T, e *Engine, change func(*Template)) {
+func prepareChanged(t *testing.T, e *Engine, change func(*template.Template)) {
 	t.Helper()
-	limited := Template{Image: "file://" + host.Image, Limits: limits}
+	limited := template.Template{Image: "file://" + host.Image, Limits: limits}
 	change(&limited)
 	if err := prepare(t.Context(), e, "limited", limited); err != nil {
 		t.Fatal(err)
@@ -38,7 +41,7 @@ func expectLimits(t *testing.T, e *Engine, id string) {
 		}
 	}
 	for file, want := range map[string]string{"cpu/%s/cpu.cfs_quota_us": "150000", "memory/%s/memory.limit_in_bytes": "134217728", "pids/%s/pids.max": "1184"} {
-		path := filepath.Join(cgroupRoot, fmt.Sprintf(file, filepath.Join(host.Namespace, id)))
+		path := filepath.Join("/sys/fs/cgroup", fmt.Sprintf(file, filepath.Join(host.Namespace, id)))
 		if data, err := os.ReadFile(path); strings.TrimSpace(string(data)) != want {
 			t.Errorf("%s holds %q, %v; want %s", path, data, err, want)
 		}
@@ -47,7 +50,7 @@ func expectLimits(t *testing.T, e *Engine, id string) {
 
 func TestLimitsHoldAndOutliveACheckpoint(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	prepareChanged(t, e, func(*Template) {})
+	prepareChanged(t, e, func(*template.Template) {})
 	id := startFrom(t, e, "limited")
 	expectLimits(t, e, id)
 	fit, dir := take(t, e, id)
@@ -68,7 +71,7 @@ func TestLimitsHoldAndOutliveACheckpoint(t *testing.T) {
 // What goes over the limit of memory ends with all its sandbox: the kernel cannot tell what is in it.
 func TestMemoryLimit(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	prepareChanged(t, e, func(*Template) {})
+	prepareChanged(t, e, func(*template.Template) {})
 	id := startFrom(t, e, "limited")
 	p, err := e.Exec(t.Context(), id, ExecSpec{Args: []string{"dd", "if=/dev/zero", "of=/dev/null", "bs=300M", "count=1"}})
 	if err != nil {
@@ -88,13 +91,13 @@ func TestMemoryLimit(t *testing.T) {
 
 func TestProcessorLimit(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	prepareChanged(t, e, func(t *Template) { t.Limits.CPUs = 0.3 })
+	prepareChanged(t, e, func(t *template.Template) { t.Limits.CPUs = 0.3 })
 	id := startFrom(t, e, "limited")
 	busy, err := e.Exec(t.Context(), id, ExecSpec{Args: []string{"sh", "-c", "while :; do :; done"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stat := filepath.Join(cgroupRoot, "cpu", host.Namespace, id, "cpu.stat")
+	stat := filepath.Join("/sys/fs/cgroup", "cpu", host.Namespace, id, "cpu.stat")
 	for {
 		data, err := os.ReadFile(stat)
 		if err != nil {
@@ -106,7 +109,7 @@ func TestProcessorLimit(t *testing.T) {
 		} else if n > 20 {
 			break
 		}
-		if err := sleep(t.Context(), pollInterval); err != nil {
+		if err := poll.Sleep(t.Context(), poll.Interval); err != nil {
 			t.Fatal(err)
 		}
 	}

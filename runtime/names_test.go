@@ -4,13 +4,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sandpool/runtime/template"
 )
 
 // A sandbox knows localhost and its own name before its command begins, and by its new name after a restore. A name that nobody
 // knows is an error at once.
 func TestNames(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	prepareChanged(t, e, func(t *Template) {
+	prepareChanged(t, e, func(t *template.Template) {
 		t.User, t.Command = "sandbox", []string{"sh", "-c", "cat /etc/hosts >/tmp/seen; exec httpd -f -p 8000 -h /etc"}
 		t.ReadyPort = 8000
 		t.ReadyTimeout = time.Minute

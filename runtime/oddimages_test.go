@@ -17,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	archives "sandpool/images"
+	"sandpool/runtime/template"
 )
 
 // baseLayer is the one layer of the default image.
@@ -91,7 +92,7 @@ func folderEntry(name string, mode int64, uid int) tar.Header {
 type oddImage struct {
 	config  ocispec.ImageConfig
 	entries []tar.Header
-	change  func(*Template)
+	change  func(*template.Template)
 	// Either the sandbox starts and these commands of its shell print this, with white space joined, …
 	want map[string]string
 	// … or it does not, for a reason that has this in it.
@@ -115,11 +116,11 @@ var oddImages = map[string]oddImage{
 		step:   StepSettings, refusal: `user "app" is not in the image's /etc/passwd: the image's user can be replaced by the template's user`,
 	},
 	"a user that it does not have, replaced by a number": {
-		config: ocispec.ImageConfig{User: "app"}, change: func(t *Template) { t.User = "1234" },
+		config: ocispec.ImageConfig{User: "app"}, change: func(t *template.Template) { t.User = "1234" },
 		want: map[string]string{"id -u; id -g; id -G": "1234 0 0"},
 	},
 	"a user that it does not have, replaced by a name": {
-		config: ocispec.ImageConfig{User: "app"}, change: func(t *Template) { t.User = "sandbox" },
+		config: ocispec.ImageConfig{User: "app"}, change: func(t *template.Template) { t.User = "sandbox" },
 		want: map[string]string{"id -u; id -g; id -G": "1000 1000 1000"},
 	},
 	"users and groups": {
@@ -138,15 +139,15 @@ var oddImages = map[string]oddImage{
 		step:    StepSettings, refusal: `user "games" is not in the image's /etc/passwd`,
 	},
 	"users in a named pipe": {
-		entries: []tar.Header{{Typeflag: tar.TypeFifo, Name: "etc/passwd", Mode: 0o644}}, change: func(t *Template) { t.User = "sandbox" },
+		entries: []tar.Header{{Typeflag: tar.TypeFifo, Name: "etc/passwd", Mode: 0o644}}, change: func(t *template.Template) { t.User = "sandbox" },
 		step: StepSettings, refusal: "/etc/passwd in the image is a named pipe, not a file: mend the template's user",
 	},
 	"users in a named pipe, not asked for": {
-		entries: []tar.Header{{Typeflag: tar.TypeFifo, Name: "etc/passwd", Mode: 0o644}}, change: func(t *Template) { t.User = "7:8" },
+		entries: []tar.Header{{Typeflag: tar.TypeFifo, Name: "etc/passwd", Mode: 0o644}}, change: func(t *template.Template) { t.User = "7:8" },
 		want: map[string]string{"id -u; id -g; id -G": "7 8 8"},
 	},
 	"groups in a folder": {
-		entries: []tar.Header{folderEntry("etc/group", 0o755, 0)}, change: func(t *Template) { t.User = "sandbox" },
+		entries: []tar.Header{folderEntry("etc/group", 0o755, 0)}, change: func(t *template.Template) { t.User = "sandbox" },
 		step: StepSettings, refusal: "/etc/group in the image is a folder, not a file",
 	},
 	"users in a huge file": {
@@ -201,11 +202,11 @@ var oddImages = map[string]oddImage{
 		want:    map[string]string{"echo x > /tmp/x; cat /var/volatile/tmp/x; df -k /tmp | awk 'END {print $2}'": "x 65536"},
 	},
 	"/tmp is a link and is mounted": {
-		entries: []tar.Header{fileEntry(".wh.tmp", ""), linkEntry("tmp", "var/tmp")}, change: func(t *Template) { t.Mounts = []Mount{{Target: "/tmp", Size: 1 << 20}} },
+		entries: []tar.Header{fileEntry(".wh.tmp", ""), linkEntry("tmp", "var/tmp")}, change: func(t *template.Template) { t.Mounts = []template.Mount{{Target: "/tmp", Size: 1 << 20}} },
 		want: map[string]string{"df -k /tmp | awk 'END {print $2}'": "1024"},
 	},
 	"a mount behind a link": {
-		entries: []tar.Header{linkEntry("data", "/srv/data")}, change: func(t *Template) { t.Mounts = []Mount{{Target: "/data/in", Size: 1 << 20}} },
+		entries: []tar.Header{linkEntry("data", "/srv/data")}, change: func(t *template.Template) { t.Mounts = []template.Mount{{Target: "/data/in", Size: 1 << 20}} },
 		want: map[string]string{"df -k /srv/data/in | awk 'END {print $2}'": "1024"},
 	},
 }
@@ -227,7 +228,7 @@ func prepareOdd(t *testing.T, e *Engine, name string, odd oddImage) error {
 		t.Fatal(err)
 	}
 	write(t, path, out.String())
-	template := Template{Image: "file://" + path, Limits: Limits{Memory: 128 << 20}}
+	template := template.Template{Image: "file://" + path, Limits: template.Limits{Memory: 128 << 20}}
 	if odd.change != nil {
 		odd.change(&template)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"sandpool/runtime/template"
 )
 
 // outputTime is how long the last words of a command may take to come, once a sandbox has failed.
@@ -36,7 +38,7 @@ func (w *endWatch) begin(e *Engine, id string, t *Prepared) {
 		return
 	}
 	w.over = make(chan struct{})
-	p, err := e.Exec(w.ctx, id, ExecSpec{Args: []string{initPath, "ended"}, Stdout: w})
+	p, err := e.Exec(w.ctx, id, ExecSpec{Args: []string{template.InitPath, "ended"}, Stdout: w})
 	if err != nil {
 		e.log.Debug("the template's command is not watched", "sandbox", id, "err", err)
 		close(w.over)

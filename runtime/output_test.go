@@ -4,35 +4,37 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sandpool/runtime/template"
 )
 
 // TestLastWordsOfACommand has commands of templates end in every part of a start.
 func TestLastWordsOfACommand(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	image := "file://" + host.Image
-	never := func(t *Template) { t.ReadyCommand = "false" }
+	never := func(t *template.Template) { t.ReadyCommand = "false" }
 	const told = "until test -e /tmp/end; do sleep 0.05; done; echo port taken; exit 3"
 	for name, test := range map[string]struct {
 		script string
-		change func(*Template)
+		change func(*template.Template)
 		want   string
 	}{
 		"at once": {"echo one; printf 'port\\033[2J taken\\n' >&2; exit 3", never, `it wrote last: one port\x1b[2J taken`},
 		"much":    {"head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end; exit 3", never, "xxx end"},
-		"in prewarming": {told, func(t *Template) {
+		"in prewarming": {told, func(t *template.Template) {
 			t.Prewarm, t.PrewarmTimeout = []string{"touch /tmp/end; sleep 100"}, 50*time.Second
 		}, "the template's command ended; it wrote last: port taken"},
-		"before its port": {told, func(t *Template) {
+		"before its port": {told, func(t *template.Template) {
 			t.ReadyPort, t.Prewarm, t.PrewarmTimeout = 80, []string{"touch /tmp/end"}, 50*time.Second
 		}, "the template's command ended; it wrote last: port taken"},
-		"before its command": {told, func(t *Template) {
+		"before its command": {told, func(t *template.Template) {
 			t.ReadyCommand = "touch /tmp/end; false"
 		}, "the template's command ended; it wrote last: port taken"},
-		"without checks": {"echo port taken; exit 3", func(*Template) {}, "it wrote last: port taken"},
+		"without checks": {"echo port taken; exit 3", func(*template.Template) {}, "it wrote last: port taken"},
 		"by an orphan":   {"(sleep 100; echo late) & echo port taken; exit 3", never, "it wrote last: port taken"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			template := Template{Image: image, Command: []string{"sh", "-c", test.script}, ReadyTimeout: 50 * time.Second}
+			template := template.Template{Image: image, Command: []string{"sh", "-c", test.script}, ReadyTimeout: 50 * time.Second}
 			test.change(&template)
 			p, err := e.Prepare(t.Context(), "ends", template)
 			if err != nil {
@@ -48,7 +50,7 @@ func TestLastWordsOfACommand(t *testing.T) {
 		})
 	}
 	t.Run("an output that nobody reads blocks no writer", func(t *testing.T) {
-		p, err := e.Prepare(t.Context(), "writes", Template{
+		p, err := e.Prepare(t.Context(), "writes", template.Template{
 			Image: image, Command: []string{"sh", "-c", "head -c 10000000 /dev/zero; touch /tmp/done; exec sleep 1000"}, ReadyCommand: "test -e /tmp/done", ReadyTimeout: 50 * time.Second,
 		})
 		if err != nil {

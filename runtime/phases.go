@@ -3,6 +3,8 @@ package runtime
 import (
 	"context"
 	"time"
+
+	"sandpool/runtime/call"
 )
 
 // Phases are how long each part of a start took, in their order.
@@ -22,7 +24,7 @@ func newLap() *lap { return &lap{time.Now()} }
 // end returns the time since the end of the phase before, and makes it a span of that name in the trace of ctx.
 func (l *lap) end(ctx context.Context, phase string) time.Duration {
 	now := time.Now()
-	tracePhase(ctx, phase, l.last, now)
+	call.TracePhase(ctx, phase, l.last, now)
 	took := now.Sub(l.last)
 	l.last = now
 	return took

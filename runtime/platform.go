@@ -4,23 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
-)
 
-// The platforms that gVisor has: the ways in which a sentry catches its sandbox's system calls.
-const (
-	systrap = "systrap"
-	kvm     = "kvm"
-	ptrace  = "ptrace"
-	auto    = "auto"
+	"sandpool/runtime/hostproc"
+	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
-
-var platforms = []string{systrap, kvm, ptrace}
 
 // Canary is what became of the trial of one platform.
 type Canary struct {
@@ -30,35 +23,10 @@ type Canary struct {
 	Took     time.Duration
 }
 
-// candidatesFor resolves auto: kvm wins on bare metal only, since nested virtualisation is slower than systrap.
-func candidatesFor(configured []string, virtual bool) []string {
-	if len(configured) != 1 || configured[0] != auto {
-		return configured
-	}
-	if virtual {
-		return []string{systrap, ptrace}
-	}
-	return []string{kvm, systrap, ptrace}
-}
-
-// isVirtual tells whether the processor says that it runs under a hypervisor.
-func isVirtual() bool {
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return true // the safer guess: systrap works everywhere
-	}
-	for line := range strings.Lines(string(info)) {
-		if flags, ok := strings.CutPrefix(line, "flags"); ok {
-			return strings.Contains(flags+" ", " hypervisor ")
-		}
-	}
-	return true
-}
-
 // choosePlatform takes the first configured platform on which a sandbox really runs.
 func (e *Engine) choosePlatform(ctx context.Context) error {
 	var reasons []string
-	for _, platform := range candidatesFor(e.cfg.Platforms, isVirtual()) {
+	for _, platform := range runsc.Candidates(e.cfg.Platforms) {
 		c := e.tryPlatform(ctx, platform)
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
@@ -106,14 +74,14 @@ func (e *Engine) tryPlatform(ctx context.Context, platform string) Canary {
 	id := NewID()
 	defer e.hide(id)()
 	err := e.call(ctx, e.cfg.CanaryTimeout, "canary", func(ctx context.Context) error {
-		t, err := e.prepare(ctx, nil, Template{Platform: platform}) // an empty root file system and the init: needs no image
+		t, err := e.prepare(ctx, nil, template.Template{Platform: platform}) // an empty root file system and the init: needs no image
 		if err != nil {
 			return err
 		}
 		if _, err := e.start(ctx, id, t, map[string]string{"sandpool.state": "canary"}, nil); err != nil {
 			return err
 		}
-		if err := e.learnBundles(id); err != nil {
+		if err := e.owned.LearnBundles(id); err != nil {
 			return err
 		}
 		if e.info.Platform == "" {
@@ -125,7 +93,7 @@ func (e *Engine) tryPlatform(ctx context.Context, platform string) Canary {
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*e.cfg.KillTimeout)
 	defer cancel()
 	if err != nil {
-		err = errors.Join(err, killProcesses(cleanup, id, anyServant))
+		err = errors.Join(err, hostproc.Kill(cleanup, id, hostproc.Working...))
 	}
 	if destroyErr := e.Destroy(cleanup, id); err == nil {
 		err = destroyErr

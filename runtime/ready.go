@@ -12,6 +12,10 @@ import (
 	"time"
 
 	"sandpool/runtime/atomicfile"
+	"sandpool/runtime/oneline"
+	"sandpool/runtime/poll"
+	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
 
 const (
@@ -79,9 +83,9 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 				doing = fmt.Sprintf("%q: exit code %d: %s", t.ReadyCommand, code, out.end())
 			}
 			if !e.Alive(id) { // no later try can succeed
-				return cmp.Or(err, errSentryGone)
+				return cmp.Or(err, runsc.ErrSentryGone)
 			}
-			if sleepErr := sleep(ctx, readyInterval); sleepErr != nil {
+			if sleepErr := poll.Sleep(ctx, readyInterval); sleepErr != nil {
 				return errors.Join(err, sleepErr)
 			}
 		}
@@ -103,7 +107,7 @@ func (e *Engine) shell(ctx context.Context, id, command string, out *tail) (int,
 
 // runInit runs the sandbox's own init as a command; one that fails is an error.
 func (e *Engine) runInit(ctx context.Context, id string, args ...string) error {
-	return e.mustSucceed(ctx, id, ExecSpec{Args: append([]string{initPath}, args...), Cwd: "/"})
+	return e.mustSucceed(ctx, id, ExecSpec{Args: append([]string{template.InitPath}, args...), Cwd: "/"})
 }
 
 // mustSucceed runs a command in a sandbox; one that fails is an error.
@@ -149,5 +153,5 @@ func (t *tail) bytes() []byte {
 // end is the last of it on one line, for a message.
 func (t *tail) end() string {
 	all := bytes.TrimSpace(t.bytes())
-	return oneLine(string(all[max(0, len(all)-shownOutput):]))
+	return oneline.Of(string(all[max(0, len(all)-shownOutput):]))
 }

@@ -5,13 +5,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sandpool/runtime/template"
 )
 
 func TestPrewarmAndReadiness(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	prepare := func(change func(*Template)) {
+	prepare := func(change func(*template.Template)) {
 		t.Helper()
-		tmpl := Template{
+		tmpl := template.Template{
 			Image: "file://" + host.Image, PrewarmTimeout: patience, ReadyTimeout: patience,
 			Prewarm:   []string{"echo installing", "echo dep > /tmp/dep"},
 			ReadyPort: 8080, ReadyCommand: "test -e /tmp/served",
@@ -22,7 +24,7 @@ func TestPrewarmAndReadiness(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	prepare(func(*Template) {})
+	prepare(func(*template.Template) {})
 	id := startSandbox(t, e)
 	if code, out := run(t, e, id, "", "cat", "/tmp/dep"); code != 0 || out != "dep\n" {
 		t.Errorf("the prewarmed file: %d, %q", code, out)
@@ -31,17 +33,17 @@ func TestPrewarmAndReadiness(t *testing.T) {
 		t.Errorf("kept output %q, %v", kept, err)
 	}
 	for name, test := range map[string]struct {
-		change func(*Template)
+		change func(*template.Template)
 		want   []string
 	}{
-		"a command fails": {func(t *Template) { t.Prewarm = []string{"echo no such package >&2; exit 4"} },
+		"a command fails": {func(t *template.Template) { t.Prewarm = []string{"echo no such package >&2; exit 4"} },
 			[]string{"exit code 4", "no such package", "prewarm-default.log"}},
-		"a command hangs":                 {func(t *Template) { t.Prewarm, t.PrewarmTimeout = []string{"sleep 1000"}, time.Second }, []string{"not done within 1s", "sleep 1000"}},
-		"nobody listens":                  {func(t *Template) { t.ReadyPort, t.ReadyTimeout = 81, time.Second }, []string{"port 81", "not done within 1s"}},
-		"the check does not pass":         {func(t *Template) { t.ReadyCommand, t.ReadyTimeout = "echo not yet; false", 5*time.Second }, []string{"not yet", "not done within 5s"}},
-		"a command takes too much memory": {func(t *Template) { t.Prewarm, t.Limits.Memory = []string{"tail /dev/zero"}, 128<<20 }, []string{"tail /dev/zero", "lack of memory", "128 MiB"}},
-		"the check takes too much memory": {func(t *Template) { t.ReadyCommand, t.Limits.Memory = "tail /dev/zero", 128<<20 }, []string{"tail /dev/zero", "lack of memory", "128 MiB"}},
-		"there is no such program":        {func(t *Template) { t.Prewarm = []string{"pnpm install"} }, []string{"exit code 127", "not found"}},
+		"a command hangs":                 {func(t *template.Template) { t.Prewarm, t.PrewarmTimeout = []string{"sleep 1000"}, time.Second }, []string{"not done within 1s", "sleep 1000"}},
+		"nobody listens":                  {func(t *template.Template) { t.ReadyPort, t.ReadyTimeout = 81, time.Second }, []string{"port 81", "not done within 1s"}},
+		"the check does not pass":         {func(t *template.Template) { t.ReadyCommand, t.ReadyTimeout = "echo not yet; false", 5*time.Second }, []string{"not yet", "not done within 5s"}},
+		"a command takes too much memory": {func(t *template.Template) { t.Prewarm, t.Limits.Memory = []string{"tail /dev/zero"}, 128<<20 }, []string{"tail /dev/zero", "lack of memory", "128 MiB"}},
+		"the check takes too much memory": {func(t *template.Template) { t.ReadyCommand, t.Limits.Memory = "tail /dev/zero", 128<<20 }, []string{"tail /dev/zero", "lack of memory", "128 MiB"}},
+		"there is no such program":        {func(t *template.Template) { t.Prewarm = []string{"pnpm install"} }, []string{"exit code 127", "not found"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			prepare(test.change)

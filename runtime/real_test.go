@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -17,6 +16,10 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
+	"sandpool/runtime/hostproc"
+	"sandpool/runtime/image"
+	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 	"sandpool/scripts/testhost"
 )
 
@@ -26,10 +29,6 @@ const patience = 90 * time.Second
 var host *testhost.Host
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	if flag.Lookup("test.fuzz").Value.String() != "" { // what is fuzzed needs no host
-		os.Exit(m.Run())
-	}
 	os.Exit(testhost.Main(m, testhost.Options{Namespace: "sandpool-runtime"}, &host))
 }
 
@@ -42,10 +41,10 @@ func testConfig(t *testing.T) Config {
 	return Config{
 		Address: host.Address, Namespace: host.Namespace, Snapshotter: "overlayfs", ConnectTimeout: patience,
 		Runsc: host.Runsc, Shim: host.Shim, Init: host.Init, StateDir: dir,
-		Platforms: []string{systrap}, Settings: map[string]Setting{"network": {Value: "none", Pos: "test:1"}},
+		Platforms: []string{runsc.Systrap}, Settings: map[string]runsc.Setting{"network": {Value: "none", Pos: "test:1"}},
 		CanaryTimeout: patience, StartTimeout: patience, PauseTimeout: patience, KillTimeout: patience, CheckpointTimeout: patience,
-		Images:  ImagePolicy{Pull: PullMissing, PullTimeout: patience, StallTimeout: patience, KeepUnused: time.Hour},
-		Fetched: func(ImageStatus) {}, Called: func(string, time.Duration, error) {}, Step: func(string) {},
+		Images:  image.Policy{Pull: image.PullMissing, PullTimeout: patience, StallTimeout: patience, KeepUnused: time.Hour},
+		Fetched: func(image.Status) {}, Called: func(string, time.Duration, error) {}, Step: func(string) {},
 	}
 }
 
@@ -65,7 +64,7 @@ func openEngine(t *testing.T, cfg Config) *Engine {
 			t.Error(err)
 		}
 	})
-	if err := prepare(t.Context(), e, "default", Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}); err != nil {
+	if err := prepare(t.Context(), e, "default", template.Template{Image: "file://" + host.Image, Env: []string{"FROM=template"}}); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -75,7 +74,7 @@ func openEngine(t *testing.T, cfg Config) *Engine {
 var prepared = map[string]*Prepared{}
 
 // prepare makes a template ready for startFrom and others that name it.
-func prepare(ctx context.Context, e *Engine, name string, t Template) error {
+func prepare(ctx context.Context, e *Engine, name string, t template.Template) error {
 	ready, err := e.Prepare(ctx, name, t)
 	if err == nil {
 		prepared[name] = ready
@@ -288,7 +287,7 @@ func TestDestroyOfAHalfMadeSandbox(t *testing.T) {
 				}
 			}
 			if step == "dead task" {
-				if err := errors.Join(killProcesses(ctx, id, isSentry), e.awaitStop(ctx, id, tasktypes.Status_CREATED)); err != nil {
+				if err := errors.Join(hostproc.Kill(ctx, id, hostproc.Sentry), e.awaitStop(ctx, id, tasktypes.Status_CREATED)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -300,13 +299,13 @@ func TestDestroyOfAHalfMadeSandbox(t *testing.T) {
 func TestPlatformThatFailsIsPassedOver(t *testing.T) {
 	cfg := testConfig(t)
 	cfg.Runsc = wrapRunsc(t, `case "$*" in *--platform=kvm*" create "*) exit 1;; esac`)
-	cfg.Platforms = []string{kvm, systrap} // both have patience: the second is to work on a machine under load
+	cfg.Platforms = []string{runsc.KVM, runsc.Systrap} // both have patience: the second is to work on a machine under load
 	e, err := Open(t.Context(), cfg, testLog(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	info := e.Info()
-	if info.Platform != systrap || len(info.Canaries) != 2 || info.Canaries[0].OK || info.Canaries[0].Reason == "" || !info.Canaries[1].OK {
+	if info.Platform != runsc.Systrap || len(info.Canaries) != 2 || info.Canaries[0].OK || info.Canaries[0].Reason == "" || !info.Canaries[1].OK {
 		t.Errorf("platform %q, canaries %+v; want systrap after kvm failed", info.Platform, info.Canaries)
 	}
 	t.Logf("%+v", info)
@@ -317,7 +316,7 @@ func TestPlatformThatFailsIsPassedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg = testConfig(t)
-	cfg.Platforms, cfg.CanaryTimeout = []string{kvm}, 5*time.Second
+	cfg.Platforms, cfg.CanaryTimeout = []string{runsc.KVM}, 5*time.Second
 	if e, err := Open(t.Context(), cfg, testLog(t)); err == nil {
 		t.Errorf("a single platform that fails must be an error; got %q", e.Info().Platform)
 	} else {

@@ -2,17 +2,18 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
 	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
-	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/cio"
-	"github.com/containerd/errdefs"
+
+	"sandpool/runtime/resource"
+	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
 
 // Status is what became of a sandbox's processes.
@@ -24,15 +25,6 @@ const (
 	Paused  Status = "paused"
 	Stopped Status = "stopped" // they ended, or were never started
 )
-
-// Listed is one container of the engine's namespace.
-type Listed struct {
-	ID       string
-	Labels   map[string]string
-	Status   Status
-	Promised bool   // see Promise
-	Reason   string // how it ended, if that is known
-}
 
 // Start makes the sandbox id from a prepared template and returns when it runs, its prewarm commands have succeeded and
 // its readiness checks pass. A sandbox whose start failed must be destroyed.
@@ -92,12 +84,12 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 // begin gives a new sandbox its names, and lets its command start. That this runs is a probe, too. It says what a command that has
 // ended already wrote last.
 func (e *Engine) begin(ctx context.Context, id string, said *tail) error {
-	file, err := readShimFile(e.cfg.sandboxFile(id, shimSuffix))
+	file, err := runsc.ReadShimFile(e.cfg.sandboxFile(id, shimSuffix))
 	if err != nil {
 		return err
 	}
-	args := []string{initPath, "begin"}
-	if file.RunscFlags["network"] == "none" {
+	args := []string{template.InitPath, "begin"}
+	if file.Flags["network"] == "none" {
 		args = append(args, "offline")
 	}
 	if err := e.mustSucceed(ctx, id, ExecSpec{Args: args, Cwd: "/", Root: true, Stderr: said}); err != nil {
@@ -114,38 +106,40 @@ func (e *Engine) probe(ctx context.Context, id string) error {
 	return nil
 }
 
-// create makes the snapshot and the container. Until the container exists only a lease holds the snapshot.
+// create makes what the sandbox owns, and its container.
 func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[string]string) (client.Container, error) {
-	if err := e.writeSandboxFiles(id, t); err != nil {
-		return nil, err
-	}
-	ctx, release, err := e.lease(ctx, id)
+	files, err := e.ownFiles(id, t)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	spec, err := t.sandboxSpec(e.cfg.Namespace, id)
+	ctx, err = e.owned.Make(ctx, resource.Spec{ID: id, Parent: t.parent, Files: files})
 	if err != nil {
 		return nil, err
 	}
-	options := &runtimeoptions.Options{TypeUrl: shimOptions, ConfigPath: e.cfg.sandboxFile(id, shimSuffix)}
+	defer e.release(ctx, id)
+	spec, err := template.SandboxSpec(t.spec, e.cfg.Namespace, id)
+	if err != nil {
+		return nil, err
+	}
+	options := &runtimeoptions.Options{TypeUrl: runsc.ShimOptions, ConfigPath: e.cfg.sandboxFile(id, shimSuffix)}
 	return e.client.NewContainer(ctx, id,
 		client.WithSnapshotter(e.cfg.Snapshotter),
-		e.withSnapshot(t),
+		func(_ context.Context, _ *client.Client, c *containers.Container) error {
+			c.SnapshotKey, c.Image = id, t.image
+			return nil
+		},
 		client.WithSpec(spec),
 		client.WithRuntime(e.cfg.Shim, options),
 		client.WithContainerLabels(labels),
 	)
 }
 
-func (e *Engine) withSnapshot(t *Prepared) client.NewContainerOpts {
-	return func(ctx context.Context, _ *client.Client, c *containers.Container) error {
-		if _, err := e.client.SnapshotService(e.cfg.Snapshotter).Prepare(ctx, c.ID, t.parent); err != nil {
-			return fmt.Errorf("prepare snapshot: %w", err)
-		}
-		e.cfg.Step("snapshot prepared")
-		c.SnapshotKey, c.Image = c.ID, t.image
-		return nil
+// release ends the lease on what a container was made from, when the container holds it or nothing does.
+func (e *Engine) release(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	defer cancel()
+	if err := e.owned.Release(ctx, id); err != nil {
+		e.log.Warn("lease could not be deleted; it expires by itself", "sandbox", id, "err", err)
 	}
 }
 
@@ -175,47 +169,4 @@ func (e *Engine) Label(ctx context.Context, id string, labels map[string]string)
 		_, err := e.client.ContainerService().Update(ctx, containers.Container{ID: id, Labels: labels}, paths...)
 		return err
 	})
-}
-
-// List returns all containers of the namespace.
-func (e *Engine) List(ctx context.Context) ([]Listed, error) {
-	var listed []Listed
-	err := e.call(ctx, e.cfg.PauseTimeout, "list sandboxes", func(ctx context.Context) error {
-		found, err := e.client.ContainerService().List(ctx)
-		if err != nil {
-			return err
-		}
-		for _, c := range found {
-			if e.isHidden(c.ID) {
-				continue
-			}
-			status, reason, err := e.status(ctx, c.ID)
-			if err != nil {
-				return err
-			}
-			listed = append(listed, Listed{ID: c.ID, Labels: c.Labels, Status: status, Promised: e.isPromised(c.ID), Reason: reason})
-		}
-		return nil
-	})
-	return listed, err
-}
-
-func (e *Engine) status(ctx context.Context, id string) (_ Status, reason string, _ error) {
-	task, err := e.task(ctx, id)
-	switch {
-	case errdefs.IsUnavailable(err), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return "", "", fmt.Errorf("%s: %w", id, err)
-	case err != nil: // there is none, or its shim is broken: in both cases nothing that could be used
-		return Stopped, "", nil
-	}
-	switch task.GetStatus() {
-	case tasktypes.Status_RUNNING:
-		return Running, "", nil
-	case tasktypes.Status_PAUSED:
-		return Paused, "", nil
-	case tasktypes.Status_STOPPED:
-		return Stopped, e.ending(id, task.GetExitStatus()).death().Reason, nil
-	default:
-		return Stopped, "", nil
-	}
 }

@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,15 +13,20 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/hostproc"
+	"sandpool/runtime/runsc/runsctest"
+	"sandpool/runtime/template"
 )
 
 // TestCommandsOfASandboxAreAlike compares what commands may and see that the sentry starts with such that the shim starts.
 func TestCommandsOfASandboxAreAlike(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	for user, template := range map[string]Template{
+	for user, template := range map[string]template.Template{
 		"root":   {Image: "file://" + host.Image},
-		"nobody": {Image: "file://" + host.Image, User: "65534:65534", Cwd: "/tmp", Limits: Limits{PIDs: 50}},
+		"nobody": {Image: "file://" + host.Image, User: "65534:65534", Cwd: "/tmp", Limits: template.Limits{PIDs: 50}},
 	} {
 		t.Run(user, func(t *testing.T) {
 			if err := prepare(t.Context(), e, "alike", template); err != nil {
@@ -54,7 +58,7 @@ func TestSentriesThatStartNothing(t *testing.T) {
 		%s "$@"; code=$?
 		sed -i 's/"controlSocketPath":"[^"]*"/"controlSocketPath":""/' %s/*/*.state
 		exit $code;;
-	esac`, host.Runsc, cfg.runscRoot()))
+	esac`, host.Runsc, cfg.runscDir()))
 	e := openEngine(t, cfg)
 	if warnings := strings.Join(e.Info().Warnings, "\n"); e.direct || !strings.Contains(warnings, "only the shim") {
 		t.Errorf("direct is %v, warnings are %q; want one about the shim", e.direct, warnings)
@@ -65,81 +69,18 @@ func TestSentriesThatStartNothing(t *testing.T) {
 }
 
 // fakeSentry answers the requests of one connection after the other.
-func fakeSentry(t *testing.T, answers ...func(*net.UnixConn, string)) *Engine {
+func fakeSentry(t *testing.T, answers ...runsctest.Answer) *Engine {
 	t.Helper()
 	const id = "sb-fake"
 	e := &Engine{cfg: Config{StateDir: t.TempDir(), Namespace: "test"}, log: testLog(t), life: t.Context()}
-	dir := filepath.Join(e.cfg.runscRoot(), "test")
+	dir := string(e.cfg.runscRoot())
 	socket := filepath.Join(dir, "s")
 	state := fmt.Sprintf(`{"id":%q,"sandbox":{"controlSocketPath":%q}}`, id, socket)
 	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, id+"_sandbox:"+id+".state"), []byte(state), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for _, answer := range answers {
-			conn, err := listener.AcceptUnix()
-			if err != nil {
-				return
-			}
-			var call struct{ Method string }
-			if err := json.NewDecoder(conn).Decode(&call); err != nil {
-				t.Errorf("request: %v", err)
-			}
-			answer(conn, call.Method)
-			_ = conn.Close()
-		}
-	}()
-	t.Cleanup(func() {
-		_ = listener.Close()
-		<-done
-	})
+	runsctest.Sentry(t, socket, answers...)
 	return e
-}
-
-func says(text string) func(*net.UnixConn, string) {
-	return func(conn *net.UnixConn, _ string) { _, _ = io.WriteString(conn, text) }
-}
-
-func TestWhatASentryMayAnswer(t *testing.T) {
-	for text, want := range map[string]func(pid int32, err error) bool{
-		`{"success":true,"result":7}`:              func(pid int32, err error) bool { return pid == 7 && err == nil },
-		`{"success":false,"err":"unknown method"}`: func(_ int32, err error) bool { return err == error(sentryError("unknown method")) }, //nolint:errorlint // itself
-		`{"success":true,"result":"seven"}`:        func(_ int32, err error) bool { return err != nil && strings.Contains(err.Error(), "ask the sentry") },
-		`{"success":tr`:                            func(_ int32, err error) bool { return errors.Is(err, errSentryGone) },
-		``:                                         func(_ int32, err error) bool { return errdefs.IsFailedPrecondition(err) },
-		`not JSON`:                                 func(_ int32, err error) bool { return err != nil && !errors.Is(err, errSentryGone) },
-	} {
-		t.Run(text, func(t *testing.T) {
-			e := fakeSentry(t, says(text))
-			var pid int32
-			if err := e.askSentry(t.Context(), "sb-fake", "m", struct{}{}, &pid); !want(pid, err) {
-				t.Errorf("%d, %v", pid, err)
-			}
-			if err := e.askSentry(t.Context(), "sb-other", "m", struct{}{}, &pid); !errors.Is(err, errSentryGone) {
-				t.Errorf("a sandbox that there is not: %v", err)
-			}
-		})
-	}
-}
-
-func TestSentryThatDoesNotAnswerCostsTheDeadline(t *testing.T) {
-	asked, leave := make(chan struct{}), make(chan struct{})
-	e := fakeSentry(t, func(*net.UnixConn, string) { close(asked); <-leave })
-	defer close(leave)
-	ctx, cancel := context.WithCancelCause(t.Context())
-	go func() {
-		<-asked
-		cancel(io.ErrNoProgress)
-	}()
-	if err := e.askSentry(ctx, "sb-fake", "m", struct{}{}, nil); !errors.Is(err, io.ErrNoProgress) {
-		t.Errorf("%v, want the cause", err)
-	}
 }
 
 // TestCommandThatStartsTooLateIsKilled lets a client leave while the sentry starts its command.
@@ -149,11 +90,11 @@ func TestCommandThatStartsTooLateIsKilled(t *testing.T) {
 		func(conn *net.UnixConn, _ string) {
 			close(asked)
 			<-left
-			says(`{"success":true,"result":7}`)(conn, "")
+			runsctest.Says(`{"success":true,"result":7}`)(conn, "")
 		},
 		func(conn *net.UnixConn, method string) {
 			killed <- method
-			says(`{"success":true}`)(conn, "")
+			runsctest.Says(`{"success":true}`)(conn, "")
 		})
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {
@@ -161,7 +102,7 @@ func TestCommandThatStartsTooLateIsKilled(t *testing.T) {
 		cancel(io.ErrNoProgress)
 	}()
 	p := &sentryProcess{engine: e, id: "sb-fake", result: newResult()}
-	if err := p.start(ctx, sentryExec{}, nil); !errors.Is(err, io.ErrNoProgress) {
+	if err := p.start(ctx, &specs.Process{}, false, nil); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("start: %v, want the cause", err)
 	}
 	close(left)
@@ -183,7 +124,7 @@ func TestCommandsEndWithTheirSandbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := killProcesses(t.Context(), id, isSentry); err != nil {
+	if err := hostproc.Kill(t.Context(), id, hostproc.Sentry); err != nil {
 		t.Fatal(err)
 	}
 	if code, err := p.Wait(t.Context()); code != 128+int(unix.SIGKILL) || err != nil {

@@ -12,10 +12,12 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/containerd/errdefs"
-	"github.com/moby/sys/capability"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"sandpool/runtime/runsc"
 )
 
 // sentryProcess is a process that its sandbox's sentry started for the daemon itself. Nobody else knows of it, and it ends with
@@ -27,34 +29,6 @@ type sentryProcess struct {
 	pid    int32
 	copies copies
 }
-
-// The arguments of the sentry's methods are JSON with the names that runsc gives them.
-type (
-	sentryExec struct {
-		Argv             []string `json:"argv"`
-		Envv             []string `json:"envv"`
-		WorkingDirectory string   `json:"wd"`
-		KUID, KGID       uint32
-		ExtraKGIDs       []uint32
-		NoNewPrivileges  bool
-		Capabilities     capabilitySets
-		GuestFDs         []int // what the files are in the process
-		ContainerID      string
-	}
-	capabilitySets struct {
-		PermittedCaps, InheritableCaps, EffectiveCaps, BoundingCaps, AmbientCaps uint64
-	}
-	sentryWait struct {
-		PID int32
-		CID string
-	}
-	sentrySignal struct {
-		CID   string
-		Signo syscall.Signal
-		PID   int32
-		Mode  int
-	}
-)
 
 // tryDirectly finds out whether this runsc's sentries start processes for the daemon itself, in a sandbox that runs. If not, the
 // shim does.
@@ -68,11 +42,11 @@ func (e *Engine) tryDirectly(ctx context.Context, id string) {
 }
 
 func (e *Engine) execDirectly(ctx context.Context, id string, command *specs.Process, spec ExecSpec) (*Process, error) {
-	file, err := readShimFile(e.cfg.sandboxFile(id, shimSuffix))
+	file, err := runsc.ReadShimFile(e.cfg.sandboxFile(id, shimSuffix))
 	if err != nil {
 		return nil, err
 	}
-	args := directArgs(id, command, file.RunscFlags["net-raw"] == "true")
+	raw := file.Flags["net-raw"] == "true"
 	process := &sentryProcess{result: newResult(), engine: e, id: id}
 	p := e.newProcess(process, id, spec)
 	files, err := process.copies.open(e, p.output.to(spec.Stdout), p.output.to(spec.Stderr))
@@ -81,16 +55,17 @@ func (e *Engine) execDirectly(ctx context.Context, id string, command *specs.Pro
 	}
 	defer closeAll(files)
 	var refused bool
-	if !looksElsewhere(command) {
-		err = process.start(ctx, args, files)
-		_, refused = errors.AsType[sentryError](err)
+	elsewhere := looksElsewhere(command)
+	if !elsewhere {
+		err = process.start(ctx, command, raw, files)
+		_, refused = errors.AsType[runsc.SentryError](err)
 	}
-	if refused || looksElsewhere(command) {
+	if refused || elsewhere {
 		// Of a program that cannot be run the init tells more, and it finds one in a shell's way.
-		args.Argv, spec.Stdin = gated("exec", args.Argv), io.MultiReader(bytes.NewReader([]byte{leaveByte(false)}), spec.Stdin)
-		err = process.start(ctx, args, files)
+		command.Args, spec.Stdin = gated("exec", command.Args), io.MultiReader(bytes.NewReader([]byte{leaveByte(false)}), spec.Stdin)
+		err = process.start(ctx, command, raw, files)
 	}
-	if said, refused := errors.AsType[sentryError](err); refused {
+	if said, refused := errors.AsType[runsc.SentryError](err); refused {
 		err = errdefs.ErrInvalidArgument.WithMessage(string(said)) // there is no such folder
 	}
 	if err != nil {
@@ -118,21 +93,19 @@ func looksElsewhere(command *specs.Process) bool {
 }
 
 // start has the sentry start the process. One that is started only after ctx ended is killed at once.
-func (p *sentryProcess) start(ctx context.Context, args sentryExec, files []*os.File) error {
-	conn, err := p.engine.dialSentry(ctx, p.id)
+func (p *sentryProcess) start(ctx context.Context, command *specs.Process, raw bool, files []*os.File) error {
+	control, err := p.engine.cfg.runscRoot().Control(p.id)
 	if err != nil {
 		return err
 	}
-	if err := send(ctx, conn, "containerManager.ExecuteAsync", args, files); err != nil {
-		_ = conn.Close()
+	start, err := control.Execute(ctx, command, raw, files)
+	if err != nil {
 		return err
 	}
 	started := make(chan error)
 	p.engine.work.Go(func() {
-		stop := context.AfterFunc(p.engine.life, func() { _ = conn.SetReadDeadline(longPast) })
-		err := receive(conn, &p.pid)
-		stop()
-		_ = conn.Close()
+		var err error
+		p.pid, err = start.PID(p.engine.life)
 		select {
 		case started <- err:
 		case <-ctx.Done():
@@ -149,43 +122,19 @@ func (p *sentryProcess) start(ctx context.Context, args sentryExec, files []*os.
 	}
 }
 
-func directArgs(id string, process *specs.Process, raw bool) sentryExec {
-	return sentryExec{
-		Argv: process.Args, Envv: process.Env, WorkingDirectory: process.Cwd,
-		KUID: process.User.UID, KGID: process.User.GID, ExtraKGIDs: process.User.AdditionalGids,
-		NoNewPrivileges: process.NoNewPrivileges, Capabilities: setsOf(process.Capabilities, raw),
-		GuestFDs: []int{0, 1, 2}, ContainerID: id,
-	}
-}
-
-// setsOf encodes capabilities, without that for raw sockets unless raw is true, as runsc starts sandboxes.
-func setsOf(caps *specs.LinuxCapabilities, raw bool) capabilitySets {
-	if caps == nil {
-		return capabilitySets{}
-	}
-	set := func(names []string) (bits uint64) {
-		for _, c := range capability.ListKnown() {
-			for _, name := range names {
-				if strings.EqualFold(name, "CAP_"+c.String()) && (raw || c != capability.CAP_NET_RAW) {
-					bits |= 1 << c
-				}
-			}
-		}
-		return bits
-	}
-	return capabilitySets{set(caps.Permitted), set(caps.Inheritable), set(caps.Effective), set(caps.Bounding), set(caps.Ambient)}
-}
-
 // watch waits for the end of the process, which is that of its sentry at the latest.
 func (p *sentryProcess) watch() {
-	var status uint32
-	err := p.engine.askSentry(p.engine.life, p.id, "containerManager.WaitPID", sentryWait{p.pid, p.id}, &status)
+	var wait syscall.WaitStatus
+	control, err := p.engine.cfg.runscRoot().Control(p.id)
+	if err == nil {
+		wait, err = control.Wait(p.engine.life, p.pid)
+	}
 	_ = p.copies.stdin.Close() // nobody reads it, or a child that the caller does not feed
 	if context.Cause(p.engine.life) != nil {
 		p.copies.Cancel()
 	}
-	switch wait := syscall.WaitStatus(status); {
-	case errors.Is(err, errSentryGone):
+	switch {
+	case errors.Is(err, runsc.ErrSentryGone):
 		p.end(128+int(syscall.SIGKILL), nil)
 	case err != nil:
 		p.end(0, err)
@@ -198,7 +147,10 @@ func (p *sentryProcess) watch() {
 
 func (p *sentryProcess) signal(ctx context.Context, signal syscall.Signal) error {
 	if !p.hasEnded() {
-		err := p.engine.askSentry(ctx, p.id, "containerManager.Signal", sentrySignal{CID: p.id, Signo: signal, PID: p.pid, Mode: toProcess}, nil)
+		control, err := p.engine.cfg.runscRoot().Control(p.id)
+		if err == nil {
+			err = control.Signal(ctx, p.pid, signal, runsc.ToProcess)
+		}
 		if err == nil || !p.hasEnded() {
 			return err
 		}
@@ -270,7 +222,7 @@ func (c *copies) Wait() { c.writers.Wait() }
 
 func (c *copies) Cancel() {
 	for _, f := range c.outputs {
-		_ = f.SetReadDeadline(longPast)
+		_ = f.SetReadDeadline(time.Unix(1, 0)) // long past: what reads ends
 	}
 }
 

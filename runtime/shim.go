@@ -1,190 +1,104 @@
 package runtime
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
-	"github.com/pelletier/go-toml/v2"
-
-	"sandpool/runtime/atomicfile"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/runsc"
 )
 
 // The files that each sandbox has in the folder of Config.shimDir, named after it. The container's record names the shim's
-// file once and for all, so a sandbox has one of its own, which can be another when it is started again.
+// file once and for all, so a sandbox has one of its own, which can be another when it is started again. Those of a restored one are
+// runsc.RestorerSuffix and runsc.ImageSuffix.
 const (
 	shimSuffix     = ".toml"     // what its shim reads when its task is created
 	fitSuffix      = ".json"     // what it was made with
-	runscSuffix    = ".runsc"    // of one that is restored: the program that its shim takes for runsc, for as long as the task lives
-	imageSuffix    = ".image"    // of one that is being restored: a link to the checkpoint's folder
 	promisedSuffix = ".promised" // of one that is being handed out; see Promise
 	panicSuffix    = ".panic"    // what its sentry writes when it crashes
 )
-
-// restoreScript is the runsc of a restored sandbox's shim: it restores where the shim would start. It is called by a name of
-// the sandbox's own, beside which the checkpoint is.
-const restoreScript = `#!/bin/sh
-# Written by sandpoold, which never changes it: shims open it at any time. Another runsc gets a script of another name.
-for arg in "$@"; do
-	shift
-	if [ "$arg" = start ]; then
-		set -- "$@" restore --detach --background --image-path="${0%%%s}%s"
-	else
-		set -- "$@" "$arg"
-	fi
-done
-exec %s "$@"
-`
-
-const restorerPrefix = "runsc-restore" // of the scripts' names
 
 // shimDir holds the files of each sandbox's own.
 func (c Config) shimDir() string { return filepath.Join(c.StateDir, "shim") }
 
 func (c Config) sandboxFile(id, suffix string) string { return filepath.Join(c.shimDir(), id+suffix) }
 
-// restorer returns the script that all sandboxes share which are restored with this runsc, and its text. The name follows from
-// the text: what a shell may still have to open is never another.
-func (c Config) restorer(runsc string) (path string, text []byte) {
-	quoted := "'" + strings.ReplaceAll(runsc, "'", `'\''`) + "'"
-	text = fmt.Appendf(nil, restoreScript, runscSuffix, imageSuffix, quoted)
-	return filepath.Join(c.StateDir, restorerPrefix+"-"+digest(text)[:12]), text
-}
-
-// writeRestoreScript writes the script for this runsc unless it is there, and removes those for others that no sandbox needs.
-func (c Config) writeRestoreScript(runsc string) error {
-	path, text := c.restorer(runsc)
-	if old, err := os.ReadFile(path); err != nil || !bytes.Equal(old, text) {
-		if err := atomicfile.Write(path, text); err != nil {
-			return err
-		}
-	}
-	if err := os.Chmod(path, 0o755); err != nil { //nolint:gosec // a program
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return c.removeOldScripts(path)
-}
-
-func (c Config) removeOldScripts(current string) error {
-	scripts, err := filepath.Glob(filepath.Join(c.StateDir, restorerPrefix+"*"))
-	if err != nil {
-		return fmt.Errorf("list restore scripts: %w", err)
-	}
-	links, err := filepath.Glob(filepath.Join(c.shimDir(), "*"+runscSuffix))
-	if err != nil {
-		return fmt.Errorf("list restored sandboxes: %w", err)
-	}
-	needed := map[string]bool{current: true}
-	for _, link := range links {
-		target, err := os.Readlink(link)
-		if err != nil {
-			return fmt.Errorf("find a sandbox's restore script: %w", err)
-		}
-		needed[target] = true
-	}
-	return removeAll(slices.DeleteFunc(scripts, func(path string) bool { return needed[path] }))
-}
-
-// writeSandboxFiles writes what the shim of a new sandbox reads, and notes what the sandbox is made with.
-func (e *Engine) writeSandboxFiles(id string, t *Prepared) error {
+// ownFiles are the files of a new sandbox: what its shim reads, and what the sandbox is made with.
+func (e *Engine) ownFiles(id string, t *Prepared) (map[string][]byte, error) {
 	made, err := e.fit(t)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	data, err := json.Marshal(made)
+	fit, err := json.Marshal(made)
 	if err != nil {
-		return fmt.Errorf("encode what the sandbox is made with: %w", err)
-	}
-	if err := os.WriteFile(e.cfg.sandboxFile(id, fitSuffix), data, 0o600); err != nil {
-		return err
+		return nil, fmt.Errorf("encode what the sandbox is made with: %w", err)
 	}
 	file, err := e.shimFile(t)
 	if err != nil {
-		return err
-	}
-	crash := e.cfg.sandboxFile(id, panicSuffix)
-	if err := os.Remove(crash); err != nil && !errors.Is(err, fs.ErrNotExist) { // of an earlier sentry of a sandbox that is revived
-		return err
+		return nil, err
 	}
 	if e.panicLogs {
-		file.RunscFlags[panicLogFlag] = crash
+		file.Flags[runsc.FlagPanicLog] = e.cfg.sandboxFile(id, panicSuffix)
 	}
-	return writeShimFile(e.cfg.sandboxFile(id, shimSuffix), file)
+	shim, err := file.Encode()
+	if err != nil {
+		return nil, err
+	}
+	// A crash that is noted is one of an earlier sentry of a sandbox that is revived.
+	return map[string][]byte{fitSuffix: fit, shimSuffix: shim, panicSuffix: nil}, nil
 }
 
 // shimFile is what the shims of a template's sandboxes read.
-func (e *Engine) shimFile(t *Prepared) (shimFile, error) {
-	file, err := readShimFile(e.cfg.platformFile(t.platform))
+func (e *Engine) shimFile(t *Prepared) (runsc.ShimFile, error) {
+	file, err := runsc.ReadShimFile(runsc.PlatformFile(e.cfg.StateDir, t.platform))
 	if err != nil {
 		return file, err
 	}
 	if t.disk != "" {
-		file.RunscFlags["overlay2"] = limitOverlay(file.RunscFlags["overlay2"], t.disk)
+		file.LimitOverlay(t.disk)
 	}
 	if t.setuid {
-		file.RunscFlags[setuidFlag] = "true"
+		file.Flags[runsc.FlagSetuid] = "true"
 	}
 	return file, nil
 }
 
-func writeShimFile(path string, file shimFile) error {
-	data, err := toml.Marshal(file)
-	if err != nil {
-		return fmt.Errorf("encode the shim's file: %w", err)
-	}
-	return os.WriteFile(path, data, 0o600)
-}
-
-// madeWith returns what a sandbox was made with, and the flags of its runsc.
-func (e *Engine) madeWith(id string) (made checkpoint.Fit, flags map[string]string, _ error) {
+// madeWith returns what a sandbox was made with, and its shim's file.
+func (e *Engine) madeWith(id string) (made checkpoint.Fit, file runsc.ShimFile, _ error) {
 	data, err := os.ReadFile(e.cfg.sandboxFile(id, fitSuffix))
 	if err == nil {
 		err = json.Unmarshal(data, &made)
 	}
 	if err != nil {
-		return made, nil, fmt.Errorf("find out what it was made with: %w", err)
+		return made, file, fmt.Errorf("find out what it was made with: %w", err)
 	}
-	file, err := readShimFile(e.cfg.sandboxFile(id, shimSuffix))
-	return made, file.RunscFlags, err
-}
-
-func readShimFile(path string) (file shimFile, _ error) {
-	data, err := os.ReadFile(path)
-	if err == nil {
-		err = toml.Unmarshal(data, &file)
-	}
-	if err != nil {
-		return file, fmt.Errorf("read the shim's file: %w", err)
-	}
-	return file, nil
+	file, err = runsc.ReadShimFile(e.cfg.sandboxFile(id, shimSuffix))
+	return made, file, err
 }
 
 // writeRestoreFiles makes the next start of a sandbox's task a restore of the checkpoint in dir.
 func (e *Engine) writeRestoreFiles(id, dir string) error {
-	file, err := readShimFile(e.cfg.sandboxFile(id, shimSuffix))
+	file, err := runsc.ReadShimFile(e.cfg.sandboxFile(id, shimSuffix))
 	if err != nil {
 		return err
 	}
-	file.BinaryName = e.cfg.sandboxFile(id, runscSuffix)
-	script, _ := e.cfg.restorer(e.runsc)
+	file.Program = e.cfg.sandboxFile(id, runsc.RestorerSuffix)
+	script, _ := runsc.Restorer(e.cfg.StateDir, e.runsc.Path)
 	return errors.Join(
-		writeShimFile(e.cfg.sandboxFile(id, shimSuffix), file),
-		link(dir, e.cfg.sandboxFile(id, imageSuffix)),
-		link(script, e.cfg.sandboxFile(id, runscSuffix)),
+		file.Write(e.cfg.sandboxFile(id, shimSuffix)),
+		link(dir, e.cfg.sandboxFile(id, runsc.ImageSuffix)),
+		link(script, e.cfg.sandboxFile(id, runsc.RestorerSuffix)),
 	)
 }
 
 // settleRestoreFiles removes what only the start of a restored sandbox's task needs. The script stays: the shell of a call that
 // the shim has begun, such as that of "runsc wait", may open it much later.
 func (e *Engine) settleRestoreFiles(id string) error {
-	return os.Remove(e.cfg.sandboxFile(id, imageSuffix))
+	return os.Remove(e.cfg.sandboxFile(id, runsc.ImageSuffix))
 }
 
 // link makes path a symbolic link to target, in place of what it was.
@@ -197,22 +111,4 @@ func link(target, path string) error {
 		return err
 	}
 	return os.Rename(next, path)
-}
-
-// sandboxFiles returns the files of the sandboxes that pattern matches. See filepath.Match.
-func (c Config) sandboxFiles(pattern string) ([]string, error) {
-	found, err := filepath.Glob(filepath.Join(c.shimDir(), pattern+".*"))
-	if err != nil {
-		return nil, fmt.Errorf("list files of sandboxes: %w", err)
-	}
-	return found, nil
-}
-
-// removeSandboxFiles removes the files of a sandbox that containerd knows no more; until then its shim needs them.
-func (e *Engine) removeSandboxFiles(id string) error {
-	found, err := e.cfg.sandboxFiles(id)
-	if err != nil {
-		return err
-	}
-	return removeAll(found)
 }

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"sandpool/runtime/runsc"
 )
 
 // TestRestoreScriptIsNeverSwapped calls a restored sandbox's runsc as a shell does that opens its script late: after the
@@ -16,19 +18,19 @@ func TestRestoreScriptIsNeverSwapped(t *testing.T) {
 	if err := os.Mkdir(cfg.shimDir(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeShimFile(cfg.sandboxFile(id, shimSuffix), shimFile{BinaryName: "/bin/echo"}); err != nil {
+	if err := (runsc.ShimFile{Program: "/bin/echo"}).Write(cfg.sandboxFile(id, shimSuffix)); err != nil {
 		t.Fatal(err)
 	}
-	begin := func(runsc string) *Engine {
+	begin := func(program string) *Engine {
 		t.Helper()
-		if err := cfg.writeRestoreScript(runsc); err != nil {
+		if err := runsc.WriteRestorer(cfg.StateDir, program, cfg.shimDir()); err != nil {
 			t.Fatal(err)
 		}
-		return &Engine{cfg: cfg, runsc: runsc}
+		return &Engine{cfg: cfg, runsc: runsc.Program{Path: program}}
 	}
 	expect := func(want string, args ...string) {
 		t.Helper()
-		script := cfg.sandboxFile(id, runscSuffix)
+		script := cfg.sandboxFile(id, runsc.RestorerSuffix)
 		if out, err := exec.CommandContext(t.Context(), "/bin/sh", append([]string{script}, args...)...).CombinedOutput(); err != nil || string(out) != want+"\n" {
 			t.Errorf("%q: %v, %q; want %q", args, err, out, want)
 		}
@@ -40,29 +42,29 @@ func TestRestoreScriptIsNeverSwapped(t *testing.T) {
 	if err := e.writeRestoreFiles(id, "/checkpoint"); err != nil {
 		t.Fatal(err)
 	}
-	expect("restore --detach --background --image-path="+cfg.sandboxFile(id, imageSuffix)+" "+id, "start", id)
+	expect("restore --detach --background --image-path="+cfg.sandboxFile(id, runsc.ImageSuffix)+" "+id, "start", id)
 	if err := e.settleRestoreFiles(id); err != nil {
 		t.Fatal(err)
 	}
 	expect("wait "+id, "wait", id)
-	old, err := os.Stat(cfg.sandboxFile(id, runscSuffix))
+	old, err := os.Stat(cfg.sandboxFile(id, runsc.RestorerSuffix))
 	if err != nil {
 		t.Fatal(err)
 	}
 	begin("/bin/echo")
 	e = begin("/bin/false")
 	expect("wait "+id, "wait", id)
-	if now, err := os.Stat(cfg.sandboxFile(id, runscSuffix)); err != nil || !os.SameFile(old, now) {
+	if now, err := os.Stat(cfg.sandboxFile(id, runsc.RestorerSuffix)); err != nil || !os.SameFile(old, now) {
 		t.Errorf("the script was replaced: %v", err)
 	}
-	if err := e.removeSandboxFiles(id); err != nil {
+	if err := os.Remove(cfg.sandboxFile(id, runsc.RestorerSuffix)); err != nil { // as a destroy does
 		t.Fatal(err)
 	}
 	begin("/bin/false")
-	if left, err := filepath.Glob(filepath.Join(cfg.StateDir, restorerPrefix+"*")); err != nil || len(left) != 1 {
+	if left, err := filepath.Glob(filepath.Join(cfg.StateDir, "runsc-restore*")); err != nil || len(left) != 1 {
 		t.Errorf("scripts %q, %v; want that of the last runsc alone", left, err)
 	}
-	if _, err := os.Lstat(cfg.sandboxFile(id, runscSuffix)); !os.IsNotExist(err) {
+	if _, err := os.Lstat(cfg.sandboxFile(id, runsc.RestorerSuffix)); !os.IsNotExist(err) {
 		t.Errorf("link: %v, want %v", err, fs.ErrNotExist)
 	}
 }

@@ -15,6 +15,10 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"sandpool/runtime/call"
+	"sandpool/runtime/poll"
+	"sandpool/runtime/template"
 )
 
 // errNotBegun is that runsc gave up on a process within the ten seconds that it gives each to appear, as happens on a busy host.
@@ -32,7 +36,9 @@ type shimProcess struct {
 
 // gated is a command that begins when the first byte of its input is there, and then is run as a shell would. The use gate of the
 // init also says its process id before that.
-func gated(use string, args []string) []string { return append([]string{initPath, use, "--"}, args...) }
+func gated(use string, args []string) []string {
+	return append([]string{template.InitPath, use, "--"}, args...)
+}
 
 func (e *Engine) execByShim(ctx context.Context, container client.Container, process *specs.Process, spec ExecSpec) (*Process, error) {
 	task, err := loadTask(ctx, container)
@@ -129,7 +135,7 @@ func (f *firstLine) Write(b []byte) (int, error) {
 func loadTask(ctx context.Context, container client.Container) (client.Task, error) {
 	for {
 		task, err := container.Task(ctx, nil)
-		if err == nil || !errdefs.IsDeadlineExceeded(native(err)) || sleep(ctx, pollInterval) != nil {
+		if err == nil || !errdefs.IsDeadlineExceeded(call.Native(err)) || poll.Sleep(ctx, poll.Interval) != nil {
 			return task, err
 		}
 	}
@@ -204,7 +210,7 @@ func (p *shimProcess) streams() streams {
 func (p *Process) closeStdin(process *shimProcess) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.engine.cfg.PauseTimeout)
 	defer cancel()
-	if err := process.CloseIO(ctx, client.WithStdinCloser); err != nil && !errdefs.IsNotFound(native(err)) {
+	if err := process.CloseIO(ctx, client.WithStdinCloser); err != nil && !errdefs.IsNotFound(call.Native(err)) {
 		p.engine.log.Debug("input could not be closed", "sandbox", p.id, "err", err)
 	}
 }

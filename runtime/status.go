@@ -2,44 +2,14 @@ package runtime
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"syscall"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/runsc"
 )
-
-// statePaused is what runsc notes of a paused sandbox; it is not part of the specification.
-const statePaused specs.ContainerState = "paused"
-
-// runscState is what runsc notes down of a sandbox, as far as it is needed.
-type runscState struct {
-	Status  specs.ContainerState `json:"status"`
-	Sandbox struct {
-		ControlSocketPath string `json:"controlSocketPath"`
-	} `json:"sandbox"`
-}
-
-// runscFile is one of runsc's files of a sandbox.
-func (e *Engine) runscFile(id, suffix string) string {
-	return filepath.Join(e.cfg.runscRoot(), e.cfg.Namespace, id+"_sandbox:"+id+suffix)
-}
-
-// runscState reads what runsc has noted down. runsc writes it in place: without its lock half of it may be read.
-func (e *Engine) runscState(id string) (state runscState, err error) {
-	data, err := os.ReadFile(e.runscFile(id, ".state"))
-	if err == nil {
-		err = json.Unmarshal(data, &state)
-	}
-	if err != nil {
-		return state, fmt.Errorf("read runsc's state of sandbox %s: %w", id, err)
-	}
-	return state, nil
-}
 
 // Status says what runsc has noted of a sandbox. It starts no process and asks none, as List does, so one that crashed may count as
 // running. While a runsc changes the sandbox it waits for that, at most as long as a pause may take.
@@ -47,47 +17,25 @@ func (e *Engine) Status(ctx context.Context, id string) (Status, error) {
 	missed := fmt.Errorf("another runsc has been pausing, resuming or ending it for %s: %w", e.cfg.PauseTimeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.PauseTimeout, missed)
 	defer cancel()
-	lock, err := lockShared(ctx, e.runscFile(id, ".lock"))
+	state, err := e.cfg.runscRoot().LockedState(ctx, id)
 	if errors.Is(err, os.ErrNotExist) {
 		return Stopped, nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("find out whether sandbox %s runs: %w", id, err)
 	}
-	defer func() { _ = lock.Close() }()
-	state, err := e.runscState(id)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return Stopped, nil
-	case err != nil:
-		return "", err
-	case state.Status == specs.StateRunning:
-		return Running, nil
-	case state.Status == statePaused:
-		return Paused, nil
-	default:
-		return Stopped, nil
-	}
+	return statusFrom(state.Status), nil
 }
 
-// lockShared waits until nobody has a file locked for himself alone, and locks it against that until it is closed.
-func lockShared(ctx context.Context, path string) (*os.File, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-		if err == nil {
-			return f, nil
-		}
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = sleep(ctx, pollInterval)
-		}
-		if err != nil {
-			_ = f.Close()
-			return nil, err
-		}
+// statusFrom is what runsc has noted, in our words.
+func statusFrom(noted specs.ContainerState) Status {
+	switch noted {
+	case specs.StateRunning:
+		return Running
+	case runsc.Paused:
+		return Paused
+	default:
+		return Stopped
 	}
 }
 

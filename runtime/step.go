@@ -1,9 +1,6 @@
 package runtime
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // The steps from a template to a sandbox that can be handed out, in their order.
 const (
@@ -37,10 +34,5 @@ func atStep(step, doing string, err error) error {
 	return &StepError{step, err}
 }
 
-// inSameStep is cause, at the step that err was at.
-func inSameStep(err, cause error) error {
-	if at, ok := errors.AsType[*StepError](err); ok {
-		return atStep(at.Step, at.Step, cause)
-	}
-	return cause
-}
+// With is cause, at the same step.
+func (e *StepError) With(cause error) error { return atStep(e.Step, e.Step, cause) }

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
+
+	"sandpool/runtime/template"
 )
 
 // Tell hands a line to the init of a running sandbox, which passes it on to the processes in it that want to know.
@@ -19,7 +21,7 @@ func (e *Engine) Tell(ctx context.Context, id string, line []byte) error {
 // runInitAsRoot runs the sandbox's own init as a command that may change what only root may. Its own folder may be gone, so it is
 // not run there.
 func (e *Engine) runInitAsRoot(ctx context.Context, id string, stdin io.Reader, args ...string) error {
-	return e.mustSucceed(ctx, id, ExecSpec{Args: append([]string{initPath}, args...), Cwd: "/", Root: true, Stdin: stdin})
+	return e.mustSucceed(ctx, id, ExecSpec{Args: append([]string{template.InitPath}, args...), Cwd: "/", Root: true, Stdin: stdin})
 }
 
 // Terminate asks the init of a running sandbox to end, which passes that on. That it has ended is an error of class NotFound.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"sandpool/runtime/template"
 )
 
 func TestCPUTimes(t *testing.T) {
@@ -37,7 +39,7 @@ func TestCPUTimes(t *testing.T) {
 func TestTerminate(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	asked := `trap 'echo asked > /tmp/asked; exec sleep 1000' TERM; while :; do sleep 0.1; done`
-	if err := prepare(t.Context(), e, "polite", Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", asked}}); err != nil {
+	if err := prepare(t.Context(), e, "polite", template.Template{Image: "file://" + host.Image, Command: []string{"sh", "-c", asked}}); err != nil {
 		t.Fatal(err)
 	}
 	id := startFrom(t, e, "polite")

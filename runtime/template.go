@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
-	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
@@ -20,34 +18,14 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandpool/runtime/rootfs"
+	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
-
-// initPath is where a sandbox finds its init.
-const initPath = "/.sandpool/init"
-
-// Template says what a sandbox is made from.
-type Template struct {
-	Image        string   // a reference, or file:///absolute/path of an archive to import
-	Command      []string // run as the init's child; empty: the init waits
-	ImageCommand bool     // run the image's own command instead
-	Env          []string // KEY=VALUE, added to the image's
-	User         string   // name or number in the image, or either with :group; empty: the image's
-	Cwd          string   // absolute path in the sandbox; empty: the image's
-	Platform     string   // of gVisor; empty: the engine's
-	AllowSetuid  bool     // programs with the set-uid or set-gid bit run with the rights of their owner
-	Limits       Limits
-	Mounts       []Mount
-
-	Prewarm        []string // command lines for /bin/sh, run in each sandbox before it counts as ready
-	PrewarmTimeout time.Duration
-	ReadyCommand   string // command line that must succeed, if not empty
-	ReadyPort      int    // TCP port that must accept a connection inside the sandbox, if not 0
-	ReadyTimeout   time.Duration
-}
 
 // Prepared is a Template that sandboxes can be started from: what those of one kind have in common.
 type Prepared struct {
-	Template
+	template.Template
+
 	name        string
 	image       string // empty for a sandbox that has nothing but the init
 	digest      string // of the image
@@ -61,9 +39,9 @@ type Prepared struct {
 }
 
 // Prepare makes a template ready to start sandboxes from: its image is pulled or imported if need be, and unpacked.
-func (e *Engine) Prepare(ctx context.Context, name string, t Template) (*Prepared, error) {
+func (e *Engine) Prepare(ctx context.Context, name string, t template.Template) (*Prepared, error) {
 	what := fmt.Sprintf("prepare template %q", name)
-	image, err := e.image(ctx, name, t.Image)
+	image, err := e.images.Get(ctx, name, t.Image)
 	if err != nil {
 		return nil, atStep(StepImage, what, err)
 	}
@@ -93,9 +71,9 @@ func (t *Prepared) Fingerprint() string { return t.fingerprint }
 func (t *Prepared) Digest() string { return t.digest }
 
 // prepare works out what sandboxes of t share. image may be nil: then they hold nothing but the init.
-func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*Prepared, error) {
-	if _, ok := e.flags[setuidFlag]; t.AllowSetuid && !ok {
-		return nil, fmt.Errorf("allow_setuid: the installed runsc has no flag %s: install a newer one", setuidFlag)
+func (e *Engine) prepare(ctx context.Context, image client.Image, t template.Template) (*Prepared, error) {
+	if _, ok := e.runsc.Flags[runsc.FlagSetuid]; t.AllowSetuid && !ok {
+		return nil, fmt.Errorf("allow_setuid: the installed runsc has no flag %s: install a newer one", runsc.FlagSetuid)
 	}
 	ready := &Prepared{Template: t}
 	var config ocispec.ImageConfig
@@ -113,7 +91,7 @@ func (e *Engine) prepare(ctx context.Context, image client.Image, t Template) (*
 	if err != nil {
 		return nil, e.unseen(ctx, err)
 	}
-	spec.Process.Args = []string{initPath}
+	spec.Process.Args = []string{template.InitPath}
 	if len(command) > 0 {
 		ready.command = command[0]
 		spec.Process.Args = append(spec.Process.Args, append([]string{"await", "--"}, command...)...)
@@ -126,8 +104,8 @@ func (e *Engine) follow(t *Prepared, spec *specs.Spec) (err error) {
 	if t.spec, err = json.Marshal(spec); err != nil {
 		return fmt.Errorf("encode spec: %w", err)
 	}
-	t.platform, t.disk = cmp.Or(spec.Annotations[platformAnnotation], e.info.Platform), spec.Annotations[diskAnnotation]
-	t.setuid = spec.Annotations[setuidAnnotation] != ""
+	notes := template.NotesOf(spec)
+	t.platform, t.disk, t.setuid = cmp.Or(notes.Platform, e.info.Platform), notes.Disk, notes.Setuid
 	return nil
 }
 
@@ -143,13 +121,13 @@ func (t *Prepared) use(ctx context.Context, image client.Image) error {
 
 // baseSpec makes the OCI spec that t and the image's configuration ask for, and returns the command too that the init is to run. The
 // image's files are read in a view of them.
-func (e *Engine) baseSpec(ctx context.Context, parent string, config ocispec.ImageConfig, t Template) (spec *specs.Spec, command []string, err error) {
+func (e *Engine) baseSpec(ctx context.Context, parent string, config ocispec.ImageConfig, t template.Template) (spec *specs.Spec, command []string, err error) {
 	key := NewID()
-	ctx, release, err := e.lease(ctx, key)
-	if err != nil {
+	defer e.hide(key)() // to a sweep it is named as a sandbox
+	if ctx, err = e.owned.Hold(ctx, key); err != nil {
 		return nil, nil, err
 	}
-	defer release()
+	defer e.release(ctx, key)
 	if spec, err = oci.GenerateSpec(ctx, e.client, &containers.Container{ID: key}); err != nil {
 		return nil, nil, fmt.Errorf("make spec: %w", err)
 	}
@@ -165,33 +143,22 @@ func (e *Engine) baseSpec(ctx context.Context, parent string, config ocispec.Ima
 			return err
 		}
 		defer func() { _ = files.Close() }()
-		command, err = t.settle(spec, config, files, e.cfg.Init)
+		command, err = t.Settle(spec, config, files, e.cfg.Init)
 		return err
 	})
 	return spec, command, err
 }
 
-// sandboxSpec is the template's spec with the sandbox's own names in it.
-func (t *Prepared) sandboxSpec(namespace, id string) (*specs.Spec, error) {
-	spec := &specs.Spec{}
-	if err := json.Unmarshal(t.spec, spec); err != nil {
-		return nil, fmt.Errorf("decode spec: %w", err)
-	}
-	spec.Hostname = id
-	spec.Linux.CgroupsPath = filepath.Join("/", namespace, id)
-	return spec, nil
-}
-
 func (e *Engine) fingerprint(t *Prepared) (string, error) {
 	h := sha256.New()
-	for _, path := range []string{e.cfg.Init, e.cfg.platformFile(t.platform)} {
+	for _, path := range []string{e.cfg.Init, runsc.PlatformFile(e.cfg.StateDir, t.platform)} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return "", fmt.Errorf("fingerprint: %w", err)
 		}
 		_, _ = fmt.Fprintf(h, "%d\n%s", len(data), data)
 	}
-	spec, err := sharedSpec(t.spec)
+	spec, err := template.SharedSpec(t.spec)
 	if err != nil {
 		return "", fmt.Errorf("fingerprint: %w", err)
 	}

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
 
 // stepOf returns the step that failed.
@@ -22,17 +25,17 @@ func TestTemplatesThatDoNotFitTheImage(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	e.cfg.CanaryTimeout = 5 * time.Second // not before: the platform that works has more
 	for name, test := range map[string]struct {
-		change     func(*Template)
+		change     func(*template.Template)
 		step, want string
 	}{
-		"image":    {func(t *Template) { t.Image = "sandpool.local/missing:1" }, StepImage, "import"},
-		"user":     {func(t *Template) { t.User = "nobody2" }, StepSettings, `user "nobody2" is not in the image's /etc/passwd`},
-		"group":    {func(t *Template) { t.User = "sandbox:staff" }, StepSettings, `group "staff" is not in the image's /etc/group`},
-		"mount":    {func(t *Template) { t.Mounts = []Mount{{Source: "/nonexistent", Target: "/x"}} }, StepSettings, "mount on /x: stat /nonexistent"},
-		"platform": {func(t *Template) { t.Platform = kvm }, StepSettings, "platform kvm cannot be used: canary: "},
+		"image":    {func(t *template.Template) { t.Image = "sandpool.local/missing:1" }, StepImage, "import"},
+		"user":     {func(t *template.Template) { t.User = "nobody2" }, StepSettings, `user "nobody2" is not in the image's /etc/passwd`},
+		"group":    {func(t *template.Template) { t.User = "sandbox:staff" }, StepSettings, `group "staff" is not in the image's /etc/group`},
+		"mount":    {func(t *template.Template) { t.Mounts = []template.Mount{{Source: "/nonexistent", Target: "/x"}} }, StepSettings, "mount on /x: stat /nonexistent"},
+		"platform": {func(t *template.Template) { t.Platform = runsc.KVM }, StepSettings, "platform kvm cannot be used: canary: "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bad := Template{Image: "file://" + host.Image}
+			bad := template.Template{Image: "file://" + host.Image}
 			test.change(&bad)
 			_, err := e.Prepare(t.Context(), "bad", bad)
 			if stepOf(err) != test.step || !strings.HasPrefix(err.Error(), `prepare template "bad": `) || !strings.Contains(err.Error(), test.want) {
@@ -46,16 +49,16 @@ func TestTemplatesThatDoNotFitTheImage(t *testing.T) {
 func TestStartsThatFailNameTheirStep(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	for name, test := range map[string]struct {
-		change     func(*Template)
+		change     func(*template.Template)
 		step, want string
 	}{
-		"no command":    {func(t *Template) { t.Command = []string{"foo", "-x"} }, StepProbe, `command "foo" is not in the image`},
-		"no program":    {func(t *Template) { t.Command = []string{"/etc/passwd"} }, StepProbe, `command "/etc/passwd" cannot be run`},
-		"prewarm fails": {func(t *Template) { t.Prewarm = []string{"echo no; exit 3"} }, StepPrewarm, `"echo no; exit 3": prewarm sandbox`},
-		"never ready":   {func(t *Template) { t.ReadyCommand = "echo not yet; exit 4" }, StepReady, `"echo not yet; exit 4": exit code 4: not yet: await readiness`},
+		"no command":    {func(t *template.Template) { t.Command = []string{"foo", "-x"} }, StepProbe, `command "foo" is not in the image`},
+		"no program":    {func(t *template.Template) { t.Command = []string{"/etc/passwd"} }, StepProbe, `command "/etc/passwd" cannot be run`},
+		"prewarm fails": {func(t *template.Template) { t.Prewarm = []string{"echo no; exit 3"} }, StepPrewarm, `"echo no; exit 3": prewarm sandbox`},
+		"never ready":   {func(t *template.Template) { t.ReadyCommand = "echo not yet; exit 4" }, StepReady, `"echo not yet; exit 4": exit code 4: not yet: await readiness`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			prepareChanged(t, e, func(t *Template) {
+			prepareChanged(t, e, func(t *template.Template) {
 				t.PrewarmTimeout, t.ReadyTimeout = patience, 5*time.Second // one look must come to its end
 				test.change(t)
 			})
@@ -74,9 +77,9 @@ func TestUserFolderAndMounts(t *testing.T) {
 	if err := errors.Join(err, os.Chmod(shared, 0o777), os.WriteFile(file, []byte("host\n"), 0o600), os.Chmod(file, 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	prepareChanged(t, e, func(t *Template) {
+	prepareChanged(t, e, func(t *template.Template) {
 		t.User, t.Cwd = "sandbox", "/var/work"
-		t.Mounts = []Mount{
+		t.Mounts = []template.Mount{
 			{Target: "/tmp/own", Size: 1 << 20}, {Source: shared, Target: "/ro", ReadOnly: true}, {Source: shared, Target: "/rw/"}, {Target: "/scratch", Size: 1 << 20},
 		}
 	})
@@ -100,10 +103,10 @@ func TestUserFolderAndMounts(t *testing.T) {
 
 func TestPlatformOfATemplate(t *testing.T) {
 	e := openEngine(t, testConfig(t))
-	prepareChanged(t, e, func(t *Template) { t.Platform = ptrace })
+	prepareChanged(t, e, func(t *template.Template) { t.Platform = runsc.Ptrace })
 	id := startFrom(t, e, "limited")
 	fit, dir := take(t, e, id)
-	if fit.Platform != ptrace || e.Info().Platform != systrap {
+	if fit.Platform != runsc.Ptrace || e.Info().Platform != runsc.Systrap {
 		t.Errorf("platform of the checkpoint %q, of the engine %q", fit.Platform, e.Info().Platform)
 	}
 	restored := restore(t, e, fit, dir)
@@ -116,27 +119,7 @@ func TestPlatformOfATemplate(t *testing.T) {
 			t.Errorf("the sentry of %s is not on ptrace: %q", id, servants(t, id))
 		}
 	}
-	if canaries := e.Info().Canaries; len(canaries) != 2 || canaries[1].Platform != ptrace || !canaries[1].OK {
+	if canaries := e.Info().Canaries; len(canaries) != 2 || canaries[1].Platform != runsc.Ptrace || !canaries[1].OK {
 		t.Errorf("canaries %+v, want one of ptrace", canaries)
-	}
-}
-
-func TestLimitOverlay(t *testing.T) {
-	for value, want := range map[string]string{
-		"": "root:self,size=5", "none": "none", "all:memory": "all:memory,size=5", "root:dir=/x,size=1g": "root:dir=/x,size=5",
-	} {
-		if got := limitOverlay(value, "5"); got != want {
-			t.Errorf("%q: got %q, want %q", value, got, want)
-		}
-	}
-}
-
-func TestUnenforcedLimitsAreTold(t *testing.T) {
-	got := unenforced(map[string]Setting{"ignore-cgroups": {"true", "f:1"}, "overlay2": {"none", "f:2"}})
-	if len(got) != 2 || !strings.HasPrefix(got[0], "f:1: runsc.flags.ignore-cgroups:") || !strings.HasPrefix(got[1], "f:2: runsc.flags.overlay2:") {
-		t.Errorf("warnings %q", got)
-	}
-	if got := unenforced(map[string]Setting{"overlay2": {"all:memory", "f:2"}}); len(got) > 0 {
-		t.Errorf("warnings %q, want none", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"sandpool/runtime/resource"
 	"sandpool/scripts/testhost"
 )
 
@@ -15,7 +16,7 @@ import (
 func TestTwoContainerds(t *testing.T) {
 	first := openEngine(t, testConfig(t))
 	id := startSandbox(t, first)
-	if groups, err := first.cgroups(id); err != nil || len(groups) == 0 {
+	if groups, err := resource.Cgroups(host.Namespace, id); err != nil || len(groups) == 0 {
 		t.Fatalf("cgroups %q, %v: without any the test proves nothing", groups, err)
 	}
 	other, err := testhost.Start(t.Context(), testhost.Options{Namespace: host.Namespace})

@@ -3,37 +3,13 @@ package runtime
 import (
 	"archive/tar"
 	"bytes"
-	"maps"
 	"os"
 	"strings"
 	"testing"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"sandpool/runtime/runsc"
+	"sandpool/runtime/template"
 )
-
-func TestSetUlimits(t *testing.T) {
-	for name, test := range map[string]struct {
-		limits Limits
-		want   map[string]Ulimit
-	}{
-		"default":   {Limits{}, map[string]Ulimit{"RLIMIT_NOFILE": {65536, 1048576}}},
-		"processes": {Limits{PIDs: 40}, map[string]Ulimit{"RLIMIT_NOFILE": {65536, 1048576}, "RLIMIT_NPROC": {40, 40}}},
-		"own": {
-			Limits{PIDs: 40, Ulimits: map[string]Ulimit{"nofile": {1024, 4096}, "nproc": {20, 30}, "core": {0, Unlimited}}},
-			map[string]Ulimit{"RLIMIT_NOFILE": {1024, 4096}, "RLIMIT_NPROC": {20, 30}, "RLIMIT_CORE": {0, Unlimited}},
-		},
-	} {
-		s := &specs.Spec{Process: &specs.Process{Rlimits: []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 1024, Hard: 1024}}}, Linux: &specs.Linux{}}
-		test.limits.set(s)
-		got := map[string]Ulimit{}
-		for _, r := range s.Process.Rlimits {
-			got[r.Type] = Ulimit{r.Soft, r.Hard}
-		}
-		if !maps.Equal(got, test.want) || len(got) != len(s.Process.Rlimits) {
-			t.Errorf("%s: %v, want %v", name, s.Process.Rlimits, test.want)
-		}
-	}
-}
 
 // onTerminal runs a command with a terminal, which the shim starts.
 func onTerminal(t *testing.T, e *Engine, id, command string) string {
@@ -53,8 +29,8 @@ func onTerminal(t *testing.T, e *Engine, id, command string) string {
 func TestUlimitsOfEveryProcess(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	const show = "echo $(ulimit -n) $(ulimit -Hn) $(ulimit -c) $(ulimit -u)"
-	prepareChanged(t, e, func(t *Template) {
-		t.Limits = Limits{Memory: 256 << 20, PIDs: 40, Ulimits: map[string]Ulimit{"core": {7 << 10, 7 << 10}}}
+	prepareChanged(t, e, func(t *template.Template) {
+		t.Limits = template.Limits{Memory: 256 << 20, PIDs: 40, Ulimits: map[string]template.Ulimit{"core": {Soft: 7 << 10, Hard: 7 << 10}}}
 		t.User, t.Command = "sandbox", []string{"sh", "-c", show + " >/tmp/command; trap '" + show + " >/tmp/later; exec sleep 1000000' USR1; echo $$ >/tmp/pid; while :; do sleep 0.01; done"}
 	})
 	expect := func(id string) {
@@ -62,7 +38,7 @@ func TestUlimitsOfEveryProcess(t *testing.T) {
 		const want = "65536 1048576 14 40"
 		_, direct := run(t, e, id, "", "sh", "-c", show)
 		_, command := run(t, e, id, "", "sh", "-c", "until [ -s /tmp/pid ]; do sleep 0.01; done; cat /tmp/command")
-		_, spawned := run(t, e, id, "", "sh", "-c", "rm -f /tmp/spawned; "+initPath+" spawn --log /tmp/spawned -- sh -c '"+show+"' >/dev/null; until [ -s /tmp/spawned ]; do sleep 0.01; done; cat /tmp/spawned")
+		_, spawned := run(t, e, id, "", "sh", "-c", "rm -f /tmp/spawned; "+template.InitPath+" spawn --log /tmp/spawned -- sh -c '"+show+"' >/dev/null; until [ -s /tmp/spawned ]; do sleep 0.01; done; cat /tmp/spawned")
 		_, later := run(t, e, id, "", "sh", "-c", "rm -f /tmp/later; kill -USR1 $(cat /tmp/pid); until [ -s /tmp/later ]; do sleep 0.01; done; cat /tmp/later")
 		for how, got := range map[string]string{"exec": direct, "terminal": onTerminal(t, e, id, show), "command": command, "spawn": spawned, "command later": later} {
 			if strings.TrimSpace(got) != want {
@@ -88,13 +64,13 @@ func TestSetuid(t *testing.T) {
 	file := fileEntry("bin/init", string(program))
 	file.Mode = 0o4755
 	e := openEngine(t, testConfig(t))
-	old := Engine{flags: map[string]string{"network": ""}}
-	if _, err := old.prepare(t.Context(), nil, Template{AllowSetuid: true}); err == nil || !strings.Contains(err.Error(), "no flag allow-suid") {
+	old := Engine{runsc: runsc.Program{Flags: map[string]string{"network": ""}}}
+	if _, err := old.prepare(t.Context(), nil, template.Template{AllowSetuid: true}); err == nil || !strings.Contains(err.Error(), "no flag allow-suid") {
 		t.Errorf("of a runsc that cannot: %v", err)
 	}
 	const try = "grep NoNewPrivs /proc/self/status; echo x | /bin/init tell && cat /run/sandpool/events"
 	for _, allowed := range []bool{false, true} {
-		odd := oddImage{entries: []tar.Header{file}, change: func(t *Template) { t.User, t.AllowSetuid = "sandbox", allowed }}
+		odd := oddImage{entries: []tar.Header{file}, change: func(t *template.Template) { t.User, t.AllowSetuid = "sandbox", allowed }}
 		if err := prepareOdd(t, e, "setuid", odd); err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"sandpool/runtime/hostproc"
+	"sandpool/runtime/resource"
 )
 
 // unseen says of a file that is not there if it is there for containerd: a service of systemd has a /tmp of its own.
@@ -15,9 +18,9 @@ func (e *Engine) unseen(ctx context.Context, err error) error {
 	if !ok || !errors.Is(missing, fs.ErrNotExist) {
 		return err
 	}
-	pid, other := e.containerdPID(ctx)
+	pid, other := resource.ContainerdPID(ctx, e.cfg.Address)
 	if other == nil {
-		_, other = os.Stat(filepath.Join(rootOf(pid), missing.Path))
+		_, other = os.Stat(filepath.Join(hostproc.Root(pid), missing.Path))
 	}
 	if other != nil {
 		return err

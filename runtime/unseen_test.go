@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/template"
 )
 
 // TestFilesThatOnlyTheHostSees looks for files from a mount namespace with a folder of its own, as a service of systemd has /tmp.
@@ -26,8 +28,8 @@ func TestFilesThatOnlyTheHostSees(t *testing.T) {
 			err = unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k")
 		}
 		for _, path := range []string{there, missing} {
-			_, importErr := e.Prepare(t.Context(), "import", Template{Image: "file://" + path})
-			_, mountErr := e.prepare(e.in(t), nil, Template{Mounts: []Mount{{Source: path, Target: "/x"}}})
+			_, importErr := e.Prepare(t.Context(), "import", template.Template{Image: "file://" + path})
+			_, mountErr := e.prepare(e.in(t), nil, template.Template{Mounts: []template.Mount{{Source: path, Target: "/x"}}})
 			if importErr == nil || mountErr == nil {
 				continue
 			}

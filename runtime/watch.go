@@ -5,9 +5,10 @@ import (
 	"fmt"
 
 	eventsapi "github.com/containerd/containerd/api/events"
-	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
+
+	"sandpool/runtime/call"
 )
 
 // Watch calls died for every sandbox whose init or gofer ends, and turned for every one that was paused or resumed, from goroutines of
@@ -39,7 +40,7 @@ func (e *Engine) Watch(ctx context.Context, died func(id string, d Death), turne
 			if context.Cause(ctx) != nil {
 				return nil
 			}
-			if err = native(err); err == nil {
+			if err = call.Native(err); err == nil {
 				err = errdefs.ErrUnavailable
 			}
 			return fmt.Errorf("watch containerd's events: %w", err)
@@ -49,15 +50,15 @@ func (e *Engine) Watch(ctx context.Context, died func(id string, d Death), turne
 
 // watchStarted watches the sandboxes that there are.
 func (e *Engine) watchStarted(ctx context.Context, g *watches) error {
-	return e.call(ctx, e.cfg.PauseTimeout, "list tasks", func(listing context.Context) error {
-		tasks, err := e.client.TaskService().List(listing, &tasksapi.ListTasksRequest{})
+	return e.call(ctx, e.cfg.PauseTimeout, "list containers", func(listing context.Context) error {
+		found, err := e.client.ContainerService().List(listing)
 		if err != nil {
 			return err
 		}
 		var ids []string
-		for _, t := range tasks.GetTasks() {
-			if idPattern.MatchString(t.GetID()) {
-				ids = append(ids, t.GetID())
+		for _, c := range found {
+			if idPattern.MatchString(c.ID) {
+				ids = append(ids, c.ID)
 			}
 		}
 		return g.watch(ctx, ids...)

@@ -3,9 +3,10 @@ package runtime
 import (
 	"context"
 	"os"
-	"slices"
 	"sync"
 	"time"
+
+	"sandpool/runtime/hostproc"
 )
 
 // goferPatience is how long a sentry may outlive its gofer: when a sandbox ends, the gofer may be seen to end first.
@@ -29,7 +30,8 @@ type watches struct {
 
 // heldSentry is a sentry that is held open: the kernel tells how a process ended to who had it open before.
 type heldSentry struct {
-	process
+	hostproc.Process
+
 	pidfd *os.File
 }
 
@@ -39,19 +41,19 @@ func newWatches(e *Engine, died func(id string, d Death), turned func(ctx contex
 
 // watch begins to watch sandboxes that were started; it goes on until ctx ends.
 func (g *watches) watch(ctx context.Context, ids ...string) error {
-	all, err := allProcesses()
+	all, err := hostproc.List()
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
-		sentry, found := find(all, id, isSentry)
+		sentry, found := all.Find(id, hostproc.Sentry)
 		if !found {
 			continue // it has ended; containerd says so itself
 		}
 		g.hold(id, sentry)
-		gofer, found := find(all, id, isGofer)
+		gofer, found := all.Find(id, hostproc.Gofer)
 		g.under.Go(func() {
-			if !found || gofer.await(ctx) == nil {
+			if !found || gofer.Await(ctx) == nil {
 				g.report(ctx, id, sentry)
 			}
 		})
@@ -60,9 +62,9 @@ func (g *watches) watch(ctx context.Context, ids ...string) error {
 }
 
 // hold keeps the sentry of a sandbox open until its end was told. Without that its death has a less certain cause.
-func (g *watches) hold(id string, sentry process) {
+func (g *watches) hold(id string, sentry hostproc.Process) {
 	g.letGo(id)
-	if file, err := sentry.open(); err == nil && file != nil {
+	if file, err := sentry.Open(); err == nil && file != nil {
 		g.sentries[id] = heldSentry{sentry, file}
 	}
 }
@@ -83,9 +85,9 @@ func (g *watches) exited(id string, status uint32) {
 	g.under.Go(func() {
 		end := g.engine.ending(id, status)
 		if held {
-			end.sentry = exitOf(sentry.pidfd, sentryPatience)
+			end.sentry = hostproc.Exit(sentry.pidfd, sentryPatience)
 			_ = sentry.pidfd.Close()
-			if hasAnother(id, sentry.process) {
+			if hasAnother(id, sentry.Process) {
 				return
 			}
 		}
@@ -97,20 +99,20 @@ func (g *watches) exited(id string, status uint32) {
 }
 
 // hasAnother tells whether the sandbox has a sentry, but another one than that.
-func hasAnother(id string, sentry process) bool {
-	all, err := allProcesses()
+func hasAnother(id string, sentry hostproc.Process) bool {
+	all, err := hostproc.List()
 	if err != nil {
 		return false
 	}
-	now, found := find(all, id, isSentry)
-	return found && (now.pid != sentry.pid || now.started != sentry.started)
+	now, found := all.Find(id, hostproc.Sentry)
+	return found && !now.Is(sentry)
 }
 
 // report calls a sandbox dead whose gofer has ended, unless its sentry ends too.
-func (g *watches) report(ctx context.Context, id string, sentry process) {
+func (g *watches) report(ctx context.Context, id string, sentry hostproc.Process) {
 	patience, cancel := context.WithTimeout(ctx, goferPatience)
 	defer cancel()
-	if sentry.await(patience) == nil || context.Cause(ctx) != nil {
+	if sentry.Await(patience) == nil || context.Cause(ctx) != nil {
 		return
 	}
 	if memory := g.engine.memoryDeath(id); memory != "" {
@@ -128,21 +130,7 @@ func (g *watches) close() {
 	}
 }
 
-// find returns the process of a kind that serves the sandbox id.
-func find(all []process, id string, kind servant) (process, bool) {
-	at := slices.IndexFunc(all, func(p process) bool { return serves(p.args, id) && kind(p.args) })
-	if at < 0 {
-		return process{}, false
-	}
-	return all[at], true
-}
-
 // Alive tells whether the sentry of a sandbox has not ended. It needs no answer from containerd, which hears of an end later.
 func (e *Engine) Alive(id string) bool {
-	all, err := allProcesses()
-	if err != nil {
-		return true
-	}
-	_, found := find(all, id, isSentry)
-	return found
+	return hostproc.Alive(id, hostproc.Sentry)
 }

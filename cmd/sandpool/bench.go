@@ -6,56 +6,41 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"sandpool/cmd/sandpool/bench"
 )
 
 func (a *app) benchCommand() *cobra.Command {
-	b := bench{daemon: &a.daemon}
+	b := bench.Bench{Daemon: &a.daemon}
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Time warm claims and restores against cold starts",
 		Long: "Time warm claims, and restores if asked for, against cold starts, interleaved, so that all meet the same state of the machine. Each is\n" +
 			"timed here, from call to reply, once the pool is full and quiet. A claim that was served in another way than was meant is counted\n" +
 			"apart and not mixed in. Restores go on from one checkpoint of a sandbox of the template, which is made first and deleted at the end.",
-		Args: func(cmd *cobra.Command, args []string) error { return errors.Join(cobra.NoArgs(cmd, args), b.check()) },
+		Args: func(cmd *cobra.Command, args []string) error { return errors.Join(cobra.NoArgs(cmd, args), b.Check()) },
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.bench(cmd.Context(), b) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&b.template, "template", "default", "claim from this template")
-	flags.IntVar(&b.warm, "warm", 20, "claim this many from the pool")
-	flags.IntVar(&b.cold, "cold", 10, "start this many for their claim")
-	flags.IntVar(&b.restored, "restored", 0, "claim this many that go on from a checkpoint")
-	flags.IntVar(&b.concurrency, "concurrency", 1, "claim this many at once")
-	flags.StringVar(&b.command, "exec", "", "also time from the call to the end of this first command line, such as true")
+	flags.StringVar(&b.Template, "template", "default", "claim from this template")
+	flags.IntVar(&b.Warm, "warm", 20, "claim this many from the pool")
+	flags.IntVar(&b.Cold, "cold", 10, "start this many for their claim")
+	flags.IntVar(&b.Restored, "restored", 0, "claim this many that go on from a checkpoint")
+	flags.IntVar(&b.Concurrency, "concurrency", 1, "claim this many at once")
+	flags.StringVar(&b.Command, "exec", "", "also time from the call to the end of this first command line, such as true")
 	flags.Lookup("exec").NoOptDefVal = "true"
-	flags.StringVar(&b.get, "get", "", "also time from the call to the end of the answer to a first HTTP request, to `PORT/PATH` in the sandbox")
+	flags.StringVar(&b.Get, "get", "", "also time from the call to the end of the answer to a first HTTP request, to `PORT/PATH` in the sandbox")
 	cmd.MarkFlagsMutuallyExclusive("exec", "get")
 	a.completeTemplates(cmd)
 	cmd.AddCommand(a.coldStartCommand())
 	return cmd
 }
 
-func (b bench) check() error {
-	if min(b.warm, b.cold, b.restored) < 0 || b.warm+b.cold+b.restored == 0 || b.concurrency < 1 {
-		return errors.New("want at least one claim, and at least one at once")
-	}
-	if b.get != "" {
-		_, _, err := parseGet(b.get)
-		return err
-	}
-	return nil
-}
-
-func (a *app) bench(ctx context.Context, b bench) error {
-	_, _ = fmt.Fprintf(a.errOut, "%d warm, %d cold and %d restored claims of %s, %d at once\n", b.warm, b.cold, b.restored, b.template, b.concurrency)
-	info, err := a.daemon.Info(ctx)
+func (a *app) bench(ctx context.Context, b bench.Bench) error {
+	_, _ = fmt.Fprintf(a.errOut, "%d warm, %d cold and %d restored claims of %s, %d at once\n", b.Warm, b.Cold, b.Restored, b.Template, b.Concurrency)
+	report, err := b.Run(ctx)
 	if err != nil {
 		return err
 	}
-	machine := thisMachine(info) // before the bench itself is the load
-	samples, err := b.run(ctx)
-	if err != nil {
-		return fmt.Errorf("bench: %w", err)
-	}
-	report := newReport(samples, b.concurrency, machine)
-	return a.print(report, report.write)
+	return a.print(report, report.Write)
 }

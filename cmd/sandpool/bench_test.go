@@ -10,108 +10,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
+	"sandpool/cmd/sandpool/bench"
 	"sandpool/daemon/wire"
 )
-
-func TestPercentile(t *testing.T) {
-	hundred := make([]time.Duration, 100)
-	for i := range hundred {
-		hundred[i] = time.Duration(i + 1)
-	}
-	tests := []struct {
-		n       int
-		percent float64
-		want    time.Duration
-	}{
-		{1, 50, 1}, {1, 100, 1}, {2, 50, 1}, {2, 51, 2}, {3, 50, 2}, {10, 95, 10}, {20, 95, 19}, {20, 99, 20}, {100, 50, 50}, {100, 99, 99}, {100, 100, 100}, {5, 0, 1},
-	}
-	for _, test := range tests {
-		if got := percentile(hundred[:test.n], test.percent); got != test.want {
-			t.Errorf("p%v of 1…%d: %d, want %d", test.percent, test.n, got, test.want)
-		}
-	}
-}
-
-func TestRoundsAreInterleaved(t *testing.T) {
-	tests := []struct {
-		warm, cold, restored, concurrency int
-		want                              string
-	}{
-		{4, 2, 0, 1, "w1 c1 w1 w1 c1 w1"},
-		{2, 2, 0, 1, "w1 c1 w1 c1"},
-		{0, 2, 0, 1, "c1 c1"},
-		{3, 0, 0, 2, "w2 w1"},
-		{5, 4, 0, 4, "w4 c4 w1"},
-		{0, 3, 3, 1, "c1 r1 c1 r1 c1 r1"},
-		{2, 2, 2, 1, "w1 r1 c1 w1 r1 c1"},
-		{0, 3, 4, 2, "c2 r2 c1 r2"},
-	}
-	for _, test := range tests {
-		var got []string
-		for _, r := range (bench{warm: test.warm, cold: test.cold, restored: test.restored, concurrency: test.concurrency}).plan() {
-			got = append(got, string(r.kind[0])+string(rune('0'+r.size)))
-		}
-		if strings.Join(got, " ") != test.want {
-			t.Errorf("%+v: %v", test, got)
-		}
-	}
-}
-
-func TestReportKeepsKindsApart(t *testing.T) {
-	r := newReport([]sample{
-		{kind: kindWarm, tier: wire.TierPaused, claim: 2 * time.Millisecond, command: 9 * time.Millisecond},
-		{kind: kindWarm, tier: wire.TierPaused, claim: time.Millisecond, command: 8 * time.Millisecond},
-		{kind: kindWarm, tier: wire.TierPaused, claim: time.Millisecond, request: 10 * time.Millisecond},
-		{kind: kindWarm, tier: wire.TierCold, claim: time.Hour},
-		{kind: kindCold, tier: wire.TierCold, claim: 100 * time.Millisecond, request: 200 * time.Millisecond},
-		{kind: kindRestored, tier: wire.TierRestored, claim: 40 * time.Millisecond},
-		{kind: kindRestored, tier: wire.TierCold, claim: time.Hour},
-		{kind: kindCold, tier: wire.TierFallback, claim: time.Hour},
-	}, 1, machine{})
-	var out strings.Builder
-	r.write(&out)
-	want := `CLAIM N P50 MS P90 MS P95 MS P99 MS MAX MS
-warm 3 1.00 2.00 2.00 2.00 2.00
-restored 1 40.00 40.00 40.00 40.00 40.00
-cold 1 100.00 100.00 100.00 100.00 100.00
-warm + command 2 8.00 9.00 9.00 9.00 9.00
-warm + request 1 10.00 10.00 10.00 10.00 10.00
-cold + request 1 200.00 200.00 200.00 200.00 200.00
-3 left out: they were served in another way than was meant
-warm p50 is 1.0 % of cold p50
-restored p50 is 40.0 % of cold p50
-warm + request p50 is 5.0 % of cold + request p50
-`
-	if got := fields(out.String()); !strings.HasPrefix(got, strings.TrimSpace(want)) {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-	if r.Apart != 3 || r.WarmRatio == nil || *r.WarmRatio != 1 || r.RestoredRatio == nil || *r.RestoredRatio != 40 {
-		t.Errorf("%d apart, ratios %v and %v", r.Apart, r.WarmRatio, r.RestoredRatio)
-	}
-}
-
-func TestSettled(t *testing.T) {
-	tests := map[string]struct {
-		pool       wire.Pool
-		warm, cold bool // whether it is settled for a bench with and without warm claims
-	}{
-		"full":                  {wire.Pool{Wanted: 8, Available: 8, Total: 8}, true, true},
-		"full, some in use":     {wire.Pool{Wanted: 8, Available: 2, InUse: 6, Total: 8}, true, true},
-		"larger than need be":   {wire.Pool{Wanted: 8, Available: 9, Total: 9}, true, true},
-		"one short":             {wire.Pool{Wanted: 8, Available: 6, InUse: 1, Total: 7}, false, false},
-		"refilling":             {wire.Pool{Wanted: 8, Available: 8, Total: 8, Warming: 1}, false, false},
-		"others wait":           {wire.Pool{Wanted: 8, Available: 8, Total: 8, Waiting: 1}, false, false},
-		"all in use":            {wire.Pool{Wanted: 8, InUse: 8, Total: 8}, false, true},
-		"nothing is kept ready": {wire.Pool{Max: 8}, false, true},
-	}
-	for name, test := range tests {
-		if warm, cold := settled(test.pool, true), settled(test.pool, false); warm != test.warm || cold != test.cold {
-			t.Errorf("%s: settled %v for warm claims, %v without; want %v and %v", name, warm, cold, test.warm, test.cold)
-		}
-	}
-}
 
 func TestBench(t *testing.T) {
 	f := newFake(t)
@@ -133,7 +35,7 @@ func TestBench(t *testing.T) {
 func TestBenchInJSON(t *testing.T) {
 	f := newFake(t)
 	code, out, errOut := f.sandpool("bench", "--json", "--warm", "4", "--cold", "2", "--concurrency", "2")
-	var r report
+	var r bench.Report
 	if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil {
 		t.Fatalf("exit %d, %v: %s", code, err, errOut)
 	}
@@ -145,7 +47,7 @@ func TestBenchInJSON(t *testing.T) {
 func TestBenchOfMoreAtOnceThanThePoolHolds(t *testing.T) {
 	f := newFake(t)
 	code, out, errOut := f.sandpool("bench", "--json", "--warm", "3", "--cold", "0", "--concurrency", "3")
-	var r report
+	var r bench.Report
 	if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil || r.Apart != 1 || r.Rows[0].N != 2 || r.WarmRatio != nil {
 		t.Errorf("exit %d, %v, %+v: %s", code, err, r, errOut)
 	}
@@ -175,7 +77,7 @@ func TestFailingBenchReleases(t *testing.T) {
 func TestBenchOfRestores(t *testing.T) {
 	f := newFake(t)
 	code, out, errOut := f.sandpool("bench", "--json", "--warm", "0", "--cold", "2", "--restored", "3")
-	var r report
+	var r bench.Report
 	if err := json.Unmarshal([]byte(out), &r); code != 0 || err != nil {
 		t.Fatalf("exit %d, %v: %s", code, err, errOut)
 	}
@@ -225,14 +127,5 @@ func TestInterruptedBench(t *testing.T) {
 				t.Errorf("%d checkpoints were made, %d and %d claims are left; want 1 and none", f.savings, len(f.saved), len(f.claims))
 			}
 		})
-	}
-}
-
-func TestCPUModel(t *testing.T) {
-	if got := cpuModel([]byte("processor\t: 0\nmodel name\t: AMD EPYC: 7\nmodel name\t: other\n")); got != "AMD EPYC: 7" {
-		t.Errorf("%q", got)
-	}
-	if got := cpuModel([]byte("processor\t: 0\n")); got != "" {
-		t.Errorf("%q", got)
 	}
 }

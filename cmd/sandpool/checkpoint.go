@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/wire"
 )
 
@@ -23,7 +24,7 @@ func (a *app) extendCommand() *cobra.Command {
 				return err
 			}
 			return a.print(claim, func(w io.Writer) {
-				line(w, fmt.Sprintf("%s ends in %s; %d of %d extensions used", claim.ID, until(claim.ExpiresAt), claim.Extended, claim.Extensions))
+				table.Line(w, fmt.Sprintf("%s ends in %s; %d of %d extensions used", claim.ID, until(claim.ExpiresAt), claim.Extended, claim.Extensions))
 			})
 		},
 	}
@@ -43,7 +44,7 @@ func (a *app) checkpointCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(saved, func(w io.Writer) { line(w, saved.ID) })
+			return a.print(saved, func(w io.Writer) { table.Line(w, saved.ID) })
 		},
 	}
 	cmd.Flags().BoolVar(&req.Stop, "stop", false, "end the claim with it: nothing runs after the moment that is saved")
@@ -74,9 +75,9 @@ func (a *app) listCheckpoints(ctx context.Context) error {
 		return err
 	}
 	return a.print(wire.CheckpointList{Checkpoints: saved}, func(w io.Writer) {
-		line(w, "ID", "TEMPLATE", "AGE", "MIB", "TRIGGER", "CLAIM", "PARENT", "OWNER", "COMMENT")
+		table.Line(w, "ID", "TEMPLATE", "AGE", "MIB", "TRIGGER", "CLAIM", "PARENT", "OWNER", "COMMENT")
 		for _, c := range saved {
-			line(w, c.ID, c.Template, age(c.CreatedAt), fmt.Sprintf("%.1f", mebibytes(c.Bytes)), c.Trigger, c.Claim, c.Parent, c.Owner, c.Comment)
+			table.Line(w, c.ID, c.Template, age(c.CreatedAt), fmt.Sprintf("%.1f", mebibytes(c.Bytes)), c.Trigger, c.Claim, c.Parent, c.Owner, c.Comment)
 		}
 	})
 }
@@ -99,7 +100,7 @@ func (a *app) each(ids []string, done, doing string, do func(id string) error) e
 	}
 	errs = append(errs, a.print(map[string][]string{done: successes}, func(w io.Writer) {
 		for _, id := range successes {
-			line(w, id)
+			table.Line(w, id)
 		}
 	}))
 	return errors.Join(errs...)
@@ -119,7 +120,7 @@ func (a *app) forkCommand() *cobra.Command {
 			}
 			return a.print(wire.ClaimList{Claims: forks}, func(w io.Writer) {
 				for _, fork := range forks {
-					line(w, fork.ID)
+					table.Line(w, fork.ID)
 				}
 			})
 		},

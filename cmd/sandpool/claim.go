@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
 )
@@ -62,10 +63,10 @@ func (a *app) claim(ctx context.Context, req wire.ClaimRequest) error {
 		return err
 	}
 	if !a.json {
-		line(a.errOut, fmt.Sprintf("%s: sandbox %s from %s (%s) in %.1f ms, ends in %s", claim.ID, claim.Sandbox, claim.Pool, claim.Tier,
-			milliseconds(time.Since(started)), until(claim.ExpiresAt)))
+		table.Line(a.errOut, fmt.Sprintf("%s: sandbox %s from %s (%s) in %.1f ms, ends in %s", claim.ID, claim.Sandbox, claim.Pool, claim.Tier,
+			float64(time.Since(started))/float64(time.Millisecond), until(claim.ExpiresAt)))
 	}
-	return a.print(claim, func(w io.Writer) { line(w, claim.ID) })
+	return a.print(claim, func(w io.Writer) { table.Line(w, claim.ID) })
 }
 
 func (a *app) releaseCommand() *cobra.Command {

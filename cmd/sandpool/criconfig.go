@@ -10,7 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sandpool/runtime"
+	"sandpool/cmd/sandpool/table"
+	"sandpool/runtime/runsc"
 )
 
 // defaultDropIn is in the folder that containerd's own default configuration imports.
@@ -23,7 +24,7 @@ func (a *app) runtimeCommand() *cobra.Command {
 }
 
 func (a *app) runtimeConfigCommand() *cobra.Command {
-	var cri runtime.CRI
+	var cri runsc.CRI
 	var check, write string
 	cmd := &cobra.Command{
 		Use:   "config",
@@ -54,14 +55,14 @@ func (a *app) runtimeConfigCommand() *cobra.Command {
 }
 
 func (a *app) checkCRI(path string) error {
-	if err := runtime.CheckCRI(path); err != nil {
+	if err := runsc.CheckCRI(path); err != nil {
 		return err
 	}
-	return a.print(map[string]any{"file": path, "ok": true}, func(w io.Writer) { line(w, path+": no fault found") })
+	return a.print(map[string]any{"file": path, "ok": true}, func(w io.Writer) { table.Line(w, path+": no fault found") })
 }
 
 // printCRI prints the file for containerd, with those that it names as comments.
-func (a *app) printCRI(cri runtime.CRI) error {
+func (a *app) printCRI(cri runsc.CRI) error {
 	dropIn, err := cri.DropIn()
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/doctor"
 	"sandpool/daemon/wire"
 )
@@ -63,7 +64,7 @@ func (a *app) diagnose(results []doctor.Result) error {
 			if r.Mend != "" {
 				text += " → " + r.Mend
 			}
-			line(w, r.Level, r.Name, text)
+			table.Line(w, r.Level, r.Name, text)
 		}
 	})
 	if err == nil && failed {

@@ -13,7 +13,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/wire"
+	"sandpool/lifetime/wait"
 )
 
 const (
@@ -46,9 +48,9 @@ func (a *app) imagesCommand() *cobra.Command {
 
 func (a *app) printImages(to io.Writer, images []wire.Image) error {
 	return a.printTo(to, wire.ImageList{Images: images}, func(w io.Writer) {
-		line(w, "IMAGE", "STATE", "LAYERS", "BYTES", "DIGEST", "TEMPLATES")
+		table.Line(w, "IMAGE", "STATE", "LAYERS", "BYTES", "DIGEST", "TEMPLATES")
 		for _, i := range images {
-			line(w, i.Image, imageState(i), fmt.Sprintf("%d/%d", i.Layers, i.LayersTotal), fmt.Sprintf("%s/%s MB", megabytes(i.Bytes), megabytes(i.BytesTotal)),
+			table.Line(w, i.Image, imageState(i), fmt.Sprintf("%d/%d", i.Layers, i.LayersTotal), fmt.Sprintf("%s/%s MB", megabytes(i.Bytes), megabytes(i.BytesTotal)),
 				shortDigest(i.Digest), strings.Join(i.Templates, ","))
 		}
 	})
@@ -73,7 +75,7 @@ func shortDigest(digest string) string {
 func (a *app) watchImages(ctx context.Context) error {
 	file, isFile := a.out.(*os.File)
 	over := isFile && !a.json && term.IsTerminal(int(file.Fd()))
-	for shown := ""; ; pause(ctx, redrawAfter) {
+	for shown := ""; ; wait.Sleep(ctx, redrawAfter) {
 		images, err := a.daemon.Images(ctx)
 		if err != nil {
 			return err

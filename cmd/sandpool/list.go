@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/wire"
 )
 
@@ -28,13 +29,13 @@ func (a *app) ls(ctx context.Context, ids []string) error {
 		return err
 	}
 	return a.print(wire.ClaimList{Claims: claims}, func(w io.Writer) {
-		line(w, "ID", "TEMPLATE", "STATE", "TIER", "AGE", "ENDS IN", "OWNER")
+		table.Line(w, "ID", "TEMPLATE", "STATE", "TIER", "AGE", "ENDS IN", "OWNER")
 		for _, c := range claims {
 			state := string(c.State)
 			if c.Reason != "" {
 				state += ": " + c.Reason
 			}
-			line(w, c.ID, c.Template, state, c.Tier, age(c.ClaimedAt), until(c.ExpiresAt), c.Owner)
+			table.Line(w, c.ID, c.Template, state, c.Tier, age(c.ClaimedAt), until(c.ExpiresAt), c.Owner)
 		}
 	})
 }
@@ -70,25 +71,25 @@ func (a *app) info(ctx context.Context) error {
 		return err
 	}
 	return a.print(info, func(w io.Writer) {
-		line(w, "version", info.Version)
-		line(w, "pid", info.PID)
-		line(w, "up for", age(info.StartedAt))
-		line(w, "region", info.Region)
-		line(w, "containerd", info.Containerd)
-		line(w, "namespace", info.Namespace)
-		line(w, "runsc", info.Runsc)
-		line(w, "platform", info.Platform)
-		line(w, "promised memory", ofHost(info.Promised.MemoryMiB, info.Promised.HostMemoryMiB))
-		line(w, "promised disk", ofHost(info.Promised.DiskMiB, info.Promised.HostDiskMiB))
+		table.Line(w, "version", info.Version)
+		table.Line(w, "pid", info.PID)
+		table.Line(w, "up for", age(info.StartedAt))
+		table.Line(w, "region", info.Region)
+		table.Line(w, "containerd", info.Containerd)
+		table.Line(w, "namespace", info.Namespace)
+		table.Line(w, "runsc", info.Runsc)
+		table.Line(w, "platform", info.Platform)
+		table.Line(w, "promised memory", ofHost(info.Promised.MemoryMiB, info.Promised.HostMemoryMiB))
+		table.Line(w, "promised disk", ofHost(info.Promised.DiskMiB, info.Promised.HostDiskMiB))
 		for _, c := range info.Canaries {
 			result := "ok"
 			if !c.OK {
 				result = "refused: " + cmp.Or(c.Reason, "no reason given")
 			}
-			line(w, "canary "+c.Platform, result)
+			table.Line(w, "canary "+c.Platform, result)
 		}
 		for _, warning := range info.Warnings {
-			line(w, "warning", warning)
+			table.Line(w, "warning", warning)
 		}
 	})
 }
@@ -114,5 +115,3 @@ func short(d time.Duration) string {
 		return fmt.Sprintf("%dd", d/day)
 	}
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

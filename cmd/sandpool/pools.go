@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/wire"
 )
 
@@ -33,9 +34,9 @@ func (a *app) pools(ctx context.Context) error {
 }
 
 func writePools(w io.Writer, pools []wire.Pool) {
-	line(w, "POOL", "MIN", "TARGET", "MAX", "WANTED", "AVAILABLE", "IN USE", "WARMING", "TOTAL", "WAITING", "STATE")
+	table.Line(w, "POOL", "MIN", "TARGET", "MAX", "WANTED", "AVAILABLE", "IN USE", "WARMING", "TOTAL", "WAITING", "STATE")
 	for _, p := range pools {
-		line(w, p.Name, p.Min, p.Target, p.Max, p.Wanted, p.Available, p.InUse, p.Warming, p.Total, p.Waiting, poolState(p))
+		table.Line(w, p.Name, p.Min, p.Target, p.Max, p.Wanted, p.Available, p.InUse, p.Warming, p.Total, p.Waiting, poolState(p))
 	}
 }
 

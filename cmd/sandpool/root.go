@@ -6,10 +6,10 @@ import (
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
 )
@@ -60,14 +60,7 @@ func (a *app) printTo(to io.Writer, value any, text func(w io.Writer)) error {
 		encoder.SetIndent("", "  ")
 		return printed(encoder.Encode(value))
 	}
-	return printed(align(to, text))
-}
-
-// align writes what text writes, aligned at its tabs.
-func align(to io.Writer, text func(w io.Writer)) error {
-	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	text(table)
-	return table.Flush()
+	return printed(table.Align(to, text))
 }
 
 func printed(err error) error {
@@ -84,15 +77,4 @@ func (a *app) complain(err error) {
 		lines[i] = wire.Printable(lines[i])
 	}
 	_, _ = fmt.Fprintf(a.errOut, "sandpool: %s\n", strings.Join(lines, "\n  "))
-}
-
-// line writes one line whose cells are separated by tabs, whatever others wrote into them. Its writer keeps an error for Flush.
-func line(w io.Writer, cells ...any) {
-	for i, cell := range cells {
-		if i > 0 {
-			_, _ = io.WriteString(w, "\t")
-		}
-		_, _ = io.WriteString(w, wire.Printable(fmt.Sprint(cell)))
-	}
-	_, _ = io.WriteString(w, "\n")
 }

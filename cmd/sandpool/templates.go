@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/wire"
 )
 
@@ -29,13 +30,13 @@ func (a *app) listTemplates(ctx context.Context) error {
 		return err
 	}
 	return a.print(wire.TemplateList{Templates: templates}, func(w io.Writer) {
-		line(w, "TEMPLATE", "IMAGE", "CPUS", "MEMORY MIB", "DISK MIB", "PIDS", "SNAPSHOT", "STATE")
+		table.Line(w, "TEMPLATE", "IMAGE", "CPUS", "MEMORY MIB", "DISK MIB", "PIDS", "SNAPSHOT", "STATE")
 		for _, t := range templates {
 			state := string(t.State)
 			if t.Reason != "" {
 				state += ": " + t.Reason
 			}
-			line(w, t.Name, t.Image, limit(t.CPUs), limit(t.MemoryMiB), limit(t.DiskMiB), limit(t.PIDs), cmp.Or(t.Snapshot, "–"), state)
+			table.Line(w, t.Name, t.Image, limit(t.CPUs), limit(t.MemoryMiB), limit(t.DiskMiB), limit(t.PIDs), cmp.Or(t.Snapshot, "–"), state)
 		}
 	})
 }
@@ -67,12 +68,12 @@ func (a *app) checkTemplate(ctx context.Context, name string) error {
 	}
 	failed := false
 	err = a.print(wire.TemplateCheck{Steps: steps}, func(w io.Writer) {
-		line(w, "STEP", "RESULT", "MS", "DETAIL")
+		table.Line(w, "STEP", "RESULT", "MS", "DETAIL")
 		for _, s := range steps {
 			if s.OK {
-				line(w, s.Step, "ok", fmt.Sprintf("%.0f", s.TookMS))
+				table.Line(w, s.Step, "ok", fmt.Sprintf("%.0f", s.TookMS))
 			} else {
-				line(w, s.Step, "FAILED", "", s.Detail)
+				table.Line(w, s.Step, "FAILED", "", s.Detail)
 			}
 		}
 	})

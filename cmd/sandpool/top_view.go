@@ -11,6 +11,7 @@ import (
 	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/x/ansi"
 
+	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
 )
@@ -75,7 +76,7 @@ func (m topModel) screen() string {
 
 func (m topModel) body(s *screen) {
 	l := m.layout()
-	pools := table(m.writePools)
+	pools := aligned(m.writePools)
 	s.add(headLine, pools[0])
 	rows := pools[1 : 1+l.pools]
 	if more := len(m.Pools) - l.pools; more > 0 && l.pools > 0 {
@@ -84,7 +85,7 @@ func (m topModel) body(s *screen) {
 	s.add(plainLine, rows...)
 	s.add(plainLine, "")
 
-	claims := table(m.writeClaims)
+	claims := aligned(m.writeClaims)
 	last := m.first + l.claims
 	s.add(headLine, m.claimsTitle(m.first, last), claims[0])
 	for i := m.first; i < last; i++ {
@@ -93,7 +94,7 @@ func (m topModel) body(s *screen) {
 	s.add(plainLine, "")
 
 	s.add(headLine, "EVENTS")
-	events := table(m.writeEvents)
+	events := aligned(m.writeEvents)
 	s.add(plainLine, events[len(m.Events)-l.events:len(m.Events)]...)
 }
 
@@ -101,14 +102,14 @@ func (m topModel) body(s *screen) {
 func (l look) write(w io.Writer) {
 	m := topModel{look: l, now: l.Time}
 	for _, part := range []string{m.title(), m.totals(), ""} {
-		line(w, part)
+		table.Line(w, part)
 	}
 	m.writePools(w)
-	line(w)
-	line(w, m.claimsTitle(0, len(m.Claims)))
+	table.Line(w)
+	table.Line(w, m.claimsTitle(0, len(m.Claims)))
 	m.writeClaims(w)
-	line(w)
-	line(w, "EVENTS")
+	table.Line(w)
+	table.Line(w, "EVENTS")
 	m.writeEvents(w)
 }
 
@@ -148,9 +149,9 @@ func (m topModel) totals() string {
 }
 
 func (m topModel) writePools(w io.Writer) {
-	line(w, "POOL", "WARM", "HOT", "TARGET", "MAX", "IN USE", "WARMING", "WAITING", "STATE")
+	table.Line(w, "POOL", "WARM", "HOT", "TARGET", "MAX", "IN USE", "WARMING", "WAITING", "STATE")
 	for _, p := range m.Pools {
-		line(w, p.Name, p.Available, p.Running, p.Target, p.Max, p.InUse, p.Warming, p.Waiting, poolState(p))
+		table.Line(w, p.Name, p.Available, p.Running, p.Target, p.Max, p.InUse, p.Warming, p.Waiting, poolState(p))
 	}
 }
 
@@ -171,9 +172,9 @@ func (m topModel) claimsTitle(first, last int) string {
 
 // writeClaims has what matters most at the left, as a narrow screen cuts the rest off.
 func (m topModel) writeClaims(w io.Writer) {
-	line(w, "ID", "ENDS IN", "AGE", "TIER", "STATE", "OWNER", "POOL")
+	table.Line(w, "ID", "ENDS IN", "AGE", "TIER", "STATE", "OWNER", "POOL")
 	for _, c := range m.Claims {
-		line(w, c.ID, short(c.ExpiresAt.Sub(m.now)), short(m.now.Sub(c.ClaimedAt)), c.Tier, c.State, c.Owner, c.Pool)
+		table.Line(w, c.ID, short(c.ExpiresAt.Sub(m.now)), short(m.now.Sub(c.ClaimedAt)), c.Tier, c.State, c.Owner, c.Pool)
 	}
 }
 
@@ -190,14 +191,14 @@ func claimStyle(c wire.Claim) lipgloss.Style {
 
 func (m topModel) writeEvents(w io.Writer) {
 	for _, e := range m.Events {
-		line(w, e.Time.Local().Format(time.TimeOnly), e.Kind, e.Claim, e.Message)
+		table.Line(w, e.Time.Local().Format(time.TimeOnly), e.Kind, e.Claim, e.Message)
 	}
 }
 
-// table returns the lines that write writes, their cells aligned.
-func table(write func(w io.Writer)) []string {
+// aligned returns the lines that write writes, their cells aligned.
+func aligned(write func(w io.Writer)) []string {
 	var text bytes.Buffer
-	_ = align(&text, write) // a buffer takes everything
+	_ = table.Align(&text, write) // a buffer takes everything
 	return strings.Split(text.String(), "\n")
 }
 

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"sandpool/cmd/sandpool/table"
 )
 
 // version is stamped by the build; see buildVersion.
@@ -27,7 +29,7 @@ func (a *app) versionCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			fields := map[string]string{"version": buildVersion(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
 			return a.print(fields, func(w io.Writer) {
-				line(w, "sandpool "+fields["version"]+" ("+fields["go"]+", "+fields["platform"]+")")
+				table.Line(w, "sandpool "+fields["version"]+" ("+fields["go"]+", "+fields["platform"]+")")
 			})
 		},
 	}

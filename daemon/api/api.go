@@ -20,6 +20,7 @@ import (
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/image"
 )
 
 // Claims is what the API needs of the pools; see pool.Controller for what its methods promise.
@@ -77,7 +78,7 @@ type Options struct {
 	Stopping  <-chan struct{} // closed when the daemon begins to stop: who follows events is not to keep it waiting
 	Pools     func() []pool.Overview
 	Sizes     Sizes
-	Images    func(ctx context.Context) ([]runtime.ImageStatus, error)
+	Images    func(ctx context.Context) ([]image.Status, error)
 	Catalogue Catalogue // is asked about templates
 	Exec      func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (Process, error)
 	Ready     func() error              // why the daemon cannot do its work, or nil

@@ -29,6 +29,7 @@ import (
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/image"
 )
 
 // The claims that the fake knows.
@@ -269,7 +270,7 @@ func newTestAPI(t *testing.T) *testServer {
 	})
 	ts.api = newAPI(Options{
 		Claims: ts.claims, Keeper: ts.saver, Shelf: ts.shelf, Pools: status, Sizes: ts.sizes,
-		Images: func(context.Context) ([]runtime.ImageStatus, error) { return nil, nil },
+		Images: func(context.Context) ([]image.Status, error) { return nil, nil },
 		Alive:  func(string) bool { return true },
 		Exec: func(_ context.Context, _ string, spec runtime.ExecSpec) (Process, error) {
 			if spec.Args[0] == "missing" {

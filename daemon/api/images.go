@@ -7,7 +7,7 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/wire"
-	"sandpool/runtime"
+	"sandpool/runtime/image"
 )
 
 func (a *api) listImages(w http.ResponseWriter, r *http.Request) error {
@@ -24,7 +24,7 @@ func (a *api) listImages(w http.ResponseWriter, r *http.Request) error {
 }
 
 // withWaiting adds to the images that the runtime knows those of templates whose turn has not come.
-func withWaiting(known []runtime.ImageStatus, templates map[string]configs.Template) []wire.Image {
+func withWaiting(known []image.Status, templates map[string]configs.Template) []wire.Image {
 	byRef := map[string]wire.Image{}
 	for _, s := range known {
 		byRef[s.Ref] = wire.Image{

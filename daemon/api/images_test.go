@@ -13,16 +13,16 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/wire"
-	"sandpool/runtime"
+	"sandpool/runtime/image"
 )
 
 func TestImagesAreListed(t *testing.T) {
 	ts := startServer(t)
-	pulled := runtime.ImageStatus{
-		Ref: "registry.test/a:1", Digest: "sha256:1", State: runtime.ImagePulling, Templates: []string{"a"}, Layers: 1, LayersTotal: 3, Bytes: 10,
+	pulled := image.Status{
+		Ref: "registry.test/a:1", Digest: "sha256:1", State: image.Pulling, Templates: []string{"a"}, Layers: 1, LayersTotal: 3, Bytes: 10,
 		BytesTotal: 30, Since: time.Unix(1e9, 0),
 	}
-	ts.api.Images = func(context.Context) ([]runtime.ImageStatus, error) { return []runtime.ImageStatus{pulled}, nil }
+	ts.api.Images = func(context.Context) ([]image.Status, error) { return []image.Status{pulled}, nil }
 	status, list := ts.images(t)
 	if status != http.StatusOK || len(list) != 2 {
 		t.Fatalf("status %d, %+v; want the pulled image and that of the template default", status, list)
@@ -33,7 +33,7 @@ func TestImagesAreListed(t *testing.T) {
 	if i := list[1]; i.Image != "sandpool.local/busybox:1" || i.State != wire.ImageWaiting || strings.Join(i.Templates, " ") != "default" || i.Since != nil {
 		t.Errorf("got %+v; want it waiting", i)
 	}
-	ts.api.Images = func(context.Context) ([]runtime.ImageStatus, error) {
+	ts.api.Images = func(context.Context) ([]image.Status, error) {
 		return nil, errdefs.ErrUnavailable.WithMessage("containerd is away")
 	}
 	if status, _ := ts.images(t); status != http.StatusServiceUnavailable {

@@ -19,7 +19,7 @@ import (
 	"sandpool/daemon/templates"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
-	"sandpool/runtime"
+	"sandpool/runtime/image"
 )
 
 // getAs asks the API as a user, and returns all that came.
@@ -67,8 +67,8 @@ func TestReasonsAreForOperators(t *testing.T) {
 		return []pool.Overview{{Config: pool.Config{Name: "local:default", Template: "default"}, Degraded: secret}}
 	}
 	ts.api.Catalogue = brokenCatalogue{err: errors.New(secret)}
-	ts.api.Images = func(context.Context) ([]runtime.ImageStatus, error) {
-		return []runtime.ImageStatus{{Ref: "file:///srv/secret/image.tar", State: runtime.ImageFailed, Error: secret}}, nil
+	ts.api.Images = func(context.Context) ([]image.Status, error) {
+		return []image.Status{{Ref: "file:///srv/secret/image.tar", State: image.Failed, Error: secret}}, nil
 	}
 	cfg := configs.Default()
 	cfg.Templates["default"] = configs.Template{Image: "file:///srv/secret/image.tar"}

@@ -14,6 +14,7 @@ import (
 	"sandpool/configs"
 	"sandpool/daemon/wire"
 	"sandpool/runtime"
+	"sandpool/runtime/hostproc"
 )
 
 // goodHost is a host on which every check is ok.
@@ -30,7 +31,7 @@ func goodHost() Host {
 	h.Stack = runtime.Inspection{
 		Runsc: "release-20260601.0", Containerd: "v2.4.2",
 		Canaries: []runtime.Canary{{Platform: "systrap", OK: true}, {Platform: "kvm", OK: true}, {Platform: "ptrace", OK: true}},
-		Headroom: runtime.Headroom{Memory: 1 << 40, Disk: 1 << 40, PIDs: 1 << 20, Files: 1 << 30},
+		Headroom: hostproc.Headroom{Memory: 1 << 40, Disk: 1 << 40, PIDs: 1 << 20, Files: 1 << 30},
 	}
 	return h
 }

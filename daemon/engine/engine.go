@@ -4,13 +4,15 @@ package engine
 import (
 	"sandpool/configs"
 	"sandpool/runtime"
+	"sandpool/runtime/image"
+	"sandpool/runtime/runsc"
 )
 
 // Config returns what the configuration says of the engine.
 func Config(c configs.Config) runtime.Config {
-	settings := map[string]runtime.Setting{}
+	settings := map[string]runsc.Setting{}
 	for name, s := range c.Runsc.Flags {
-		settings[name] = runtime.Setting{Value: s.Value, Pos: s.Pos}
+		settings[name] = runsc.Setting{Value: s.Value, Pos: s.Pos}
 	}
 	return runtime.Config{
 		Address: c.Containerd.Address, Namespace: c.Containerd.Namespace, Snapshotter: c.Containerd.Snapshotter,
@@ -25,10 +27,10 @@ func Config(c configs.Config) runtime.Config {
 }
 
 // Images returns what the configuration says of pulls.
-func Images(c configs.Config) runtime.ImagePolicy {
+func Images(c configs.Config) image.Policy {
 	const mib = 1 << 20
 	i := c.Images
-	return runtime.ImagePolicy{
+	return image.Policy{
 		Pull: i.Pull, HostsDir: i.HostsDir, DockerConfig: i.DockerConfig, TokenHosts: i.TokenHosts,
 		PullTimeout: i.PullTimeout.Std(), StallTimeout: i.StallTimeout.Std(), KeepUnused: i.KeepUnused.Std(),
 		MaxUnpacked: int64(i.MaxUnpacked) * mib, KeepFree: int64(c.Reserves.DiskMiB) * mib,

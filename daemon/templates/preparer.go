@@ -11,30 +11,28 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sandpool/lifetime/wait"
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/template"
 )
 
-const (
-	// firstPrepare doubles with each failure in a row up to lastPrepare.
-	firstPrepare = time.Second
-	lastPrepare  = time.Minute
-)
+// prepares are the pauses between attempts at a template that fail.
+var prepares = wait.Backoff{First: time.Second, Last: time.Minute}
 
 // errNoSnapshot is why a template has no snapshot though its sandboxes start.
 var errNoSnapshot = errors.New("no snapshot of the template could be made")
 
 // maker is what the preparer needs of the runtime.
 type maker interface {
-	Prepare(ctx context.Context, name string, t runtime.Template) (*runtime.Prepared, error)
+	Prepare(ctx context.Context, name string, t template.Template) (*runtime.Prepared, error)
 }
 
 // Engine is what templates need of the runtime.
 type Engine interface {
 	maker
 	starter
-	PruneImages(ctx context.Context, isTemplate, inUse func(string) bool) error
 }
 
 // filler is what the preparer tells of its templates.
@@ -56,12 +54,14 @@ var (
 
 // Options are what a Preparer is made of. All fields are required.
 type Options struct {
-	Engine   Engine
-	Store    *checkpoint.Store
-	Pools    Pools
-	Restore  Restore
-	Region   string
-	Parallel int // the most templates that are made ready at once
+	Engine Engine
+	// PruneImages deletes the images that are not in use; see image.Store.
+	PruneImages func(ctx context.Context, isTemplate, inUse func(string) bool) error
+	Store       *checkpoint.Store
+	Pools       Pools
+	Restore     Restore
+	Region      string
+	Parallel    int // the most templates that are made ready at once
 	// Failed is told at what step a template or a sandbox of it failed; otherwise is the step when the error knows none.
 	Failed func(template, otherwise string, err error)
 	Log    *slog.Logger
@@ -75,7 +75,7 @@ const stepSnapshot = "snapshot" // of a template is made
 
 // Wanted is a template as it is configured.
 type Wanted struct {
-	runtime.Template
+	template.Template
 	Snapshot bool // sandboxes go on from one that was started before, rather than being started
 }
 
@@ -117,7 +117,7 @@ type preparation struct {
 // New makes a Preparer that knows no templates. Set tells it of them.
 func New(o Options) *Preparer {
 	saved := &snapshots{store: o.Store, pools: o.Pools, engine: o.Engine, region: o.Region, log: o.Log}
-	images := newImageKeeper(o.Engine.PruneImages, o.Store.List, o.Log)
+	images := newImageKeeper(o.PruneImages, o.Store.List, o.Log)
 	return &Preparer{
 		maker: o.Engine, pools: o.Pools, start: o.Engine, restore: o.Restore, snapshot: saved.of, drop: saved.drop, images: images,
 		failed: o.Failed, log: o.Log, parallel: o.Parallel, wake: make(chan struct{}, 1), templates: map[string]*preparation{},
@@ -243,7 +243,7 @@ func (p *Preparer) work(ctx context.Context, name string, t *preparation, want W
 	if err != nil {
 		t.failures++
 		p.failed(name, stepSnapshot, err)
-		t.due, t.retryAt = true, time.Now().Add(min(lastPrepare, firstPrepare<<min(t.failures-1, 10)))
+		t.due, t.retryAt = true, time.Now().Add(prepares.After(t.failures))
 		p.log.Warn("template is not ready; it is tried again", "template", name, "failures", t.failures, "err", err)
 	} else {
 		t.failures = 0

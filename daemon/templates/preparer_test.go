@@ -14,6 +14,7 @@ import (
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/template"
 )
 
 // fakeMaker makes templates ready in memory, each in a second, and notes what it is told.
@@ -26,7 +27,7 @@ type fakeMaker struct {
 	told    []string
 }
 
-func (m *fakeMaker) Prepare(ctx context.Context, _ string, t runtime.Template) (*runtime.Prepared, error) {
+func (m *fakeMaker) Prepare(ctx context.Context, _ string, t template.Template) (*runtime.Prepared, error) {
 	m.mu.Lock()
 	m.began = append(m.began, time.Now())
 	m.busy++
@@ -85,7 +86,7 @@ func prepare(t *testing.T, m *fakeMaker) *Preparer {
 	return p
 }
 
-func ofImage(image string) Wanted { return Wanted{Template: runtime.Template{Image: image}} }
+func ofImage(image string) Wanted { return Wanted{Template: template.Template{Image: image}} }
 
 func TestTemplatesAreMadeReadyAFewAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

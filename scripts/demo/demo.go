@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	fillTimeout = 2 * time.Minute
+	fillTimeout = 10 * time.Minute
 	stopTimeout = time.Minute
 )
 
@@ -30,7 +30,7 @@ const config = `version = 1
 [daemon]
 socket = %[1]q
 state_dir = %[2]q
-on_stop = "remove"
+on_stop = %[8]q
 
 [containerd]
 address = %[3]q
@@ -77,6 +77,7 @@ type demo struct {
 	errOut io.Writer
 	bin    string // the folder of our programs
 	cold   bool   // measure cold starts of large images
+	idle   bool   // measure a large pool that nobody uses
 	socket string
 	daemon *testhost.Process
 }
@@ -95,14 +96,21 @@ func newDemo(host *testhost.Host, out io.Writer) (*demo, error) {
 func (d *demo) startDaemon(ctx context.Context) error {
 	h := d.host
 	file := filepath.Join(h.Dir, "sandpoold.toml")
+	onStop := "remove"
+	if d.idle {
+		onStop = "keep" // to remove so many takes longer than a stop may: the host does it
+	}
 	text := fmt.Sprintf(config, d.socket, filepath.Join(h.Dir, "sandpool"), h.Address, h.Namespace, h.Runsc, h.Init,
-		filepath.Join(h.Dir, "checkpoints"))
+		filepath.Join(h.Dir, "checkpoints"), onStop)
 	templates := fmt.Sprintf(defaultConfig+interpreterConfig, h.Image, h.Python, interpreter)
 	if d.cold {
 		var err error
 		if templates, err = d.coldTemplates(); err != nil {
 			return err
 		}
+	}
+	if d.idle {
+		templates = fmt.Sprintf(idleConfig, h.Image, idleSandboxes)
 	}
 	text, err := h.Trusted(text + templates)
 	if err != nil {

@@ -23,10 +23,11 @@ import (
 func main() {
 	bench := flag.Bool("bench", false, "measure at length instead of showing")
 	cold := flag.Bool("cold", false, "measure cold starts of the images that make images builds, instead of showing")
+	idle := flag.Bool("idle", false, "measure what a large pool costs that nobody uses, instead of showing")
 	shell := flag.Bool("shell", false, "open a shell instead of showing, and exit with its code unless somebody typed in it")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	code, err := run(ctx, *bench, *cold, *shell)
+	code, err := run(ctx, *bench, *cold, *idle, *shell)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -39,7 +40,7 @@ func main() {
 
 // run starts a host and a daemon, shows, measures or opens a shell, whose exit code it returns, and removes them. Whatever goes
 // wrong, or is left, is an error.
-func run(ctx context.Context, bench, cold, shell bool) (code int, err error) {
+func run(ctx context.Context, bench, cold, idle, shell bool) (code int, err error) {
 	start := time.Now()
 	host, err := testhost.Start(ctx, testhost.Options{})
 	if err != nil {
@@ -58,13 +59,16 @@ func run(ctx context.Context, bench, cold, shell bool) (code int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	d.cold = cold
+	d.cold, d.idle = cold, idle
 	if err := d.startDaemon(ctx); err != nil {
 		return 0, cmp.Or(context.Cause(ctx), err) // what an interrupt broke says less than the interrupt
 	}
 	if shell {
 		code, err = d.openShell(ctx)
 		return code, errors.Join(err, d.closeDaemon())
+	}
+	if idle {
+		return 0, d.measureIdle(ctx)
 	}
 	steps := d.show
 	switch {

@@ -11,7 +11,11 @@ import (
 	"slices"
 	"strings"
 
+	containerd "github.com/containerd/containerd/v2/client"
+
+	"sandpool/configs"
 	"sandpool/daemon/wire"
+	"sandpool/runtime/resource"
 )
 
 // sandboxID is what every trace of a sandbox carries. Its 80 random bits tell the sandboxes of other hosts apart.
@@ -37,17 +41,16 @@ func (r *rig) leftovers(ctx context.Context) []string {
 			left = append(left, "no container of claim "+c.ID)
 		}
 	}
-	for what, args := range map[string][]string{"task": {"tasks", "ls", "-q"}, "snapshot": {"snapshots", "ls"}, "lease": {"leases", "ls"}} {
-		ids, err := r.ids(ctx, args...)
-		if err != nil {
-			return []string{err.Error()}
-		}
-		for id := range ids {
+	owned, err := r.owned(ctx)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for id, kinds := range owned {
+		for _, kind := range kinds {
 			if !containers[id] {
-				left = append(left, what+" "+id)
-			}
-			if what == "lease" && containers[id] {
-				left = append(left, "lease of container "+id)
+				left = append(left, kind+" "+id)
+			} else if kind == resource.Lease {
+				left = append(left, kind+" of container "+id)
 			}
 		}
 	}
@@ -57,6 +60,20 @@ func (r *rig) leftovers(ctx context.Context) []string {
 		}
 	}
 	return append(left, r.strays(len(containers))...)
+}
+
+// owned returns the kinds of things that there are of each sandbox, from the list by which the daemon makes and removes them. What the
+// list lacks is found by traces.
+func (r *rig) owned(ctx context.Context) (map[string][]string, error) {
+	c, err := containerd.New(r.host.Address, containerd.WithDefaultNamespace(r.host.Namespace))
+	if err != nil {
+		return nil, fmt.Errorf("connect to containerd: %w", err)
+	}
+	defer func() { _ = c.Close() }()
+	return resource.New(resource.Config{
+		Client: c, Address: r.host.Address, Namespace: r.host.Namespace, Snapshotter: configs.Default().Containerd.Snapshotter,
+		RunscDir: filepath.Join(r.state, "runsc", r.host.Namespace), FilesDir: filepath.Join(r.state, "shim"),
+	}).Owners(ctx)
 }
 
 // counts compares the number of containers with what the daemon counts.

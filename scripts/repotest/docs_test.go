@@ -162,7 +162,7 @@ func brief(d lifetime.Duration) string {
 // TestCommandsKnowTheInit compares what the client asks for with where the sandboxes have their init.
 func TestCommandsKnowTheInit(t *testing.T) {
 	const pattern = `(?i)const initPath = "(.*)"`
-	if theirs, ours := found(t, pattern, read(t, "runtime/*.go")), found(t, pattern, read(t, "daemon/client/*.go")); !slices.Equal(theirs, ours) {
+	if theirs, ours := found(t, pattern, read(t, "runtime/template/*.go")), found(t, pattern, read(t, "daemon/client/*.go")); !slices.Equal(theirs, ours) {
 		t.Errorf("the client names %v; sandboxes have %v", ours, theirs)
 	}
 }
@@ -225,15 +225,15 @@ func TestDocsNameStates(t *testing.T) {
 	sameSets(t, "moves", documented, real)
 }
 
-func TestReadmeNamesCommands(t *testing.T) {
-	documented := found(t, "(?m)^\\| `sandpool (?:pools |checkpoints |templates |runtime )?([a-z]+)", read(t, "README.md"))
+func TestManualNamesCommands(t *testing.T) {
+	documented := found(t, "(?m)^\\| `sandpool (?:pools |checkpoints |templates |runtime )?([a-z]+)", read(t, "docs/commands.md"))
 	real := found(t, `Use: +"([a-z]+)[" ]`, read(t, "cmd/sandpool/*.go"))
 	real = slices.DeleteFunc(append(real, "completion"), func(name string) bool { return name == "sandpool" || name == "runtime" }) // cobra's own; the root and a mere group
 	sameSets(t, "commands", documented, real)
 }
 
-func TestReadmeNamesExitCodes(t *testing.T) {
-	documented := found(t, `(?m)^\| (\d+) \| (.*) \|$`, read(t, "README.md"))
+func TestManualNamesExitCodes(t *testing.T) {
+	documented := found(t, `(?m)^\| (\d+) \| (.*) \|$`, read(t, "docs/commands.md"))
 	sameSets(t, "exit codes", documented, found(t, `(?m)^  (\d+)  (.*)$`, read(t, "cmd/sandpool/exit.go")))
 }
 

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"sandpool/configs"
-	"sandpool/runtime"
+	"sandpool/runtime/runsc"
 )
 
 // manifest decodes a Kubernetes object as its published type; a field that the type does not have is an error.
@@ -37,8 +37,8 @@ func TestRuntimeClasses(t *testing.T) {
 		t.Errorf("classes are %v, want %v", classes, want)
 	}
 	handlers := slices.Compact(slices.Sorted(maps.Values(classes)))
-	if !slices.Equal(handlers, runtime.Handlers()) {
-		t.Errorf("the classes want handlers %v, containerd is given %v", handlers, runtime.Handlers())
+	if !slices.Equal(handlers, runsc.Handlers()) {
+		t.Errorf("the classes want handlers %v, containerd is given %v", handlers, runsc.Handlers())
 	}
 	pod := manifest[corev1.Pod](t, read(t, "configs/kubernetes/pod.yaml"))
 	if pod.Kind != "Pod" || pod.APIVersion != "v1" || len(pod.Spec.Containers) == 0 || pod.Spec.RuntimeClassName == nil || classes[*pod.Spec.RuntimeClassName] == "" {

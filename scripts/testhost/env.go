@@ -2,8 +2,11 @@ package testhost
 
 import (
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // kept are the names of the variables that tests take from their caller: what finds programs, files and Go's caches. A name that ends
@@ -37,8 +40,14 @@ func matches(name, pattern string) bool {
 	return name == pattern || open && strings.HasPrefix(name, prefix)
 }
 
-// ClearEnv leaves only Environ in the environment of this process. Every TestMain begins with it, by Main or itself.
+// ClearEnv leaves only Environ in the environment of this process. Every TestMain begins with it, by Main or itself. Signals that nohup
+// or a job in the background has ignored are ignored by this process only, and not by the programs that it starts.
 func ClearEnv() {
+	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT} {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig) // what is caught is not inherited
+		}
+	}
 	env := Environ(os.Environ())
 	os.Clearenv()
 	for _, entry := range env {

@@ -87,6 +87,9 @@ func Start(ctx context.Context, opts Options) (*Host, error) {
 	return h, nil
 }
 
+// Find returns a host that is not started: where the programs are that one runs. It makes no change to the machine.
+func Find() (*Host, error) { return newHost(Options{}) }
+
 // newHost finds the programs and makes no change to the machine.
 func newHost(opts Options) (*Host, error) {
 	h := &Host{Namespace: cmp.Or(opts.Namespace, DefaultNamespace), ids: map[string]struct{}{}}

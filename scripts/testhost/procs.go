@@ -5,16 +5,22 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
+
+// clockTick is the unit of processor time in /proc, which Linux shows as the same on every machine.
+const clockTick = 10 * time.Millisecond
 
 // proc is one process of the machine.
 type proc struct {
 	pid, parent int
-	start       string // clock ticks since boot: with the pid it names one process for ever
-	argv        string // words joined by spaces; empty for zombies and kernel threads
+	start       string        // clock ticks since boot: with the pid it names one process for ever
+	argv        string        // words joined by spaces; empty for zombies and kernel threads
+	used        time.Duration // of the processor, with that of children that were waited for
 }
 
 func (p proc) String() string { return fmt.Sprintf("process %d: %.200s", p.pid, p.argv) }
@@ -96,7 +102,23 @@ func readProc(pid int) (proc, bool) {
 	parent, _ := strconv.Atoi(string(fields[1]))
 	argv, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 	words := strings.ReplaceAll(strings.TrimRight(string(argv), "\x00"), "\x00", " ")
-	return proc{pid: pid, parent: parent, start: string(fields[19]), argv: words}, true
+	var ticks int64
+	for _, field := range fields[11:15] { // its own in user and system mode, and those of its children
+		n, _ := strconv.ParseInt(string(field), 10, 64)
+		ticks += n
+	}
+	return proc{pid: pid, parent: parent, start: string(fields[19]), argv: words, used: time.Duration(ticks) * clockTick}, true
+}
+
+// ProcessorTime returns how much processor time the host's processes have used, by the name of the program. That of processes that have
+// ended is their parents'.
+func (h *Host) ProcessorTime() map[string]time.Duration {
+	used := map[string]time.Duration{}
+	for _, p := range processesOf(h.Dir) {
+		name, _, _ := strings.Cut(p.argv, " ")
+		used[filepath.Base(name)] += p.used
+	}
+	return used
 }
 
 // killAll kills the processes of the host in dir until there are none.

@@ -1,0 +1,77 @@
+package hostproc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+
+	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
+)
+
+// Peer is the process that listens on a unix socket.
+type Peer struct {
+	PID    int
+	Socket string // as that process names it
+}
+
+// PeerOf returns the process that listens on a unix socket. That there is none is an error of class Unavailable.
+func PeerOf(ctx context.Context, socket string) (Peer, error) {
+	conn, err := (&net.Dialer{}).DialUnix(ctx, "unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
+	if err != nil {
+		return Peer{}, fmt.Errorf("%w: %w", errdefs.ErrUnavailable, err)
+	}
+	defer func() { _ = conn.Close() }()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return Peer{}, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	err = raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err := errors.Join(err, credErr); err != nil {
+		return Peer{}, err
+	}
+	return Peer{PID: int(cred.Pid), Socket: conn.RemoteAddr().String()}, nil
+}
+
+// Root is the root folder that a process sees, which may have a mount namespace of its own.
+func Root(pid int) string { return fmt.Sprintf("/proc/%d/root", pid) }
+
+// Unmount detaches all that is mounted on path in the mount namespace of a process. That nothing is there is no error.
+func Unmount(pid int, path string) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine, and nobody else gets its namespace
+		err := enterMounts(pid)
+		for err == nil {
+			err = unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		}
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // no mount, or no such folder
+			err = nil
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+// enterMounts puts the calling thread into the mount namespace of a process.
+func enterMounts(pid int) error {
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = ns.Close() }()
+	if err := unix.Unshare(unix.CLONE_FS); err != nil { // what shares its working folder may not change namespaces
+		return fmt.Errorf("unshare: %w", err)
+	}
+	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("enter mount namespace: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package resource
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// recorded is a kind that notes in a book what is done with it.
+func recorded(name string, book *[]string, fault error) kind {
+	note := func(what string) error {
+		*book = append(*book, what+" "+name)
+		return fault
+	}
+	return kind{
+		name:   name,
+		make:   func(ctx context.Context, _ Spec) (context.Context, error) { return ctx, note("make") },
+		remove: func(context.Context, string) error { return note("remove") },
+		owners: func(context.Context) ([]string, error) { return []string{"sb-" + strings.Repeat("a", 16)}, nil },
+	}
+}
+
+// What is made first is removed last, and what cannot be removed keeps nothing else.
+func TestOrder(t *testing.T) {
+	var book []string
+	broken := errors.New("broken")
+	s := &Set{
+		ofContainer: []kind{recorded("files", &book, nil), recorded("lease", &book, broken), recorded("snapshot", &book, nil)},
+		ofTask:      []kind{recorded("bundle", &book, nil), recorded("cgroups", &book, broken)},
+	}
+	if _, err := s.Make(t.Context(), Spec{}); !errors.Is(err, broken) || !strings.Contains(err.Error(), "make lease") {
+		t.Errorf("make: %v", err)
+	}
+	for _, remove := range []func(context.Context, string) error{s.RemoveOfTask, s.RemoveOfContainer} {
+		if err := remove(t.Context(), "x"); !errors.Is(err, broken) {
+			t.Errorf("remove: %v", err)
+		}
+	}
+	want := "make files, make lease, remove cgroups, remove bundle, remove snapshot, remove lease, remove files"
+	if got := strings.Join(book, ", "); got != want {
+		t.Errorf("%s; want %s", got, want)
+	}
+	owned, err := s.Owners(t.Context())
+	if names := owned["sb-"+strings.Repeat("a", 16)]; err != nil || !slices.Equal(names, []string{"files", "lease", "snapshot", "bundle", "cgroups"}) {
+		t.Errorf("owners %v, %v", owned, err)
+	}
+}
+
+// Files are made, made anew, found by their names and removed, and those of others stay.
+func TestFiles(t *testing.T) {
+	const id, other = "sb-aaaaaaaaaaaaaaaa", "sb-bbbbbbbbbbbbbbbb"
+	dir := filepath.Join(t.TempDir(), "shim")
+	files := (&Set{cfg: Config{FilesDir: dir}}).files()
+	if ids, err := files.owners(t.Context()); err != nil || len(ids) > 0 {
+		t.Errorf("no folder: %v, %v", ids, err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{id, other} {
+		if _, err := files.make(t.Context(), Spec{ID: id, Files: map[string][]byte{".toml": []byte("x"), ".panic": nil}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	crash := filepath.Join(dir, id+".panic")
+	if err := os.WriteFile(crash, []byte("goroutine 1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := files.renew(t.Context(), Spec{ID: id, Files: map[string][]byte{".toml": []byte("y"), ".panic": nil}}); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, id+".toml")); err != nil || string(data) != "y" {
+		t.Errorf("%q, %v", data, err)
+	}
+	if _, err := os.Stat(crash); !os.IsNotExist(err) {
+		t.Errorf("what an earlier sentry said is there: %v", err)
+	}
+	if err := files.remove(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	if ids, err := files.owners(t.Context()); err != nil || !slices.Equal(ids, []string{other}) {
+		t.Errorf("%v are left, %v; want %s", ids, err, other)
+	}
+}

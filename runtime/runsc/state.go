@@ -1,0 +1,136 @@
+package runsc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/poll"
+)
+
+// Paused is what runsc notes of a paused sandbox; it is not part of the specification.
+const Paused specs.ContainerState = "paused"
+
+// Root is the folder where runsc keeps what it knows of the sandboxes of one of containerd's namespaces.
+type Root string
+
+// State is what runsc notes down of a sandbox, as far as it is needed.
+type State struct {
+	Status  specs.ContainerState `json:"status"`
+	Sandbox struct {
+		ControlSocketPath string `json:"controlSocketPath"`
+	} `json:"sandbox"`
+}
+
+// file is one of runsc's files of a sandbox.
+func (r Root) file(id, suffix string) string {
+	return filepath.Join(string(r), id+"_sandbox:"+id+suffix)
+}
+
+// State reads what runsc has noted down, which it writes in place: without its lock half of it may be read. That there is nothing is
+// os.ErrNotExist.
+func (r Root) State(id string) (state State, err error) {
+	data, err := os.ReadFile(r.file(id, ".state"))
+	if err == nil {
+		err = json.Unmarshal(data, &state)
+	}
+	if err != nil {
+		return state, fmt.Errorf("read runsc's state of sandbox %s: %w", id, err)
+	}
+	return state, nil
+}
+
+// LockedState reads what runsc has noted down under its lock: while a runsc changes the sandbox it waits for that until ctx ends.
+func (r Root) LockedState(ctx context.Context, id string) (State, error) {
+	lock, err := lockShared(ctx, r.file(id, ".lock"), true)
+	if err != nil {
+		return State{}, fmt.Errorf("lock runsc's state of sandbox %s: %w", id, err)
+	}
+	defer func() { _ = lock.Close() }()
+	return r.State(id)
+}
+
+// ErrBusy is that a runsc has a sandbox locked.
+var ErrBusy = errors.New("another runsc is changing the sandbox")
+
+// Version tells one text of runsc's notes on a sandbox from another, as stat does. The zero value is that there are none.
+type Version struct {
+	inode   uint64
+	size    int64
+	changed unix.Timespec
+}
+
+// Version looks which text there is.
+func (r Root) Version(id string) (Version, error) {
+	var s unix.Stat_t
+	err := unix.Stat(r.file(id, ".state"), &s)
+	if errors.Is(err, os.ErrNotExist) {
+		return Version{}, nil
+	}
+	if err != nil {
+		return Version{}, fmt.Errorf("look at runsc's state of sandbox %s: %w", id, err)
+	}
+	return Version{inode: s.Ino, size: s.Size, changed: s.Mtim}, nil
+}
+
+// Status reads under runsc's lock the status that is noted, and which text says so. Without notes, and with such as a runsc left that was
+// killed as it wrote, it is empty. While a runsc changes the sandbox this waits until ctx ends, or is ErrBusy.
+func (r Root) Status(ctx context.Context, id string, wait bool) (specs.ContainerState, Version, error) {
+	lock, err := lockShared(ctx, r.file(id, ".lock"), wait)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", Version{}, nil
+	}
+	if err != nil {
+		return "", Version{}, fmt.Errorf("lock runsc's state of sandbox %s: %w", id, err)
+	}
+	defer func() { _ = lock.Close() }()
+	version, err := r.Version(id)
+	state, readErr := r.State(id)
+	if err != nil || readErr != nil {
+		return "", version, err
+	}
+	return state.Status, version, nil
+}
+
+// Control returns where the sentry of a sandbox takes calls. runsc takes another folder when the path in its root would be too
+// long for a socket, and notes it down.
+func (r Root) Control(id string) (Control, error) {
+	state, err := r.State(id)
+	if errors.Is(err, os.ErrNotExist) {
+		return Control{}, ErrSentryGone
+	}
+	if err == nil && state.Sandbox.ControlSocketPath == "" {
+		err = fmt.Errorf("runsc's state of sandbox %s names no socket", id)
+	}
+	return Control{ID: id, Socket: state.Sandbox.ControlSocketPath}, err
+}
+
+// lockShared locks a file against those who want it for themselves alone, until it is closed. While one has it this waits, or is ErrBusy.
+func lockShared(ctx context.Context, path string, wait bool) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
+		}
+		switch busy := errors.Is(err, unix.EWOULDBLOCK); {
+		case busy && wait:
+			err = poll.Sleep(ctx, poll.Interval)
+		case busy:
+			err = ErrBusy
+		}
+		if err != nil {
+			_ = f.Close()
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,64 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// cleanupTimeout bounds clean-up that is done after its caller gave up.
+const cleanupTimeout = 10 * time.Second
+
+// Sweep removes what belongs to no container and to no sandbox that live tells of: what an interrupted start or destroy left. It goes
+// by what is this daemon's alone: its containerd and its state folder. live must know a sandbox from before its start until after its end.
+func (e *Engine) Sweep(ctx context.Context, live func(id string) bool) error {
+	if err := e.sweepPipes(e.cfg.StartTimeout); err != nil {
+		return err
+	}
+	return e.call(ctx, e.cfg.StartTimeout, "sweep", func(ctx context.Context) error {
+		// First what may be left over, then what is in use: what was made in between is in both.
+		left, err := e.owned.Owners(ctx)
+		if err != nil {
+			return err
+		}
+		maps.DeleteFunc(left, func(id string, _ []string) bool { return live(id) || e.isHidden(id) })
+		if len(left) == 0 { // and containerd need not say whose containers there are
+			return nil
+		}
+		containers, err := e.client.ContainerService().List(ctx)
+		if err != nil {
+			return fmt.Errorf("list containers: %w", err)
+		}
+		for _, c := range containers {
+			delete(left, c.ID)
+		}
+		var errs []error
+		for _, id := range slices.Sorted(maps.Keys(left)) {
+			e.log.Info("left-over sandbox is removed", "sandbox", id, "left", left[id])
+			errs = append(errs, e.Destroy(ctx, id))
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// sweepPipes removes the pipes of exec'd processes that nobody removed and that are older than age. Once a process has
+// started, both of their ends are open and the files are not needed any more. Their names do not tell whose they are.
+func (e *Engine) sweepPipes(age time.Duration) error {
+	entries, err := os.ReadDir(e.cfg.fifoDir())
+	if err != nil {
+		return fmt.Errorf("list pipes: %w", err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err == nil && time.Since(info.ModTime()) >= age {
+			errs = append(errs, os.RemoveAll(filepath.Join(e.cfg.fifoDir(), entry.Name())))
+		}
+	}
+	return errors.Join(errs...)
+}
