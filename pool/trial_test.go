@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -215,6 +217,38 @@ func TestWarmClaimsHaveNoPhases(t *testing.T) {
 		settled()
 		if claim, _, err := r.Claim(t.Context(), request()); err != nil || claim.Phases != nil {
 			t.Errorf("claim %+v, %v; want one without phases", claim, err)
+		}
+		r.stop()
+	})
+}
+
+// TestAStartTakesItsSourceOnce has the template change between the moment in which a start is decided on and the start itself: what is
+// started is what the label says, and it is replaced.
+func TestAStartTakesItsSourceOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := newFakeBackend(t)
+		r := newRig(t, backend, onePool(1, 4))
+		untraced, changed := r.starting, sync.OnceFunc(func() { r.Prepared("default", build{fingerprint: "f2"}) })
+		r.starting = func(ctx context.Context, id string, from Origin) (context.Context, func(error)) {
+			changed()
+			return untraced(ctx, id, from)
+		}
+		var from []string
+		backend.hang = func(o Origin) {
+			backend.mu.Lock()
+			defer backend.mu.Unlock()
+			from = append(from, o.Source.Fingerprint())
+		}
+		r.run(t)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if want := []string{"f1", "f2"}; !slices.Equal(from, want) {
+			t.Errorf("sandboxes were started from %q, want %q", from, want)
+		}
+		for id, labels := range backend.labels() {
+			if labels[LabelFingerprint] != "f2" {
+				t.Errorf("%s is labelled %s, want it replaced by one of f2", id, labels[LabelFingerprint])
+			}
 		}
 		r.stop()
 	})
