@@ -368,6 +368,10 @@ func (ts *testServer) do(t *testing.T, method, path, body string, header ...stri
 	if err != nil {
 		t.Fatal(err)
 	}
+	if resp.StatusCode == http.StatusSwitchingProtocols { // its body ends with the command
+		_ = resp.Body.Close()
+		t.Fatalf("%s %s began a command, which it was not to", method, path)
+	}
 	data, err := io.ReadAll(resp.Body)
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		t.Fatal(err)

@@ -10,16 +10,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sandpool/lifetime/wait"
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/template"
 )
 
-const (
-	// firstPrepare doubles with each failure in a row up to lastPrepare.
-	firstPrepare = time.Second
-	lastPrepare  = time.Minute
-)
+// prepares are the pauses between attempts at a template that fail.
+var prepares = wait.Backoff{First: time.Second, Last: time.Minute}
 
 // errNoSnapshot is why a template has no snapshot though its sandboxes start.
 var errNoSnapshot = errors.New("no snapshot of the template could be made")
@@ -188,7 +186,7 @@ func (p *preparer) work(ctx context.Context, name string, t *preparation, want w
 	if err != nil {
 		t.failures++
 		p.failed(name, stepSnapshot, err)
-		t.due, t.retryAt = true, time.Now().Add(min(lastPrepare, firstPrepare<<min(t.failures-1, 10)))
+		t.due, t.retryAt = true, time.Now().Add(prepares.After(t.failures))
 		p.log.Warn("template is not ready; it is tried again", "template", name, "failures", t.failures, "err", err)
 	} else {
 		t.failures = 0

@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/lifetime/wait"
 	"sandpool/pool"
 	"sandpool/runtime"
 )
@@ -19,12 +20,12 @@ import (
 const (
 	// sweepEvery is how often the pools are compared with containerd, and left-overs removed, though no event asks for it.
 	sweepEvery = 30 * time.Second
-	// firstPing doubles up to lastPing while containerd does not answer.
-	firstPing = 200 * time.Millisecond
-	lastPing  = 5 * time.Second
 	// pingEvery is how often containerd is asked for an answer while it is there: one that hangs ends no stream of events.
 	pingEvery = 5 * time.Second
 )
+
+// pings are the pauses between attempts while containerd does not answer.
+var pings = wait.Backoff{First: 200 * time.Millisecond, Last: 5 * time.Second}
 
 var errStreamEnded = errdefs.ErrUnavailable.WithMessage("its event stream ended")
 
@@ -131,14 +132,11 @@ func (w *watcher) died(id string, d runtime.Death) {
 
 // awaitContainerd returns when containerd answers or ctx ends.
 func (w *watcher) awaitContainerd(ctx context.Context) {
-	for delay := firstPing; ; delay = min(lastPing, 2*delay) {
+	for failures := 1; ; failures++ {
 		w.rounds.Add(1)
-		timer := time.NewTimer(delay)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		wait.Sleep(ctx, pings.After(failures))
+		if context.Cause(ctx) != nil {
 			return
-		case <-timer.C:
 		}
 		if err := w.sandboxes.Ping(ctx); err == nil {
 			return

@@ -179,7 +179,7 @@ func TestWatcherOutage(t *testing.T) {
 		s.journal = nil
 		s.mu.Unlock()
 		s.set(false)
-		time.Sleep(lastPing)
+		time.Sleep(pings.Last)
 		synctest.Wait()
 		if p.outage != nil {
 			t.Errorf("pools were told %v; want no outage", p.outage)

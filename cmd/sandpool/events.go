@@ -12,6 +12,7 @@ import (
 
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
+	"sandpool/lifetime/wait"
 )
 
 // reconnectAfter is how long `sandpool events -f` waits before it connects again.
@@ -73,7 +74,7 @@ func (a *app) follow(ctx context.Context, after, claim string) error {
 			_, _ = fmt.Fprintln(a.errOut, "sandpool: the connection to the daemon is gone; trying again until it is back")
 			told = true
 		}
-		pause(ctx, reconnectAfter)
+		wait.Sleep(ctx, reconnectAfter)
 	}
 }
 
@@ -84,14 +85,4 @@ func passes(err error, connected bool) bool {
 	}
 	_, unreachable := errors.AsType[*client.UnreachableError](err)
 	return connected || !unreachable
-}
-
-// pause returns after d, or when ctx ends.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sandpool/daemon/wire"
+	"sandpool/lifetime/wait"
 )
 
 const (
@@ -20,10 +21,10 @@ const (
 	AllEvents = "*"
 	// queueLength is how many events may wait for a hook.
 	queueLength = 1024
-	// firstDelay doubles up to lastDelay between the attempts to deliver an event.
-	firstDelay = time.Second
-	lastDelay  = 30 * time.Second
 )
+
+// deliveries are the pauses between the attempts to deliver an event.
+var deliveries = wait.Backoff{First: time.Second, Last: 30 * time.Second}
 
 // What became of an event, for metrics.
 const (
@@ -59,7 +60,7 @@ func New(list []Hook, observe func(hook int, outcome string), log *slog.Logger) 
 	for i, hook := range list {
 		log := log.With("hook", i)
 		w := &worker{
-			hook: hook, queue: make(chan wire.Event, queueLength), sleep: sleep, log: log,
+			hook: hook, queue: make(chan wire.Event, queueLength), sleep: wait.Sleep, log: log,
 			observe: func(outcome string) { observe(i, outcome) },
 		}
 		if hook.URL != "" {
@@ -156,8 +157,7 @@ func (w *worker) deliver(ctx context.Context, e wire.Event) {
 		w.observe(Failed)
 		return
 	}
-	delay := firstDelay
-	for left := w.hook.Retries; ; left-- {
+	for failures := 1; ; failures++ {
 		err := w.once(ctx, e, body)
 		switch {
 		case err == nil:
@@ -167,13 +167,12 @@ func (w *worker) deliver(ctx context.Context, e wire.Event) {
 			w.log.Warn("hook is cut off: the daemon stops", "kind", e.Kind, "claim", e.Claim)
 			w.observe(Dropped)
 			return
-		case left <= 0:
+		case failures > w.hook.Retries:
 			w.log.Warn("hook failed", "kind", e.Kind, "claim", e.Claim, "attempts", w.hook.Retries+1, "err", err)
 			w.observe(Failed)
 			return
 		}
-		w.sleep(ctx, delay)
-		delay = min(lastDelay, 2*delay)
+		w.sleep(ctx, deliveries.After(failures))
 	}
 }
 
@@ -186,14 +185,4 @@ func (w *worker) once(ctx context.Context, e wire.Event, body []byte) error {
 		return fmt.Errorf("%w (%w)", cause, err)
 	}
 	return err
-}
-
-// sleep returns after d, or when ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

@@ -341,10 +341,3 @@ func TestLeftOversAreKilled(t *testing.T) {
 		})
 	}
 }
-
-func TestSleepEndsWithItsContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	sleep(ctx, time.Hour)
-	sleep(t.Context(), time.Nanosecond)
-}

@@ -17,8 +17,10 @@ import (
 	"github.com/distribution/reference"
 	dockerconfig "github.com/docker/cli/cli/config"
 	"github.com/docker/cli/cli/config/configfile"
-	"github.com/google/go-containerregistry/pkg/authn"
 )
+
+// dockerHubKey is what Docker's configuration calls its own registry.
+const dockerHubKey = "https://index.docker.io/v1/"
 
 // newResolver talks to registries by way of the mirrors and with the credentials that the policy names, but to none that held says to
 // leave alone. alive is called whenever one of them sends something.
@@ -86,7 +88,7 @@ func readDockerConfig(path string) (*configfile.ConfigFile, error) {
 func dockerKey(host string) string {
 	bare, err := reference.ParseNormalizedNamed("x")
 	if err == nil && (host == reference.Domain(bare) || strings.HasSuffix(host, "."+reference.Domain(bare))) {
-		return authn.DefaultAuthKey
+		return dockerHubKey
 	}
 	return host
 }

@@ -18,21 +18,21 @@ const module = "sandpool"
 
 // imports says which of our packages each of them may import. Only daemon joins the parts.
 var imports = map[string][]string{
-	"cmd/sandpool":       {"cmd/sandpool/bench", "cmd/sandpool/table", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "runtime/runsc"},
+	"cmd/sandpool":       {"cmd/sandpool/bench", "cmd/sandpool/table", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
 	"cmd/sandpool/bench": {"cmd/sandpool/table", "daemon/client", "daemon/wire"},
 	"cmd/sandpool/table": {"daemon/wire"},
 	"cmd/sandpool-init":  {},
 	"cmd/sandpoold":      {"configs", "daemon", "systemd"},
 	"configs":            {"lifetime", "runtime/hostpath"},
 	"daemon": {
-		"configs", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/wire", "images", "lifetime", "pool", "runtime", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template",
+		"configs", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/wire", "images", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template",
 	},
 	"daemon/client":     {"daemon/wire"},
 	"daemon/daemontest": {},
 	"daemon/doctor":     {"configs", "daemon/engine", "daemon/wire", "runtime", "runtime/hostproc"},
 	"daemon/engine":     {"configs", "runtime", "runtime/image", "runtime/runsc"},
 	"daemon/events":     {"daemon/wire", "runtime/atomicfile", "runtime/hostpath"},
-	"daemon/hooks":      {"daemon/wire"},
+	"daemon/hooks":      {"daemon/wire", "lifetime/wait"},
 	"daemon/wire":       {"lifetime"},
 	"images":            {},
 	"images/imagetest":  {},
