@@ -54,9 +54,12 @@ func phases(p runtime.Phases) pool.Phases {
 	return pool.Phases{Image: p.Image, Sentry: p.Sentry, UserSpace: p.UserSpace, Dependencies: p.Dependencies, Ready: p.Ready}
 }
 
+// statuses are the runtime's words for what becomes of a sandbox in those of the pool.
+var statuses = map[runtime.Status]pool.Status{runtime.Running: pool.Running, runtime.Paused: pool.Paused, runtime.Stopped: pool.Stopped}
+
 func (b backend) Status(ctx context.Context, id string) (pool.Status, error) {
 	status, err := b.Engine.Status(ctx, id)
-	return pool.Status(status), err
+	return statuses[status], err
 }
 
 func (b backend) Revive(ctx context.Context, id, from string) error {

@@ -120,7 +120,7 @@ func (w *watcher) session(ctx context.Context) error {
 
 // turned is told of every sandbox that was paused or resumed, by whomever.
 func (w *watcher) turned(ctx context.Context, id string, to runtime.Status) {
-	w.pools.Look(ctx, id, pool.Status(to))
+	w.pools.Look(ctx, id, statuses[to])
 }
 
 // died passes a death on to the pools, who know whether anybody wanted it.
@@ -165,7 +165,7 @@ func (w *watcher) list(ctx context.Context) ([]pool.Found, error) {
 	}
 	found := make([]pool.Found, 0, len(listed))
 	for _, l := range listed {
-		found = append(found, pool.Found{ID: l.ID, Labels: l.Labels, Status: pool.Status(l.Status), Promised: l.Promised, Reason: l.Reason})
+		found = append(found, pool.Found{ID: l.ID, Labels: l.Labels, Status: statuses[l.Status], Promised: l.Promised, Reason: l.Reason})
 	}
 	return found, nil
 }
