@@ -37,6 +37,9 @@ func (b backend) start(ctx context.Context, id string, from pool.Origin, labels 
 	return pool.Started{Phases: templates.Phases(took)}, err
 }
 
+// statuses are the runtime's words for what becomes of a sandbox in those of the pool.
+var statuses = map[runtime.Status]pool.Status{runtime.Running: pool.Running, runtime.Paused: pool.Paused, runtime.Stopped: pool.Stopped}
+
 func (b backend) Status(ctx context.Context, id string) (pool.Status, error) {
 	status, err := b.Engine.Status(ctx, id)
 	return statuses[status], err

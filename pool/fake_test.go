@@ -314,6 +314,16 @@ func (b build) Fingerprint() string { return b.fingerprint }
 // hour is a lifetime type whose claims are neither warned nor given a grace.
 var hour = lifetime.Type{Lifetime: time.Hour}
 
+// claimOne claims as request does, which must succeed.
+func (r *rig) claimOne(t *testing.T) Claim {
+	t.Helper()
+	claim, _, err := r.Claim(t.Context(), request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claim
+}
+
 func request() Request {
 	return Request{Template: "default", Owner: "uid:0", Wait: time.Minute, Kind: "test", Lifetime: hour}
 }

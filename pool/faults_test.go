@@ -61,10 +61,7 @@ func TestDestroyIsTriedUntilItSucceeds(t *testing.T) {
 		r := newRig(t, backend, onePool(1, 4))
 		r.run(t)
 		settled()
-		claim, _, err := r.Claim(t.Context(), request())
-		if err != nil {
-			t.Fatal(err)
-		}
+		claim := r.claimOne(t)
 		if err := r.Release(t.Context(), claim.ID); err != nil {
 			t.Fatal(err)
 		}
@@ -84,10 +81,7 @@ func TestDeathInEachState(t *testing.T) {
 		r := newRig(t, newFakeBackend(t), onePool(2, 8))
 		r.run(t)
 		settled()
-		claim, _, err := r.Claim(t.Context(), request())
-		if err != nil {
-			t.Fatal(err)
-		}
+		claim := r.claimOne(t)
 		settled()
 		found, _ := r.backend.list(t.Context())
 		for _, f := range found {
@@ -124,10 +118,7 @@ func TestOutageStopsClaimsAndStarts(t *testing.T) {
 		r := newRig(t, newFakeBackend(t), onePool(2, 8))
 		r.run(t)
 		settled()
-		claim, _, err := r.Claim(t.Context(), request())
-		if err != nil {
-			t.Fatal(err)
-		}
+		claim := r.claimOne(t)
 		_ = r.SetOutage(fmt.Errorf("containerd is gone: %w", errdefs.ErrUnavailable))
 		if _, _, err := r.Claim(t.Context(), request()); !errdefs.IsUnavailable(err) {
 			t.Errorf("claim: %v, want unavailable", err)
@@ -151,10 +142,7 @@ func TestDeathIsWrittenDownInTheEnd(t *testing.T) {
 		r := newRig(t, newFakeBackend(t), onePool(1, 4))
 		r.run(t)
 		settled()
-		claim, _, err := r.Claim(t.Context(), request())
-		if err != nil {
-			t.Fatal(err)
-		}
+		claim := r.claimOne(t)
 		failures := 3
 		r.backend.locked(func() {
 			r.backend.fail = func(call, id string) error {
@@ -180,10 +168,7 @@ func TestReleaseThatLeftNoTraceIsAnError(t *testing.T) {
 		r := newRig(t, newFakeBackend(t), onePool(1, 4))
 		r.run(t)
 		settled()
-		claim, _, err := r.Claim(t.Context(), request())
-		if err != nil {
-			t.Fatal(err)
-		}
+		claim := r.claimOne(t)
 		gone := fmt.Errorf("containerd is gone: %w", errdefs.ErrUnavailable)
 		fail := func(err error) {
 			r.backend.locked(func() { r.backend.fail = func(string, string) error { return err } })

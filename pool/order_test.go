@@ -24,10 +24,7 @@ func TestOldestFirst(t *testing.T) {
 		time.Sleep(time.Minute)
 		var claimed []string
 		for range size {
-			claim, _, err := r.Claim(t.Context(), request())
-			if err != nil {
-				t.Fatal(err)
-			}
+			claim := r.claimOne(t)
 			claimed = append(claimed, claim.Sandbox)
 		}
 		if !slices.Equal(claimed, begun) {
@@ -53,10 +50,7 @@ func TestClockThatWasSetBack(t *testing.T) {
 		}
 		r := newRig(t, backend, onePool(10, 10)) // there is room for four
 		for i := range 4 {
-			claim, _, err := r.Claim(t.Context(), request())
-			if err != nil {
-				t.Fatal(err)
-			}
+			claim := r.claimOne(t)
 			if warm := fmt.Sprintf("warm-%d", i); claim.Sandbox != warm {
 				t.Errorf("handed out %s, want %s", claim.Sandbox, warm)
 			}

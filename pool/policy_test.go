@@ -15,10 +15,7 @@ func TestGrowsUnderLoadAndDrainsInSilence(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		var claims []Claim
 		for range 7 { // the seventh makes it 70 %
-			claim, _, err := r.Claim(t.Context(), request())
-			if err != nil {
-				t.Fatal(err)
-			}
+			claim := r.claimOne(t)
 			claims = append(claims, claim)
 		}
 		time.Sleep(5 * time.Second)
@@ -190,10 +187,7 @@ func TestReleaseKeepsOrGivesUpTheSlot(t *testing.T) {
 				settled()
 				var claims []Claim
 				for range 4 { // the fourth makes it grow to 6
-					claim, _, err := r.Claim(t.Context(), request())
-					if err != nil {
-						t.Fatal(err)
-					}
+					claim := r.claimOne(t)
 					claims = append(claims, claim)
 				}
 				settled()
@@ -219,10 +213,7 @@ func TestLiveChanges(t *testing.T) {
 		r := newRig(t, newFakeBackend(t), onePool(4, 8))
 		r.run(t)
 		settled()
-		claim, _, err := r.Claim(t.Context(), request())
-		if err != nil {
-			t.Fatal(err)
-		}
+		claim := r.claimOne(t)
 		expect := func(what string, available int) {
 			t.Helper()
 			settled()

@@ -185,10 +185,7 @@ func TestReconcileNoticesWhatEndedUnseen(t *testing.T) {
 		r := newRig(t, newFakeBackend(t), onePool(2, 8))
 		r.run(t)
 		settled()
-		claim, _, err := r.Claim(t.Context(), request())
-		if err != nil {
-			t.Fatal(err)
-		}
+		claim := r.claimOne(t)
 		settled()
 		found, _ := r.backend.list(t.Context())
 		for _, f := range found {
@@ -220,10 +217,7 @@ func TestReconcileLeavesAloneWhatMoves(t *testing.T) {
 			return found, err
 		}
 		for range 200 {
-			claim, _, err := r.Claim(t.Context(), request())
-			if err != nil {
-				t.Fatal(err)
-			}
+			claim := r.claimOne(t)
 			go func() { _ = r.Release(context.WithoutCancel(t.Context()), claim.ID) }()
 			report, err := r.Reconcile(t.Context(), slowList)
 			if want := (Report{}); err != nil || report != want {

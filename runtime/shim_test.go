@@ -52,7 +52,7 @@ func TestRestoreScriptIsNeverSwapped(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin("/bin/echo")
-	e = begin("/bin/false")
+	begin("/bin/false")
 	expect("wait "+id, "wait", id)
 	if now, err := os.Stat(cfg.sandboxFile(id, runsc.RestorerSuffix)); err != nil || !os.SameFile(old, now) {
 		t.Errorf("the script was replaced: %v", err)

@@ -50,37 +50,16 @@ func writeConfig(t *testing.T, cfg configs.Config) string {
 
 func rewriteConfig(t *testing.T, file string, cfg configs.Config) {
 	t.Helper()
-	text := fmt.Sprintf(`version = 1
-[daemon]
-socket = %q
-state_dir = %q
-on_stop = "remove"
-log_level = "debug"
-[containerd]
-address = %q
-namespace = %q
-[runsc]
-path = %q
-init = %q
-canary_timeout = "1m"
-[limits]
-pause_timeout = "1m"
-kill_timeout = "1m"
-[reserves]
-memory_mib = 0
-disk_mib = 0
-pids = 0
-files = 0
-[checkpoints]
-dir = %q
-[templates.default]
-image = %q
-[pools.default]
-target = %d
-max = %d
-`, cfg.Daemon.Socket, cfg.Daemon.StateDir, cfg.Containerd.Address, cfg.Containerd.Namespace, cfg.Runsc.Path, cfg.Runsc.Init,
-		cfg.Checkpoints.Dir, cfg.Templates["default"].Image, cfg.Pools["default"].Target, cfg.Pools["default"].Max)
-	text, err := host.Trusted(text)
+	text, err := host.Trusted(host.Config(testhost.Settings{
+		"daemon":            {"socket": cfg.Daemon.Socket, "state_dir": cfg.Daemon.StateDir, "log_level": "debug"},
+		"containerd":        {"address": cfg.Containerd.Address, "namespace": cfg.Containerd.Namespace},
+		"runsc":             {"path": cfg.Runsc.Path, "init": cfg.Runsc.Init},
+		"limits":            {"pause_timeout": "1m", "kill_timeout": "1m"},
+		"reserves":          testhost.NoReserves,
+		"checkpoints":       {"dir": cfg.Checkpoints.Dir},
+		"templates.default": {"image": cfg.Templates["default"].Image},
+		"pools.default":     {"target": cfg.Pools["default"].Target, "max": cfg.Pools["default"].Max},
+	}))
 	if err := errors.Join(err, os.WriteFile(file, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}

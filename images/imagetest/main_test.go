@@ -29,28 +29,6 @@ func TestMain(m *testing.M) {
 	os.Exit(testhost.Main(m, testhost.Options{Namespace: "sandpool-images"}, &host))
 }
 
-const config = `version = 1
-
-[daemon]
-socket = %[1]q
-state_dir = %[2]q
-on_stop = "remove"
-
-[containerd]
-address = %[3]q
-namespace = %[4]q
-
-[runsc]
-path = %[5]q
-init = %[6]q
-
-[checkpoints]
-dir = %[7]q
-
-[limits]
-start_timeout = "5m"
-`
-
 const templateConfig = `
 [templates.%[1]s]
 image = "file://%[2]s/%[1]s.tar"
@@ -68,8 +46,11 @@ type daemon struct{ client *client.Client }
 func serve(t *testing.T, subjects []subject) daemon {
 	t.Helper()
 	socket := filepath.Join(host.Dir, "sandpool.sock")
-	text := fmt.Sprintf(config, socket, filepath.Join(host.Dir, "sandpool"), host.Address, host.Namespace, host.Runsc, host.Init,
-		filepath.Join(host.Dir, "checkpoints"))
+	text := host.Config(testhost.Settings{
+		"daemon":      {"socket": socket, "state_dir": filepath.Join(host.Dir, "sandpool")},
+		"checkpoints": {"dir": filepath.Join(host.Dir, "checkpoints")},
+		"limits":      {"start_timeout": "5m"},
+	})
 	for _, s := range subjects {
 		text += fmt.Sprintf(templateConfig, s.image, filepath.Dir(host.Image), s.template)
 	}

@@ -24,26 +24,6 @@ const (
 	stopTimeout = time.Minute
 )
 
-// config is all that the demo must say; the rest are defaults. The image is imported from its archive when the daemon starts.
-const config = `version = 1
-
-[daemon]
-socket = %[1]q
-state_dir = %[2]q
-on_stop = %[8]q
-
-[containerd]
-address = %[3]q
-namespace = %[4]q
-
-[runsc]
-path = %[5]q
-init = %[6]q
-
-[checkpoints]
-dir = %[7]q
-`
-
 // defaultConfig is the template of most of it.
 const defaultConfig = `
 [templates.default]
@@ -100,8 +80,10 @@ func (d *demo) startDaemon(ctx context.Context) error {
 	if d.idle {
 		onStop = "keep" // to remove so many takes longer than a stop may: the host does it
 	}
-	text := fmt.Sprintf(config, d.socket, filepath.Join(h.Dir, "sandpool"), h.Address, h.Namespace, h.Runsc, h.Init,
-		filepath.Join(h.Dir, "checkpoints"), onStop)
+	text := h.Config(testhost.Settings{
+		"daemon":      {"socket": d.socket, "state_dir": filepath.Join(h.Dir, "sandpool"), "on_stop": onStop},
+		"checkpoints": {"dir": filepath.Join(h.Dir, "checkpoints")},
+	})
 	templates := fmt.Sprintf(defaultConfig+interpreterConfig, h.Image, h.Python, interpreter)
 	if d.cold {
 		var err error

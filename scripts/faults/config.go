@@ -2,58 +2,18 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+
+	"sandpool/scripts/testhost"
 )
 
-// daemonConfig is all that the daemon is told; the rest are defaults.
-const daemonConfig = `version = 1
-
-[daemon]
-socket = %q
-state_dir = %q
-on_stop = "remove"
-log_level = "debug"
-
-[containerd]
-address = %q
-namespace = %q
-
-[runsc]
-path = %q
-init = %q
-canary_timeout = "1m"
-
-[limits]
-start_timeout = %q
-pause_timeout = %q
-kill_timeout = %q
-max_wait = "10m"
-
-[reserves] # the disk is to be full indeed, not nearly
-disk_mib = 0
-
-[checkpoints]
-dir = %q
-
-[lifetimes.fleeting] # for what becomes of claims at their end
-lifetime = "8s"
-warning = "6s"
-grace = "4s"
-
-[lifetimes.idle] # for what becomes of claims that nobody uses
-lifetime = "1h"
-idle_pause = "1s"
-idle_suspend = "1s"
-
-[templates.default]
-image = "file://%s"
-
-[pools.default]
-target = %d
-max = %d
-hot = %d
-`
+// lifetimes are for what becomes of claims at their end, and of those that nobody uses.
+var lifetimes = testhost.Settings{
+	"lifetimes.fleeting": {"lifetime": "8s", "warning": "6s", "grace": "4s"},
+	"lifetimes.idle":     {"lifetime": "1h", "idle_pause": "1s", "idle_suspend": "1s"},
+}
 
 func (r *rig) writeConfig() error {
 	start, short := "60s", "20s"
@@ -67,9 +27,17 @@ func (r *rig) writeConfig() error {
 			return err
 		}
 	}
-	text := fmt.Sprintf(daemonConfig, r.socket, r.state, r.host.Address, r.host.Namespace, runsc, r.host.Init,
-		start, short, short, r.checkpoints(), r.host.Image, r.target, r.max, r.hot)
-	text, err := r.host.Trusted(text)
+	settings := testhost.Settings{
+		"daemon":            {"socket": r.socket, "state_dir": r.state, "log_level": "debug"},
+		"runsc":             {"path": runsc},
+		"limits":            {"start_timeout": start, "pause_timeout": short, "kill_timeout": short, "max_wait": "10m"},
+		"reserves":          {"disk_mib": 0}, // it is to be full indeed, not nearly
+		"checkpoints":       {"dir": r.checkpoints()},
+		"templates.default": {"image": "file://" + r.host.Image},
+		"pools.default":     {"target": r.target, "max": r.max, "hot": r.hot},
+	}
+	maps.Copy(settings, lifetimes)
+	text, err := r.host.Trusted(r.host.Config(settings))
 	if err != nil {
 		return err
 	}

@@ -27,44 +27,17 @@ func (g *ground) settings(name string) settings {
 func (s settings) socket() string { return filepath.Join(s.host.Dir, s.name+".sock") }
 func (s settings) file() string   { return filepath.Join(s.host.Dir, s.name+".toml") }
 
-// daemonConfig is what every daemon is told. Bounds are small: an attack then needs few attempts.
-const daemonConfig = `version = 1
-
-[daemon]
-socket = %q
-socket_mode = "0666"
-state_dir = %q
-on_stop = "remove"
-
-[containerd]
-address = %q
-namespace = %q
-
-[runsc]
-path = %q
-init = %q
-canary_timeout = "1m"
-
-[limits]
-start_timeout = "45s"
-
-[reserves]
-memory_mib = 64
-disk_mib = 64
-pids = 64
-files = 64
-
-[checkpoints]
-dir = %q
-max_count = 6
-
-[events]
-keep = 100
-`
-
+// write writes what every daemon is told. Bounds are small: an attack then needs few attempts.
 func (s settings) write() error {
-	text := fmt.Sprintf(daemonConfig, s.socket(), s.state, s.host.Address, s.host.Namespace+"-"+s.name, s.host.Runsc, s.host.Init, s.checkpoints)
-	return os.WriteFile(s.file(), []byte(text+s.more), 0o600)
+	text := s.host.Config(testhost.Settings{
+		"daemon":      {"socket": s.socket(), "socket_mode": "0666", "state_dir": s.state},
+		"containerd":  {"namespace": s.host.Namespace + "-" + s.name},
+		"limits":      {"start_timeout": "45s"},
+		"reserves":    {"memory_mib": 64, "disk_mib": 64, "pids": 64, "files": 64},
+		"checkpoints": {"dir": s.checkpoints, "max_count": 6},
+		"events":      {"keep": 100},
+	}, s.more)
+	return os.WriteFile(s.file(), []byte(text), 0o600)
 }
 
 // template is the text of a template whose sandboxes are small and root's inside. more is added to it.

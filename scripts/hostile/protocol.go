@@ -160,11 +160,7 @@ func (u *user) openExec(ctx context.Context, claim string, args ...string) (net.
 
 // oddFrames sends each to a command that waits, and then looks that the daemon took neither memory nor another's command for it.
 func oddFrames(ctx context.Context, t *trial) error {
-	own, err := t.attacker.claim(ctx, `{}`)
-	if err != nil {
-		return err
-	}
-	before, err := t.memory()
+	own, before, err := t.opening(ctx)
 	if err != nil {
 		return err
 	}
@@ -212,6 +208,15 @@ func (g *ground) memory() (int, error) {
 // most is by how much an attack may make the daemon grow.
 const most = 96 << 20
 
+// opening is how attacks on the daemon's memory begin: with a claim of the attacker's, and with what the daemon takes before.
+func (t *trial) opening(ctx context.Context) (own wire.Claim, before int, err error) {
+	if own, err = t.attacker.claim(ctx, `{}`); err != nil {
+		return own, 0, err
+	}
+	before, err = t.memory()
+	return own, before, err
+}
+
 // grown notes a daemon that took much memory since before.
 func (t *trial) grown(before int) error {
 	now, err := t.memory()
@@ -222,11 +227,7 @@ func (t *trial) grown(before int) error {
 }
 
 func hugeRequests(ctx context.Context, t *trial) error {
-	own, err := t.attacker.claim(ctx, `{}`)
-	if err != nil {
-		return err
-	}
-	before, err := t.memory()
+	own, before, err := t.opening(ctx)
 	if err != nil {
 		return err
 	}
@@ -306,11 +307,7 @@ func passedFiles(ctx context.Context, t *trial) error {
 
 // unreadAnswers lets a command write for ever to a client that reads nothing, and asks for answers that it does not take.
 func unreadAnswers(ctx context.Context, t *trial) error {
-	own, err := t.attacker.claim(ctx, `{}`)
-	if err != nil {
-		return err
-	}
-	before, err := t.memory()
+	own, before, err := t.opening(ctx)
 	if err != nil {
 		return err
 	}
