@@ -48,8 +48,3 @@ func (b backend) Status(ctx context.Context, id string) (pool.Status, error) {
 func (b backend) Revive(ctx context.Context, id, from string) error {
 	return b.restorer.revive(ctx, id, from)
 }
-
-// statuses are what the runtime says of a sandbox in the pools' words.
-var statuses = map[runtime.Status]pool.Status{
-	runtime.Running: pool.Running, runtime.Paused: pool.Paused, runtime.Stopped: pool.Stopped,
-}
