@@ -151,6 +151,7 @@ func (e *Engine) Revive(ctx context.Context, id string, fit checkpoint.Fit, dir 
 		if err := e.owned.Renew(ctx, resource.Spec{ID: id, Parent: t.parent, Files: files}); err != nil {
 			return err
 		}
+		e.drop(id)
 		if err := e.goOn(ctx, container, dir); err != nil {
 			return err
 		}

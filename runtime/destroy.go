@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -47,18 +48,19 @@ func (e *Engine) destroy(ctx context.Context, id string) error {
 
 // halt ends a sandbox but for its container and what belongs to that.
 func (e *Engine) halt(ctx context.Context, id string) error {
-	if err := e.destroyTask(ctx, id); err != nil {
+	serving := e.drop(id)
+	if err := e.destroyTask(ctx, id, serving); err != nil {
 		return err
 	}
 	e.cfg.Step("task deleted")
-	if err := e.awaitProcesses(ctx, id); err != nil {
+	if err := e.awaitProcesses(ctx, id, serving); err != nil {
 		return err
 	}
 	return e.owned.RemoveOfTask(ctx, id)
 }
 
 // destroyTask ends the processes of a sandbox and makes containerd forget them. That there are none is no error.
-func (e *Engine) destroyTask(ctx context.Context, id string) error {
+func (e *Engine) destroyTask(ctx context.Context, id string, serving hostproc.Table) error {
 	tasks := e.client.TaskService()
 	status, err := e.taskStatus(ctx, id)
 	if err != nil {
@@ -71,7 +73,7 @@ func (e *Engine) destroyTask(ctx context.Context, id string) error {
 		}
 	}
 	// A signal to the sentry ends all that runs in it, in a moment; one by way of runsc takes 60 ms.
-	if err := hostproc.Kill(ctx, id, hostproc.Sentry); err != nil {
+	if err := killSentry(ctx, id, serving); err != nil {
 		return err
 	}
 	e.cfg.Step("sentry killed")
@@ -85,9 +87,20 @@ func (e *Engine) destroyTask(ctx context.Context, id string) error {
 	return nil
 }
 
+// killSentry kills the sentry that is known, if it still is that of the sandbox, or else looks for one.
+func killSentry(ctx context.Context, id string, serving hostproc.Table) error {
+	if sentry, known := serving.Find(id, hostproc.Sentry); known && sentry.Alive() {
+		return errors.Join(sentry.Kill(), sentry.Await(ctx))
+	}
+	return hostproc.Kill(ctx, id, hostproc.Sentry)
+}
+
 // awaitProcesses waits until every process of a sandbox has ended. containerd forgets a task whose shim was killed
 // before it has tidied up; what it does not get rid of in time is killed here.
-func (e *Engine) awaitProcesses(ctx context.Context, id string) error {
+func (e *Engine) awaitProcesses(ctx context.Context, id string, serving hostproc.Table) error {
+	if len(serving) > 0 && awaitAll(ctx, serving, e.cfg.KillTimeout/4) {
+		return nil
+	}
 	for began := time.Now(); ; {
 		all, err := hostproc.List()
 		left := all.Serving(id)
@@ -103,6 +116,18 @@ func (e *Engine) awaitProcesses(ctx context.Context, id string) error {
 			return fmt.Errorf("%d processes do not end: %w", len(left), err)
 		}
 	}
+}
+
+// awaitAll returns whether these processes have ended in time.
+func awaitAll(ctx context.Context, all hostproc.Table, patience time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, p := range all {
+		if p.Await(ctx) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // awaitStop waits until containerd knows that a killed task ended. The shim waits for started tasks only; that one in

@@ -72,6 +72,7 @@ type Engine struct {
 	calls  call.Caller
 	runsc  runsc.Program
 	info   Info
+	init   program
 	pipes  *pipes // that an earlier daemon left
 
 	state, namespace *lockfile.Lock // on the state folder, and on containerd's namespace
@@ -86,6 +87,7 @@ type Engine struct {
 	leftovers leftovers
 
 	looks     looks
+	handles   handles
 	images    *image.Store // once containerd is connected
 	mu        sync.Mutex
 	snapshots string          // folder of the snapshotter
@@ -125,7 +127,7 @@ func newEngine(cfg Config, log *slog.Logger) *Engine {
 	e := &Engine{
 		cfg: cfg, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{},
 		calls:     call.Caller{Namespace: cfg.Namespace, Called: cfg.Called},
-		leftovers: leftovers{of: map[string][]*Process{}},
+		leftovers: leftovers{of: map[string][]*Process{}}, handles: newHandles(),
 	}
 	e.life, e.endLife = context.WithCancel(context.Background())
 	return e

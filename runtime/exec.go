@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandpool/runtime/call"
+	"sandpool/runtime/runsc"
 )
 
 // ExecSpec is a command to run in a sandbox, and its input and output. Nil streams are empty or dropped.
@@ -36,9 +38,8 @@ type ExecSpec struct {
 // Process is a command that runs in a sandbox, as the leader of a session and a process group of its own. Wait must be called.
 type Process struct {
 	body
-	engine *Engine
-	id     string // of the sandbox
-	pid    int32  // in the sandbox; 0: unknown, as it is in sandboxes whose init is of an older release
+	in     *Sandbox
+	pid    int32 // in the sandbox; 0: unknown, as it is in sandboxes whose init is of an older release
 	tty    bool
 	alone  bool
 	output outputs
@@ -57,8 +58,8 @@ type body interface {
 	streams() streams
 }
 
-func (e *Engine) newProcess(b body, id string, spec ExecSpec) *Process {
-	return &Process{body: b, engine: e, id: id, tty: spec.TTY, alone: spec.alone, output: outputs{pace: &e.leftovers.pace}}
+func (s *Sandbox) newProcess(b body, spec ExecSpec) *Process {
+	return &Process{body: b, in: s, tty: spec.TTY, alone: spec.alone, output: outputs{pace: &s.engine.leftovers.pace}}
 }
 
 // result is how a process ended.
@@ -108,21 +109,28 @@ func (e *Engine) exec(ctx context.Context, id string, spec ExecSpec) (*Process, 
 	if err := spec.check(); err != nil {
 		return nil, err
 	}
-	container, err := e.client.LoadContainer(ctx, id)
+	s, err := e.sandbox(ctx, id)
 	if err != nil {
-		return nil, fmt.Errorf("load container: %w", err)
+		return nil, err
 	}
-	own, err := container.Spec(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read spec: %w", err)
+	p, err := s.exec(ctx, spec)
+	if errors.Is(err, runsc.ErrSentryGone) {
+		e.drop(id)                                                   // its processes have ended, or soon will
+		if _, gone := e.sandbox(ctx, id); errdefs.IsNotFound(gone) { // so is all of the sandbox
+			return nil, gone
+		}
 	}
+	return p, err
+}
+
+func (s *Sandbox) exec(ctx context.Context, spec ExecSpec) (*Process, error) {
 	spec = spec.withStreams()
-	process := processSpec(own.Process, spec)
+	process := processSpec(s.process, spec)
 	// A terminal's signals go to a process of the host, which only the shim starts.
-	if e.direct && !spec.TTY {
-		return e.execDirectly(ctx, id, process, spec)
+	if s.engine.direct && !spec.TTY {
+		return s.execDirectly(ctx, process, spec)
 	}
-	return e.execByShim(ctx, container, process, spec)
+	return s.execByShim(ctx, process, spec)
 }
 
 // check refuses what would reach the sandbox as something else: all is sent as JSON, which is UTF-8.
@@ -169,7 +177,7 @@ func (s ExecSpec) withStreams() ExecSpec {
 
 // Resize tells the process how large its terminal is.
 func (p *Process) Resize(ctx context.Context, rows, cols uint16) error {
-	return p.engine.call(ctx, p.engine.cfg.PauseTimeout, "resize terminal in sandbox "+p.id, func(ctx context.Context) error {
+	return p.in.engine.call(ctx, p.in.engine.cfg.PauseTimeout, "resize terminal in sandbox "+p.in.id, func(ctx context.Context) error {
 		return p.resize(ctx, rows, cols)
 	})
 }
@@ -186,10 +194,10 @@ func (p *Process) Wait(ctx context.Context) (int, error) {
 		p.discard(ctx)
 	} else {
 		p.output.drop()
-		p.engine.leftovers.keep(p, flowed)
+		p.in.engine.leftovers.keep(p, flowed)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("wait for process in sandbox %s: %w", p.id, call.Native(err))
+		return 0, fmt.Errorf("wait for process in sandbox %s: %w", p.in.id, call.Native(err))
 	}
 	return code, nil
 }
@@ -200,9 +208,9 @@ func (p *Process) abandon(ctx context.Context) {
 	defer cancel()
 	p.output.dropping.Store(true)
 	if err := p.kill(ctx); err != nil {
-		p.engine.log.Warn("process could not be killed", "sandbox", p.id, "err", err)
+		p.in.engine.log.Warn("process could not be killed", "sandbox", p.in.id, "err", err)
 	}
-	p.engine.leftovers.keep(p, p.flowed())
+	p.in.engine.leftovers.keep(p, p.flowed())
 }
 
 // discard forgets a process that has ended, and its streams.
@@ -212,7 +220,7 @@ func (p *Process) discard(ctx context.Context) {
 	err := p.forget(ctx)
 	p.close()
 	if err != nil && !errdefs.IsNotFound(call.Native(err)) {
-		p.engine.log.Warn("process could not be deleted", "sandbox", p.id, "err", err)
+		p.in.engine.log.Warn("process could not be deleted", "sandbox", p.in.id, "err", err)
 	}
 }
 

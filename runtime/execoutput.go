@@ -76,7 +76,7 @@ func (p *Process) flowed() <-chan struct{} {
 		close(done)
 		return done
 	}
-	p.engine.work.Go(func() {
+	p.in.engine.work.Go(func() {
 		out.Wait()
 		close(done)
 	})
@@ -114,7 +114,7 @@ type leftovers struct {
 // keep drains a process's output until it ends, and then forgets the process.
 func (l *leftovers) keep(p *Process, flowed <-chan struct{}) {
 	l.add(p)
-	p.engine.work.Go(func() {
+	p.in.engine.work.Go(func() {
 		<-flowed
 		if l.remove(p) {
 			p.discard(context.Background())
@@ -125,12 +125,12 @@ func (l *leftovers) keep(p *Process, flowed <-chan struct{}) {
 func (l *leftovers) add(p *Process) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := append(l.of[p.id], p)
+	all := append(l.of[p.in.id], p)
 	if len(all) > keptLeftovers {
 		all[0].close()
 		all = all[1:]
 	}
-	l.of[p.id] = all
+	l.of[p.in.id] = all
 	if l.shut {
 		l.closeLocked()
 	}
@@ -140,13 +140,13 @@ func (l *leftovers) add(p *Process) {
 func (l *leftovers) remove(p *Process) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i := slices.Index(l.of[p.id], p)
+	i := slices.Index(l.of[p.in.id], p)
 	if i < 0 {
 		return false
 	}
-	l.of[p.id] = slices.Delete(l.of[p.id], i, i+1)
-	if len(l.of[p.id]) == 0 {
-		delete(l.of, p.id)
+	l.of[p.in.id] = slices.Delete(l.of[p.in.id], i, i+1)
+	if len(l.of[p.in.id]) == 0 {
+		delete(l.of, p.in.id)
 	}
 	return true
 }

@@ -60,7 +60,7 @@ func TestOutputOfAnEndedProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e, b := fakeEngine(t), newFakeBody()
-				p := e.newProcess(b, "sb-1", ExecSpec{})
+				p := (&Sandbox{engine: e, id: "sb-1"}).newProcess(b, ExecSpec{})
 				var passed, after int
 				returned := false
 				to := p.output.to(writerFunc(func(b []byte) (int, error) {
@@ -106,11 +106,11 @@ func TestLeftoversAreFew(t *testing.T) {
 	for range keptLeftovers + 2 {
 		b := newFakeBody()
 		all = append(all, b)
-		p := e.newProcess(b, "sb-1", ExecSpec{})
+		p := (&Sandbox{engine: e, id: "sb-1"}).newProcess(b, ExecSpec{})
 		e.leftovers.keep(p, p.flowed())
 	}
 	other := newFakeBody()
-	p := e.newProcess(other, "sb-2", ExecSpec{})
+	p := (&Sandbox{engine: e, id: "sb-2"}).newProcess(other, ExecSpec{})
 	e.leftovers.keep(p, p.flowed())
 	for i, b := range all {
 		if want := i < 2; b.cancelled() != want {

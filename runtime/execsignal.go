@@ -24,7 +24,7 @@ var groupSignals = []syscall.Signal{
 // Signal sends a signal to the process's group, or with a terminal to its foreground group; one that is not sent to groups goes to the
 // process alone. A process that has ended is an error of class NotFound.
 func (p *Process) Signal(ctx context.Context, signal syscall.Signal) error {
-	return p.engine.call(ctx, p.engine.cfg.PauseTimeout, "signal process in sandbox "+p.id, func(ctx context.Context) error {
+	return p.in.engine.call(ctx, p.in.engine.cfg.PauseTimeout, "signal process in sandbox "+p.in.id, func(ctx context.Context) error {
 		switch {
 		case !slices.Contains(groupSignals, signal):
 			return p.signal(ctx, signal)
@@ -43,10 +43,10 @@ func (p *Process) signalGroup(ctx context.Context, signal syscall.Signal, to run
 		return errdefs.ErrNotFound.WithMessage("the process has ended")
 	case p.pid == 0, p.alone:
 		return p.signal(ctx, signal)
-	case !p.engine.direct:
-		return p.engine.signalInside(ctx, p.id, p.pid, signal)
+	case !p.in.engine.direct:
+		return p.in.engine.signalInside(ctx, p.in.id, p.pid, signal)
 	}
-	control, err := p.engine.cfg.runscRoot().Control(p.id)
+	control, err := p.in.sentry()
 	if err == nil {
 		err = control.Signal(ctx, p.pid, signal, to)
 	}
@@ -76,7 +76,7 @@ func (p *Process) kill(ctx context.Context) error {
 		return err
 	}
 	// Other groups of the session keep its number from being given to another one.
-	if err := p.engine.signalInside(ctx, p.id, p.pid, syscall.SIGKILL); err != nil && !errors.Is(err, runsc.ErrSentryGone) {
+	if err := p.in.engine.signalInside(ctx, p.in.id, p.pid, syscall.SIGKILL); err != nil && !errors.Is(err, runsc.ErrSentryGone) {
 		return fmt.Errorf("kill session: %w", err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -33,14 +34,14 @@ func (e *Engine) fit(t *Prepared) (checkpoint.Fit, error) {
 		return checkpoint.Fit{}, err
 	}
 	// A restored init goes on in the middle of its program, whose pages it reads from this file.
-	program, err := os.ReadFile(e.cfg.Init)
+	program, err := e.init.digest(e.cfg.Init)
 	if err != nil {
 		return checkpoint.Fit{}, fmt.Errorf("read the sandboxes' init: %w", err)
 	}
 	cpu, err := processor()
 	return checkpoint.Fit{
 		Runsc: e.info.Runsc, Platform: t.platform, CPU: cpu, Settings: strings.Join(file.Args("platform"), " "),
-		Init: digest(program), Image: t.image, ImageDigest: t.digest, Layers: t.parent, Spec: digest(shared),
+		Init: program, Image: t.image, ImageDigest: t.digest, Layers: t.parent, Spec: digest(shared),
 	}, err
 }
 
@@ -74,6 +75,31 @@ func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*
 		return t, err
 	}
 	return t, e.usable(ctx, t.platform)
+}
+
+// program is a file whose digest is kept until the file is another.
+type program struct {
+	mu   sync.Mutex
+	info os.FileInfo
+	sum  string
+}
+
+func (p *program) digest(path string) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if p.info != nil && os.SameFile(info, p.info) && info.Size() == p.info.Size() && info.ModTime().Equal(p.info.ModTime()) {
+		return p.sum, nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	p.info, p.sum = info, digest(data)
+	return p.sum, nil
 }
 
 func digest(data []byte) string {

@@ -96,6 +96,7 @@ func (e *Engine) lookAt(ctx context.Context, found []containers.Container) (map[
 		now[c.ID] = l
 	}
 	e.looks.of = now
+	e.dropAllBut(now)
 	return now, nil
 }
 

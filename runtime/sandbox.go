@@ -84,12 +84,12 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 // begin gives a new sandbox its names, and lets its command start. That this runs is a probe, too. It says what a command that has
 // ended already wrote last.
 func (e *Engine) begin(ctx context.Context, id string, said *tail) error {
-	file, err := runsc.ReadShimFile(e.cfg.sandboxFile(id, shimSuffix))
+	s, err := e.sandbox(ctx, id)
 	if err != nil {
 		return err
 	}
 	args := []string{template.InitPath, "begin"}
-	if file.Flags["network"] == "none" {
+	if s.flags["network"] == "none" {
 		args = append(args, "offline")
 	}
 	if err := e.mustSucceed(ctx, id, ExecSpec{Args: args, Cwd: "/", Root: true, Stderr: said}); err != nil {
@@ -122,7 +122,7 @@ func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[
 		return nil, err
 	}
 	options := &runtimeoptions.Options{TypeUrl: runsc.ShimOptions, ConfigPath: e.cfg.sandboxFile(id, shimSuffix)}
-	return e.client.NewContainer(ctx, id,
+	container, err := e.client.NewContainer(ctx, id,
 		client.WithSnapshotter(e.cfg.Snapshotter),
 		func(_ context.Context, _ *client.Client, c *containers.Container) error {
 			c.SnapshotKey, c.Image = id, t.image
@@ -132,6 +132,11 @@ func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[
 		client.WithRuntime(e.cfg.Shim, options),
 		client.WithContainerLabels(labels),
 	)
+	if err != nil {
+		return nil, err
+	}
+	_, err = e.openSandbox(ctx, container)
+	return container, err
 }
 
 // release ends the lease on what a container was made from, when the container holds it or nothing does.

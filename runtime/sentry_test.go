@@ -101,7 +101,7 @@ func TestCommandThatStartsTooLateIsKilled(t *testing.T) {
 		<-asked
 		cancel(io.ErrNoProgress)
 	}()
-	p := &sentryProcess{engine: e, id: "sb-fake", result: newResult()}
+	p := &sentryProcess{in: &Sandbox{engine: e, id: "sb-fake"}, result: newResult()}
 	if err := p.start(ctx, &specs.Process{}, false, nil); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("start: %v, want the cause", err)
 	}

@@ -24,8 +24,7 @@ import (
 // its sandbox.
 type sentryProcess struct {
 	result
-	engine *Engine
-	id     string // of the sandbox
+	in     *Sandbox
 	pid    int32
 	copies copies
 }
@@ -41,15 +40,11 @@ func (e *Engine) tryDirectly(ctx context.Context, id string) {
 	}
 }
 
-func (e *Engine) execDirectly(ctx context.Context, id string, command *specs.Process, spec ExecSpec) (*Process, error) {
-	file, err := runsc.ReadShimFile(e.cfg.sandboxFile(id, shimSuffix))
-	if err != nil {
-		return nil, err
-	}
-	raw := file.Flags["net-raw"] == "true"
-	process := &sentryProcess{result: newResult(), engine: e, id: id}
-	p := e.newProcess(process, id, spec)
-	files, err := process.copies.open(e, p.output.to(spec.Stdout), p.output.to(spec.Stderr))
+func (s *Sandbox) execDirectly(ctx context.Context, command *specs.Process, spec ExecSpec) (*Process, error) {
+	raw := s.flags["net-raw"] == "true"
+	process := &sentryProcess{result: newResult(), in: s}
+	p := s.newProcess(process, spec)
+	files, err := process.copies.open(s.engine, p.output.to(spec.Stdout), p.output.to(spec.Stderr))
 	if err != nil {
 		return nil, fmt.Errorf("make pipes: %w", err)
 	}
@@ -74,8 +69,8 @@ func (e *Engine) execDirectly(ctx context.Context, id string, command *specs.Pro
 		return nil, fmt.Errorf("start process: %w", err)
 	}
 	p.pid = process.pid
-	e.work.Go(process.watch)
-	e.work.Go(func() { process.copies.feed(spec.Stdin) })
+	s.engine.work.Go(process.watch)
+	s.engine.work.Go(func() { process.copies.feed(spec.Stdin) })
 	return p, nil
 }
 
@@ -94,7 +89,7 @@ func looksElsewhere(command *specs.Process) bool {
 
 // start has the sentry start the process. One that is started only after ctx ended is killed at once.
 func (p *sentryProcess) start(ctx context.Context, command *specs.Process, raw bool, files []*os.File) error {
-	control, err := p.engine.cfg.runscRoot().Control(p.id)
+	control, err := p.in.sentry()
 	if err != nil {
 		return err
 	}
@@ -103,14 +98,14 @@ func (p *sentryProcess) start(ctx context.Context, command *specs.Process, raw b
 		return err
 	}
 	started := make(chan error)
-	p.engine.work.Go(func() {
+	p.in.engine.work.Go(func() {
 		var err error
-		p.pid, err = start.PID(p.engine.life)
+		p.pid, err = start.PID(p.in.engine.life)
 		select {
 		case started <- err:
 		case <-ctx.Done():
 			if err == nil {
-				_ = p.signal(p.engine.life, syscall.SIGKILL)
+				_ = p.signal(p.in.engine.life, syscall.SIGKILL)
 			}
 		}
 	})
@@ -125,12 +120,12 @@ func (p *sentryProcess) start(ctx context.Context, command *specs.Process, raw b
 // watch waits for the end of the process, which is that of its sentry at the latest.
 func (p *sentryProcess) watch() {
 	var wait syscall.WaitStatus
-	control, err := p.engine.cfg.runscRoot().Control(p.id)
+	control, err := p.in.sentry()
 	if err == nil {
-		wait, err = control.Wait(p.engine.life, p.pid)
+		wait, err = control.Wait(p.in.engine.life, p.pid)
 	}
 	_ = p.copies.stdin.Close() // nobody reads it, or a child that the caller does not feed
-	if context.Cause(p.engine.life) != nil {
+	if context.Cause(p.in.engine.life) != nil {
 		p.copies.Cancel()
 	}
 	switch {
@@ -147,7 +142,7 @@ func (p *sentryProcess) watch() {
 
 func (p *sentryProcess) signal(ctx context.Context, signal syscall.Signal) error {
 	if !p.hasEnded() {
-		control, err := p.engine.cfg.runscRoot().Control(p.id)
+		control, err := p.in.sentry()
 		if err == nil {
 			err = control.Signal(ctx, p.pid, signal, runsc.ToProcess)
 		}

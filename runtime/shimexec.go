@@ -40,35 +40,36 @@ func gated(use string, args []string) []string {
 	return append([]string{template.InitPath, use, "--"}, args...)
 }
 
-func (e *Engine) execByShim(ctx context.Context, container client.Container, process *specs.Process, spec ExecSpec) (*Process, error) {
-	task, err := loadTask(ctx, container)
+func (s *Sandbox) execByShim(ctx context.Context, process *specs.Process, spec ExecSpec) (*Process, error) {
+	s.engine.handles.served(s.id, nil) // a runsc of the shim's will, too
+	task, err := loadTask(ctx, s.container)
 	if err != nil {
 		return nil, fmt.Errorf("load task: %w", err)
 	}
 	command, use := process.Args, "gate"
 	for {
 		process.Args = gated(use, command)
-		p, err := e.attempt(ctx, container.ID(), task, process, spec, use == "gate")
+		p, err := s.attempt(ctx, task, process, spec, use == "gate")
 		switch {
 		case errors.Is(err, errOldInit):
 			use = "exec"
 		case !errors.Is(err, errNotBegun) || context.Cause(ctx) != nil:
 			return p, err
 		}
-		e.log.Debug("a command did not begin; it is tried again", "sandbox", container.ID(), "err", err)
+		s.engine.log.Debug("a command did not begin; it is tried again", "sandbox", s.id, "err", err)
 	}
 }
 
 // attempt starts a command. After errNotBegun, and with another gate after errOldInit, it may be tried again.
-func (e *Engine) attempt(ctx context.Context, id string, task client.Task, process *specs.Process, spec ExecSpec, saysPID bool) (*Process, error) {
+func (s *Sandbox) attempt(ctx context.Context, task client.Task, process *specs.Process, spec ExecSpec, saysPID bool) (*Process, error) {
 	started := &shimProcess{result: newResult()}
-	p := e.newProcess(started, id, spec)
+	p := s.newProcess(started, spec)
 	stdin := &input{
 		reader: spec.Stdin, leave: leaveByte(spec.TTY), tty: spec.TTY, started: make(chan bool, 1), atEnd: func() { p.closeStdin(started) },
 	}
 	said := &firstLine{then: p.output.to(spec.Stdout), line: make(chan string, 1), passed: !saysPID}
 	execID := "e-" + strings.ToLower(rand.Text()[:16])
-	streams := []cio.Opt{cio.WithFIFODir(e.cfg.fifoDir()), cio.WithStreams(stdin, said, p.output.to(spec.Stderr))}
+	streams := []cio.Opt{cio.WithFIFODir(s.engine.cfg.fifoDir()), cio.WithStreams(stdin, said, p.output.to(spec.Stderr))}
 	if spec.TTY {
 		streams = append(streams, cio.WithTerminal)
 	}
@@ -147,14 +148,14 @@ func (p *Process) start(ctx context.Context, process *shimProcess, spec ExecSpec
 	if err != nil {
 		return fmt.Errorf("wait for process: %w", err)
 	}
-	p.engine.work.Go(func() { process.watch(p.engine.life, exited) })
+	p.in.engine.work.Go(func() { process.watch(p.in.engine.life, exited) })
 	if err := process.Start(ctx); err != nil {
 		return fmt.Errorf("start process: %w", startError(err))
 	}
 	if spec.TTY && spec.Rows > 0 && spec.Cols > 0 {
 		// runsc does not heed the spec's ConsoleSize. A process that ended already needs no size.
 		if err := p.Resize(ctx, spec.Rows, spec.Cols); err != nil {
-			p.engine.log.Debug("terminal has no size", "sandbox", p.id, "err", err)
+			p.in.engine.log.Debug("terminal has no size", "sandbox", p.in.id, "err", err)
 		}
 	}
 	return nil
@@ -208,10 +209,10 @@ func (p *shimProcess) streams() streams {
 
 // closeStdin tells the shim, which keeps the pipe open, that there is no more input.
 func (p *Process) closeStdin(process *shimProcess) {
-	ctx, cancel := context.WithTimeout(context.Background(), p.engine.cfg.PauseTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), p.in.engine.cfg.PauseTimeout)
 	defer cancel()
 	if err := process.CloseIO(ctx, client.WithStdinCloser); err != nil && !errdefs.IsNotFound(call.Native(err)) {
-		p.engine.log.Debug("input could not be closed", "sandbox", p.id, "err", err)
+		p.in.engine.log.Debug("input could not be closed", "sandbox", p.in.id, "err", err)
 	}
 }
 

@@ -52,6 +52,9 @@ func (g *watches) watch(ctx context.Context, ids ...string) error {
 		}
 		g.hold(id, sentry)
 		gofer, found := all.Find(id, hostproc.Gofer)
+		if shim, has := all.Find(id, hostproc.Shim); has && found {
+			g.engine.handles.served(id, hostproc.Table{sentry, gofer, shim})
+		}
 		g.under.Go(func() {
 			if !found || gofer.Await(ctx) == nil {
 				g.report(ctx, id, sentry)
@@ -87,7 +90,7 @@ func (g *watches) exited(id string, status uint32) {
 		if held {
 			end.sentry = hostproc.Exit(sentry.pidfd, sentryPatience)
 			_ = sentry.pidfd.Close()
-			if hasAnother(id, sentry.Process) {
+			if g.engine.hasAnother(id, sentry.Process) {
 				return
 			}
 		}
@@ -99,13 +102,13 @@ func (g *watches) exited(id string, status uint32) {
 }
 
 // hasAnother tells whether the sandbox has a sentry, but another one than that.
-func hasAnother(id string, sentry hostproc.Process) bool {
-	all, err := hostproc.List()
+func (e *Engine) hasAnother(id string, sentry hostproc.Process) bool {
+	state, err := e.cfg.runscRoot().State(id)
 	if err != nil {
 		return false
 	}
-	now, found := all.Find(id, hostproc.Sentry)
-	return found && !now.Is(sentry)
+	now, found := hostproc.Look(state.Sandbox.PID)
+	return found && now.Serves(id) && !now.Is(sentry)
 }
 
 // report calls a sandbox dead whose gofer has ended, unless its sentry ends too.

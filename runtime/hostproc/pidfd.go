@@ -7,7 +7,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/poll"
@@ -44,11 +43,7 @@ func (p Process) Open() (*os.File, error) {
 
 // Alive tells whether the process has not ended; a zombie has.
 func (p Process) Alive() bool {
-	proc, err := procfs.NewProc(p.PID)
-	if err != nil {
-		return false
-	}
-	now, ok := read(proc)
+	now, ok := Look(p.PID)
 	return ok && now.Is(p)
 }
 

@@ -47,6 +47,7 @@ type Config struct {
 type Set struct {
 	cfg     Config
 	bundles bundles
+	server  server
 
 	// The kinds, in the order in which they are made. They are removed in the opposite order.
 	ofContainer []kind // from before the container is made until it was deleted

@@ -3,11 +3,16 @@ package resource
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/runtime/hostproc"
 )
 
 // recorded is a kind that notes in a book what is done with it.
@@ -84,5 +89,45 @@ func TestFiles(t *testing.T) {
 	}
 	if ids, err := files.owners(t.Context()); err != nil || !slices.Equal(ids, []string{other}) {
 		t.Errorf("%v are left, %v; want %s", ids, err, other)
+	}
+}
+
+// TestContainerdIsAskedOnce counts the connections by which the process behind a socket is found.
+func TestContainerdIsAskedOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s server
+	for range 3 {
+		if pid, err := s.pid(t.Context(), path); err != nil || pid != os.Getpid() {
+			t.Errorf("process %d, %v; want %d", pid, err, os.Getpid())
+		}
+	}
+	last, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := last.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	connections := 0
+	for said := 0; said == 0; connections++ {
+		conn, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		said, _ = conn.Read(make([]byte, 1)) // the others have hung up
+	}
+	if connections != 2 {
+		t.Errorf("%d connections, want one for three questions", connections-1)
+	}
+	s.last = hostproc.Process{} // as if it had ended
+	if err := ln.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.pid(t.Context(), path); !errdefs.IsUnavailable(err) {
+		t.Errorf("without containerd: %v, want unavailable", err)
 	}
 }

@@ -88,7 +88,7 @@ func (s *Set) bundle() kind {
 }
 
 func (s *Set) removeBundle(ctx context.Context, id string) error {
-	pid, err := ContainerdPID(ctx, s.cfg.Address)
+	pid, err := s.server.pid(ctx, s.cfg.Address)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (s *Set) bundleOwners(ctx context.Context) (ids []string, _ error) {
 		}
 		return ids, err
 	}
-	pid, err := ContainerdPID(ctx, s.cfg.Address)
+	pid, err := s.server.pid(ctx, s.cfg.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +151,26 @@ func (s *Set) bundleOwners(ctx context.Context) (ids []string, _ error) {
 		ids = append(ids, found...)
 	}
 	return ids, nil
+}
+
+// server is the process that was seen to serve containerd's socket.
+type server struct {
+	mu   sync.Mutex
+	last hostproc.Process
+}
+
+// pid returns it. containerd is asked again only when that process has ended.
+func (s *server) pid(ctx context.Context, address string) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last.Alive() {
+		return s.last.PID, nil
+	}
+	pid, err := ContainerdPID(ctx, address)
+	if err == nil {
+		s.last, _ = hostproc.Look(pid)
+	}
+	return pid, err
 }
 
 // ContainerdPID returns the process that serves containerd's socket.

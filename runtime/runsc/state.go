@@ -25,6 +25,7 @@ type State struct {
 	Status  specs.ContainerState `json:"status"`
 	Sandbox struct {
 		ControlSocketPath string `json:"controlSocketPath"`
+		PID               int    `json:"pid"` // of the sentry
 	} `json:"sandbox"`
 }
 
