@@ -3,6 +3,8 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -47,7 +49,11 @@ func TestDeathReasons(t *testing.T) {
 // A halted sandbox may have been revived before it is known how its earlier sentry ended: that is no death.
 func TestDeathOfAnEarlierSentry(t *testing.T) {
 	var deaths []string // written before wait returns
-	g := newWatches(&Engine{cfg: Config{StateDir: t.TempDir(), Namespace: "none"}}, func(_ string, d Death) { deaths = append(deaths, d.Cause) }, nil)
+	e := &Engine{cfg: Config{StateDir: t.TempDir(), Namespace: "none"}}
+	if err := os.MkdirAll(string(e.cfg.runscRoot()), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	g := newWatches(e, func(_ string, d Death) { deaths = append(deaths, d.Cause) }, nil)
 	id := NewID()
 	begin := func() (end func()) {
 		t.Helper()
@@ -56,6 +62,9 @@ func TestDeathOfAnEarlierSentry(t *testing.T) {
 		in, err := cmd.StdinPipe()
 		if err == nil {
 			err = cmd.Start()
+		}
+		if err == nil {
+			err = os.WriteFile(runscFile(e, id, ".state"), fmt.Appendf(nil, `{"sandbox":{"pid":%d}}`, cmd.Process.Pid), 0o600)
 		}
 		if err != nil {
 			t.Fatal(err)

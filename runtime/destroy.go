@@ -49,6 +49,9 @@ func (e *Engine) destroy(ctx context.Context, id string) error {
 // halt ends a sandbox but for its container and what belongs to that.
 func (e *Engine) halt(ctx context.Context, id string) error {
 	serving := e.drop(id)
+	if shim, known := serving.Find(id, hostproc.Shim); !known || !shim.Alive() {
+		serving = nil // containerd may be tidying up behind it
+	}
 	if err := e.destroyTask(ctx, id, serving); err != nil {
 		return err
 	}
