@@ -74,14 +74,21 @@ func TestHandlesEndWithTheirSandboxes(t *testing.T) {
 	}
 }
 
-// TestDestroysLookForNoProcesses counts the looks at all processes of the host.
-func TestDestroysLookForNoProcesses(t *testing.T) {
+// TestLivesLookForNoProcesses counts, from the start of sandboxes to their end, the looks at all processes of the host.
+func TestLivesLookForNoProcesses(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	ctx, stop := context.WithCancel(t.Context())
 	watched := make(chan error, 1)
+	m := measure(t, e)
 	go func() {
 		watched <- e.Watch(ctx, func(string, Death) {}, func(context.Context, string, Status) {})
 	}()
+	for asked := map[string]int{}; asked["Containers/List"]+asked["Containers/ListStream"] == 0; asked = m.taken() { // of those that there are
+		if err := poll.Sleep(t.Context(), poll.Interval); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := hostproc.Lists()
 	ids := []string{startSandbox(t, e), startSandbox(t, e)}
 	known := func(id string) bool {
 		e.handles.mu.Lock()
@@ -98,7 +105,6 @@ func TestDestroysLookForNoProcesses(t *testing.T) {
 	if err := e.Pause(t.Context(), ids[0]); err != nil {
 		t.Fatal(err)
 	}
-	before := hostproc.Lists()
 	for _, id := range ids {
 		if err := e.Destroy(t.Context(), id); err != nil {
 			t.Error(err)

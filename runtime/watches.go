@@ -41,7 +41,7 @@ func newWatches(e *Engine, died func(id string, d Death), turned func(ctx contex
 
 // watch begins to watch sandboxes that were started; it goes on until ctx ends.
 func (g *watches) watch(ctx context.Context, ids ...string) error {
-	all, err := hostproc.List()
+	all, err := g.engine.servants(ids)
 	if err != nil {
 		return err
 	}
@@ -62,6 +62,32 @@ func (g *watches) watch(ctx context.Context, ids ...string) error {
 		})
 	}
 	return nil
+}
+
+// servants returns the processes of sandboxes, and maybe others. Those of one alone are found by runsc's notes: its shim is the parent that
+// a sentry has once the runsc that made it has ended.
+func (e *Engine) servants(ids []string) (hostproc.Table, error) {
+	switch len(ids) {
+	case 0:
+		return nil, nil
+	case 1:
+	default:
+		return hostproc.List()
+	}
+	state, err := e.cfg.runscRoot().State(ids[0])
+	if err != nil {
+		return hostproc.List()
+	}
+	sentry, _ := hostproc.Look(state.Sandbox.PID)
+	gofer, _ := hostproc.Look(state.GoferPID)
+	shim, _ := sentry.Parent()
+	found := hostproc.Table{sentry, gofer, shim}
+	for at, role := range []hostproc.Role{hostproc.Sentry, hostproc.Gofer, hostproc.Shim} {
+		if !found[at].Serves(ids[0]) || found[at].Role() != role {
+			return hostproc.List()
+		}
+	}
+	return found, nil
 }
 
 // hold keeps the sentry of a sandbox open until its end was told. Without that its death has a less certain cause.

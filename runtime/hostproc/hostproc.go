@@ -175,6 +175,9 @@ func (p Process) Role() Role {
 	}
 }
 
+// Parent looks at the process that this one is a child of; false if it has ended.
+func (p Process) Parent() (Process, bool) { return Look(p.parent) }
+
 // Is tells whether two looks saw the same process.
 func (p Process) Is(other Process) bool { return p.PID == other.PID && p.started == other.started }
 

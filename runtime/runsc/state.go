@@ -22,8 +22,9 @@ type Root string
 
 // State is what runsc notes down of a sandbox, as far as it is needed.
 type State struct {
-	Status  specs.ContainerState `json:"status"`
-	Sandbox struct {
+	Status   specs.ContainerState `json:"status"`
+	GoferPID int                  `json:"goferPid"`
+	Sandbox  struct {
 		ControlSocketPath string `json:"controlSocketPath"`
 		PID               int    `json:"pid"` // of the sentry
 	} `json:"sandbox"`

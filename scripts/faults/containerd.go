@@ -37,7 +37,10 @@ func stopContainerd(ctx context.Context, r *rig, _ int) error {
 	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
 		return fmt.Errorf("stop containerd: %w", err)
 	}
+	before := r.alarms()
 	pause(ctx, r.chance(8*time.Second, 15*time.Second))
+	// No call whose deadline is shorter may have been under way; the daemon asks for a sign of life in any case.
+	await(ctx, patience, func(context.Context) bool { return r.alarms() > before })
 	if err := unix.Kill(pid, unix.SIGCONT); err != nil {
 		return fmt.Errorf("continue containerd: %w", err)
 	}
