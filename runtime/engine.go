@@ -19,6 +19,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/runtime/call"
+	"sandpool/runtime/command"
 	"sandpool/runtime/image"
 	"sandpool/runtime/lockfile"
 	"sandpool/runtime/resource"
@@ -73,19 +74,13 @@ type Engine struct {
 	runsc  runsc.Program
 	info   Info
 	init   program
-	pipes  *pipes // that an earlier daemon left
 
 	state, namespace *lockfile.Lock // on the state folder, and on containerd's namespace
 
 	panicLogs bool          // each sandbox's sentry has a file for what it says when it crashes
-	direct    bool          // sentries start commands without the shim; known once a canary ran
 	trials    chan struct{} // one slot: held by whoever tries a platform for a template
 
-	life      context.Context // ends with the engine
-	endLife   context.CancelFunc
-	work      sync.WaitGroup // what goes on behind commands, until the engine ends
-	leftovers leftovers
-
+	commands  *command.Starter
 	looks     looks
 	handles   handles
 	images    *image.Store // once containerd is connected
@@ -126,24 +121,21 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err err
 func newEngine(cfg Config, log *slog.Logger) *Engine {
 	e := &Engine{
 		cfg: cfg, log: log, trials: make(chan struct{}, 1), hidden: map[string]bool{},
-		calls:     call.Caller{Namespace: cfg.Namespace, Called: cfg.Called},
-		leftovers: leftovers{of: map[string][]*Process{}}, handles: newHandles(),
+		calls:   call.Caller{Namespace: cfg.Namespace, Called: cfg.Called},
+		handles: newHandles(),
 	}
-	e.life, e.endLife = context.WithCancel(context.Background())
+	e.commands = command.New(command.Config{
+		Calls: e.calls, Root: cfg.runscRoot(), FIFODir: cfg.fifoDir(), StartTimeout: cfg.StartTimeout, PauseTimeout: cfg.PauseTimeout, Log: log,
+	})
 	return e
 }
 
 // Close lets go of containerd, of its namespace and of the state folder. Sandboxes stay.
 func (e *Engine) Close() error {
-	e.endLife()
-	e.leftovers.close()
-	e.work.Wait()
+	e.commands.Close()
 	var errs []error
 	if e.client != nil {
 		errs = append(errs, e.client.Close())
-	}
-	if e.pipes != nil {
-		e.pipes.close()
 	}
 	return errors.Join(append(errs, e.namespace.Release(), e.state.Release())...)
 }

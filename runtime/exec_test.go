@@ -9,26 +9,21 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
-	"time"
 
-	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 )
 
 // eachWay runs a test with commands that the sentry starts for the engine, and with such that the shim starts.
 func eachWay(t *testing.T, test func(*testing.T, *Engine)) {
 	e := openEngine(t, testConfig(t))
-	if !e.direct {
+	if !e.commands.Direct {
 		t.Errorf("this runsc's sentries start no commands for the engine: %q", e.Info().Warnings)
 	}
 	for _, direct := range []bool{true, false} {
 		t.Run(map[bool]string{true: "sentry", false: "shim"}[direct], func(t *testing.T) {
-			e.direct = direct
+			e.commands.Direct = direct
 			test(t, e)
 		})
 	}
@@ -118,44 +113,13 @@ func testExecOfWhatCannotRun(t *testing.T, e *Engine) {
 	}
 }
 
-func TestCommandBeginsOnlyWhenItWasStarted(t *testing.T) {
-	for name, test := range map[string]struct {
-		started, tty bool
-		in, want     string
-	}{
-		"started":                 {true, false, "rest", "\nrest"},
-		"not started":             {false, false, "rest", ""},
-		"terminal":                {true, true, "line\n", "\x04line\n\x04"},
-		"terminal with half line": {true, true, "rest", "\x04rest\x04\x04"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				ends := 0
-				in := &input{reader: strings.NewReader(test.in), leave: leaveByte(test.tty), tty: test.tty, started: make(chan bool, 1), atEnd: func() { ends++ }}
-				var got bytes.Buffer
-				var copying sync.WaitGroup
-				copying.Go(func() { _, _ = io.Copy(&got, in) })
-				synctest.Wait()
-				if got.Len() > 0 || ends > 0 {
-					t.Errorf("%q was sent before the start", got.String())
-				}
-				in.started <- test.started
-				copying.Wait()
-				if got.String() != test.want || (ends == 1) != test.started {
-					t.Errorf("sent %q and told of %d ends, want %q", got.String(), ends, test.want)
-				}
-			})
-		})
-	}
-}
-
 // TestCommandThatRunscLosesIsTriedAgain fails the first attempt of runsc to start a command, as a host without processor time does.
 func TestCommandThatRunscLosesIsTriedAgain(t *testing.T) {
 	cfg := testConfig(t)
 	lose := filepath.Join(t.TempDir(), "lose")
 	cfg.Runsc = wrapRunsc(t, fmt.Sprintf(`case " $* " in *" exec "*) rm %s 2>/dev/null && exit 1;; esac`, lose))
 	e := openEngine(t, cfg)
-	e.direct = false
+	e.commands.Direct = false
 	id := startSandbox(t, e)
 	if err := os.WriteFile(lose, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -166,36 +130,6 @@ func TestCommandThatRunscLosesIsTriedAgain(t *testing.T) {
 	if _, err := os.Stat(lose); err == nil {
 		t.Error("no attempt failed")
 	}
-}
-
-// slowContainer has a shim that containerd gives up on a few times.
-type slowContainer struct {
-	client.Container
-	slow int
-	err  error
-}
-
-func (c *slowContainer) Task(context.Context, cio.Attach) (client.Task, error) {
-	if c.slow--; c.slow >= 0 {
-		return nil, fmt.Errorf("get state: %w", context.DeadlineExceeded)
-	}
-	return nil, c.err
-}
-
-func TestSlowShimIsAskedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		if _, err := loadTask(t.Context(), &slowContainer{slow: 3}); err != nil {
-			t.Errorf("a shim that was slow three times: %v", err)
-		}
-		if _, err := loadTask(t.Context(), &slowContainer{err: errdefs.ErrNotFound}); !errdefs.IsNotFound(err) {
-			t.Errorf("a task that there is not: %v", err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		if _, err := loadTask(ctx, &slowContainer{slow: 1 << 30}); !errdefs.IsDeadlineExceeded(err) || ctx.Err() == nil { //nolint:forbidigo // whether, not why
-			t.Errorf("a shim that is always slow: %v", err)
-		}
-	})
 }
 
 // TestCommandsGoOnAfterACheckpoint saves a sandbox under a command that waits for input.

@@ -164,7 +164,7 @@ func TestExecInput(t *testing.T) { eachWay(t, testExecInput) }
 func testExecInput(t *testing.T, e *Engine) {
 	id := startSandbox(t, e)
 	t.Run("closed by the command", func(t *testing.T) {
-		if !e.direct {
+		if !e.commands.Direct {
 			return // the shim's runsc keeps the other end of the pipe open
 		}
 		input, feed := io.Pipe()

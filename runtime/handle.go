@@ -8,24 +8,26 @@ import (
 	"sync"
 
 	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandpool/runtime/call"
+	"sandpool/runtime/command"
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/runsc"
 )
 
+// ExecSpec is a command to run in a sandbox.
+type ExecSpec = command.Spec
+
+// Process is a command that runs in a sandbox.
+type Process = command.Process
+
 // Sandbox is a handle on a sandbox: what of it stays the same from a start of its task to the end of that. It is opened once, so that
 // what is done in the sandbox looks nothing up. It is no store: all of it can be read again, and is by the next daemon.
 type Sandbox struct {
-	engine    *Engine
-	id        string
-	container client.Container
-	process   *specs.Process    // its own: commands have its user, folder and environment
-	flags     map[string]string // of runsc
-
-	mu      sync.Mutex
-	control runsc.Control // once it was asked for
+	commands *command.Target
+	flags    map[string]string // of runsc
 }
 
 // handles are the sandboxes that were opened, by id, and the processes of those that were seen to start.
@@ -81,10 +83,12 @@ func (e *Engine) openSandbox(ctx context.Context, container client.Container) (*
 	if err != nil {
 		return nil, err
 	}
-	s := &Sandbox{engine: e, id: container.ID(), container: container, process: own.Process, flags: file.Flags}
+	id := container.ID()
+	s := &Sandbox{flags: file.Flags}
+	s.commands = e.commands.Target(container, own.Process, file.Flags, func() { e.handles.served(id, nil) })
 	e.handles.mu.Lock()
 	defer e.handles.mu.Unlock()
-	e.handles.open[s.id] = s
+	e.handles.open[id] = s
 	return s, nil
 }
 
@@ -110,16 +114,37 @@ func (e *Engine) dropAllBut(known map[string]look) {
 	}
 }
 
-// sentry is where the sandbox's sentry takes calls.
-func (s *Sandbox) sentry() (runsc.Control, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.control.Socket != "" {
-		return s.control, nil
+// Exec starts a command in a running sandbox. ctx bounds the start only.
+func (e *Engine) Exec(ctx context.Context, id string, spec ExecSpec) (p *Process, err error) {
+	err = e.call(ctx, e.cfg.StartTimeout, "exec in sandbox "+id, func(ctx context.Context) error {
+		p, err = e.exec(ctx, id, spec)
+		return err
+	})
+	return p, err
+}
+
+func (e *Engine) exec(ctx context.Context, id string, spec ExecSpec) (*Process, error) {
+	s, err := e.sandbox(ctx, id)
+	if err != nil {
+		return nil, err
 	}
-	control, err := s.engine.cfg.runscRoot().Control(s.id)
-	if err == nil {
-		s.control = control
+	p, err := s.commands.Start(ctx, spec)
+	if errors.Is(err, runsc.ErrSentryGone) {
+		e.drop(id)                                                   // its processes have ended, or soon will
+		if _, gone := e.sandbox(ctx, id); errdefs.IsNotFound(gone) { // so is all of the sandbox
+			return nil, gone
+		}
 	}
-	return control, err
+	return p, err
+}
+
+// tryDirectly finds out whether this runsc's sentries start processes for the daemon itself, in a sandbox that runs. If not, the
+// shim does.
+func (e *Engine) tryDirectly(ctx context.Context, id string) {
+	e.commands.Direct = true
+	err := e.call(ctx, e.cfg.PauseTimeout, "exec without the shim", func(ctx context.Context) error { return e.probe(ctx, id) })
+	if err != nil && context.Cause(ctx) == nil {
+		e.commands.Direct = false
+		e.warn(fmt.Sprintf("commands in sandboxes start slowly, since only the shim can start them: %v", err))
+	}
 }

@@ -7,6 +7,7 @@ import (
 	goruntime "runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sandpool/runtime/poll"
@@ -113,5 +114,8 @@ func TestProcessorLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	busy.discard(t.Context())
+	if err := busy.Signal(t.Context(), syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	finish(t, busy)
 }

@@ -21,10 +21,10 @@ func (e *Engine) lockState() error {
 	if e.state, err = lockfile.Take(e.cfg.StateDir, "lock", "stop it or set daemon.state_dir"); err != nil {
 		return fmt.Errorf("lock the state folder %s: %w", e.cfg.StateDir, err)
 	}
-	if err := e.openPipes(); err != nil {
+	if err := e.commands.OpenPipes(); err != nil {
 		return err
 	}
-	return e.sweepPipes(0) // of those of a daemon that was killed no more is needed than the ends that are open
+	return e.commands.SweepPipes(0) // of those of a daemon that was killed no more is needed than the ends that are open
 }
 
 // lockNamespace takes containerd's namespace for this process, whatever its state folder is: all that has a sandbox's id in it

@@ -116,11 +116,7 @@ func (e *Engine) mustSucceed(ctx context.Context, id string, spec ExecSpec) erro
 	if err != nil {
 		return err
 	}
-	code, err := p.Wait(ctx)
-	if err == nil && code != 0 {
-		err = fmt.Errorf("the init answers with exit code %d", code)
-	}
-	return err
+	return p.Succeeds(ctx)
 }
 
 // prewarmLog is where the output of a template's last prewarm commands is kept.

@@ -1,23 +1,14 @@
 package runtime
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/containerd/errdefs"
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/hostproc"
-	"sandpool/runtime/runsc/runsctest"
 	"sandpool/runtime/template"
 )
 
@@ -35,7 +26,7 @@ func TestCommandsOfASandboxAreAlike(t *testing.T) {
 			id := startFrom(t, e, "alike")
 			outputs := map[bool]string{}
 			for _, direct := range []bool{true, false} {
-				e.direct = direct
+				e.commands.Direct = direct
 				code, out := run(t, e, id, "in", "sh", "-c", `grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp)' /proc/self/status
 					pwd; env | sort; ulimit -a; cat; echo again >/dev/stdout; ls -l /proc/self/fd | sed 's/.*[0-9] ->/->/' | cut -c1-8`)
 				if code != 0 {
@@ -43,7 +34,7 @@ func TestCommandsOfASandboxAreAlike(t *testing.T) {
 				}
 				outputs[direct] = out
 			}
-			e.direct = true
+			e.commands.Direct = true
 			if outputs[true] != outputs[false] || !strings.Contains(outputs[true], "CapEff") {
 				t.Errorf("the sentry starts\n%s\nthe shim starts\n%s", outputs[true], outputs[false])
 			}
@@ -60,59 +51,11 @@ func TestSentriesThatStartNothing(t *testing.T) {
 		exit $code;;
 	esac`, host.Runsc, cfg.runscDir()))
 	e := openEngine(t, cfg)
-	if warnings := strings.Join(e.Info().Warnings, "\n"); e.direct || !strings.Contains(warnings, "only the shim") {
-		t.Errorf("direct is %v, warnings are %q; want one about the shim", e.direct, warnings)
+	if warnings := strings.Join(e.Info().Warnings, "\n"); e.commands.Direct || !strings.Contains(warnings, "only the shim") {
+		t.Errorf("direct is %v, warnings are %q; want one about the shim", e.commands.Direct, warnings)
 	}
 	if code, out := run(t, e, startSandbox(t, e), "in", "cat"); code != 0 || out != "in" {
 		t.Errorf("exit code %d, output %q", code, out)
-	}
-}
-
-// fakeSentry answers the requests of one connection after the other.
-func fakeSentry(t *testing.T, answers ...runsctest.Answer) *Engine {
-	t.Helper()
-	const id = "sb-fake"
-	e := &Engine{cfg: Config{StateDir: t.TempDir(), Namespace: "test"}, log: testLog(t), life: t.Context()}
-	dir := string(e.cfg.runscRoot())
-	socket := filepath.Join(dir, "s")
-	state := fmt.Sprintf(`{"id":%q,"sandbox":{"controlSocketPath":%q}}`, id, socket)
-	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, id+"_sandbox:"+id+".state"), []byte(state), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	runsctest.Sentry(t, socket, answers...)
-	return e
-}
-
-// TestCommandThatStartsTooLateIsKilled lets a client leave while the sentry starts its command.
-func TestCommandThatStartsTooLateIsKilled(t *testing.T) {
-	asked, left, killed := make(chan struct{}), make(chan struct{}), make(chan string, 1)
-	e := fakeSentry(t,
-		func(conn *net.UnixConn, _ string) {
-			close(asked)
-			<-left
-			runsctest.Says(`{"success":true,"result":7}`)(conn, "")
-		},
-		func(conn *net.UnixConn, method string) {
-			killed <- method
-			runsctest.Says(`{"success":true}`)(conn, "")
-		})
-	ctx, cancel := context.WithCancelCause(t.Context())
-	go func() {
-		<-asked
-		cancel(io.ErrNoProgress)
-	}()
-	p := &sentryProcess{in: &Sandbox{engine: e, id: "sb-fake"}, result: newResult()}
-	if err := p.start(ctx, &specs.Process{}, false, nil); !errors.Is(err, io.ErrNoProgress) {
-		t.Errorf("start: %v, want the cause", err)
-	}
-	close(left)
-	select {
-	case method := <-killed:
-		if method != "containerManager.Signal" {
-			t.Errorf("%s was called, want the signal", method)
-		}
-	case <-time.After(time.Minute):
-		t.Error("the command was not killed")
 	}
 }
 

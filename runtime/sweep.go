@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 )
@@ -17,7 +15,7 @@ const cleanupTimeout = 10 * time.Second
 // Sweep removes what belongs to no container and to no sandbox that live tells of: what an interrupted start or destroy left. It goes
 // by what is this daemon's alone: its containerd and its state folder. live must know a sandbox from before its start until after its end.
 func (e *Engine) Sweep(ctx context.Context, live func(id string) bool) error {
-	if err := e.sweepPipes(e.cfg.StartTimeout); err != nil {
+	if err := e.commands.SweepPipes(e.cfg.StartTimeout); err != nil {
 		return err
 	}
 	return e.call(ctx, e.cfg.StartTimeout, "sweep", func(ctx context.Context) error {
@@ -44,21 +42,4 @@ func (e *Engine) Sweep(ctx context.Context, live func(id string) bool) error {
 		}
 		return errors.Join(errs...)
 	})
-}
-
-// sweepPipes removes the pipes of exec'd processes that nobody removed and that are older than age. Once a process has
-// started, both of their ends are open and the files are not needed any more. Their names do not tell whose they are.
-func (e *Engine) sweepPipes(age time.Duration) error {
-	entries, err := os.ReadDir(e.cfg.fifoDir())
-	if err != nil {
-		return fmt.Errorf("list pipes: %w", err)
-	}
-	var errs []error
-	for _, entry := range entries {
-		info, err := entry.Info()
-		if err == nil && time.Since(info.ModTime()) >= age {
-			errs = append(errs, os.RemoveAll(filepath.Join(e.cfg.fifoDir(), entry.Name())))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -1,4 +1,4 @@
-package runtime
+package command
 
 import (
 	"context"
@@ -76,7 +76,7 @@ func (p *Process) flowed() <-chan struct{} {
 		close(done)
 		return done
 	}
-	p.in.engine.work.Go(func() {
+	p.in.starter.work.Go(func() {
 		out.Wait()
 		close(done)
 	})
@@ -114,7 +114,7 @@ type leftovers struct {
 // keep drains a process's output until it ends, and then forgets the process.
 func (l *leftovers) keep(p *Process, flowed <-chan struct{}) {
 	l.add(p)
-	p.in.engine.work.Go(func() {
+	p.in.starter.work.Go(func() {
 		<-flowed
 		if l.remove(p) {
 			p.discard(context.Background())

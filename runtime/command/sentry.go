@@ -1,4 +1,4 @@
-package runtime
+package command
 
 import (
 	"bytes"
@@ -24,27 +24,16 @@ import (
 // its sandbox.
 type sentryProcess struct {
 	result
-	in     *Sandbox
+	in     *Target
 	pid    int32
 	copies copies
 }
 
-// tryDirectly finds out whether this runsc's sentries start processes for the daemon itself, in a sandbox that runs. If not, the
-// shim does.
-func (e *Engine) tryDirectly(ctx context.Context, id string) {
-	e.direct = true
-	err := e.call(ctx, e.cfg.PauseTimeout, "exec without the shim", func(ctx context.Context) error { return e.probe(ctx, id) })
-	if err != nil && context.Cause(ctx) == nil {
-		e.direct = false
-		e.warn(fmt.Sprintf("commands in sandboxes start slowly, since only the shim can start them: %v", err))
-	}
-}
-
-func (s *Sandbox) execDirectly(ctx context.Context, command *specs.Process, spec ExecSpec) (*Process, error) {
+func (s *Target) execDirectly(ctx context.Context, command *specs.Process, spec Spec) (*Process, error) {
 	raw := s.flags["net-raw"] == "true"
 	process := &sentryProcess{result: newResult(), in: s}
 	p := s.newProcess(process, spec)
-	files, err := process.copies.open(s.engine, p.output.to(spec.Stdout), p.output.to(spec.Stderr))
+	files, err := process.copies.open(s.starter, p.output.to(spec.Stdout), p.output.to(spec.Stderr))
 	if err != nil {
 		return nil, fmt.Errorf("make pipes: %w", err)
 	}
@@ -69,8 +58,8 @@ func (s *Sandbox) execDirectly(ctx context.Context, command *specs.Process, spec
 		return nil, fmt.Errorf("start process: %w", err)
 	}
 	p.pid = process.pid
-	s.engine.work.Go(process.watch)
-	s.engine.work.Go(func() { process.copies.feed(spec.Stdin) })
+	s.starter.work.Go(process.watch)
+	s.starter.work.Go(func() { process.copies.feed(spec.Stdin) })
 	return p, nil
 }
 
@@ -89,7 +78,7 @@ func looksElsewhere(command *specs.Process) bool {
 
 // start has the sentry start the process. One that is started only after ctx ended is killed at once.
 func (p *sentryProcess) start(ctx context.Context, command *specs.Process, raw bool, files []*os.File) error {
-	control, err := p.in.sentry()
+	control, err := p.in.Sentry()
 	if err != nil {
 		return err
 	}
@@ -98,14 +87,14 @@ func (p *sentryProcess) start(ctx context.Context, command *specs.Process, raw b
 		return err
 	}
 	started := make(chan error)
-	p.in.engine.work.Go(func() {
+	p.in.starter.work.Go(func() {
 		var err error
-		p.pid, err = start.PID(p.in.engine.life)
+		p.pid, err = start.PID(p.in.starter.life)
 		select {
 		case started <- err:
 		case <-ctx.Done():
 			if err == nil {
-				_ = p.signal(p.in.engine.life, syscall.SIGKILL)
+				_ = p.signal(p.in.starter.life, syscall.SIGKILL)
 			}
 		}
 	})
@@ -120,12 +109,12 @@ func (p *sentryProcess) start(ctx context.Context, command *specs.Process, raw b
 // watch waits for the end of the process, which is that of its sentry at the latest.
 func (p *sentryProcess) watch() {
 	var wait syscall.WaitStatus
-	control, err := p.in.sentry()
+	control, err := p.in.Sentry()
 	if err == nil {
-		wait, err = control.Wait(p.in.engine.life, p.pid)
+		wait, err = control.Wait(p.in.starter.life, p.pid)
 	}
 	_ = p.copies.stdin.Close() // nobody reads it, or a child that the caller does not feed
-	if context.Cause(p.in.engine.life) != nil {
+	if context.Cause(p.in.starter.life) != nil {
 		p.copies.Cancel()
 	}
 	switch {
@@ -142,7 +131,7 @@ func (p *sentryProcess) watch() {
 
 func (p *sentryProcess) signal(ctx context.Context, signal syscall.Signal) error {
 	if !p.hasEnded() {
-		control, err := p.in.sentry()
+		control, err := p.in.Sentry()
 		if err == nil {
 			err = control.Signal(ctx, p.pid, signal, runsc.ToProcess)
 		}
@@ -171,7 +160,7 @@ type copies struct {
 }
 
 // open makes the pipes, returns the ends that the process gets, and starts to copy its output.
-func (c *copies) open(e *Engine, stdout, stderr io.Writer) (files []*os.File, err error) {
+func (c *copies) open(s *Starter, stdout, stderr io.Writer) (files []*os.File, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(files)
@@ -192,7 +181,7 @@ func (c *copies) open(e *Engine, stdout, stderr io.Writer) (files []*os.File, er
 	}
 	for i, to := range []io.Writer{stdout, stderr} {
 		c.writers.Add(1)
-		e.work.Go(func() {
+		s.work.Go(func() {
 			defer c.writers.Done()
 			_, _ = io.Copy(to, c.outputs[i])
 		})

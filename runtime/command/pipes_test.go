@@ -1,4 +1,4 @@
-package runtime
+package command
 
 import (
 	"log/slog"
@@ -12,8 +12,8 @@ import (
 
 // TestOpenPipes lets go a shim that waits for the reader of a pipe, which was killed.
 func TestOpenPipes(t *testing.T) {
-	e := newEngine(Config{StateDir: t.TempDir(), StartTimeout: time.Hour}, slog.New(slog.DiscardHandler))
-	dir := filepath.Join(e.cfg.fifoDir(), "123")
+	s := New(Config{FIFODir: t.TempDir(), StartTimeout: time.Hour, Log: slog.New(slog.DiscardHandler)})
+	dir := filepath.Join(s.cfg.FIFODir, "123")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func TestOpenPipes(t *testing.T) {
 			opened <- err
 		}()
 	}
-	if err := e.openPipes(); err != nil {
+	if err := s.OpenPipes(); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -44,7 +44,5 @@ func TestOpenPipes(t *testing.T) {
 	if _, err := unix.Open(filepath.Join(dir, "e-stdin"), unix.O_WRONLY|unix.O_NONBLOCK, 0); err != unix.ENXIO {
 		t.Errorf("e-stdin: %v, want that it has no reader", err)
 	}
-	if err := e.Close(); err != nil {
-		t.Error(err)
-	}
+	s.Close()
 }

@@ -1,10 +1,11 @@
-package runtime
+package command
 
 import (
 	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"sync"
 	"syscall"
 	"testing"
@@ -41,10 +42,7 @@ func (b *fakeBody) cancelled() bool {
 	}
 }
 
-func fakeEngine(t *testing.T) *Engine {
-	e := newEngine(Config{}, testLog(t))
-	return e
-}
+func fakeStarter() *Starter { return New(Config{Log: slog.New(slog.DiscardHandler)}) }
 
 // TestOutputOfAnEndedProcess has a child that writes as often as it can, one that writes now and then, and a reader that is slow.
 func TestOutputOfAnEndedProcess(t *testing.T) {
@@ -59,8 +57,8 @@ func TestOutputOfAnEndedProcess(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				e, b := fakeEngine(t), newFakeBody()
-				p := (&Sandbox{engine: e, id: "sb-1"}).newProcess(b, ExecSpec{})
+				starter, b := fakeStarter(), newFakeBody()
+				p := (&Target{starter: starter, id: "sb-1"}).newProcess(b, Spec{})
 				var passed, after int
 				returned := false
 				to := p.output.to(writerFunc(func(b []byte) (int, error) {
@@ -89,7 +87,7 @@ func TestOutputOfAnEndedProcess(t *testing.T) {
 				if b.cancelled() || after > 0 {
 					t.Errorf("%d bytes were written to who had gone; the output is closed: %v", after, b.cancelled())
 				}
-				_ = e.Close()
+				starter.Close()
 				child.Wait()
 				if !b.cancelled() {
 					t.Error("the engine left the output open")
@@ -101,17 +99,17 @@ func TestOutputOfAnEndedProcess(t *testing.T) {
 
 // TestLeftoversAreFew has more commands of a sandbox leave children behind than are drained.
 func TestLeftoversAreFew(t *testing.T) {
-	e := fakeEngine(t)
+	starter := fakeStarter()
 	var all []*fakeBody
 	for range keptLeftovers + 2 {
 		b := newFakeBody()
 		all = append(all, b)
-		p := (&Sandbox{engine: e, id: "sb-1"}).newProcess(b, ExecSpec{})
-		e.leftovers.keep(p, p.flowed())
+		p := (&Target{starter: starter, id: "sb-1"}).newProcess(b, Spec{})
+		starter.leftovers.keep(p, p.flowed())
 	}
 	other := newFakeBody()
-	p := (&Sandbox{engine: e, id: "sb-2"}).newProcess(other, ExecSpec{})
-	e.leftovers.keep(p, p.flowed())
+	p := (&Target{starter: starter, id: "sb-2"}).newProcess(other, Spec{})
+	starter.leftovers.keep(p, p.flowed())
 	for i, b := range all {
 		if want := i < 2; b.cancelled() != want {
 			t.Errorf("output %d is closed: %v, want %v", i, b.cancelled(), want)
@@ -120,8 +118,8 @@ func TestLeftoversAreFew(t *testing.T) {
 	if other.cancelled() {
 		t.Error("another sandbox lost an output")
 	}
-	if err := e.Close(); err != nil || !other.cancelled() {
-		t.Errorf("close: %v; the output is closed: %v", err, other.cancelled())
+	if starter.Close(); !other.cancelled() {
+		t.Error("the starter left an output open")
 	}
 }
 

@@ -1,4 +1,4 @@
-package runtime
+package command
 
 import (
 	"bytes"
@@ -40,8 +40,8 @@ func gated(use string, args []string) []string {
 	return append([]string{template.InitPath, use, "--"}, args...)
 }
 
-func (s *Sandbox) execByShim(ctx context.Context, process *specs.Process, spec ExecSpec) (*Process, error) {
-	s.engine.handles.served(s.id, nil) // a runsc of the shim's will, too
+func (s *Target) execByShim(ctx context.Context, process *specs.Process, spec Spec) (*Process, error) {
+	s.byShim()
 	task, err := loadTask(ctx, s.container)
 	if err != nil {
 		return nil, fmt.Errorf("load task: %w", err)
@@ -56,12 +56,12 @@ func (s *Sandbox) execByShim(ctx context.Context, process *specs.Process, spec E
 		case !errors.Is(err, errNotBegun) || context.Cause(ctx) != nil:
 			return p, err
 		}
-		s.engine.log.Debug("a command did not begin; it is tried again", "sandbox", s.id, "err", err)
+		s.starter.cfg.Log.Debug("a command did not begin; it is tried again", "sandbox", s.id, "err", err)
 	}
 }
 
 // attempt starts a command. After errNotBegun, and with another gate after errOldInit, it may be tried again.
-func (s *Sandbox) attempt(ctx context.Context, task client.Task, process *specs.Process, spec ExecSpec, saysPID bool) (*Process, error) {
+func (s *Target) attempt(ctx context.Context, task client.Task, process *specs.Process, spec Spec, saysPID bool) (*Process, error) {
 	started := &shimProcess{result: newResult()}
 	p := s.newProcess(started, spec)
 	stdin := &input{
@@ -69,7 +69,7 @@ func (s *Sandbox) attempt(ctx context.Context, task client.Task, process *specs.
 	}
 	said := &firstLine{then: p.output.to(spec.Stdout), line: make(chan string, 1), passed: !saysPID}
 	execID := "e-" + strings.ToLower(rand.Text()[:16])
-	streams := []cio.Opt{cio.WithFIFODir(s.engine.cfg.fifoDir()), cio.WithStreams(stdin, said, p.output.to(spec.Stderr))}
+	streams := []cio.Opt{cio.WithFIFODir(s.starter.cfg.FIFODir), cio.WithStreams(stdin, said, p.output.to(spec.Stderr))}
 	if spec.TTY {
 		streams = append(streams, cio.WithTerminal)
 	}
@@ -142,20 +142,20 @@ func loadTask(ctx context.Context, container client.Container) (client.Task, err
 	}
 }
 
-func (p *Process) start(ctx context.Context, process *shimProcess, spec ExecSpec) error {
+func (p *Process) start(ctx context.Context, process *shimProcess, spec Spec) error {
 	// The wait outlives the start.
 	exited, err := process.Wait(context.WithoutCancel(ctx))
 	if err != nil {
 		return fmt.Errorf("wait for process: %w", err)
 	}
-	p.in.engine.work.Go(func() { process.watch(p.in.engine.life, exited) })
+	p.in.starter.work.Go(func() { process.watch(p.in.starter.life, exited) })
 	if err := process.Start(ctx); err != nil {
 		return fmt.Errorf("start process: %w", startError(err))
 	}
 	if spec.TTY && spec.Rows > 0 && spec.Cols > 0 {
 		// runsc does not heed the spec's ConsoleSize. A process that ended already needs no size.
 		if err := p.Resize(ctx, spec.Rows, spec.Cols); err != nil {
-			p.in.engine.log.Debug("terminal has no size", "sandbox", p.in.id, "err", err)
+			p.in.starter.cfg.Log.Debug("terminal has no size", "sandbox", p.in.id, "err", err)
 		}
 	}
 	return nil
@@ -209,10 +209,10 @@ func (p *shimProcess) streams() streams {
 
 // closeStdin tells the shim, which keeps the pipe open, that there is no more input.
 func (p *Process) closeStdin(process *shimProcess) {
-	ctx, cancel := context.WithTimeout(context.Background(), p.in.engine.cfg.PauseTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), p.in.starter.cfg.PauseTimeout)
 	defer cancel()
 	if err := process.CloseIO(ctx, client.WithStdinCloser); err != nil && !errdefs.IsNotFound(call.Native(err)) {
-		p.in.engine.log.Debug("input could not be closed", "sandbox", p.in.id, "err", err)
+		p.in.starter.cfg.Log.Debug("input could not be closed", "sandbox", p.in.id, "err", err)
 	}
 }
 

@@ -1,8 +1,8 @@
-package runtime
+// Package command starts commands in sandboxes, by their sentries or by their shims, and passes on what they read and write.
+package command
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -15,11 +15,10 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandpool/runtime/call"
-	"sandpool/runtime/runsc"
 )
 
-// ExecSpec is a command to run in a sandbox, and its input and output. Nil streams are empty or dropped.
-type ExecSpec struct {
+// Spec is a command to run in a sandbox, and its input and output. Nil streams are empty or dropped.
+type Spec struct {
 	Args []string
 	Env  []string // KEY=VALUE, added to the sandbox's
 	Cwd  string   // empty: the sandbox's own
@@ -38,7 +37,7 @@ type ExecSpec struct {
 // Process is a command that runs in a sandbox, as the leader of a session and a process group of its own. Wait must be called.
 type Process struct {
 	body
-	in     *Sandbox
+	in     *Target
 	pid    int32 // in the sandbox; 0: unknown, as it is in sandboxes whose init is of an older release
 	tty    bool
 	alone  bool
@@ -58,8 +57,8 @@ type body interface {
 	streams() streams
 }
 
-func (s *Sandbox) newProcess(b body, spec ExecSpec) *Process {
-	return &Process{body: b, in: s, tty: spec.TTY, alone: spec.alone, output: outputs{pace: &s.engine.leftovers.pace}}
+func (s *Target) newProcess(b body, spec Spec) *Process {
+	return &Process{body: b, in: s, tty: spec.TTY, alone: spec.alone, output: outputs{pace: &s.starter.leftovers.pace}}
 }
 
 // result is how a process ended.
@@ -96,45 +95,22 @@ type streams interface {
 	Close() error
 }
 
-// Exec starts a command in a running sandbox. ctx bounds the start only.
-func (e *Engine) Exec(ctx context.Context, id string, spec ExecSpec) (p *Process, err error) {
-	err = e.call(ctx, e.cfg.StartTimeout, "exec in sandbox "+id, func(ctx context.Context) error {
-		p, err = e.exec(ctx, id, spec)
-		return err
-	})
-	return p, err
-}
-
-func (e *Engine) exec(ctx context.Context, id string, spec ExecSpec) (*Process, error) {
+// Start starts a command in the sandbox, which runs.
+func (s *Target) Start(ctx context.Context, spec Spec) (*Process, error) {
 	if err := spec.check(); err != nil {
 		return nil, err
 	}
-	s, err := e.sandbox(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	p, err := s.exec(ctx, spec)
-	if errors.Is(err, runsc.ErrSentryGone) {
-		e.drop(id)                                                   // its processes have ended, or soon will
-		if _, gone := e.sandbox(ctx, id); errdefs.IsNotFound(gone) { // so is all of the sandbox
-			return nil, gone
-		}
-	}
-	return p, err
-}
-
-func (s *Sandbox) exec(ctx context.Context, spec ExecSpec) (*Process, error) {
 	spec = spec.withStreams()
 	process := processSpec(s.process, spec)
 	// A terminal's signals go to a process of the host, which only the shim starts.
-	if s.engine.direct && !spec.TTY {
+	if s.starter.Direct && !spec.TTY {
 		return s.execDirectly(ctx, process, spec)
 	}
 	return s.execByShim(ctx, process, spec)
 }
 
 // check refuses what would reach the sandbox as something else: all is sent as JSON, which is UTF-8.
-func (s ExecSpec) check() error {
+func (s Spec) check() error {
 	for _, text := range slices.Concat(s.Args, s.Env, []string{s.Cwd}) {
 		if !utf8.ValidString(text) {
 			return errdefs.ErrInvalidArgument.WithMessage(fmt.Sprintf("%q is no UTF-8", text))
@@ -144,7 +120,7 @@ func (s ExecSpec) check() error {
 }
 
 // processSpec is the sandbox's own process with another command.
-func processSpec(own *specs.Process, spec ExecSpec) *specs.Process {
+func processSpec(own *specs.Process, spec Spec) *specs.Process {
 	process := *own
 	process.Args = spec.Args
 	process.Env = slices.Concat(own.Env, spec.Env)
@@ -162,7 +138,7 @@ func processSpec(own *specs.Process, spec ExecSpec) *specs.Process {
 }
 
 // withStreams gives a stream to those that nobody listens to: the shim wants all of them.
-func (s ExecSpec) withStreams() ExecSpec {
+func (s Spec) withStreams() Spec {
 	if s.Stdin == nil {
 		s.Stdin = strings.NewReader("")
 	}
@@ -175,9 +151,27 @@ func (s ExecSpec) withStreams() ExecSpec {
 	return s
 }
 
+// MustSucceed runs a command in the sandbox; one that fails is an error.
+func (s *Target) MustSucceed(ctx context.Context, spec Spec) error {
+	p, err := s.Start(ctx, spec)
+	if err != nil {
+		return err
+	}
+	return p.Succeeds(ctx)
+}
+
+// Succeeds waits for the end of a command of the init; one that fails is an error.
+func (p *Process) Succeeds(ctx context.Context) error {
+	code, err := p.Wait(ctx)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("the init answers with exit code %d", code)
+	}
+	return err
+}
+
 // Resize tells the process how large its terminal is.
 func (p *Process) Resize(ctx context.Context, rows, cols uint16) error {
-	return p.in.engine.call(ctx, p.in.engine.cfg.PauseTimeout, "resize terminal in sandbox "+p.in.id, func(ctx context.Context) error {
+	return p.in.do(ctx, "resize", "terminal", func(ctx context.Context) error {
 		return p.resize(ctx, rows, cols)
 	})
 }
@@ -194,7 +188,7 @@ func (p *Process) Wait(ctx context.Context) (int, error) {
 		p.discard(ctx)
 	} else {
 		p.output.drop()
-		p.in.engine.leftovers.keep(p, flowed)
+		p.in.starter.leftovers.keep(p, flowed)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("wait for process in sandbox %s: %w", p.in.id, call.Native(err))
@@ -208,9 +202,9 @@ func (p *Process) abandon(ctx context.Context) {
 	defer cancel()
 	p.output.dropping.Store(true)
 	if err := p.kill(ctx); err != nil {
-		p.in.engine.log.Warn("process could not be killed", "sandbox", p.in.id, "err", err)
+		p.in.starter.cfg.Log.Warn("process could not be killed", "sandbox", p.in.id, "err", err)
 	}
-	p.in.engine.leftovers.keep(p, p.flowed())
+	p.in.starter.leftovers.keep(p, p.flowed())
 }
 
 // discard forgets a process that has ended, and its streams.
@@ -220,7 +214,7 @@ func (p *Process) discard(ctx context.Context) {
 	err := p.forget(ctx)
 	p.close()
 	if err != nil && !errdefs.IsNotFound(call.Native(err)) {
-		p.in.engine.log.Warn("process could not be deleted", "sandbox", p.in.id, "err", err)
+		p.in.starter.cfg.Log.Warn("process could not be deleted", "sandbox", p.in.id, "err", err)
 	}
 }
 

@@ -1,4 +1,4 @@
-package runtime
+package command
 
 import (
 	"context"
@@ -24,7 +24,7 @@ var groupSignals = []syscall.Signal{
 // Signal sends a signal to the process's group, or with a terminal to its foreground group; one that is not sent to groups goes to the
 // process alone. A process that has ended is an error of class NotFound.
 func (p *Process) Signal(ctx context.Context, signal syscall.Signal) error {
-	return p.in.engine.call(ctx, p.in.engine.cfg.PauseTimeout, "signal process in sandbox "+p.in.id, func(ctx context.Context) error {
+	return p.in.do(ctx, "signal", "process", func(ctx context.Context) error {
 		switch {
 		case !slices.Contains(groupSignals, signal):
 			return p.signal(ctx, signal)
@@ -43,10 +43,10 @@ func (p *Process) signalGroup(ctx context.Context, signal syscall.Signal, to run
 		return errdefs.ErrNotFound.WithMessage("the process has ended")
 	case p.pid == 0, p.alone:
 		return p.signal(ctx, signal)
-	case !p.in.engine.direct:
-		return p.in.engine.signalInside(ctx, p.in.id, p.pid, signal)
+	case !p.in.starter.Direct:
+		return p.in.signalInside(ctx, p.pid, signal)
 	}
-	control, err := p.in.sentry()
+	control, err := p.in.Sentry()
 	if err == nil {
 		err = control.Signal(ctx, p.pid, signal, to)
 	}
@@ -57,9 +57,9 @@ func (p *Process) signalGroup(ctx context.Context, signal syscall.Signal, to run
 }
 
 // signalInside has the sandbox's init signal the group of a process; SIGKILL is for all of its session.
-func (e *Engine) signalInside(ctx context.Context, id string, pid int32, signal syscall.Signal) error {
+func (s *Target) signalInside(ctx context.Context, pid int32, signal syscall.Signal) error {
 	args := []string{template.InitPath, "signal", strconv.Itoa(int(signal)), strconv.Itoa(int(pid))}
-	return e.mustSucceed(ctx, id, ExecSpec{Args: args, Root: true, alone: true})
+	return s.MustSucceed(ctx, Spec{Args: args, Root: true, alone: true})
 }
 
 // kill kills the process and all of its session, and returns when the process has ended. Children of a process that ended by itself
@@ -76,7 +76,7 @@ func (p *Process) kill(ctx context.Context) error {
 		return err
 	}
 	// Other groups of the session keep its number from being given to another one.
-	if err := p.in.engine.signalInside(ctx, p.in.id, p.pid, syscall.SIGKILL); err != nil && !errors.Is(err, runsc.ErrSentryGone) {
+	if err := p.in.signalInside(ctx, p.pid, syscall.SIGKILL); err != nil && !errors.Is(err, runsc.ErrSentryGone) {
 		return fmt.Errorf("kill session: %w", err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package runtime
+package command
 
 import (
 	"errors"
@@ -19,13 +19,13 @@ type pipes struct {
 	timer *time.Timer // to close them
 }
 
-// openPipes opens the pipes for output that an earlier daemon left, for as long as one of its starts may take. A shim that opens
+// OpenPipes opens the pipes for output that an earlier daemon left, for as long as one of its starts may take. A shim that opens
 // the other end waits for a reader, and until then, or until the deadline of the start, it answers nothing: containerd
 // would seem to be away. What the process reads has no writer any more, so that it ends by itself.
-func (e *Engine) openPipes() error {
+func (s *Starter) OpenPipes() error {
 	p := &pipes{}
 	for _, pattern := range []string{"*-stdout", "*-stderr"} {
-		found, err := filepath.Glob(filepath.Join(e.cfg.fifoDir(), "*", pattern))
+		found, err := filepath.Glob(filepath.Join(s.cfg.FIFODir, "*", pattern))
 		if err != nil {
 			return fmt.Errorf("list pipes: %w", err)
 		}
@@ -42,12 +42,12 @@ func (e *Engine) openPipes() error {
 		}
 	}
 	if len(p.files) > 0 {
-		e.log.Info("commands that were being started when the daemon was killed are given up", "pipes", len(p.files))
+		s.cfg.Log.Info("commands that were being started when the daemon was killed are given up", "pipes", len(p.files))
 	}
-	e.pipes = p
+	s.pipes = p
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.timer = time.AfterFunc(e.cfg.StartTimeout, p.close)
+	p.timer = time.AfterFunc(s.cfg.StartTimeout, p.close)
 	return nil
 }
 
@@ -61,4 +61,21 @@ func (p *pipes) close() {
 		_ = f.Close()
 	}
 	p.files = nil
+}
+
+// SweepPipes removes the pipes of exec'd processes that nobody removed and that are older than age. Once a process has
+// started, both of their ends are open and the files are not needed any more. Their names do not tell whose they are.
+func (s *Starter) SweepPipes(age time.Duration) error {
+	entries, err := os.ReadDir(s.cfg.FIFODir)
+	if err != nil {
+		return fmt.Errorf("list pipes: %w", err)
+	}
+	var errs []error
+	for _, entry := range entries {
+		info, err := entry.Info()
+		if err == nil && time.Since(info.ModTime()) >= age {
+			errs = append(errs, os.RemoveAll(filepath.Join(s.cfg.FIFODir, entry.Name())))
+		}
+	}
+	return errors.Join(errs...)
 }

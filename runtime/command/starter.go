@@ -1,0 +1,93 @@
+package command
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"sandpool/runtime/call"
+	"sandpool/runtime/runsc"
+)
+
+// cleanupTimeout bounds clean-up that is done after its caller gave up.
+const cleanupTimeout = 10 * time.Second
+
+// Config says where commands are started. All fields are required.
+type Config struct {
+	Calls        call.Caller
+	Root         runsc.Root    // where runsc keeps the sandboxes
+	FIFODir      string        // where the pipes of commands are made that shims start
+	StartTimeout time.Duration // of a sandbox
+	PauseTimeout time.Duration // of a signal, and of other short calls
+	Log          *slog.Logger
+}
+
+// Starter starts commands, and has what goes on behind them.
+type Starter struct {
+	Direct bool // sentries start commands without the shim; set before there are others than trials
+
+	cfg       Config
+	life      context.Context //nolint:containedctx // ends with the starter
+	endLife   context.CancelFunc
+	work      sync.WaitGroup
+	leftovers leftovers
+	pipes     *pipes // that an earlier daemon left
+}
+
+// New makes a starter, which is to be closed.
+func New(cfg Config) *Starter {
+	s := &Starter{cfg: cfg, leftovers: leftovers{of: map[string][]*Process{}}}
+	s.life, s.endLife = context.WithCancel(context.Background())
+	return s
+}
+
+// Close lets go of all commands and waits for what goes on behind them. Those that their sandboxes' sentries started run on.
+func (s *Starter) Close() {
+	s.endLife()
+	s.leftovers.close()
+	s.work.Wait()
+	if s.pipes != nil {
+		s.pipes.close()
+	}
+}
+
+// Target is a sandbox as commands see it, from a start of its task to the end of that.
+type Target struct {
+	starter   *Starter
+	id        string
+	container client.Container
+	process   *specs.Process    // its own: commands have its user, folder and environment
+	flags     map[string]string // of runsc
+	byShim    func()            // told before a shim starts a command, and with it processes that serve the sandbox
+
+	mu      sync.Mutex
+	control runsc.Control // once it was asked for
+}
+
+// Target makes one of a container whose own process and runsc's flags are known. byShim is told before a shim starts a command.
+func (s *Starter) Target(container client.Container, process *specs.Process, flags map[string]string, byShim func()) *Target {
+	return &Target{starter: s, id: container.ID(), container: container, process: process, flags: flags, byShim: byShim}
+}
+
+// Sentry is where the sandbox's sentry takes calls.
+func (s *Target) Sentry() (runsc.Control, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.control.Socket != "" {
+		return s.control, nil
+	}
+	control, err := s.starter.cfg.Root.Control(s.id)
+	if err == nil {
+		s.control = control
+	}
+	return control, err
+}
+
+// do makes a short call about a part of the sandbox.
+func (s *Target) do(ctx context.Context, verb, part string, fn func(context.Context) error) error {
+	return s.starter.cfg.Calls.Do(ctx, s.starter.cfg.PauseTimeout, call.Op{Verb: verb, Object: part + " in sandbox " + s.id, Sandbox: s.id}, fn)
+}
