@@ -22,7 +22,7 @@ const pruneEvery = time.Minute
 
 // saver is what checkpoints need of the runtime.
 type saver interface {
-	Checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit, error)
+	Checkpoint(ctx context.Context, id, dir string) (checkpoint.Compatibility, error)
 	Halt(ctx context.Context, id string) error
 }
 
@@ -91,7 +91,7 @@ func (c *checkpoints) save(ctx context.Context, claim pool.Claim, trigger, comme
 	m, err := c.store.Create(ctx, checkpoint.Manifest{
 		Claim: claim.ID, Sandbox: claim.Sandbox, Template: claim.SandboxTemplate(), Pool: claim.Pool, Owner: claim.Owner,
 		Trigger: trigger, Comment: comment, Parent: claim.From,
-	}, func(ctx context.Context, dir string) (checkpoint.Fit, error) {
+	}, func(ctx context.Context, dir string) (checkpoint.Compatibility, error) {
 		return c.saver.Checkpoint(ctx, claim.Sandbox, dir)
 	})
 	if err == nil {

@@ -48,8 +48,8 @@ func save(t *testing.T, store *checkpoint.Store, trigger string) string {
 
 func saveOf(t *testing.T, store *checkpoint.Store, trigger, claim, owner string) string {
 	t.Helper()
-	m, err := store.Create(t.Context(), checkpoint.Manifest{Trigger: trigger, Claim: claim, Owner: owner}, func(_ context.Context, dir string) (checkpoint.Fit, error) {
-		return checkpoint.Fit{}, os.WriteFile(filepath.Join(dir, "image"), nil, 0o600)
+	m, err := store.Create(t.Context(), checkpoint.Manifest{Trigger: trigger, Claim: claim, Owner: owner}, func(_ context.Context, dir string) (checkpoint.Compatibility, error) {
+		return checkpoint.Compatibility{}, os.WriteFile(filepath.Join(dir, "image"), nil, 0o600)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -19,8 +19,8 @@ const (
 	idleShare = 0.02
 )
 
-// resters is what the idle policy needs of the pools.
-type resters interface {
+// pauser is what the idle policy needs of the pools.
+type pauser interface {
 	Claims() []pool.Claim
 	IdleSince(claim string) (time.Time, bool)
 	Pause(ctx context.Context, claim string) error
@@ -28,11 +28,11 @@ type resters interface {
 	End(claim, why string)
 }
 
-var _ resters = (*pool.Controller)(nil)
+var _ pauser = (*pool.Controller)(nil)
 
 // idler puts claims that nobody uses to rest, deeper and deeper, as their lifetime types say.
 type idler struct {
-	claims resters
+	claims pauser
 	policy func(kind string) configs.Idle
 	cpu    func(ids ...string) (map[string]time.Duration, error) // processor time of each sandbox so far
 	save   func(ctx context.Context, claim pool.Claim) (checkpoint string, err error)
@@ -117,7 +117,7 @@ func (i *idler) step(ctx context.Context, c pool.Claim, now time.Time) error {
 	switch {
 	case c.Rest == pool.Awake && spent >= p.Pause:
 		return i.claims.Pause(ctx, c.ID)
-	case c.Rest == pool.Asleep && p.Suspend > 0 && spent >= p.Suspend:
+	case c.Rest == pool.IdlePaused && p.Suspend > 0 && spent >= p.Suspend:
 		return i.claims.Suspend(ctx, c.ID, i.save)
 	case c.Rest == pool.Suspended && p.Delete > 0 && spent >= p.Delete:
 		i.claims.End(c.ID, "it was idle for too long")

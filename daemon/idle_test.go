@@ -27,7 +27,7 @@ func (f *fakeResters) IdleSince(string) (time.Time, bool) { return f.since, !f.b
 
 func (f *fakeResters) Pause(context.Context, string) error {
 	f.done = append(f.done, "pause")
-	f.claim.Rest = pool.Asleep
+	f.claim.Rest = pool.IdlePaused
 	return nil
 }
 

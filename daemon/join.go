@@ -46,7 +46,7 @@ type parts struct {
 	hooks       *hooks.Hooks
 	teller      *teller
 	watcher     *watcher
-	ladder      *ladder
+	expiry      *expiry
 	idler       *idler
 	reporter    *reporter
 
@@ -80,7 +80,7 @@ func (d *Daemon) join(ctx context.Context, g ground) (*parts, error) {
 	p.watcher = &watcher{
 		sandboxes: g.engine, pools: p.pools, address: d.Config.Containerd.Address, reconciled: g.metrics.Reconciled, counted: g.metrics.Died, log: d.Log,
 	}
-	p.ladder = &ladder{sandboxes: g.engine, claims: p.pools, checkpoints: p.checkpoints, log: d.Log}
+	p.expiry = &expiry{sandboxes: g.engine, claims: p.pools, checkpoints: p.checkpoints, log: d.Log}
 	p.idler = d.newIdler(p)
 	p.reporter = d.newReporter(p)
 	p.metrics.Watch(telemetry.Sources{
@@ -143,7 +143,7 @@ func (d *Daemon) newIdler(p *parts) *idler {
 func (p *parts) loops() []func(context.Context) {
 	return []func(context.Context){
 		p.pools.Run, p.templates.Run, p.idler.run, p.checkpoints.run, p.watcher.run, p.reporter.run,
-		func(ctx context.Context) { p.warden.Run(ctx, p.pools, p.ladder, p.saveTimeout) },
+		func(ctx context.Context) { p.warden.Run(ctx, p.pools, p.expiry, p.saveTimeout) },
 		func(ctx context.Context) { p.admission.run(ctx, p.promised) },
 	}
 }

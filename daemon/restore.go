@@ -12,8 +12,8 @@ import (
 
 // reviver is what a restorer needs of the runtime.
 type reviver interface {
-	Restore(ctx context.Context, id string, fit checkpoint.Fit, dir string, labels map[string]string) (runtime.Phases, error)
-	Revive(ctx context.Context, id string, fit checkpoint.Fit, dir string) error
+	Restore(ctx context.Context, id string, fit checkpoint.Compatibility, dir string, labels map[string]string) (runtime.Phases, error)
+	Revive(ctx context.Context, id string, fit checkpoint.Compatibility, dir string) error
 }
 
 var _ reviver = (*runtime.Engine)(nil)
@@ -28,7 +28,7 @@ type restorer struct {
 // restore starts a sandbox that goes on from a checkpoint.
 func (r *restorer) restore(ctx context.Context, id, from string, labels map[string]string) (took runtime.Phases, err error) {
 	err = r.use(from, func(dir string, m checkpoint.Manifest) error {
-		took, err = r.engine.Restore(ctx, id, m.Fit, dir, labels)
+		took, err = r.engine.Restore(ctx, id, m.Compatibility, dir, labels)
 		return err
 	})
 	return took, err
@@ -37,7 +37,7 @@ func (r *restorer) restore(ctx context.Context, id, from string, labels map[stri
 // revive lets a halted sandbox go on from its checkpoint. That is then of no use any more, unless it was meant for more.
 func (r *restorer) revive(ctx context.Context, id, from string) error {
 	err := r.use(from, func(dir string, m checkpoint.Manifest) error {
-		return r.engine.Revive(ctx, id, m.Fit, dir)
+		return r.engine.Revive(ctx, id, m.Compatibility, dir)
 	})
 	if err != nil {
 		return err

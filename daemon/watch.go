@@ -156,7 +156,7 @@ func (w *watcher) reconcile(ctx context.Context, trigger string) error {
 	}
 	if report != (pool.Report{Foreign: report.Foreign}) {
 		w.log.Info("sandboxes reconciled", "trigger", trigger, "adopted_warm", report.Warm, "adopted_claims", report.Claims, "dead_claims", report.Dead,
-			"destroyed", report.Doomed, "foreign", report.Foreign)
+			"destroyed", report.Terminating, "foreign", report.Foreign)
 	}
 	return nil
 }

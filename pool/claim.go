@@ -273,7 +273,7 @@ func (c *Controller) leave(ctx context.Context, p *pool, w *waiter) error {
 // giveBackLocked returns a reserved sandbox that nobody used.
 func (c *Controller) giveBackLocked(ctx context.Context, s *sandbox) {
 	if s.from != "" {
-		c.doomLocked(s, givenUp)
+		c.terminateLocked(s, givenUp)
 		return
 	}
 	if c.moveLocked(s, Warming) != nil {
@@ -306,7 +306,7 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 		err = c.moveLocked(s, Claimed)
 	}
 	if err != nil {
-		c.doomLocked(s, err.Error())
+		c.terminateLocked(s, err.Error())
 		return Claim{}, err
 	}
 	s.paused = false

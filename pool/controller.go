@@ -169,7 +169,7 @@ type Counters struct {
 	Died         uint64 // sandboxes that ended by themselves
 }
 
-// sandbox is one container. The goroutine that moved it to Warming, Reserved or Doomed owns it until it moves on.
+// sandbox is one container. The goroutine that moved it to Warming, Reserved or Terminating owns it until it moves on.
 type sandbox struct {
 	id        string
 	pool      *pool
@@ -189,7 +189,7 @@ type sandbox struct {
 	settled   bool          // it has been available
 	heating   bool          // it is on its way to Hot
 	died      string        // why it ended while its owner had it; the owner dooms it
-	why       string        // why it is Doomed
+	why       string        // why it is Terminating
 	booked    *waiter       // the claim that it is started for
 	wantedBy  string        // the owner of a claim that waited when it was started; may be empty
 	unsaved   bool          // the labels do not say yet that it is Dead
@@ -283,9 +283,9 @@ func (c *Controller) forgetLocked(s *sandbox) {
 	delete(s.pool.sandboxes, s.id)
 }
 
-// doomLocked takes s out of use: the loop destroys it. Its claim, if any, ends here.
-func (c *Controller) doomLocked(s *sandbox, why string) {
-	if s.state == Doomed {
+// terminateLocked takes s out of use: the loop destroys it. Its claim, if any, ends here.
+func (c *Controller) terminateLocked(s *sandbox, why string) {
+	if s.state == Terminating {
 		return
 	}
 	if g := s.record.Grant; g.ID != "" && c.claims[g.ID] == s {
@@ -293,7 +293,7 @@ func (c *Controller) doomLocked(s *sandbox, why string) {
 		delete(c.requests, requestKey{g.Owner, g.RequestID})
 		c.deadlines.Remove(g.ID)
 	}
-	if c.moveLocked(s, Doomed) != nil {
+	if c.moveLocked(s, Terminating) != nil {
 		return
 	}
 	s.why, s.retryAt = why, time.Time{}

@@ -202,7 +202,7 @@ func TestFailedSave(t *testing.T) {
 		if err := r.Suspend(t.Context(), claim.ID, full); !errors.Is(err, errBroken) {
 			t.Errorf("suspend: %v", err)
 		}
-		if got, err := r.Get(claim.ID); err != nil || got.Rest != Asleep {
+		if got, err := r.Get(claim.ID); err != nil || got.Rest != IdlePaused {
 			t.Errorf("claim %+v, %v; want it paused", got, err)
 		}
 		if err := r.Retire(t.Context(), claim.ID, saved("ck-1")); err != nil {

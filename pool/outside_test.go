@@ -36,7 +36,7 @@ func TestClaimPausedByAnotherProgram(t *testing.T) {
 				r.backend.byHand(claim.Sandbox, Paused)
 				if notice != nil {
 					notice(t, r, claim)
-					if got, err := r.Get(claim.ID); err != nil || got.Rest != Asleep {
+					if got, err := r.Get(claim.ID); err != nil || got.Rest != IdlePaused {
 						t.Errorf("claim is %+v, %v; want it listed as paused", got, err)
 					}
 				}
@@ -169,7 +169,7 @@ func TestPromise(t *testing.T) {
 // TestEveryClaimThatEndsAtAStartIsTold finds sandboxes that are destroyed, and tells their owners why.
 func TestEveryClaimThatEndsAtAStartIsTold(t *testing.T) {
 	ending := record(Claimed)
-	ending.State, ending.Reason = Doomed, expired
+	ending.State, ending.Reason = Terminating, expired
 	garbled := record(Claimed).Labels()
 	garbled[LabelStage] = "?"
 	for name, test := range map[string]struct {
@@ -206,7 +206,7 @@ func TestReasonOfAnEndIsWrittenDown(t *testing.T) {
 		synctest.Wait()
 		settled()
 		labels := maps.Clone(r.backend.labels()[claim.Sandbox])
-		if labels[LabelState] != string(Doomed) || labels[LabelReason] != "it was idle for too long" {
+		if labels[LabelState] != string(Terminating) || labels[LabelReason] != "it was idle for too long" {
 			t.Errorf("labels %v", labels)
 		}
 		r.backend.fails("", nil)

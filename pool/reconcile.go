@@ -39,11 +39,11 @@ const neverAnswered = "the daemon ended before it could answer the claim"
 
 // Report counts what a reconciliation did.
 type Report struct {
-	Warm    int // sandboxes taken into a pool
-	Claims  int // claims taken over
-	Dead    int // claims whose sandbox was found dead
-	Doomed  int // sandboxes to be destroyed
-	Foreign int // containers without our labels; they are left alone
+	Warm        int // sandboxes taken into a pool
+	Claims      int // claims taken over
+	Dead        int // claims whose sandbox was found dead
+	Terminating int // sandboxes to be destroyed
+	Foreign     int // containers without our labels; they are left alone
 }
 
 // Reconcile compares what the controller knows with what list finds, and mends the difference: at start it adopts what
@@ -109,7 +109,7 @@ func inOrder(a, b Found) int {
 // expected is the status that a sandbox should have; "" while it changes.
 func (s *sandbox) expected() Status {
 	switch {
-	case s.state == Available, s.state == Claimed && s.record.Rest == Asleep && !s.dozing:
+	case s.state == Available, s.state == Claimed && s.record.Rest == IdlePaused && !s.dozing:
 		return Paused
 	case s.state == Hot, s.state == Claimed && s.record.Rest == Awake && !s.dozing:
 		return Running
@@ -123,7 +123,7 @@ func (c *Controller) compareLocked(s *sandbox, found Found, report *Report) {
 	switch want := s.expected(); {
 	case want == "" || want == found.Status:
 	case s.state != Claimed:
-		report.Doomed++
+		report.Terminating++
 		c.diedLocked(s, found.explain(fmt.Sprintf("it is %s, labelled %q", found.Status, s.state)))
 	case found.Status == Stopped:
 		report.Dead++
@@ -145,7 +145,7 @@ func (f Found) explain(what string) string {
 func (c *Controller) vanishedLocked(s *sandbox, report *Report) {
 	switch {
 	case s.state == Available, s.state == Hot:
-		report.Doomed++
+		report.Terminating++
 	case s.state == Claimed && !s.dozing:
 		report.Dead++
 		s.record.Rest, s.record.Saved = Awake, "" // nothing is left to be woken
@@ -192,7 +192,7 @@ func (c *Controller) foundLocked(s *sandbox, rest Rest, by string) {
 // restOf is how a claim's sandbox rests that has a task.
 func restOf(status Status) Rest {
 	if status == Paused {
-		return Asleep
+		return IdlePaused
 	}
 	return Awake
 }
@@ -236,7 +236,7 @@ func (c *Controller) adoptLocked(f Found, report *Report) {
 		s := c.addLocked(p, f.ID, r)
 		c.enterLocked(s)
 		c.diedLocked(s, f.explain("its processes ended while the daemon was away"))
-	case r.State == Doomed && r.Reason != "":
+	case r.State == Terminating && r.Reason != "":
 		c.dismissLocked(p, f.ID, r, r.Reason+", before the daemon was started again", report)
 	default:
 		c.dismissLocked(p, f.ID, r, fmt.Sprintf("it is %s, labelled %q", f.Status, r.State), report)
@@ -261,8 +261,8 @@ func isReady(state State, status Status) bool {
 
 // dismissLocked takes note of a sandbox only to destroy it.
 func (c *Controller) dismissLocked(p *pool, id string, r Record, why string, report *Report) {
-	report.Doomed++
-	r.State = Doomed
+	report.Terminating++
+	r.State = Terminating
 	c.addLocked(p, id, r).why = why
 	c.log.Info("sandbox is not adopted", "sandbox", id, "pool", p.Name, "reason", why)
 }

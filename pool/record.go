@@ -53,7 +53,7 @@ type Record struct {
 	Grant       Grant  // with states Claimed and Dead
 	Rest        Rest   // with state Claimed
 	Saved       string // with Rest Suspended: the checkpoint that it is woken from
-	Reason      string // with states Dead and Doomed
+	Reason      string // with states Dead and Terminating
 }
 
 // Rest says how a claimed sandbox waits for its next use.
@@ -62,8 +62,8 @@ type Rest string
 const (
 	// Awake is a sandbox that runs.
 	Awake Rest = ""
-	// Asleep is a sandbox that is paused.
-	Asleep Rest = "paused"
+	// IdlePaused is a sandbox that is paused.
+	IdlePaused Rest = "paused"
 	// Suspended is a sandbox that was written to disk; it has no processes.
 	Suspended Rest = "suspended"
 )
@@ -152,7 +152,7 @@ func ParseRecord(labels map[string]string) (Record, error) {
 	if _, known := moves[r.State]; !known || r.State == Reserved {
 		return Record{}, fmt.Errorf("label %s: unknown state %q", LabelState, r.State)
 	}
-	if r.Rest != Awake && r.Rest != Asleep && r.Rest != Suspended {
+	if r.Rest != Awake && r.Rest != IdlePaused && r.Rest != Suspended {
 		return Record{}, fmt.Errorf("label %s: unknown rest %q", LabelRest, r.Rest)
 	}
 	if r.CreatedAt, err = parseTime(labels, LabelCreated); err != nil {

@@ -26,7 +26,7 @@ func record(state State) Record {
 }
 
 func TestRecordSurvivesItsLabels(t *testing.T) {
-	for _, state := range []State{Warming, Available, Claimed, Dead, Doomed} {
+	for _, state := range []State{Warming, Available, Claimed, Dead, Terminating} {
 		want := record(state)
 		want.CreatedAt = want.CreatedAt.UTC().Round(0)
 		want.Grant.ClaimedAt, want.Grant.Lease.ExpiresAt = want.Grant.ClaimedAt.UTC().Round(0), want.Grant.Lease.ExpiresAt.UTC().Round(0)
@@ -120,26 +120,26 @@ func TestAdoption(t *testing.T) {
 		promised bool
 	}{
 		{"warm and paused", record(Available).Labels(), Paused, Report{Warm: 1}, false},
-		{"warm but running", record(Available).Labels(), Running, Report{Doomed: 1}, false},
-		{"warm but stopped", record(Available).Labels(), Stopped, Report{Doomed: 1}, false},
-		{"warm of another build", with(record(Available), func(r *Record) { r.Fingerprint = "f0" }).Labels(), Paused, Report{Doomed: 1}, false},
-		{"warm of an unknown pool", with(record(Available), func(r *Record) { r.Pool = "local:gone" }).Labels(), Paused, Report{Doomed: 1}, false},
-		{"warm of another region", with(record(Available), func(r *Record) { r.Pool = "mars:default" }).Labels(), Paused, Report{Doomed: 1}, false},
-		{"half started", record(Warming).Labels(), Running, Report{Doomed: 1}, false},
+		{"warm but running", record(Available).Labels(), Running, Report{Terminating: 1}, false},
+		{"warm but stopped", record(Available).Labels(), Stopped, Report{Terminating: 1}, false},
+		{"warm of another build", with(record(Available), func(r *Record) { r.Fingerprint = "f0" }).Labels(), Paused, Report{Terminating: 1}, false},
+		{"warm of an unknown pool", with(record(Available), func(r *Record) { r.Pool = "local:gone" }).Labels(), Paused, Report{Terminating: 1}, false},
+		{"warm of another region", with(record(Available), func(r *Record) { r.Pool = "mars:default" }).Labels(), Paused, Report{Terminating: 1}, false},
+		{"half started", record(Warming).Labels(), Running, Report{Terminating: 1}, false},
 		{"claimed and running", record(Claimed).Labels(), Running, Report{Claims: 1}, false},
 		{"claimed of another build", with(record(Claimed), func(r *Record) { r.Fingerprint = "f0" }).Labels(), Running, Report{Claims: 1}, false},
 		{"claimed of an unknown pool", with(record(Claimed), func(r *Record) { r.Pool = "local:gone" }).Labels(), Running, Report{Claims: 1}, false},
-		{"claimed, never answered, not resumed", record(Claimed).Labels(), Paused, Report{Doomed: 1}, true},
-		{"claimed, never answered, running", record(Claimed).Labels(), Running, Report{Doomed: 1}, true},
+		{"claimed, never answered, not resumed", record(Claimed).Labels(), Paused, Report{Terminating: 1}, true},
+		{"claimed, never answered, running", record(Claimed).Labels(), Running, Report{Terminating: 1}, true},
 		{"claimed, never answered, ended", record(Claimed).Labels(), Stopped, Report{Dead: 1}, true},
 		{"claimed, and paused by another program", record(Claimed).Labels(), Paused, Report{Claims: 1}, false},
-		{"claimed and asleep", with(record(Claimed), func(r *Record) { r.Rest = Asleep }).Labels(), Paused, Report{Claims: 1}, false},
-		{"claimed, asleep and resumed by another program", with(record(Claimed), func(r *Record) { r.Rest = Asleep }).Labels(), Running, Report{Claims: 1}, false},
+		{"claimed and asleep", with(record(Claimed), func(r *Record) { r.Rest = IdlePaused }).Labels(), Paused, Report{Claims: 1}, false},
+		{"claimed, asleep and resumed by another program", with(record(Claimed), func(r *Record) { r.Rest = IdlePaused }).Labels(), Running, Report{Claims: 1}, false},
 		{"claimed, ended meanwhile", record(Claimed).Labels(), Stopped, Report{Dead: 1}, false},
-		{"warm, promised and not labelled yet", record(Available).Labels(), Paused, Report{Doomed: 1}, true},
+		{"warm, promised and not labelled yet", record(Available).Labels(), Paused, Report{Terminating: 1}, true},
 		{"dead", with(record(Dead), func(r *Record) { r.Reason = "killed" }).Labels(), Stopped, Report{Dead: 1}, false},
-		{"doomed", record(Doomed).Labels(), Running, Report{Doomed: 1}, false},
-		{"garbled", map[string]string{LabelState: "?"}, Running, Report{Doomed: 1}, false},
+		{"doomed", record(Terminating).Labels(), Running, Report{Terminating: 1}, false},
+		{"garbled", map[string]string{LabelState: "?"}, Running, Report{Terminating: 1}, false},
 		{"foreign", foreign, Running, Report{Foreign: 1}, false},
 	}
 	for _, test := range tests {
@@ -158,7 +158,7 @@ func TestAdoption(t *testing.T) {
 				}
 				r.run(t)
 				settled()
-				if _, left := backend.sandboxes["sb-old"]; left == (test.want.Doomed > 0) {
+				if _, left := backend.sandboxes["sb-old"]; left == (test.want.Terminating > 0) {
 					t.Errorf("it is left: %v", left)
 				}
 				if s := r.Status()[0]; s.Total != 1 {
@@ -192,7 +192,7 @@ func TestReconcileNoticesWhatEndedUnseen(t *testing.T) {
 			r.backend.end(f.ID)
 		}
 		report, err := r.Reconcile(t.Context(), r.backend.list)
-		if want := (Report{Dead: 1, Doomed: 1}); err != nil || report != want {
+		if want := (Report{Dead: 1, Terminating: 1}); err != nil || report != want {
 			t.Errorf("report %+v, %v; want %+v", report, err, want)
 		}
 		settled()
@@ -255,7 +255,7 @@ func TestStopBreaksOffStartsAndCleansUp(t *testing.T) {
 }
 
 func TestMovesAreChecked(t *testing.T) {
-	all := []State{Warming, Available, Reserved, Claimed, Dead, Doomed}
+	all := []State{Warming, Available, Reserved, Claimed, Dead, Terminating}
 	legal := 0
 	for _, from := range all {
 		for _, to := range all {
@@ -263,10 +263,10 @@ func TestMovesAreChecked(t *testing.T) {
 				legal++
 			}
 		}
-		if from != Doomed && !mayBecome(from, Doomed) {
+		if from != Terminating && !mayBecome(from, Terminating) {
 			t.Errorf("%s cannot be doomed", from)
 		}
-		if mayBecome(Doomed, from) || mayBecome(from, from) {
+		if mayBecome(Terminating, from) || mayBecome(from, from) {
 			t.Errorf("%s: a doomed sandbox came back, or a move went nowhere", from)
 		}
 	}
@@ -286,7 +286,7 @@ func TestAdoptionKeepsClaimsBeforeReadyOnes(t *testing.T) {
 			backend.sandboxes[fmt.Sprintf("sb-warm-%d", i)] = &fakeSandbox{labels: record(Available).Labels(), status: Paused}
 		}
 		report, err := r.Reconcile(t.Context(), backend.list)
-		if want := (Report{Claims: 3, Doomed: 3}); err != nil || report != want {
+		if want := (Report{Claims: 3, Terminating: 3}); err != nil || report != want {
 			t.Errorf("report %+v, %v; want %+v", report, err, want)
 		}
 	})

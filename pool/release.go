@@ -47,7 +47,7 @@ func (s *sandbox) awaitEnd(ctx context.Context) error {
 
 // endLocked ends a claim and dooms its sandbox.
 func (c *Controller) endLocked(s *sandbox, why string) {
-	c.doomLocked(s, why)
+	c.terminateLocked(s, why)
 	s.pool.releasedLocked(time.Now())
 }
 
@@ -62,12 +62,12 @@ func (c *Controller) Died(id, reason string) bool {
 
 func (c *Controller) diedLocked(s *sandbox, reason string) bool {
 	switch s.state {
-	case Doomed, Dead:
+	case Terminating, Dead:
 		return false
 	case Warming, Reserved:
 		s.died = reason // its owner sees it at its next step
 	case Available, Hot:
-		c.doomLocked(s, reason)
+		c.terminateLocked(s, reason)
 	case Claimed:
 		if s.dozing || s.record.Rest == Suspended {
 			return false // it is halted or woken; whoever does that sees an end that nobody wanted

@@ -76,7 +76,7 @@ func (c *Controller) awaken(ctx context.Context, s *sandbox) error {
 		return err
 	}
 	switch {
-	case record.Rest == Asleep && status != Running:
+	case record.Rest == IdlePaused && status != Running:
 		err = c.turned(ctx, s, Running, c.backend.Resume)
 	case record.Rest == Suspended:
 		if err = c.backend.Halt(ctx, s.id); err == nil { // it may not have been halted whole
@@ -127,7 +127,7 @@ func (c *Controller) rouse(ctx context.Context, s *sandbox) (record Record, stat
 	case err != nil:
 		c.dozeLocked(s, false)
 	case status == Paused && s.record.Rest == Awake:
-		c.foundLocked(s, Asleep, byOther)
+		c.foundLocked(s, IdlePaused, byOther)
 	}
 	return s.record, status, err
 }
@@ -153,7 +153,7 @@ func (c *Controller) Pause(ctx context.Context, claim string) error {
 	if err := c.freeze(ctx, s, false); err != nil {
 		return fmt.Errorf("pause claim %s: %w", claim, err)
 	}
-	return c.settleRest(s, Asleep, "", "paused, since it was idle")
+	return c.settleRest(s, IdlePaused, "", "paused, since it was idle")
 }
 
 // freeze pauses a claim's sandbox if it runs. The label comes first, so that what a crash leaves paused was meant to be. s.dozing
@@ -181,17 +181,17 @@ func (c *Controller) freeze(ctx context.Context, s *sandbox, inUse bool) (err er
 		c.spoil(s, Awake, err)
 		return err
 	}
-	if record.Rest == Asleep && status == Paused {
+	if record.Rest == IdlePaused && status == Paused {
 		return nil
 	}
-	err = c.backend.Label(ctx, s.id, restLabels(Asleep, ""))
+	err = c.backend.Label(ctx, s.id, restLabels(IdlePaused, ""))
 	c.step("rest labelled")
 	if err == nil && status != Paused {
 		err = c.turned(ctx, s, Paused, c.backend.Pause)
 		c.step("rest paused")
 	}
 	if err != nil {
-		c.spoil(s, Asleep, err)
+		c.spoil(s, IdlePaused, err)
 	}
 	return err
 }
@@ -206,7 +206,7 @@ func (c *Controller) spoil(s *sandbox, rest Rest, err error) {
 	if lost {
 		s.record.Rest, s.record.Saved = Awake, ""
 	}
-	if lost || rest == Asleep && !errdefs.IsUnavailable(err) {
+	if lost || rest == IdlePaused && !errdefs.IsUnavailable(err) {
 		c.diedLocked(s, err.Error())
 	}
 }
@@ -225,7 +225,7 @@ func (c *Controller) settleRest(s *sandbox, rest Rest, saved, message string) er
 
 // restLocked notes how a claim's sandbox rests, or that it does no more, and tells of it.
 func (c *Controller) restLocked(s *sandbox, rest Rest, saved, message string) {
-	kind := map[Rest]string{Awake: EventResumed, Asleep: EventPaused, Suspended: EventSuspended}[rest]
+	kind := map[Rest]string{Awake: EventResumed, IdlePaused: EventPaused, Suspended: EventSuspended}[rest]
 	if rest == Awake && s.record.Rest == Suspended {
 		kind = EventRestored
 	}
@@ -250,7 +250,7 @@ func (c *Controller) Suspend(ctx context.Context, claim string, save Save) error
 		err = c.backend.Label(ctx, s.id, restLabels(Suspended, checkpoint))
 	}
 	if err != nil {
-		_ = c.settleRest(s, Asleep, "", "it stays paused: "+err.Error())
+		_ = c.settleRest(s, IdlePaused, "", "it stays paused: "+err.Error())
 		return fmt.Errorf("suspend claim %s: %w", claim, err)
 	}
 	c.step("suspend labelled")
@@ -314,7 +314,7 @@ func (c *Controller) endSaved(s *sandbox, checkpoint string) {
 func (c *Controller) thaw(ctx context.Context, s *sandbox) {
 	c.mu.Lock()
 	c.dozeLocked(s, false)
-	s.record.Rest = Asleep
+	s.record.Rest = IdlePaused
 	c.mu.Unlock()
 	if err := c.awaken(ctx, s); err == nil {
 		c.mu.Lock()

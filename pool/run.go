@@ -57,9 +57,9 @@ func (c *Controller) shrinkLocked(p *pool, now time.Time) {
 	for _, s := range p.readyOnes() {
 		switch {
 		case s.expired(now):
-			c.doomLocked(s, "it reached its maximum age")
+			c.terminateLocked(s, "it reached its maximum age")
 		case s.stale(now) && excess > 0:
-			c.doomLocked(s, "it was replaced")
+			c.terminateLocked(s, "it was replaced")
 		default:
 			continue
 		}
@@ -73,7 +73,7 @@ func (c *Controller) dropLocked(p *pool, n int, now time.Time) {
 		for _, s := range p.readyOnes() {
 			if n > 0 && s.stale(now) == stale {
 				n--
-				c.doomLocked(s, "the pool is larger than it need be")
+				c.terminateLocked(s, "the pool is larger than it need be")
 			}
 		}
 	}
@@ -132,13 +132,13 @@ func (p *pool) hotLack() int {
 // clearLocked sets workers to destroy what is doomed and to write down what died. It returns when to try again.
 func (c *Controller) clearLocked(ctx context.Context, now time.Time) time.Time {
 	next := now.Add(idle)
-	destroying := countOf(c.sandboxes, func(s *sandbox) bool { return s.busy && s.state == Doomed })
+	destroying := countOf(c.sandboxes, func(s *sandbox) bool { return s.busy && s.state == Terminating })
 	for _, s := range c.sandboxes {
 		switch {
 		case s.busy:
 		case s.retryAt.After(now):
 			next = earlier(next, s.retryAt)
-		case s.state == Doomed && destroying < c.destroys():
+		case s.state == Terminating && destroying < c.destroys():
 			destroying++
 			s.busy = true
 			c.workers.Go(func() { c.destroy(ctx, s) })

@@ -18,19 +18,19 @@ const (
 	Claimed State = "claimed"
 	// Dead is a sandbox that died while claimed; it is kept so that its claim can say why.
 	Dead State = "dead"
-	// Doomed is a sandbox that is being destroyed, as often as it takes.
-	Doomed State = "doomed"
+	// Terminating is a sandbox that is being destroyed, as often as it takes.
+	Terminating State = "doomed"
 )
 
 // moves is the life of a sandbox: which states may follow each.
 var moves = map[State][]State{
-	Warming:   {Available, Hot, Reserved, Doomed},
-	Available: {Warming, Reserved, Doomed},
-	Hot:       {Warming, Reserved, Doomed},
-	Reserved:  {Warming, Claimed, Doomed},
-	Claimed:   {Dead, Doomed},
-	Dead:      {Doomed},
-	Doomed:    {},
+	Warming:     {Available, Hot, Reserved, Terminating},
+	Available:   {Warming, Reserved, Terminating},
+	Hot:         {Warming, Reserved, Terminating},
+	Reserved:    {Warming, Claimed, Terminating},
+	Claimed:     {Dead, Terminating},
+	Dead:        {Terminating},
+	Terminating: {},
 }
 
 // mayBecome tells whether a sandbox may go from one state to another.

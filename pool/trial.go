@@ -17,7 +17,7 @@ func (c *Controller) Try(ctx context.Context, template string, use func(ctx cont
 	}
 	err = use(ctx, s.id, s.record.Labels())
 	c.mu.Lock()
-	c.doomLocked(s, "it was a trial")
+	c.terminateLocked(s, "it was a trial")
 	c.mu.Unlock()
 	select {
 	case <-s.tried: // so that whoever looks after Try finds nothing of it

@@ -32,7 +32,7 @@ func TestTrialIsNobodysAndLeavesNothing(t *testing.T) {
 			if err != nil || claim.Sandbox == id {
 				t.Errorf("claim beside the trial: %+v, %v", claim, err)
 			}
-			if report, err := r.Reconcile(ctx, backend.list); err != nil || report.Doomed+report.Warm > 0 {
+			if report, err := r.Reconcile(ctx, backend.list); err != nil || report.Terminating+report.Warm > 0 {
 				t.Errorf("reconciliation beside the trial: %+v, %v", report, err)
 			}
 			if err := r.Release(ctx, claim.ID); err != nil {

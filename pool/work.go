@@ -43,7 +43,7 @@ func (c *Controller) warm(ctx context.Context, s *sandbox) {
 func (c *Controller) settle(ctx context.Context, s *sandbox) {
 	defer c.loop.Wake()
 	c.mu.Lock()
-	if c.deliverLocked(s) || s.state == Doomed {
+	if c.deliverLocked(s) || s.state == Terminating {
 		c.mu.Unlock()
 		return
 	}
@@ -66,11 +66,11 @@ func (c *Controller) settle(ctx context.Context, s *sandbox) {
 	switch p := s.pool; {
 	case err != nil:
 		c.log.Warn("sandbox could not be made available", "sandbox", s.id, "pool", p.Name, "err", err)
-		c.doomLocked(s, err.Error())
+		c.terminateLocked(s, err.Error())
 	case s.died != "":
-		c.doomLocked(s, s.died)
+		c.terminateLocked(s, s.died)
 	case p.Hold && p.size == 0 && p.firstWaiter() == nil:
-		c.doomLocked(s, "the pool is drained")
+		c.terminateLocked(s, "the pool is drained")
 	default:
 		s.paused, s.record = record.State == Available, record
 		if !c.deliverLocked(s) {
@@ -111,7 +111,7 @@ func (c *Controller) deliverLocked(s *sandbox) bool {
 	s.booked = nil
 	if w == nil || w.left {
 		if s.from != "" {
-			c.doomLocked(s, givenUp)
+			c.terminateLocked(s, givenUp)
 			return false
 		}
 		if w = p.firstWaiter(); w == nil {
@@ -134,7 +134,7 @@ func (c *Controller) startFailed(ctx context.Context, s *sandbox, err error) {
 	defer c.loop.Wake()
 	p, w := s.pool, s.booked
 	s.booked = nil
-	c.doomLocked(s, err.Error())
+	c.terminateLocked(s, err.Error())
 	if context.Cause(ctx) != nil {
 		return // broken off by the daemon's own stop
 	}
@@ -173,7 +173,7 @@ func (c *Controller) destroy(ctx context.Context, s *sandbox) {
 	defer func() { <-s.turns }()
 	// The label comes first: a daemon that is killed between the two finishes the work at its next start.
 	// A failure is no reason to let the sandbox live.
-	labelErr := c.backend.Label(ctx, s.id, map[string]string{LabelState: string(Doomed), LabelReason: clip(s.why)})
+	labelErr := c.backend.Label(ctx, s.id, map[string]string{LabelState: string(Terminating), LabelReason: clip(s.why)})
 	c.step("release labelled")
 	err := c.backend.Destroy(ctx, s.id)
 	c.step("release destroyed")
@@ -220,7 +220,7 @@ func (c *Controller) save(ctx context.Context, s *sandbox) {
 func (c *Controller) RemoveAll(ctx context.Context) {
 	c.mu.Lock()
 	for _, s := range c.sandboxes {
-		c.doomLocked(s, "the daemon removes all")
+		c.terminateLocked(s, "the daemon removes all")
 	}
 	c.mu.Unlock()
 	c.finish(ctx)
@@ -233,7 +233,7 @@ func (c *Controller) finish(ctx context.Context) {
 	defer c.mu.Unlock()
 	slots := make(chan struct{}, c.destroys())
 	for _, s := range c.sandboxes {
-		if s.state == Doomed {
+		if s.state == Terminating {
 			s.busy = true
 			c.workers.Go(func() {
 				slots <- struct{}{}

@@ -26,7 +26,7 @@ const identityTime = 20 * time.Second
 // Checkpoint writes a sandbox that is running or paused, and stays so, into the folder dir and returns what a restore needs.
 // A sandbox that cannot be restored later is an error of class FailedPrecondition. After one of class DeadlineExceeded nobody
 // knows what the sandbox does: it must be ended.
-func (e *Engine) Checkpoint(ctx context.Context, id, dir string) (made checkpoint.Fit, err error) {
+func (e *Engine) Checkpoint(ctx context.Context, id, dir string) (made checkpoint.Compatibility, err error) {
 	err = e.call(ctx, e.cfg.CheckpointTimeout, "checkpoint sandbox "+id, func(ctx context.Context) error {
 		made, err = e.checkpoint(ctx, id, dir)
 		return err
@@ -34,10 +34,10 @@ func (e *Engine) Checkpoint(ctx context.Context, id, dir string) (made checkpoin
 	return made, err
 }
 
-func (e *Engine) checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit, error) {
+func (e *Engine) checkpoint(ctx context.Context, id, dir string) (checkpoint.Compatibility, error) {
 	container, err := e.client.LoadContainer(ctx, id)
 	if err != nil {
-		return checkpoint.Fit{}, fmt.Errorf("load container: %w", err)
+		return checkpoint.Compatibility{}, fmt.Errorf("load container: %w", err)
 	}
 	made, file, err := e.madeWith(id)
 	if err != nil {
@@ -72,10 +72,10 @@ func writeSpec(spec *specs.Spec, dir string) error {
 // Restore makes the sandbox id go on from the checkpoint in dir, an absolute path, and returns when it runs. Nothing of its
 // template is run again. What does not fit, or is gone, is an error of class FailedPrecondition. A sandbox whose restore
 // failed must be destroyed.
-func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Fit, dir string, labels map[string]string) (took Phases, err error) {
+func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Compatibility, dir string, labels map[string]string) (took Phases, err error) {
 	err = e.call(ctx, e.cfg.StartTimeout, "restore sandbox "+id, func(ctx context.Context) error {
 		lap := newLap()
-		t, err := e.fitting(ctx, fit, dir)
+		t, err := e.compatible(ctx, fit, dir)
 		if err != nil {
 			return err
 		}
@@ -107,12 +107,12 @@ func (e *Engine) identify(ctx context.Context, id string) error {
 }
 
 // couldRestore tells of a sandbox from before an update or another configuration that it could not be restored here.
-func (e *Engine) couldRestore(made checkpoint.Fit, spec *specs.Spec) error {
+func (e *Engine) couldRestore(made checkpoint.Compatibility, spec *specs.Spec) error {
 	t := &Prepared{}
 	if err := e.follow(t, spec); err != nil {
 		return err
 	}
-	now, err := e.fit(t)
+	now, err := e.compatibility(t)
 	if err != nil {
 		return err
 	}
@@ -131,9 +131,9 @@ func (e *Engine) Halt(ctx context.Context, id string) error {
 
 // Revive makes a halted sandbox go on from a checkpoint of its own in dir, an absolute path; see Restore for its errors. A
 // sandbox whose revival failed must be halted before the next one.
-func (e *Engine) Revive(ctx context.Context, id string, fit checkpoint.Fit, dir string) error {
+func (e *Engine) Revive(ctx context.Context, id string, fit checkpoint.Compatibility, dir string) error {
 	return e.call(ctx, e.cfg.StartTimeout, "revive sandbox "+id, func(ctx context.Context) error {
-		t, err := e.fitting(ctx, fit, dir)
+		t, err := e.compatible(ctx, fit, dir)
 		if err != nil {
 			return err
 		}

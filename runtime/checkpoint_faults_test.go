@@ -142,7 +142,7 @@ func TestCheckpointOnAFullDisk(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = store.Create(t.Context(), checkpoint.Manifest{}, func(ctx context.Context, dir string) (checkpoint.Fit, error) {
+			_, err = store.Create(t.Context(), checkpoint.Manifest{}, func(ctx context.Context, dir string) (checkpoint.Compatibility, error) {
 				return e.Checkpoint(ctx, id, dir)
 			})
 			if !errdefs.IsResourceExhausted(err) {

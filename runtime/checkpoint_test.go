@@ -41,7 +41,7 @@ func awaitCount(t *testing.T, e *Engine, id string, from int) (word string, n in
 }
 
 // take makes a checkpoint of a sandbox.
-func take(t *testing.T, e *Engine, id string) (fit checkpoint.Fit, dir string) {
+func take(t *testing.T, e *Engine, id string) (fit checkpoint.Compatibility, dir string) {
 	t.Helper()
 	dir, err := os.MkdirTemp(host.Dir, "ck") //nolint:usetesting // containerd must see it
 	if err != nil {
@@ -56,7 +56,7 @@ func take(t *testing.T, e *Engine, id string) (fit checkpoint.Fit, dir string) {
 	return fit, dir
 }
 
-func restore(t *testing.T, e *Engine, fit checkpoint.Fit, dir string) string {
+func restore(t *testing.T, e *Engine, fit checkpoint.Compatibility, dir string) string {
 	t.Helper()
 	id := newID(t, e)
 	began := time.Now()

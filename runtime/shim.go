@@ -29,7 +29,7 @@ func (c Config) sandboxFile(id, suffix string) string { return filepath.Join(c.s
 
 // ownFiles are the files of a new sandbox: what its shim reads, and what the sandbox is made with.
 func (e *Engine) ownFiles(id string, t *Prepared) (map[string][]byte, error) {
-	made, err := e.fit(t)
+	made, err := e.compatibility(t)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (e *Engine) shimFile(t *Prepared) (runsc.ShimFile, error) {
 }
 
 // madeWith returns what a sandbox was made with, and its shim's file.
-func (e *Engine) madeWith(id string) (made checkpoint.Fit, file runsc.ShimFile, _ error) {
+func (e *Engine) madeWith(id string) (made checkpoint.Compatibility, file runsc.ShimFile, _ error) {
 	data, err := os.ReadFile(e.cfg.sandboxFile(id, fitSuffix))
 	if err == nil {
 		err = json.Unmarshal(data, &made)

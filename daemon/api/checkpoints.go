@@ -197,6 +197,6 @@ func wireCheckpoint(m checkpoint.Manifest) wire.Checkpoint {
 	return wire.Checkpoint{
 		ID: m.ID, CreatedAt: m.CreatedAt, Claim: m.Claim, Sandbox: m.Sandbox, Template: m.Template, Owner: m.Owner,
 		Trigger: m.Trigger, Comment: m.Comment, Parent: m.Parent, Bytes: m.Bytes,
-		Runsc: m.Fit.Runsc, Platform: m.Fit.Platform, Image: m.Fit.Image, ImageDigest: m.Fit.ImageDigest,
+		Runsc: m.Compatibility.Runsc, Platform: m.Compatibility.Platform, Image: m.Compatibility.Image, ImageDigest: m.Compatibility.ImageDigest,
 	}
 }

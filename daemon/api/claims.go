@@ -288,7 +288,7 @@ func wireState(c pool.Claim) wire.ClaimState {
 	switch {
 	case c.State == pool.Dead:
 		return wire.ClaimDead
-	case c.Rest == pool.Asleep:
+	case c.Rest == pool.IdlePaused:
 		return wire.ClaimPaused
 	case c.Rest == pool.Suspended:
 		return wire.ClaimSuspended

@@ -27,7 +27,7 @@ type Catalogue struct {
 		maker
 		starter
 	}
-	trials trier
+	trials trialRunner
 }
 
 // NewCatalogue makes a Catalogue of the templates of a preparer.

@@ -53,5 +53,5 @@ func (k *imageKeeper) run(ctx context.Context, isTemplate, startedFrom func(stri
 
 // kept tells whether a checkpoint goes on from the image.
 func (k *imageKeeper) kept(digest string) bool {
-	return slices.ContainsFunc(k.saved(), func(m checkpoint.Manifest) bool { return m.Fit.ImageDigest == digest })
+	return slices.ContainsFunc(k.saved(), func(m checkpoint.Manifest) bool { return m.Compatibility.ImageDigest == digest })
 }

@@ -26,7 +26,7 @@ func TestImagesOfCheckpointsAreUsed(t *testing.T) {
 			return errors.New("and so on")
 		},
 		saved: func() []checkpoint.Manifest {
-			return []checkpoint.Manifest{{Fit: checkpoint.Fit{ImageDigest: "saved"}}}
+			return []checkpoint.Manifest{{Compatibility: checkpoint.Compatibility{ImageDigest: "saved"}}}
 		},
 		due: make(chan struct{}, 1), log: slog.New(slog.DiscardHandler),
 	}

@@ -35,16 +35,16 @@ type Engine interface {
 	starter
 }
 
-// filler is what the preparer tells of its templates.
-type filler interface {
+// configurer is what the preparer tells of its templates.
+type configurer interface {
 	Prepared(template string, from pool.Source)
 	Unprepared(template string, why error)
 }
 
 // Pools is what templates need of the pools; see pool.Controller for what its methods promise.
 type Pools interface {
-	filler
-	trier
+	configurer
+	trialRunner
 }
 
 var (
@@ -82,7 +82,7 @@ type Wanted struct {
 // Preparer makes templates ready, as often as it takes. One that was ready before is used until its successor is.
 type Preparer struct {
 	maker maker
-	pools filler
+	pools configurer
 	start starter
 	// restore starts a sandbox from a template's snapshot.
 	restore Restore

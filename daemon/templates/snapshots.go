@@ -12,21 +12,21 @@ import (
 	"sandpool/runtime/checkpoint"
 )
 
-// trier is what snapshots need of the pools.
-type trier interface {
+// trialRunner is what snapshots need of the pools.
+type trialRunner interface {
 	Try(ctx context.Context, template string, use func(ctx context.Context, id string, labels map[string]string) error) error
 }
 
 // starter is what snapshots need of the runtime.
 type starter interface {
 	Start(ctx context.Context, id string, p *runtime.Prepared, labels map[string]string) (runtime.Phases, error)
-	Checkpoint(ctx context.Context, id, dir string) (checkpoint.Fit, error)
+	Checkpoint(ctx context.Context, id, dir string) (checkpoint.Compatibility, error)
 }
 
 // snapshots makes the checkpoints that sandboxes of warm templates go on from.
 type snapshots struct {
 	store  *checkpoint.Store
-	pools  trier
+	pools  trialRunner
 	engine starter
 	region string
 	log    *slog.Logger
@@ -51,7 +51,7 @@ func (s *snapshots) build(ctx context.Context, name string, p *runtime.Prepared)
 		}
 		m, err := s.store.Create(ctx, checkpoint.Manifest{
 			Sandbox: id, Template: name, Pool: wire.PoolName(s.region, name), Trigger: checkpoint.TriggerTemplate, Fingerprint: p.Fingerprint(),
-		}, func(ctx context.Context, dir string) (checkpoint.Fit, error) {
+		}, func(ctx context.Context, dir string) (checkpoint.Compatibility, error) {
 			return s.engine.Checkpoint(ctx, id, dir)
 		})
 		if err != nil {

@@ -27,8 +27,8 @@ func TestFullDisk(t *testing.T) {
 		}
 	}()
 	s := open(t, dir, func(string) {})
-	large := func(_ context.Context, dir string) (Fit, error) {
-		return Fit{}, os.WriteFile(filepath.Join(dir, "pages"), make([]byte, 150<<10), 0o600)
+	large := func(_ context.Context, dir string) (Compatibility, error) {
+		return Compatibility{}, os.WriteFile(filepath.Join(dir, "pages"), make([]byte, 150<<10), 0o600)
 	}
 	first, err := s.Create(t.Context(), Manifest{}, large)
 	if err != nil {

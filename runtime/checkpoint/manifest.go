@@ -26,7 +26,7 @@ var idPattern = regexp.MustCompile(`^ck-[a-z2-7]{16}$`)
 // ValidID tells whether a text can be the id of a checkpoint.
 func ValidID(text string) bool { return idPattern.MatchString(text) }
 
-// Manifest describes a checkpoint. The store fills in Version, ID, Seq, CreatedAt, Fit, Files and Bytes.
+// Manifest describes a checkpoint. The store fills in Version, ID, Seq, CreatedAt, Compatibility, Files and Bytes.
 type Manifest struct {
 	Version   int       `json:"version"`
 	ID        string    `json:"id"`
@@ -44,9 +44,9 @@ type Manifest struct {
 
 	Fingerprint string `json:"fingerprint,omitempty"` // of the template that it is the snapshot of
 
-	Fit   Fit    `json:"fit"`
-	Files []File `json:"files"`
-	Bytes int64  `json:"bytes"` // of all files
+	Compatibility Compatibility `json:"fit"`
+	Files         []File        `json:"files"`
+	Bytes         int64         `json:"bytes"` // of all files
 }
 
 // File is one file of a checkpoint.
@@ -56,8 +56,8 @@ type File struct {
 	SHA256 string `json:"sha256"` // in hexadecimal
 }
 
-// Fit is what must be the same where a checkpoint is restored as where it was taken.
-type Fit struct {
+// Compatibility is what must be the same where a checkpoint is restored as where it was taken.
+type Compatibility struct {
 	Runsc       string `json:"runsc"` // version
 	Platform    string `json:"platform"`
 	CPU         string `json:"cpu"`      // model, and a hash of its features
@@ -70,7 +70,7 @@ type Fit struct {
 }
 
 // Check compares a checkpoint's fit with what there is now. Its error, of class FailedPrecondition, names all that differs.
-func (f Fit) Check(now Fit) error {
+func (f Compatibility) Check(now Compatibility) error {
 	var differ []string
 	for _, field := range []struct{ name, then, now string }{
 		{"runsc", f.Runsc, now.Runsc},

@@ -90,7 +90,7 @@ func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 // Create makes a checkpoint of what write puts into dir, and returns its manifest once all of it is on disk. write returns
 // what the checkpoint needs in order to be restored. After an error nothing is left of it; that the disk is full is one of
 // class ResourceExhausted.
-func (s *Store) Create(ctx context.Context, m Manifest, write func(ctx context.Context, dir string) (Fit, error)) (Manifest, error) {
+func (s *Store) Create(ctx context.Context, m Manifest, write func(ctx context.Context, dir string) (Compatibility, error)) (Manifest, error) {
 	m.Version, m.ID = version, "ck-"+strings.ToLower(rand.Text()[:16])
 	m, err := s.create(ctx, m, write)
 	if err != nil {
@@ -102,7 +102,7 @@ func (s *Store) Create(ctx context.Context, m Manifest, write func(ctx context.C
 	return m, nil
 }
 
-func (s *Store) create(ctx context.Context, m Manifest, write func(ctx context.Context, dir string) (Fit, error)) (_ Manifest, err error) {
+func (s *Store) create(ctx context.Context, m Manifest, write func(ctx context.Context, dir string) (Compatibility, error)) (_ Manifest, err error) {
 	temp, err := os.MkdirTemp(s.dir, tempPrefix)
 	if err != nil {
 		return m, err
@@ -112,7 +112,7 @@ func (s *Store) create(ctx context.Context, m Manifest, write func(ctx context.C
 			err = errors.Join(err, os.RemoveAll(temp))
 		}
 	}()
-	if m.Fit, err = write(ctx, temp); err != nil {
+	if m.Compatibility, err = write(ctx, temp); err != nil {
 		return m, err
 	}
 	if m.Files, m.Bytes, err = listFiles(ctx, temp); err != nil {

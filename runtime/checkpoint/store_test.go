@@ -32,8 +32,8 @@ func openTemp(t *testing.T) *Store {
 }
 
 // files writes two files, whose names tell their content.
-func files(_ context.Context, dir string) (Fit, error) {
-	return Fit{Runsc: "1"}, errors.Join(
+func files(_ context.Context, dir string) (Compatibility, error) {
+	return Compatibility{Runsc: "1"}, errors.Join(
 		os.WriteFile(filepath.Join(dir, "pages"), []byte("pages"), 0o600),
 		os.WriteFile(filepath.Join(dir, "state"), []byte("state"), 0o600))
 }
@@ -59,7 +59,7 @@ func TestCheckpointsOutliveTheStore(t *testing.T) {
 	s := openTemp(t)
 	a := create(t, s, Manifest{Claim: "c-1", Trigger: "request", Comment: "before\nthe move"})
 	b := create(t, s, Manifest{Claim: "c-2", Parent: a.ID})
-	if !idPattern.MatchString(a.ID) || a.Bytes != 10 || len(a.Files) != 2 || a.Fit.Runsc != "1" || time.Since(a.CreatedAt) > time.Minute {
+	if !idPattern.MatchString(a.ID) || a.Bytes != 10 || len(a.Files) != 2 || a.Compatibility.Runsc != "1" || time.Since(a.CreatedAt) > time.Minute {
 		t.Errorf("manifest %+v", a)
 	}
 	again := open(t, s.dir, func(string) {})
@@ -132,23 +132,27 @@ func TestCheckpointInUseStays(t *testing.T) {
 
 func TestFailedWriteLeavesNothing(t *testing.T) {
 	tests := map[string]struct {
-		write func(ctx context.Context, dir string) (Fit, error)
+		write func(ctx context.Context, dir string) (Compatibility, error)
 		is    func(error) bool
 	}{
-		"error":            {func(context.Context, string) (Fit, error) { return Fit{}, errdefs.ErrUnavailable }, errdefs.IsUnavailable},
-		"missed deadline":  {func(context.Context, string) (Fit, error) { return Fit{}, context.DeadlineExceeded }, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
-		"full disk":        {func(context.Context, string) (Fit, error) { return Fit{}, fmt.Errorf("write: %w", unix.ENOSPC) }, errdefs.IsResourceExhausted},
-		"full, says runsc": {func(context.Context, string) (Fit, error) { return Fit{}, errors.New("write: no space left on device") }, errdefs.IsResourceExhausted},
-		"folder": {func(_ context.Context, dir string) (Fit, error) {
-			return Fit{}, os.Mkdir(filepath.Join(dir, "sub"), 0o700)
+		"error":           {func(context.Context, string) (Compatibility, error) { return Compatibility{}, errdefs.ErrUnavailable }, errdefs.IsUnavailable},
+		"missed deadline": {func(context.Context, string) (Compatibility, error) { return Compatibility{}, context.DeadlineExceeded }, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
+		"full disk": {func(context.Context, string) (Compatibility, error) {
+			return Compatibility{}, fmt.Errorf("write: %w", unix.ENOSPC)
+		}, errdefs.IsResourceExhausted},
+		"full, says runsc": {func(context.Context, string) (Compatibility, error) {
+			return Compatibility{}, errors.New("write: no space left on device")
+		}, errdefs.IsResourceExhausted},
+		"folder": {func(_ context.Context, dir string) (Compatibility, error) {
+			return Compatibility{}, os.Mkdir(filepath.Join(dir, "sub"), 0o700)
 		}, func(err error) bool { return strings.Contains(err.Error(), "no regular file") }},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := openTemp(t)
-			_, err := s.Create(t.Context(), Manifest{}, func(ctx context.Context, dir string) (Fit, error) {
+			_, err := s.Create(t.Context(), Manifest{}, func(ctx context.Context, dir string) (Compatibility, error) {
 				if _, err := files(ctx, dir); err != nil {
-					return Fit{}, err
+					return Compatibility{}, err
 				}
 				return test.write(ctx, dir)
 			})
@@ -165,7 +169,7 @@ func TestFailedWriteLeavesNothing(t *testing.T) {
 func TestCallerThatLeavesStopsTheWrite(t *testing.T) {
 	s := openTemp(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	_, err := s.Create(ctx, Manifest{}, func(ctx context.Context, dir string) (Fit, error) {
+	_, err := s.Create(ctx, Manifest{}, func(ctx context.Context, dir string) (Compatibility, error) {
 		cancel(os.ErrClosed)
 		return files(ctx, dir)
 	})
@@ -234,7 +238,7 @@ func TestPrune(t *testing.T) {
 }
 
 func TestFitNamesAllThatDiffers(t *testing.T) {
-	then := Fit{}
+	then := Compatibility{}
 	fields := reflect.ValueOf(&then).Elem()
 	for i := range fields.NumField() {
 		fields.Field(i).SetString("old-" + fields.Type().Field(i).Name)
@@ -251,7 +255,7 @@ func TestFitNamesAllThatDiffers(t *testing.T) {
 			t.Errorf("%s differs: %v; want FailedPrecondition with both values and no other field", name, err)
 		}
 	}
-	err := then.Check(Fit{})
+	err := then.Check(Compatibility{})
 	for _, field := range fields.Fields() {
 		if !strings.Contains(err.Error(), field.String()) {
 			t.Errorf("all differ: %v lacks %s", err, field)

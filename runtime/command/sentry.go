@@ -46,7 +46,7 @@ func (s *Target) execDirectly(ctx context.Context, command *specs.Process, spec 
 	}
 	if refused || elsewhere {
 		// Of a program that cannot be run the init tells more, and it finds one in a shell's way.
-		command.Args, spec.Stdin = gated("exec", command.Args), io.MultiReader(bytes.NewReader([]byte{leaveByte(false)}), spec.Stdin)
+		command.Args, spec.Stdin = gated("exec", command.Args), io.MultiReader(bytes.NewReader([]byte{goAheadByte(false)}), spec.Stdin)
 		err = process.start(ctx, command, raw, files)
 	}
 	if said, refused := errors.AsType[runsc.SentryError](err); refused {

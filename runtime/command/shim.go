@@ -65,7 +65,7 @@ func (s *Target) attempt(ctx context.Context, task client.Task, process *specs.P
 	started := &shimProcess{result: newResult()}
 	p := s.newProcess(started, spec)
 	stdin := &input{
-		reader: spec.Stdin, leave: leaveByte(spec.TTY), tty: spec.TTY, started: make(chan bool, 1), atEnd: func() { p.closeStdin(started) },
+		reader: spec.Stdin, goAhead: goAheadByte(spec.TTY), tty: spec.TTY, started: make(chan bool, 1), atEnd: func() { p.closeStdin(started) },
 	}
 	said := &firstLine{then: p.output.to(spec.Stdout), line: make(chan string, 1), passed: !saysPID}
 	execID := "e-" + strings.ToLower(rand.Text()[:16])
@@ -221,7 +221,7 @@ func (p *Process) closeStdin(process *shimProcess) {
 // other end.
 type input struct {
 	reader  io.Reader
-	leave   byte
+	goAhead byte
 	tty     bool
 	started chan bool // gets one value: whether the command was started
 	atEnd   func()
@@ -230,8 +230,8 @@ type input struct {
 // endOfFile is what a terminal takes for the end of input, unless its program wants it to be an ordinary character.
 const endOfFile = 0x04
 
-// leaveByte is what the init waits for before it becomes the command. A terminal does not echo the end of input.
-func leaveByte(tty bool) byte {
+// goAheadByte is what the init waits for before it becomes the command. A terminal does not echo the end of input.
+func goAheadByte(tty bool) byte {
 	if tty {
 		return endOfFile
 	}
@@ -244,7 +244,7 @@ func (r *input) WriteTo(w io.Writer) (int64, error) {
 		return 0, nil
 	}
 	to := &lineWriter{w: w, fresh: true}
-	if _, err := w.Write([]byte{r.leave}); err == nil {
+	if _, err := w.Write([]byte{r.goAhead}); err == nil {
 		feed(to, r.reader)
 	}
 	if r.tty {

@@ -61,7 +61,7 @@ func TestCommandBeginsOnlyWhenItWasStarted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ends := 0
-				in := &input{reader: strings.NewReader(test.in), leave: leaveByte(test.tty), tty: test.tty, started: make(chan bool, 1), atEnd: func() { ends++ }}
+				in := &input{reader: strings.NewReader(test.in), goAhead: goAheadByte(test.tty), tty: test.tty, started: make(chan bool, 1), atEnd: func() { ends++ }}
 				var got bytes.Buffer
 				var copying sync.WaitGroup
 				copying.Go(func() { _, _ = io.Copy(&got, in) })

@@ -24,29 +24,29 @@ import (
 const specFile = "spec.json"
 
 // fit says what a sandbox that is started now is made with.
-func (e *Engine) fit(t *Prepared) (checkpoint.Fit, error) {
+func (e *Engine) compatibility(t *Prepared) (checkpoint.Compatibility, error) {
 	file, err := e.shimFile(t)
 	if err != nil {
-		return checkpoint.Fit{}, err
+		return checkpoint.Compatibility{}, err
 	}
 	shared, err := template.SharedSpec(t.spec)
 	if err != nil {
-		return checkpoint.Fit{}, err
+		return checkpoint.Compatibility{}, err
 	}
 	// A restored init goes on in the middle of its program, whose pages it reads from this file.
 	program, err := e.init.digest(e.cfg.Init)
 	if err != nil {
-		return checkpoint.Fit{}, fmt.Errorf("read the sandboxes' init: %w", err)
+		return checkpoint.Compatibility{}, fmt.Errorf("read the sandboxes' init: %w", err)
 	}
 	cpu, err := processor()
-	return checkpoint.Fit{
+	return checkpoint.Compatibility{
 		Runsc: e.info.Runsc, Platform: t.platform, CPU: cpu, Settings: strings.Join(file.Args("platform"), " "),
 		Init: program, Image: t.image, ImageDigest: t.digest, Layers: t.parent, Spec: digest(shared),
 	}, err
 }
 
 // fitting returns the template of a checkpoint, if the checkpoint can be restored here and now.
-func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*Prepared, error) {
+func (e *Engine) compatible(ctx context.Context, fit checkpoint.Compatibility, dir string) (*Prepared, error) {
 	data, err := os.ReadFile(filepath.Join(dir, specFile))
 	if err != nil {
 		return nil, fmt.Errorf("read the checkpoint's spec: %w", err)
@@ -66,7 +66,7 @@ func (e *Engine) fitting(ctx context.Context, fit checkpoint.Fit, dir string) (*
 	if err := errors.Join(t.use(ctx, image), e.follow(t, &spec)); err != nil {
 		return nil, err
 	}
-	now, err := e.fit(t)
+	now, err := e.compatibility(t)
 	if err != nil {
 		return nil, err
 	}

@@ -19,9 +19,9 @@ import (
 	"sandpool/runtime/checkpoint"
 )
 
-// climbing is a ladder over one claim, with a real store and a sandbox that only notes what is done to it.
+// climbing is a expiry over one claim, with a real store and a sandbox that only notes what is done to it.
 type climbing struct {
-	*ladder
+	*expiry
 	saver
 	retirer
 	claim   pool.Claim
@@ -33,7 +33,7 @@ type climbing struct {
 func newClimbing(t *testing.T) *climbing {
 	t.Helper()
 	c := &climbing{claim: fakeClaim(runningID, "uid:0", pool.Claimed)}
-	c.ladder = &ladder{sandboxes: c, claims: c, log: slog.New(slog.DiscardHandler), checkpoints: &checkpoints{
+	c.expiry = &expiry{sandboxes: c, claims: c, log: slog.New(slog.DiscardHandler), checkpoints: &checkpoints{
 		restorer: &restorer{store: openStore(t), log: slog.New(slog.DiscardHandler)}, saver: c, pools: c,
 		policy: func() configs.Checkpoints { return configs.Checkpoints{} },
 		tracer: noop.NewTracerProvider().Tracer(""),
@@ -42,9 +42,9 @@ func newClimbing(t *testing.T) *climbing {
 	return c
 }
 
-func (c *climbing) Checkpoint(_ context.Context, _, dir string) (checkpoint.Fit, error) {
+func (c *climbing) Checkpoint(_ context.Context, _, dir string) (checkpoint.Compatibility, error) {
 	c.done = append(c.done, "save")
-	return checkpoint.Fit{}, errors.Join(c.saveErr, os.WriteFile(filepath.Join(dir, "image"), nil, 0o600))
+	return checkpoint.Compatibility{}, errors.Join(c.saveErr, os.WriteFile(filepath.Join(dir, "image"), nil, 0o600))
 }
 
 func (c *climbing) Tell(_ context.Context, _ string, line []byte) error {

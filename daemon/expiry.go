@@ -18,40 +18,40 @@ import (
 // tellTimeout bounds how long a message into a sandbox may take: it must not keep the next rung waiting.
 const tellTimeout = 5 * time.Second
 
-// insider is what the ladder needs of the runtime to reach the processes of a sandbox.
-type insider interface {
+// signaller is what the expiry needs of the runtime to reach the processes of a sandbox.
+type signaller interface {
 	Tell(ctx context.Context, id string, line []byte) error
 	Terminate(ctx context.Context, id string) error
 }
 
-// users is what the ladder needs of the pools.
+// users is what the expiry needs of the pools.
 type users interface {
 	Get(claim string) (pool.Claim, error)
 	Use(ctx context.Context, claim string) (pool.Claim, func(), error)
 }
 
 var (
-	_ lifetime.Acts = (*ladder)(nil)
-	_ insider       = (*runtime.Engine)(nil)
+	_ lifetime.Acts = (*expiry)(nil)
+	_ signaller     = (*runtime.Engine)(nil)
 	_ users         = (*pool.Controller)(nil)
 )
 
-// ladder does what each stage of a claim's end asks for.
-type ladder struct {
-	sandboxes   insider
+// expiry does what each stage of a claim's end asks for.
+type expiry struct {
+	sandboxes   signaller
 	claims      users
 	checkpoints *checkpoints
 	log         *slog.Logger
 }
 
 // Warn tells the sandbox that its end comes near. The claim's owner was told when the stage was noted.
-func (l *ladder) Warn(ctx context.Context, claim string, lease lifetime.Lease) {
+func (l *expiry) Warn(ctx context.Context, claim string, lease lifetime.Lease) {
 	l.inform(ctx, claim, notice{Kind: pool.EventWarning, ExpiresAt: lease.ExpiresAt, Actions: actions(lease, time.Now())})
 }
 
 // Close saves the sandbox; what it returns tells it and asks its processes to end. A sandbox that was saved before a restart is not
 // saved again.
-func (l *ladder) Close(ctx context.Context, claim string, lease lifetime.Lease) (tell func(context.Context)) {
+func (l *expiry) Close(ctx context.Context, claim string, lease lifetime.Lease) (tell func(context.Context)) {
 	last := notice{Kind: pool.EventGrace, ExpiresAt: lease.ExpiresAt}
 	saved, err := l.save(ctx, claim)
 	switch {
@@ -66,7 +66,7 @@ func (l *ladder) Close(ctx context.Context, claim string, lease lifetime.Lease) 
 }
 
 // stop tells the processes of a sandbox why they are to end, and asks them to.
-func (l *ladder) stop(ctx context.Context, claim string, last notice) {
+func (l *expiry) stop(ctx context.Context, claim string, last notice) {
 	l.inform(ctx, claim, last)
 	c, err := l.claims.Get(claim)
 	if err != nil || c.State != pool.Claimed || c.Rest == pool.Suspended {
@@ -78,7 +78,7 @@ func (l *ladder) stop(ctx context.Context, claim string, last notice) {
 }
 
 // save takes the checkpoint of a claim that is about to end, once.
-func (l *ladder) save(ctx context.Context, claim string) (checkpoint.Manifest, error) {
+func (l *expiry) save(ctx context.Context, claim string) (checkpoint.Manifest, error) {
 	if m, done := l.checkpoints.ofExpiry(claim); done {
 		return m, nil
 	}
@@ -111,7 +111,7 @@ func actions(l lifetime.Lease, now time.Time) []string {
 }
 
 // inform writes a notice into a claim's sandbox. One that was written to disk is not woken for it.
-func (l *ladder) inform(ctx context.Context, claim string, n notice) {
+func (l *expiry) inform(ctx context.Context, claim string, n notice) {
 	c, err := l.claims.Get(claim)
 	if err != nil || c.State != pool.Claimed || c.Rest == pool.Suspended {
 		return
@@ -128,7 +128,7 @@ func (l *ladder) inform(ctx context.Context, claim string, n notice) {
 	}
 }
 
-func (l *ladder) reach(ctx context.Context, claim string, line []byte) error {
+func (l *expiry) reach(ctx context.Context, claim string, line []byte) error {
 	c, done, err := l.claims.Use(ctx, claim)
 	if err != nil {
 		return err
