@@ -23,14 +23,14 @@ func (e *Engine) Destroy(ctx context.Context, id string) error {
 
 // end lets do end a sandbox, and again with force when that fails.
 func (e *Engine) end(ctx context.Context, what, id string, do func(ctx context.Context, id string) error) error {
-	err := e.call(ctx, e.cfg.KillTimeout, what+" sandbox "+id, func(ctx context.Context) error {
+	err := e.call(ctx, e.cfg.KillTimeout, on(what, "", id), func(ctx context.Context) error {
 		return do(ctx, id)
 	})
 	if err == nil || errdefs.IsUnavailable(err) {
 		return err
 	}
 	e.log.Warn("sandbox is ended by force", "sandbox", id, "err", err)
-	return e.call(ctx, e.cfg.KillTimeout, what+" sandbox "+id+" by force", func(ctx context.Context) error {
+	return e.call(ctx, e.cfg.KillTimeout, call.Op{Verb: what, Object: "sandbox " + id + " by force", Sandbox: id}, func(ctx context.Context) error {
 		return e.endByForce(ctx, id, do)
 	})
 }

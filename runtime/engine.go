@@ -270,23 +270,24 @@ func (e *Engine) awaitContainerd(ctx context.Context) error {
 
 // Ping asks containerd for an answer, for which it waits as long as a start does.
 func (e *Engine) Ping(ctx context.Context) error {
-	return e.call(ctx, e.cfg.ConnectTimeout, "ping containerd", func(ctx context.Context) error {
+	return e.call(ctx, e.cfg.ConnectTimeout, call.Op{Verb: "ping", Object: "containerd"}, func(ctx context.Context) error {
 		_, err := e.client.VersionService().Version(ctx, nil)
 		return err
 	})
 }
 
-// call makes a call that what puts into words: a verb, and on what. See call.Caller.
-func (e *Engine) call(ctx context.Context, deadline time.Duration, what string, fn func(context.Context) error) error {
-	verb, object, _ := strings.Cut(what, " ")
-	return e.calls.Do(ctx, deadline, call.Op{Verb: verb, Object: object, Sandbox: anyID.FindString(object)}, fn)
+// call makes a call of containerd or runsc; see call.Caller.
+func (e *Engine) call(ctx context.Context, deadline time.Duration, op call.Op, fn func(context.Context) error) error {
+	return e.calls.Do(ctx, deadline, op, fn)
+}
+
+// on is an operation on a sandbox, or with part on a part of it, such as "readiness of ".
+func on(verb, part, id string) call.Op {
+	return call.Op{Verb: verb, Object: part + "sandbox " + id, Sandbox: id}
 }
 
 // idPattern is what a sandbox's id looks like. All have one length, since runsc takes a prefix of an id for the id.
 var idPattern = regexp.MustCompile(`^sb-[a-z2-7]{16}$`)
-
-// anyID finds an id in a longer name.
-var anyID = regexp.MustCompile(`sb-[a-z2-7]{16}`)
 
 // NewID returns a fresh sandbox id, "sb-" and 80 random bits.
 func NewID() string { return "sb-" + strings.ToLower(rand.Text()[:16]) }

@@ -116,7 +116,7 @@ func (e *Engine) dropAllBut(known map[string]look) {
 
 // Exec starts a command in a running sandbox. ctx bounds the start only.
 func (e *Engine) Exec(ctx context.Context, id string, spec ExecSpec) (p *Process, err error) {
-	err = e.call(ctx, e.cfg.StartTimeout, "exec in sandbox "+id, func(ctx context.Context) error {
+	err = e.call(ctx, e.cfg.StartTimeout, on("exec", "in ", id), func(ctx context.Context) error {
 		p, err = e.exec(ctx, id, spec)
 		return err
 	})
@@ -142,7 +142,7 @@ func (e *Engine) exec(ctx context.Context, id string, spec ExecSpec) (*Process, 
 // shim does.
 func (e *Engine) tryDirectly(ctx context.Context, id string) {
 	e.commands.Direct = true
-	err := e.call(ctx, e.cfg.PauseTimeout, "exec without the shim", func(ctx context.Context) error { return e.probe(ctx, id) })
+	err := e.call(ctx, e.cfg.PauseTimeout, call.Op{Verb: "exec", Object: "without the shim"}, func(ctx context.Context) error { return e.probe(ctx, id) })
 	if err != nil && context.Cause(ctx) == nil {
 		e.commands.Direct = false
 		e.warn(fmt.Sprintf("commands in sandboxes start slowly, since only the shim can start them: %v", err))

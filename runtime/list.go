@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
 
+	"sandpool/runtime/call"
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/runsc"
 )
@@ -54,7 +55,7 @@ type look struct {
 // shows no change the file of runsc and two processes are looked at, and now and then containerd is asked.
 func (e *Engine) List(ctx context.Context) ([]Listed, error) {
 	var listed []Listed
-	err := e.call(ctx, e.cfg.PauseTimeout, "list sandboxes", func(ctx context.Context) error {
+	err := e.call(ctx, e.cfg.PauseTimeout, call.Op{Verb: "list", Object: "sandboxes"}, func(ctx context.Context) error {
 		found, err := e.client.ContainerService().List(ctx)
 		if err != nil {
 			return err

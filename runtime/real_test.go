@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
+	"sandpool/runtime/call"
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/image"
 	"sandpool/runtime/runsc"
@@ -264,7 +265,7 @@ func TestDestroyLeavesNothing(t *testing.T) {
 // destroyWithoutForce destroys a sandbox; that force would be needed is a fault.
 func destroyWithoutForce(t *testing.T, e *Engine, id string) {
 	t.Helper()
-	err := e.call(t.Context(), e.cfg.KillTimeout, "destroy", func(ctx context.Context) error { return e.destroy(ctx, id) })
+	err := e.call(t.Context(), e.cfg.KillTimeout, call.Op{Verb: "destroy"}, func(ctx context.Context) error { return e.destroy(ctx, id) })
 	if err != nil {
 		t.Error(err)
 	}

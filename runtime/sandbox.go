@@ -32,7 +32,7 @@ func (e *Engine) Start(ctx context.Context, id string, t *Prepared, labels map[s
 	var took Phases
 	end := newEndWatch(ctx)
 	defer end.stop()
-	err := e.call(ctx, e.cfg.StartTimeout, "start sandbox "+id, func(ctx context.Context) (err error) {
+	err := e.call(ctx, e.cfg.StartTimeout, on("start", "", id), func(ctx context.Context) (err error) {
 		took, err = e.start(ctx, id, t, labels, end)
 		return err
 	})
@@ -150,7 +150,7 @@ func (e *Engine) release(ctx context.Context, id string) {
 
 // Pause freezes a running sandbox.
 func (e *Engine) Pause(ctx context.Context, id string) error {
-	return e.call(ctx, e.cfg.PauseTimeout, "pause sandbox "+id, func(ctx context.Context) error {
+	return e.call(ctx, e.cfg.PauseTimeout, on("pause", "", id), func(ctx context.Context) error {
 		_, err := e.client.TaskService().Pause(ctx, &tasksapi.PauseTaskRequest{ContainerID: id})
 		return err
 	})
@@ -158,7 +158,7 @@ func (e *Engine) Pause(ctx context.Context, id string) error {
 
 // Resume lets a paused sandbox go on.
 func (e *Engine) Resume(ctx context.Context, id string) error {
-	return e.call(ctx, e.cfg.PauseTimeout, "resume sandbox "+id, func(ctx context.Context) error {
+	return e.call(ctx, e.cfg.PauseTimeout, on("resume", "", id), func(ctx context.Context) error {
 		_, err := e.client.TaskService().Resume(ctx, &tasksapi.ResumeTaskRequest{ContainerID: id})
 		return err
 	})
@@ -166,7 +166,7 @@ func (e *Engine) Resume(ctx context.Context, id string) error {
 
 // Label writes labels of a sandbox's container; containerd syncs them to disk before it answers. Other labels stay.
 func (e *Engine) Label(ctx context.Context, id string, labels map[string]string) error {
-	return e.call(ctx, e.cfg.PauseTimeout, "label sandbox "+id, func(ctx context.Context) error {
+	return e.call(ctx, e.cfg.PauseTimeout, on("label", "", id), func(ctx context.Context) error {
 		paths := make([]string, 0, len(labels))
 		for key := range maps.Keys(labels) {
 			paths = append(paths, "labels."+key)

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"sandpool/runtime/call"
 )
 
 // cleanupTimeout bounds clean-up that is done after its caller gave up.
@@ -18,7 +20,7 @@ func (e *Engine) Sweep(ctx context.Context, live func(id string) bool) error {
 	if err := e.commands.SweepPipes(e.cfg.StartTimeout); err != nil {
 		return err
 	}
-	return e.call(ctx, e.cfg.StartTimeout, "sweep", func(ctx context.Context) error {
+	return e.call(ctx, e.cfg.StartTimeout, call.Op{Verb: "sweep"}, func(ctx context.Context) error {
 		// First what may be left over, then what is in use: what was made in between is in both.
 		left, err := e.owned.Owners(ctx)
 		if err != nil {

@@ -17,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"sandpool/runtime/call"
 	"sandpool/runtime/rootfs"
 	"sandpool/runtime/runsc"
 	"sandpool/runtime/template"
@@ -46,7 +47,7 @@ func (e *Engine) Prepare(ctx context.Context, name string, t template.Template) 
 		return nil, atStep(StepImage, what, err)
 	}
 	var ready *Prepared
-	err = e.call(ctx, e.cfg.StartTimeout, what, func(ctx context.Context) (err error) {
+	err = e.call(ctx, e.cfg.StartTimeout, call.Op{Verb: "prepare", Object: fmt.Sprintf("template %q", name)}, func(ctx context.Context) (err error) {
 		if ready, err = e.prepare(ctx, image, t); err != nil {
 			return atStep(StepSettings, "", err)
 		}
