@@ -112,7 +112,7 @@ func (e *Engine) couldRestore(made checkpoint.Compatibility, spec *specs.Spec) e
 	if err := e.follow(t, spec); err != nil {
 		return err
 	}
-	now, err := e.compatibility(t)
+	now, err := e.compatibilityNow(t)
 	if err != nil {
 		return err
 	}

@@ -17,18 +17,24 @@ import (
 
 	"sandpool/runtime/checkpoint"
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/runsc"
 	"sandpool/runtime/template"
 )
 
 // specFile holds the OCI spec of the sandbox beside the images that runsc makes of it.
 const specFile = "spec.json"
 
-// fit says what a sandbox that is started now is made with.
-func (e *Engine) compatibility(t *Prepared) (checkpoint.Compatibility, error) {
+// compatibilityNow is what a sandbox of t would be made with.
+func (e *Engine) compatibilityNow(t *Prepared) (checkpoint.Compatibility, error) {
 	file, err := e.shimFile(t)
 	if err != nil {
 		return checkpoint.Compatibility{}, err
 	}
+	return e.compatibility(t, file)
+}
+
+// compatibility says what a sandbox that is started now, with a shim's file as it is before it has anything of its own, is made with.
+func (e *Engine) compatibility(t *Prepared, file runsc.ShimFile) (checkpoint.Compatibility, error) {
 	shared, err := template.SharedSpec(t.spec)
 	if err != nil {
 		return checkpoint.Compatibility{}, err
@@ -45,7 +51,7 @@ func (e *Engine) compatibility(t *Prepared) (checkpoint.Compatibility, error) {
 	}, err
 }
 
-// fitting returns the template of a checkpoint, if the checkpoint can be restored here and now.
+// compatible returns the template of a checkpoint, if the checkpoint can be restored here and now.
 func (e *Engine) compatible(ctx context.Context, fit checkpoint.Compatibility, dir string) (*Prepared, error) {
 	data, err := os.ReadFile(filepath.Join(dir, specFile))
 	if err != nil {
@@ -66,7 +72,7 @@ func (e *Engine) compatible(ctx context.Context, fit checkpoint.Compatibility, d
 	if err := errors.Join(t.use(ctx, image), e.follow(t, &spec)); err != nil {
 		return nil, err
 	}
-	now, err := e.compatibility(t)
+	now, err := e.compatibilityNow(t)
 	if err != nil {
 		return nil, err
 	}

@@ -29,17 +29,17 @@ func (c Config) sandboxFile(id, suffix string) string { return filepath.Join(c.s
 
 // ownFiles are the files of a new sandbox: what its shim reads, and what the sandbox is made with.
 func (e *Engine) ownFiles(id string, t *Prepared) (map[string][]byte, error) {
-	made, err := e.compatibility(t)
+	file, err := e.shimFile(t)
+	if err != nil {
+		return nil, err
+	}
+	made, err := e.compatibility(t, file)
 	if err != nil {
 		return nil, err
 	}
 	fit, err := json.Marshal(made)
 	if err != nil {
 		return nil, fmt.Errorf("encode what the sandbox is made with: %w", err)
-	}
-	file, err := e.shimFile(t)
-	if err != nil {
-		return nil, err
 	}
 	if e.panicLogs {
 		file.Flags[runsc.FlagPanicLog] = e.cfg.sandboxFile(id, panicSuffix)
