@@ -10,6 +10,7 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/wire"
+	"sandpool/lifetime/wait"
 	"sandpool/pool"
 	"sandpool/runtime/hostproc"
 )
@@ -34,7 +35,7 @@ type admission struct {
 
 // run measures until ctx ends. promised is what is promised to the sandboxes that there are.
 func (a *admission) run(ctx context.Context, promised func() wire.Promised) {
-	every(ctx, admitEvery, func() { a.measure(ctx, promised()) })
+	wait.Every(ctx, admitEvery, func() { a.measure(ctx, promised()) })
 }
 
 // measure compares what the host has left, and what of it is promised to sandboxes, with what is to be kept free.

@@ -12,6 +12,7 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/api"
+	"sandpool/lifetime/wait"
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
@@ -145,7 +146,7 @@ func (c *checkpoints) ofExpiry(claim string) (checkpoint.Manifest, bool) {
 }
 
 // run deletes what grows too old until ctx ends.
-func (c *checkpoints) run(ctx context.Context) { every(ctx, pruneEvery, c.prune) }
+func (c *checkpoints) run(ctx context.Context) { wait.Every(ctx, pruneEvery, c.prune) }
 
 // prune deletes what the policy does not keep.
 func (c *checkpoints) prune() { c.pruneFor("") }

@@ -142,17 +142,3 @@ func (d *Daemon) serve(ctx context.Context, ln net.Listener, p *parts, s *api.Se
 	}
 	return err
 }
-
-// every does something at an interval until ctx ends.
-func every(ctx context.Context, interval time.Duration, do func()) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			do()
-		}
-	}
-}

@@ -16,6 +16,7 @@ import (
 	"sandpool/configs"
 	"sandpool/lifetime"
 	"sandpool/pool"
+	"sandpool/pool/pooltest"
 	"sandpool/runtime/checkpoint"
 )
 
@@ -32,7 +33,7 @@ type climbing struct {
 
 func newClimbing(t *testing.T) *climbing {
 	t.Helper()
-	c := &climbing{claim: fakeClaim(runningID, "uid:0", pool.Claimed)}
+	c := &climbing{claim: pooltest.Claim(runningID, "uid:0", pool.Claimed)}
 	c.expiry = &expiry{sandboxes: c, claims: c, log: slog.New(slog.DiscardHandler), checkpoints: &checkpoints{
 		restorer: &restorer{store: openStore(t), log: slog.New(slog.DiscardHandler)}, saver: c, pools: c,
 		policy: func() configs.Checkpoints { return configs.Checkpoints{} },

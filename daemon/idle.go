@@ -9,6 +9,7 @@ import (
 
 	"sandpool/configs"
 	"sandpool/lifetime"
+	"sandpool/lifetime/wait"
 	"sandpool/pool"
 )
 
@@ -50,7 +51,7 @@ type usage struct {
 
 // run looks at the claims until ctx ends.
 func (i *idler) run(ctx context.Context) {
-	every(ctx, idleEvery, func() { i.look(ctx, time.Now()) })
+	wait.Every(ctx, idleEvery, func() { i.look(ctx, time.Now()) })
 }
 
 // look takes each claim one step further if it is due. Claims of types without an idle policy cost nothing.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"sandpool/lifetime/wait"
 	"sandpool/pool"
 )
 
@@ -31,7 +32,7 @@ func (d *Daemon) adopt(ctx context.Context, w *watcher) error {
 	defer asker.Wait()
 	defer stop()
 	d.Notify("STATUS=Adopting sandboxes\n" + extend(extension))
-	asker.Go(func() { every(asking, extension/3, func() { d.Notify(extend(extension)) }) })
+	asker.Go(func() { wait.Every(asking, extension/3, func() { d.Notify(extend(extension)) }) })
 	return w.reconcile(ctx, triggerStart)
 }
 
@@ -78,10 +79,10 @@ func (r *reporter) run(ctx context.Context) {
 	if r.watch > 0 {
 		// Three looks in its patience, so that one that was late or found a loop in the middle of its work costs nothing.
 		interval := r.watch / 3
-		watch.Go(func() { every(ctx, interval, func() { r.feed(time.Now()) }) })
+		watch.Go(func() { wait.Every(ctx, interval, func() { r.feed(time.Now()) }) })
 	}
 	said := ""
-	every(ctx, reportEvery, func() {
+	wait.Every(ctx, reportEvery, func() {
 		if now := r.status(); now != said {
 			r.notify("STATUS=" + now)
 			said = now

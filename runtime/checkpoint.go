@@ -27,7 +27,7 @@ const identityTime = 20 * time.Second
 // A sandbox that cannot be restored later is an error of class FailedPrecondition. After one of class DeadlineExceeded nobody
 // knows what the sandbox does: it must be ended.
 func (e *Engine) Checkpoint(ctx context.Context, id, dir string) (made checkpoint.Compatibility, err error) {
-	err = e.call(ctx, e.cfg.CheckpointTimeout, on("checkpoint", "", id), func(ctx context.Context) error {
+	err = e.calls.Do(ctx, e.cfg.CheckpointTimeout, on("checkpoint", "", id), func(ctx context.Context) error {
 		made, err = e.checkpoint(ctx, id, dir)
 		return err
 	})
@@ -73,7 +73,7 @@ func writeSpec(spec *specs.Spec, dir string) error {
 // template is run again. What does not fit, or is gone, is an error of class FailedPrecondition. A sandbox whose restore
 // failed must be destroyed.
 func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Compatibility, dir string, labels map[string]string) (took Phases, err error) {
-	err = e.call(ctx, e.cfg.StartTimeout, on("restore", "", id), func(ctx context.Context) error {
+	err = e.calls.Do(ctx, e.cfg.StartTimeout, on("restore", "", id), func(ctx context.Context) error {
 		lap := newLap()
 		t, err := e.compatible(ctx, fit, dir)
 		if err != nil {
@@ -101,7 +101,7 @@ func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Compatib
 
 // identify has a restored sandbox's init give it an identity of its own. What runs in it already may be slow or hostile.
 func (e *Engine) identify(ctx context.Context, id string) error {
-	return e.call(ctx, identityTime, on("identify", "", id), func(ctx context.Context) error {
+	return e.calls.Do(ctx, identityTime, on("identify", "", id), func(ctx context.Context) error {
 		return e.runInitAsRoot(ctx, id, nil, "restored", id)
 	})
 }
@@ -132,7 +132,7 @@ func (e *Engine) Halt(ctx context.Context, id string) error {
 // Revive makes a halted sandbox go on from a checkpoint of its own in dir, an absolute path; see Restore for its errors. A
 // sandbox whose revival failed must be halted before the next one.
 func (e *Engine) Revive(ctx context.Context, id string, fit checkpoint.Compatibility, dir string) error {
-	return e.call(ctx, e.cfg.StartTimeout, on("revive", "", id), func(ctx context.Context) error {
+	return e.calls.Do(ctx, e.cfg.StartTimeout, on("revive", "", id), func(ctx context.Context) error {
 		t, err := e.compatible(ctx, fit, dir)
 		if err != nil {
 			return err

@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -23,14 +22,14 @@ func (e *Engine) Destroy(ctx context.Context, id string) error {
 
 // end lets do end a sandbox, and again with force when that fails.
 func (e *Engine) end(ctx context.Context, what, id string, do func(ctx context.Context, id string) error) error {
-	err := e.call(ctx, e.cfg.KillTimeout, on(what, "", id), func(ctx context.Context) error {
+	err := e.calls.Do(ctx, e.cfg.KillTimeout, on(what, "", id), func(ctx context.Context) error {
 		return do(ctx, id)
 	})
 	if err == nil || errdefs.IsUnavailable(err) {
 		return err
 	}
 	e.log.Warn("sandbox is ended by force", "sandbox", id, "err", err)
-	return e.call(ctx, e.cfg.KillTimeout, call.Op{Verb: what, Object: "sandbox " + id + " by force", Sandbox: id}, func(ctx context.Context) error {
+	return e.calls.Do(ctx, e.cfg.KillTimeout, call.Op{Verb: what, Object: "sandbox " + id + " by force", Sandbox: id}, func(ctx context.Context) error {
 		return e.endByForce(ctx, id, do)
 	})
 }
@@ -93,7 +92,7 @@ func (e *Engine) destroyTask(ctx context.Context, id string, serving hostproc.Ta
 // killSentry kills the sentry that is known, if it still is that of the sandbox, or else looks for one.
 func killSentry(ctx context.Context, id string, serving hostproc.Table) error {
 	if sentry, known := serving.Find(id, hostproc.Sentry); known && sentry.Alive() {
-		return errors.Join(sentry.Kill(), sentry.Await(ctx))
+		return hostproc.Table{sentry}.Kill(ctx)
 	}
 	return hostproc.Kill(ctx, id, hostproc.Sentry)
 }
@@ -101,8 +100,12 @@ func killSentry(ctx context.Context, id string, serving hostproc.Table) error {
 // awaitProcesses waits until every process of a sandbox has ended. containerd forgets a task whose shim was killed
 // before it has tidied up; what it does not get rid of in time is killed here.
 func (e *Engine) awaitProcesses(ctx context.Context, id string, serving hostproc.Table) error {
-	if len(serving) > 0 && awaitAll(ctx, serving, e.cfg.KillTimeout/4) {
-		return nil
+	if len(serving) > 0 {
+		patience, cancel := context.WithTimeout(ctx, e.cfg.KillTimeout/4)
+		defer cancel()
+		if serving.Await(patience) == nil {
+			return nil
+		}
 	}
 	for began := time.Now(); ; {
 		all, err := hostproc.List()
@@ -119,18 +122,6 @@ func (e *Engine) awaitProcesses(ctx context.Context, id string, serving hostproc
 			return fmt.Errorf("%d processes do not end: %w", len(left), err)
 		}
 	}
-}
-
-// awaitAll returns whether these processes have ended in time.
-func awaitAll(ctx context.Context, all hostproc.Table, patience time.Duration) bool {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for _, p := range all {
-		if p.Await(ctx) != nil {
-			return false
-		}
-	}
-	return true
 }
 
 // awaitStop waits until containerd knows that a killed task ended. The shim waits for started tasks only; that one in

@@ -270,15 +270,10 @@ func (e *Engine) awaitContainerd(ctx context.Context) error {
 
 // Ping asks containerd for an answer, for which it waits as long as a start does.
 func (e *Engine) Ping(ctx context.Context) error {
-	return e.call(ctx, e.cfg.ConnectTimeout, call.Op{Verb: "ping", Object: "containerd"}, func(ctx context.Context) error {
+	return e.calls.Do(ctx, e.cfg.ConnectTimeout, call.Op{Verb: "ping", Object: "containerd"}, func(ctx context.Context) error {
 		_, err := e.client.VersionService().Version(ctx, nil)
 		return err
 	})
-}
-
-// call makes a call of containerd or runsc; see call.Caller.
-func (e *Engine) call(ctx context.Context, deadline time.Duration, op call.Op, fn func(context.Context) error) error {
-	return e.calls.Do(ctx, deadline, op, fn)
 }
 
 // on is an operation on a sandbox, or with part on a part of it, such as "readiness of ".

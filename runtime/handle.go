@@ -27,7 +27,6 @@ type Process = command.Process
 // what is done in the sandbox looks nothing up. It is no store: all of it can be read again, and is by the next daemon.
 type Sandbox struct {
 	commands *command.Target
-	flags    map[string]string // of runsc
 }
 
 // handles are the sandboxes that were opened, by id, and the processes of those that were seen to start.
@@ -84,8 +83,7 @@ func (e *Engine) openSandbox(ctx context.Context, container client.Container) (*
 		return nil, err
 	}
 	id := container.ID()
-	s := &Sandbox{flags: file.Flags}
-	s.commands = e.commands.Target(container, own.Process, file.Flags, func() { e.handles.served(id, nil) })
+	s := &Sandbox{e.commands.Target(container, own.Process, file.Flags, func() { e.handles.served(id, nil) })}
 	e.handles.mu.Lock()
 	defer e.handles.mu.Unlock()
 	e.handles.open[id] = s
@@ -116,7 +114,7 @@ func (e *Engine) dropAllBut(known map[string]look) {
 
 // Exec starts a command in a running sandbox. ctx bounds the start only.
 func (e *Engine) Exec(ctx context.Context, id string, spec ExecSpec) (p *Process, err error) {
-	err = e.call(ctx, e.cfg.StartTimeout, on("exec", "in ", id), func(ctx context.Context) error {
+	err = e.calls.Do(ctx, e.cfg.StartTimeout, on("exec", "in ", id), func(ctx context.Context) error {
 		p, err = e.exec(ctx, id, spec)
 		return err
 	})
@@ -142,7 +140,7 @@ func (e *Engine) exec(ctx context.Context, id string, spec ExecSpec) (*Process, 
 // shim does.
 func (e *Engine) tryDirectly(ctx context.Context, id string) {
 	e.commands.Direct = true
-	err := e.call(ctx, e.cfg.PauseTimeout, call.Op{Verb: "exec", Object: "without the shim"}, func(ctx context.Context) error { return e.probe(ctx, id) })
+	err := e.calls.Do(ctx, e.cfg.PauseTimeout, call.Op{Verb: "exec", Object: "without the shim"}, func(ctx context.Context) error { return e.probe(ctx, id) })
 	if err != nil && context.Cause(ctx) == nil {
 		e.commands.Direct = false
 		e.warn(fmt.Sprintf("commands in sandboxes start slowly, since only the shim can start them: %v", err))

@@ -43,7 +43,7 @@ func (e *Engine) snapshotRoot(ctx context.Context) (string, error) {
 	if root != "" {
 		return root, nil
 	}
-	err := e.call(ctx, e.cfg.PauseTimeout, call.Op{Verb: "find", Object: "the snapshotter's folder"}, func(ctx context.Context) error {
+	err := e.calls.Do(ctx, e.cfg.PauseTimeout, call.Op{Verb: "find", Object: "the snapshotter's folder"}, func(ctx context.Context) error {
 		plugins, err := e.client.IntrospectionService().Plugins(ctx, "type==io.containerd.snapshotter.v1,id=="+e.cfg.Snapshotter)
 		if err != nil {
 			return err

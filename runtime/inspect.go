@@ -114,7 +114,7 @@ func (e *Engine) inspectContainerd(ctx context.Context, found *Inspection) {
 		return
 	}
 	var loaded []*introspection.Plugin
-	found.ContainerdErr = e.call(ctx, e.cfg.PauseTimeout, call.Op{Verb: "list", Object: "plugins"}, func(ctx context.Context) error {
+	found.ContainerdErr = e.calls.Do(ctx, e.cfg.PauseTimeout, call.Op{Verb: "list", Object: "plugins"}, func(ctx context.Context) error {
 		answer, err := e.client.IntrospectionService().Plugins(ctx)
 		loaded = answer.GetPlugins()
 		return err
@@ -151,7 +151,7 @@ func (e *Engine) findShim(ctx context.Context) error {
 
 // removeNamespace removes the namespace of the trials, which nothing is left in.
 func (e *Engine) removeNamespace(ctx context.Context) error {
-	return e.call(ctx, e.cfg.KillTimeout, call.Op{Verb: "remove", Object: "the namespace of the trials"}, func(ctx context.Context) error {
+	return e.calls.Do(ctx, e.cfg.KillTimeout, call.Op{Verb: "remove", Object: "the namespace of the trials"}, func(ctx context.Context) error {
 		return ignoreNotFound(e.client.NamespaceService().Delete(ctx, e.cfg.Namespace))
 	})
 }

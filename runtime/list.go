@@ -36,8 +36,8 @@ type Listed struct {
 
 // looks is what listings have seen of the sandboxes.
 type looks struct {
-	mu sync.Mutex // held while there is a listing
-	of map[string]look
+	mu sync.Mutex
+	of map[string]look // replaced as a whole
 }
 
 // look is what was seen of one sandbox, and what followed from it. That stays true until something else is seen.
@@ -55,14 +55,12 @@ type look struct {
 // shows no change the file of runsc and two processes are looked at, and now and then containerd is asked.
 func (e *Engine) List(ctx context.Context) ([]Listed, error) {
 	var listed []Listed
-	err := e.call(ctx, e.cfg.PauseTimeout, call.Op{Verb: "list", Object: "sandboxes"}, func(ctx context.Context) error {
+	err := e.calls.Do(ctx, e.cfg.PauseTimeout, call.Op{Verb: "list", Object: "sandboxes"}, func(ctx context.Context) error {
 		found, err := e.client.ContainerService().List(ctx)
 		if err != nil {
 			return err
 		}
 		found = slices.DeleteFunc(found, func(c containers.Container) bool { return e.isHidden(c.ID) })
-		e.looks.mu.Lock()
-		defer e.looks.mu.Unlock()
 		seen, err := e.lookAt(ctx, found)
 		if err != nil {
 			return err
@@ -78,11 +76,12 @@ func (e *Engine) List(ctx context.Context) ([]Listed, error) {
 
 // lookAt looks at sandboxes, remembers what it saw and forgets all others.
 func (e *Engine) lookAt(ctx context.Context, found []containers.Container) (map[string]look, error) {
-	due := e.looks.due(found, time.Now())
+	before := e.looks.last()
+	due := due(before, found, time.Now())
 	processes := sync.OnceValues(hostproc.List)
 	now := make(map[string]look, len(found))
 	for _, c := range found {
-		was, known := e.looks.of[c.ID]
+		was, known := before[c.ID]
 		if !known {
 			was.asked = time.Now()
 		}
@@ -96,20 +95,33 @@ func (e *Engine) lookAt(ctx context.Context, found []containers.Container) (map[
 		}
 		now[c.ID] = l
 	}
-	e.looks.of = now
+	e.looks.keep(now)
 	e.dropAllBut(now)
 	return now, nil
 }
 
+// last is what the last listing saw, which stays as it is.
+func (l *looks) last() map[string]look {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.of
+}
+
+func (l *looks) keep(seen map[string]look) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.of = seen
+}
+
 // due returns those whose turn it is to have containerd asked.
-func (l *looks) due(found []containers.Container, now time.Time) map[string]bool {
+func due(before map[string]look, found []containers.Container, now time.Time) map[string]bool {
 	var ids []string
 	for _, c := range found {
-		if was, known := l.of[c.ID]; known && now.Sub(was.asked) >= askEvery {
+		if was, known := before[c.ID]; known && now.Sub(was.asked) >= askEvery {
 			ids = append(ids, c.ID)
 		}
 	}
-	slices.SortFunc(ids, func(a, b string) int { return cmp.Or(l.of[a].asked.Compare(l.of[b].asked), cmp.Compare(a, b)) })
+	slices.SortFunc(ids, func(a, b string) int { return cmp.Or(before[a].asked.Compare(before[b].asked), cmp.Compare(a, b)) })
 	due := map[string]bool{}
 	for _, id := range ids[:min(len(ids), askAtOnce)] {
 		due[id] = true

@@ -221,24 +221,24 @@ func TestListingsPassALockedSandbox(t *testing.T) {
 
 func TestTurnsToBeAsked(t *testing.T) {
 	now := time.Now()
-	l := looks{of: map[string]look{}}
+	before := map[string]look{}
 	var found []containers.Container
 	for i := range 3 * askAtOnce {
 		id := NewID()
 		found = append(found, containers.Container{ID: id})
-		l.of[id] = look{asked: now.Add(-time.Duration(i) * time.Second)}
+		before[id] = look{asked: now.Add(-time.Duration(i) * time.Second)}
 	}
 	found = append(found, containers.Container{ID: NewID()}) // one that was never looked at is not due
-	if due := l.due(found, now.Add(askEvery-2*time.Second)); len(due) != askAtOnce {
-		t.Errorf("%d are due, want %d", len(due), askAtOnce)
+	if n := len(due(before, found, now.Add(askEvery-2*time.Second))); n != askAtOnce {
+		t.Errorf("%d are due, want %d", n, askAtOnce)
 	}
-	due := l.due(found, now.Add(2*askEvery))
+	long := due(before, found, now.Add(2*askEvery))
 	for _, c := range found[2*askAtOnce : 3*askAtOnce] { // they have waited longest
-		if !due[c.ID] {
-			t.Errorf("%s, asked %v ago, is not due: %v", c.ID, now.Sub(l.of[c.ID].asked), due)
+		if !long[c.ID] {
+			t.Errorf("%s, asked %v ago, is not due: %v", c.ID, now.Sub(before[c.ID].asked), long)
 		}
 	}
-	if due := l.due(found, now); len(due) > 0 {
-		t.Errorf("%v are due before their time", due)
+	if early := due(before, found, now); len(early) > 0 {
+		t.Errorf("%v are due before their time", early)
 	}
 }

@@ -74,7 +74,7 @@ func (e *Engine) tryPlatform(ctx context.Context, platform string) Canary {
 	began := time.Now()
 	id := NewID()
 	defer e.hide(id)()
-	err := e.call(ctx, e.cfg.CanaryTimeout, call.Op{Verb: "canary"}, func(ctx context.Context) error {
+	err := e.calls.Do(ctx, e.cfg.CanaryTimeout, call.Op{Verb: "canary"}, func(ctx context.Context) error {
 		t, err := e.prepare(ctx, nil, template.Template{Platform: platform}) // an empty root file system and the init: needs no image
 		if err != nil {
 			return err

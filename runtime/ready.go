@@ -39,7 +39,7 @@ func (e *Engine) prewarm(ctx context.Context, id string, t *Prepared) error {
 		}
 	}()
 	doing := "" // what a missed deadline interrupted
-	err := e.call(ctx, t.PrewarmTimeout, on("prewarm", "", id), func(ctx context.Context) error {
+	err := e.calls.Do(ctx, t.PrewarmTimeout, on("prewarm", "", id), func(ctx context.Context) error {
 		for _, doing = range t.Prewarm {
 			_, _ = fmt.Fprintf(&kept, "$ %s\n", doing)
 			code, err := e.shell(ctx, id, doing, &kept)
@@ -64,7 +64,7 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 		return nil
 	}
 	doing := fmt.Sprintf("port %d", t.ReadyPort) // what a missed deadline interrupted
-	err := e.call(ctx, t.ReadyTimeout, on("await", "readiness of ", id), func(ctx context.Context) error {
+	err := e.calls.Do(ctx, t.ReadyTimeout, on("await", "readiness of ", id), func(ctx context.Context) error {
 		if t.ReadyPort != 0 {
 			if err := e.runInit(ctx, id, "ready", strconv.Itoa(t.ReadyPort)); err != nil {
 				return err

@@ -265,7 +265,7 @@ func TestDestroyLeavesNothing(t *testing.T) {
 // destroyWithoutForce destroys a sandbox; that force would be needed is a fault.
 func destroyWithoutForce(t *testing.T, e *Engine, id string) {
 	t.Helper()
-	err := e.call(t.Context(), e.cfg.KillTimeout, call.Op{Verb: "destroy"}, func(ctx context.Context) error { return e.destroy(ctx, id) })
+	err := e.calls.Do(t.Context(), e.cfg.KillTimeout, call.Op{Verb: "destroy"}, func(ctx context.Context) error { return e.destroy(ctx, id) })
 	if err != nil {
 		t.Error(err)
 	}

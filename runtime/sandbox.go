@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/pkg/cio"
 
+	"sandpool/runtime/call"
 	"sandpool/runtime/resource"
 	"sandpool/runtime/runsc"
 	"sandpool/runtime/template"
@@ -32,7 +33,7 @@ func (e *Engine) Start(ctx context.Context, id string, t *Prepared, labels map[s
 	var took Phases
 	end := newEndWatch(ctx)
 	defer end.stop()
-	err := e.call(ctx, e.cfg.StartTimeout, on("start", "", id), func(ctx context.Context) (err error) {
+	err := e.calls.Do(ctx, e.cfg.StartTimeout, on("start", "", id), func(ctx context.Context) (err error) {
 		took, err = e.start(ctx, id, t, labels, end)
 		return err
 	})
@@ -89,7 +90,7 @@ func (e *Engine) begin(ctx context.Context, id string, said *tail) error {
 		return err
 	}
 	args := []string{template.InitPath, "begin"}
-	if s.flags["network"] == "none" {
+	if s.commands.Flags["network"] == "none" {
 		args = append(args, "offline")
 	}
 	if err := e.mustSucceed(ctx, id, ExecSpec{Args: args, Cwd: "/", Root: true, Stderr: said}); err != nil {
@@ -141,7 +142,7 @@ func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[
 
 // release ends the lease on what a container was made from, when the container holds it or nothing does.
 func (e *Engine) release(ctx context.Context, id string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), call.CleanupTimeout)
 	defer cancel()
 	if err := e.owned.Release(ctx, id); err != nil {
 		e.log.Warn("lease could not be deleted; it expires by itself", "sandbox", id, "err", err)
@@ -150,7 +151,7 @@ func (e *Engine) release(ctx context.Context, id string) {
 
 // Pause freezes a running sandbox.
 func (e *Engine) Pause(ctx context.Context, id string) error {
-	return e.call(ctx, e.cfg.PauseTimeout, on("pause", "", id), func(ctx context.Context) error {
+	return e.calls.Do(ctx, e.cfg.PauseTimeout, on("pause", "", id), func(ctx context.Context) error {
 		_, err := e.client.TaskService().Pause(ctx, &tasksapi.PauseTaskRequest{ContainerID: id})
 		return err
 	})
@@ -158,7 +159,7 @@ func (e *Engine) Pause(ctx context.Context, id string) error {
 
 // Resume lets a paused sandbox go on.
 func (e *Engine) Resume(ctx context.Context, id string) error {
-	return e.call(ctx, e.cfg.PauseTimeout, on("resume", "", id), func(ctx context.Context) error {
+	return e.calls.Do(ctx, e.cfg.PauseTimeout, on("resume", "", id), func(ctx context.Context) error {
 		_, err := e.client.TaskService().Resume(ctx, &tasksapi.ResumeTaskRequest{ContainerID: id})
 		return err
 	})
@@ -166,7 +167,7 @@ func (e *Engine) Resume(ctx context.Context, id string) error {
 
 // Label writes labels of a sandbox's container; containerd syncs them to disk before it answers. Other labels stay.
 func (e *Engine) Label(ctx context.Context, id string, labels map[string]string) error {
-	return e.call(ctx, e.cfg.PauseTimeout, on("label", "", id), func(ctx context.Context) error {
+	return e.calls.Do(ctx, e.cfg.PauseTimeout, on("label", "", id), func(ctx context.Context) error {
 		paths := make([]string, 0, len(labels))
 		for key := range maps.Keys(labels) {
 			paths = append(paths, "labels."+key)

@@ -6,13 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"sandpool/runtime/call"
 )
-
-// cleanupTimeout bounds clean-up that is done after its caller gave up.
-const cleanupTimeout = 10 * time.Second
 
 // Sweep removes what belongs to no container and to no sandbox that live tells of: what an interrupted start or destroy left. It goes
 // by what is this daemon's alone: its containerd and its state folder. live must know a sandbox from before its start until after its end.
@@ -20,7 +16,7 @@ func (e *Engine) Sweep(ctx context.Context, live func(id string) bool) error {
 	if err := e.commands.SweepPipes(e.cfg.StartTimeout); err != nil {
 		return err
 	}
-	return e.call(ctx, e.cfg.StartTimeout, call.Op{Verb: "sweep"}, func(ctx context.Context) error {
+	return e.calls.Do(ctx, e.cfg.StartTimeout, call.Op{Verb: "sweep"}, func(ctx context.Context) error {
 		// First what may be left over, then what is in use: what was made in between is in both.
 		left, err := e.owned.Owners(ctx)
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 
 // Tell hands a line to the init of a running sandbox, which passes it on to the processes in it that want to know.
 func (e *Engine) Tell(ctx context.Context, id string, line []byte) error {
-	return e.call(ctx, e.cfg.PauseTimeout, on("tell", "", id), func(ctx context.Context) error {
+	return e.calls.Do(ctx, e.cfg.PauseTimeout, on("tell", "", id), func(ctx context.Context) error {
 		return e.runInitAsRoot(ctx, id, bytes.NewReader(line), "tell")
 	})
 }
@@ -26,7 +26,7 @@ func (e *Engine) runInitAsRoot(ctx context.Context, id string, stdin io.Reader, 
 
 // Terminate asks the init of a running sandbox to end, which passes that on. That it has ended is an error of class NotFound.
 func (e *Engine) Terminate(ctx context.Context, id string) error {
-	return e.call(ctx, e.cfg.PauseTimeout, on("terminate", "", id), func(ctx context.Context) error {
+	return e.calls.Do(ctx, e.cfg.PauseTimeout, on("terminate", "", id), func(ctx context.Context) error {
 		_, err := e.client.TaskService().Kill(ctx, &tasksapi.KillRequest{ContainerID: id, Signal: uint32(syscall.SIGTERM)})
 		return err
 	})

@@ -47,7 +47,7 @@ func (e *Engine) Prepare(ctx context.Context, name string, t template.Template) 
 		return nil, atStep(StepImage, what, err)
 	}
 	var ready *Prepared
-	err = e.call(ctx, e.cfg.StartTimeout, call.Op{Verb: "prepare", Object: fmt.Sprintf("template %q", name)}, func(ctx context.Context) (err error) {
+	err = e.calls.Do(ctx, e.cfg.StartTimeout, call.Op{Verb: "prepare", Object: fmt.Sprintf("template %q", name)}, func(ctx context.Context) (err error) {
 		if ready, err = e.prepare(ctx, image, t); err != nil {
 			return atStep(StepSettings, "", err)
 		}

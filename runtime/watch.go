@@ -50,7 +50,7 @@ func (e *Engine) Watch(ctx context.Context, died func(id string, d Death), turne
 
 // watchStarted watches the sandboxes that there are.
 func (e *Engine) watchStarted(ctx context.Context, g *watches) error {
-	return e.call(ctx, e.cfg.PauseTimeout, call.Op{Verb: "list", Object: "containers"}, func(listing context.Context) error {
+	return e.calls.Do(ctx, e.cfg.PauseTimeout, call.Op{Verb: "list", Object: "containers"}, func(listing context.Context) error {
 		found, err := e.client.ContainerService().List(listing)
 		if err != nil {
 			return err

@@ -25,8 +25,8 @@ import (
 	"sandpool/configs"
 	"sandpool/daemon/telemetry"
 	"sandpool/daemon/wire"
-	"sandpool/lifetime"
 	"sandpool/pool"
+	"sandpool/pool/pooltest"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
 	"sandpool/runtime/image"
@@ -53,25 +53,10 @@ type fakeClaims struct {
 
 func newFakeClaims(owner string) *fakeClaims {
 	f := &fakeClaims{claims: map[string]pool.Claim{}, released: make(chan string, 8)}
-	f.claims[runningID] = fakeClaim(runningID, owner, pool.Claimed)
-	f.claims[deadID] = fakeClaim(deadID, owner, pool.Dead)
-	f.claims[othersID] = fakeClaim(othersID, "uid:4242", pool.Claimed)
+	f.claims[runningID] = pooltest.Claim(runningID, owner, pool.Claimed)
+	f.claims[deadID] = pooltest.Claim(deadID, owner, pool.Dead)
+	f.claims[othersID] = pooltest.Claim(othersID, "uid:4242", pool.Claimed)
 	return f
-}
-
-func fakeClaim(id, owner string, state pool.State) pool.Claim {
-	now := time.Unix(1e9, 0).UTC()
-	c := pool.Claim{
-		Grant: pool.Grant{
-			ID: id, Owner: owner, Template: "default", Tier: pool.TierPaused, ClaimedAt: now,
-			Lease: lifetime.NewLease("development", configs.Default().Lifetimes["development"].Type(), now),
-		},
-		Sandbox: "sb-" + id[2:], Pool: "local:default", State: state, CreatedAt: now,
-	}
-	if state == pool.Dead {
-		c.Reason = "its init was killed"
-	}
-	return c
 }
 
 func (f *fakeClaims) Claim(ctx context.Context, req pool.Request) (pool.Claim, bool, error) {

@@ -1,35 +1,22 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"sandpool/daemon/wire"
 	"sandpool/runtime"
+	"sandpool/scripts/testhost"
 )
-
-// lockedBuffer may be written to by many.
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(data []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(data)
-}
 
 // TestLogsKeepSecrets runs commands, good and bad ones, with secrets in arguments and environment: no level logs them.
 func TestLogsKeepSecrets(t *testing.T) {
 	ts := newTestAPI(t)
-	said := &lockedBuffer{}
+	said := &testhost.Log{}
 	ts.api.Log = slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	inner := ts.api.Exec
 	ts.api.Exec = func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (Process, error) {
@@ -57,9 +44,7 @@ func TestLogsKeepSecrets(t *testing.T) {
 		}
 	}
 	ts.Stop()
-	said.mu.Lock()
-	defer said.mu.Unlock()
-	if text := said.text.String(); strings.Contains(text, "hunter2") || !strings.Contains(text, "the runtime has a fault") {
+	if text := said.String(); strings.Contains(text, "hunter2") || !strings.Contains(text, "the runtime has a fault") {
 		t.Errorf("the log is\n%s", text)
 	}
 }

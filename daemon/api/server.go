@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"sandpool/lifetime/wait"
 )
 
 const (
@@ -161,16 +163,7 @@ func (s *Server) Stop() {
 
 // closeIdle closes connections without a request until ctx ends.
 func (s *Server) closeIdle(ctx context.Context) {
-	tick := time.NewTicker(closeIdleEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			s.http.SetKeepAlivesEnabled(false)
-		}
-	}
+	wait.Every(ctx, closeIdleEvery, func() { s.http.SetKeepAlivesEnabled(false) })
 }
 
 // gate counts requests under way.

@@ -23,11 +23,8 @@ type State struct {
 // Catalogue answers from the preparer, and tries templates on the engine.
 type Catalogue struct {
 	preparer *Preparer
-	engine   interface {
-		maker
-		starter
-	}
-	trials trialRunner
+	engine   Engine
+	trials   trialRunner
 }
 
 // NewCatalogue makes a Catalogue of the templates of a preparer.

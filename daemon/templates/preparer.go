@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"sandpool/lifetime/wait"
@@ -93,8 +92,7 @@ type Preparer struct {
 	failed   func(template, otherwise string, err error)
 	log      *slog.Logger
 
-	wake   chan struct{} // one slot: the loop has something to look at
-	rounds atomic.Uint64 // of the loop
+	loop *wait.Loop
 
 	mu        sync.Mutex
 	parallel  int // the most templates that are made ready at once
@@ -120,16 +118,16 @@ func New(o Options) *Preparer {
 	images := newImageKeeper(o.PruneImages, o.Store.List, o.Log)
 	return &Preparer{
 		maker: o.Engine, pools: o.Pools, start: o.Engine, restore: o.Restore, snapshot: saved.of, drop: saved.drop, images: images,
-		failed: o.Failed, log: o.Log, parallel: o.Parallel, wake: make(chan struct{}, 1), templates: map[string]*preparation{},
+		failed: o.Failed, log: o.Log, parallel: o.Parallel, loop: wait.NewLoop(), templates: map[string]*preparation{},
 	}
 }
 
 // Run makes ready what is due, and lets unused images go, until ctx ends.
 func (p *Preparer) Run(ctx context.Context) {
-	var images sync.WaitGroup
-	defer images.Wait()
-	images.Go(func() { p.images.run(ctx, p.knows, p.uses) })
-	p.loop(ctx)
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	workers.Go(func() { p.images.run(ctx, p.knows, p.uses) })
+	p.loop.Run(ctx, func() time.Duration { return p.schedule(ctx, &workers) })
 }
 
 // Tidy deletes the snapshots that nothing goes on from any more, and has unused images deleted.
@@ -162,39 +160,11 @@ func (p *Preparer) Set(templates map[string]Wanted) {
 		}
 		t.want, t.due, t.failures, t.retryAt = want, true, 0, time.Time{}
 	}
-	p.poke()
+	p.loop.Wake()
 }
 
-// Turns counts the rounds of the loop and has it go another.
-func (p *Preparer) Turns() uint64 {
-	p.poke()
-	return p.rounds.Load()
-}
-
-func (p *Preparer) poke() {
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
-}
-
-// loop makes ready what is due until ctx ends.
-func (p *Preparer) loop(ctx context.Context) {
-	var workers sync.WaitGroup
-	defer workers.Wait()
-	for {
-		timer := time.NewTimer(p.schedule(ctx, &workers))
-		p.rounds.Add(1)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-p.wake:
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-}
+// Turns counts the rounds of the loop; see wait.Loop.Rounds.
+func (p *Preparer) Turns() uint64 { return p.loop.Rounds() }
 
 // schedule sets workers to what is due, in the order of the names, and returns how long until something else may be.
 func (p *Preparer) schedule(ctx context.Context, workers *sync.WaitGroup) time.Duration {
@@ -225,7 +195,7 @@ func (p *Preparer) schedule(ctx context.Context, workers *sync.WaitGroup) time.D
 
 // work makes one attempt at a template.
 func (p *Preparer) work(ctx context.Context, name string, t *preparation, want Wanted, bad string) {
-	defer p.poke()
+	defer p.loop.Wake()
 	defer p.Tidy()
 	ready, err := p.maker.Prepare(ctx, name, want.Template)
 	saved := ""

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sandpool/lifetime/wait"
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
@@ -57,8 +58,8 @@ func (m *fakeMaker) Unprepared(template string, why error) {
 func unprepared(m *fakeMaker) *Preparer {
 	log := slog.New(slog.DiscardHandler)
 	return &Preparer{
-		maker: m, pools: m, drop: func(func(checkpoint.Manifest) bool) {}, images: newImageKeeper(nil, nil, log), failed: func(string, string, error) {}, log: log,
-		parallel: 2, wake: make(chan struct{}, 1), templates: map[string]*preparation{},
+		maker: m, pools: m, drop: func(func(checkpoint.Manifest) bool) {}, images: newImageKeeper(func(context.Context, func(string) bool, func(string) bool) error { return nil }, nil, log), failed: func(string, string, error) {}, log: log,
+		parallel: 2, loop: wait.NewLoop(), templates: map[string]*preparation{},
 	}
 }
 
@@ -78,7 +79,7 @@ func prepare(t *testing.T, m *fakeMaker) *Preparer {
 	p := unprepared(m)
 	ctx, cancel := context.WithCancel(t.Context())
 	var loop sync.WaitGroup
-	loop.Go(func() { p.loop(ctx) })
+	loop.Go(func() { p.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()
 		loop.Wait()
@@ -221,7 +222,7 @@ func TestSnapshotsAreKeptAsLongAsTheyMayBeUsed(t *testing.T) {
 		}
 		runs, end := context.WithCancel(t.Context())
 		var loop sync.WaitGroup
-		loop.Go(func() { p.loop(runs) })
+		loop.Go(func() { p.Run(runs) })
 		defer func() { end(); loop.Wait() }()
 		time.Sleep(time.Minute)
 		synctest.Wait()

@@ -69,7 +69,7 @@ func (s *source) restored(snapshot string, err error) {
 	s.snapshot = ""
 	if t := p.templates[s.template]; t != nil && t.inUse == s { // else there is another already
 		t.bad, t.due = snapshot, true
-		p.poke()
+		p.loop.Wake()
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package wait says how long to wait: until the next attempt of what fails, and until a loop has something to do.
+// Package wait says how long to wait: until the next attempt of what fails, and until something is to be done.
 package wait
 
 import (
@@ -26,6 +26,20 @@ func Sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
+	}
+}
+
+// Every does something at an interval until ctx ends.
+func Every(ctx context.Context, interval time.Duration, do func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do()
+		}
 	}
 }
 

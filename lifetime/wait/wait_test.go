@@ -91,3 +91,15 @@ func TestLoopThatEndsInALook(t *testing.T) {
 		t.Errorf("%d looks, want none after the context ended", looks)
 	}
 }
+
+func TestEvery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second+time.Millisecond)
+		defer cancel()
+		done := 0
+		Every(ctx, 3*time.Second, func() { done++ })
+		if done != 3 {
+			t.Errorf("done %d times in ten seconds, want every three", done)
+		}
+	})
+}

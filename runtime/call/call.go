@@ -13,6 +13,9 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// CleanupTimeout bounds clean-up that is done after its caller gave up.
+const CleanupTimeout = 10 * time.Second
+
 // Op is what a call does, in words for an error.
 type Op struct {
 	Verb    string // one of few words

@@ -198,7 +198,7 @@ func (p *Process) Wait(ctx context.Context) (int, error) {
 
 // abandon kills the process's session. Who left it may still read its output.
 func (p *Process) abandon(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), call.CleanupTimeout)
 	defer cancel()
 	p.output.dropping.Store(true)
 	if err := p.kill(ctx); err != nil {
@@ -209,7 +209,7 @@ func (p *Process) abandon(ctx context.Context) {
 
 // discard forgets a process that has ended, and its streams.
 func (p *Process) discard(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), call.CleanupTimeout)
 	defer cancel()
 	err := p.forget(ctx)
 	p.close()

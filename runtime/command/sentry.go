@@ -30,7 +30,7 @@ type sentryProcess struct {
 }
 
 func (s *Target) execDirectly(ctx context.Context, command *specs.Process, spec Spec) (*Process, error) {
-	raw := s.flags["net-raw"] == "true"
+	raw := s.Flags["net-raw"] == "true"
 	process := &sentryProcess{result: newResult(), in: s}
 	p := s.newProcess(process, spec)
 	files, err := process.copies.open(s.starter, p.output.to(spec.Stdout), p.output.to(spec.Stderr))

@@ -13,9 +13,6 @@ import (
 	"sandpool/runtime/runsc"
 )
 
-// cleanupTimeout bounds clean-up that is done after its caller gave up.
-const cleanupTimeout = 10 * time.Second
-
 // Config says where commands are started. All fields are required.
 type Config struct {
 	Calls        call.Caller
@@ -61,7 +58,7 @@ type Target struct {
 	id        string
 	container client.Container
 	process   *specs.Process    // its own: commands have its user, folder and environment
-	flags     map[string]string // of runsc
+	Flags     map[string]string // of runsc
 	byShim    func()            // told before a shim starts a command, and with it processes that serve the sandbox
 
 	mu      sync.Mutex
@@ -70,7 +67,7 @@ type Target struct {
 
 // Target makes one of a container whose own process and runsc's flags are known. byShim is told before a shim starts a command.
 func (s *Starter) Target(container client.Container, process *specs.Process, flags map[string]string, byShim func()) *Target {
-	return &Target{starter: s, id: container.ID(), container: container, process: process, flags: flags, byShim: byShim}
+	return &Target{starter: s, id: container.ID(), container: container, process: process, Flags: flags, byShim: byShim}
 }
 
 // Sentry is where the sandbox's sentry takes calls.

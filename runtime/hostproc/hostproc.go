@@ -198,12 +198,22 @@ func Kill(ctx context.Context, id string, roles ...Role) error {
 	if err != nil {
 		return err
 	}
-	found := table.Serving(id, roles...)
+	return table.Serving(id, roles...).Kill(ctx)
+}
+
+// Kill sends SIGKILL to each process, and waits until all are gone.
+func (t Table) Kill(ctx context.Context) error {
 	var errs []error
-	for _, p := range found {
+	for _, p := range t {
 		errs = append(errs, p.Kill())
 	}
-	for _, p := range found {
+	return errors.Join(append(errs, t.Await(ctx))...)
+}
+
+// Await waits until each process has ended.
+func (t Table) Await(ctx context.Context) error {
+	var errs []error
+	for _, p := range t {
 		errs = append(errs, p.Await(ctx))
 	}
 	return errors.Join(errs...)

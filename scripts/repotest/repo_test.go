@@ -29,7 +29,7 @@ var imports = map[string][]string{
 		"runtime", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template",
 	},
 	"daemon/api": {
-		"configs", "daemon/events", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "pool", "runtime", "runtime/checkpoint", "runtime/image",
+		"configs", "daemon/events", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/image",
 	},
 	"daemon/client":     {"daemon/wire"},
 	"daemon/daemontest": {},
@@ -46,6 +46,7 @@ var imports = map[string][]string{
 	"lifetime/line":     {},
 	"lifetime/wait":     {},
 	"pool":              {"lifetime", "lifetime/line", "lifetime/wait", "pool/size"},
+	"pool/pooltest":     {"configs", "lifetime", "pool"},
 	"pool/size":         {},
 	"runtime": {
 		"runtime/atomicfile", "runtime/call", "runtime/checkpoint", "runtime/command", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/lockfile", "runtime/oneline", "runtime/poll", "runtime/resource",
