@@ -64,7 +64,7 @@ func (a *app) claim(ctx context.Context, req wire.ClaimRequest) error {
 	}
 	if !a.json {
 		table.Line(a.errOut, fmt.Sprintf("%s: sandbox %s from %s (%s) in %.1f ms, ends in %s", claim.ID, claim.Sandbox, claim.Pool, claim.Tier,
-			float64(time.Since(started))/float64(time.Millisecond), until(claim.ExpiresAt)))
+			wire.Milliseconds(time.Since(started)), until(claim.ExpiresAt)))
 	}
 	return a.print(claim, func(w io.Writer) { table.Line(w, claim.ID) })
 }

@@ -9,9 +9,9 @@ import (
 	"strings"
 
 	"github.com/containerd/errdefs"
-	"golang.org/x/sys/unix"
 
 	"sandpool/configs"
+	"sandpool/runtime/hostproc"
 )
 
 // actor is the process on the other end of a connection, as the kernel knows it.
@@ -60,19 +60,9 @@ func actorOf(ctx context.Context) (actor, bool) {
 
 // peer asks the kernel who is calling.
 func peer(conn *net.UnixConn) (actor, error) {
-	raw, err := conn.SyscallConn()
+	cred, err := hostproc.Credentials(conn)
 	if err != nil {
 		return actor{}, err
-	}
-	var cred *unix.Ucred
-	var credErr error
-	if err := raw.Control(func(fd uintptr) {
-		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}); err != nil {
-		return actor{}, err
-	}
-	if credErr != nil {
-		return actor{}, fmt.Errorf("get peer credentials: %w", credErr)
 	}
 	return actor{uid: cred.Uid, pid: cred.Pid}, nil
 }

@@ -25,9 +25,18 @@ func PeerOf(ctx context.Context, socket string) (Peer, error) {
 		return Peer{}, fmt.Errorf("%w: %w", errdefs.ErrUnavailable, err)
 	}
 	defer func() { _ = conn.Close() }()
-	raw, err := conn.SyscallConn()
+	cred, err := Credentials(conn)
 	if err != nil {
 		return Peer{}, err
+	}
+	return Peer{PID: int(cred.Pid), Socket: conn.RemoteAddr().String()}, nil
+}
+
+// Credentials returns who has the other end of a unix socket's connection, as the kernel knows it.
+func Credentials(conn *net.UnixConn) (*unix.Ucred, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
 	}
 	var cred *unix.Ucred
 	var credErr error
@@ -35,9 +44,9 @@ func PeerOf(ctx context.Context, socket string) (Peer, error) {
 		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	})
 	if err := errors.Join(err, credErr); err != nil {
-		return Peer{}, err
+		return nil, fmt.Errorf("get peer credentials: %w", err)
 	}
-	return Peer{PID: int(cred.Pid), Socket: conn.RemoteAddr().String()}, nil
+	return cred, nil
 }
 
 // Root is the root folder that a process sees, which may have a mount namespace of its own.

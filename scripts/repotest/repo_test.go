@@ -29,7 +29,8 @@ var imports = map[string][]string{
 		"runtime", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template",
 	},
 	"daemon/api": {
-		"configs", "daemon/events", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/image",
+		"configs", "daemon/events", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint",
+		"runtime/hostproc", "runtime/image",
 	},
 	"daemon/client":     {"daemon/wire"},
 	"daemon/daemontest": {},

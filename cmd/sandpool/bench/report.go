@@ -101,7 +101,7 @@ func (s sample) asMeant() bool {
 
 func newRow(kind string, times []time.Duration) Row {
 	slices.Sort(times)
-	at := func(percent float64) float64 { return float64(percentile(times, percent)) / float64(time.Millisecond) }
+	at := func(percent float64) float64 { return wire.Milliseconds(percentile(times, percent)) }
 	return Row{Kind: kind, N: len(times), P50: at(50), P90: at(90), P95: at(95), P99: at(99), Max: at(100)}
 }
 
