@@ -15,6 +15,7 @@ import (
 	"sandpool/runtime/command"
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/runsc"
+	"sandpool/runtime/supervisor"
 )
 
 // ExecSpec is a command to run in a sandbox.
@@ -95,9 +96,16 @@ func (e *Engine) drop(id string) hostproc.Table {
 	e.handles.mu.Lock()
 	defer e.handles.mu.Unlock()
 	by := e.handles.serving[id]
-	delete(e.handles.open, id)
-	delete(e.handles.serving, id)
+	e.handles.dropLocked(id)
 	return by
+}
+
+func (h *handles) dropLocked(id string) {
+	if s := h.open[id]; s != nil {
+		s.commands.Unplug()
+	}
+	delete(h.open, id)
+	delete(h.serving, id)
 }
 
 // dropAllBut forgets the handles on sandboxes that are there no more.
@@ -106,8 +114,7 @@ func (e *Engine) dropAllBut(known map[string]look) {
 	defer e.handles.mu.Unlock()
 	for id := range e.handles.open {
 		if _, there := known[id]; !there {
-			delete(e.handles.open, id)
-			delete(e.handles.serving, id)
+			e.handles.dropLocked(id)
 		}
 	}
 }
@@ -134,6 +141,18 @@ func (e *Engine) exec(ctx context.Context, id string, spec ExecSpec) (*Process, 
 		}
 	}
 	return p, err
+}
+
+// Supervisor returns the connection to the process 1 of a running sandbox. ctx bounds the opening only.
+func (e *Engine) Supervisor(ctx context.Context, id string) (c *supervisor.Conn, err error) {
+	err = e.calls.Do(ctx, e.cfg.StartTimeout, on("supervise", "processes of ", id), func(ctx context.Context) error {
+		s, err := e.sandbox(ctx, id)
+		if err == nil {
+			c, err = s.commands.Supervisor(ctx)
+		}
+		return err
+	})
+	return c, err
 }
 
 // tryDirectly finds out whether this runsc's sentries start processes for the daemon itself, in a sandbox that runs. If not, the

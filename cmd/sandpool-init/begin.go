@@ -61,7 +61,7 @@ func (p initProcess) awaitBegin() os.Signal {
 		case <-told:
 			return nil
 		case <-p.children:
-			reap(0)
+			p.reap(0)
 		case sig := <-p.signals:
 			if asksToEnd(sig) {
 				return sig

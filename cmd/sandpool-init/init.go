@@ -25,6 +25,8 @@ type initProcess struct {
 	children <-chan os.Signal // SIGCHLD; one slot will do, as reap takes all that ended
 	signals  <-chan os.Signal // all others
 	spawner  *spawner
+
+	supervisor *supervisor
 }
 
 func listen() initProcess {
@@ -32,16 +34,17 @@ func listen() initProcess {
 	signal.Notify(children, unix.SIGCHLD)
 	signal.Notify(signals)
 	children <- unix.SIGCHLD // for those that ended before
-	return initProcess{children: children, signals: signals}
+	return initProcess{children: children, signals: signals, supervisor: newSupervisor()}
 }
 
 // wait reaps until SIGTERM or SIGINT comes, then ends every process and returns the exit code when the last has ended.
 func (p initProcess) wait() int {
+	p.supervisor.servePlugs()
 	p.spawner = serveSpawns()
 	for {
 		select {
 		case <-p.children:
-			reap(0)
+			p.reap(0)
 		case sig := <-p.signals:
 			if asksToEnd(sig) {
 				p.endAll()
@@ -57,12 +60,13 @@ func asksToEnd(sig os.Signal) bool { return sig == unix.SIGTERM || sig == unix.S
 // deadline, and kills process 1 when it is over. Being asked once more kills them.
 func (p initProcess) endAll() {
 	p.spawner.stop()
+	p.supervisor.stop()
 	_ = unix.Kill(-1, unix.SIGTERM) // fails when there is none
 	// The programs that were exec'd into the sandbox are nobody's children here: only asking tells when they end.
 	tick := time.NewTicker(endInterval)
 	defer tick.Stop()
 	for {
-		reap(0)
+		p.reap(0)
 		if unix.Kill(-1, 0) != nil {
 			return
 		}
@@ -90,11 +94,12 @@ func (p initProcess) supervise(args []string, out *lastOutput) int {
 		time.Sleep(lingerTime)
 		return code
 	}
+	p.supervisor.servePlugs()
 	p.spawner = serveSpawns() // which tells `ready` that the command has begun
 	for ending := false; ; {
 		select {
 		case <-p.children:
-			status, ended := reap(child)
+			status, ended := p.reap(child)
 			switch {
 			case ended && ending:
 				p.endAll()
@@ -146,7 +151,7 @@ func notRun(err error) int {
 }
 
 // reap takes the status of every child that ended, and returns that of child if it is among them.
-func reap(child int) (status unix.WaitStatus, ended bool) {
+func (p initProcess) reap(child int) (status unix.WaitStatus, ended bool) {
 	for {
 		var ws unix.WaitStatus
 		pid, err := unix.Wait4(-1, &ws, unix.WNOHANG, nil)
@@ -158,6 +163,8 @@ func reap(child int) (status unix.WaitStatus, ended bool) {
 		}
 		if pid == child {
 			status, ended = ws, true
+		} else {
+			p.supervisor.reaped(pid, ws)
 		}
 	}
 }

@@ -22,6 +22,7 @@
 //	sandpool-init tell                       appends a line of input to /run/sandpool/events, for programs to watch
 //	sandpool-init restored ID                gives a sandbox made from a checkpoint an identity of its own, and runs
 //	                                         the programs in /etc/sandpool/restored.d
+//	sandpool-init plug                       hands its input and output to process 1, which lets the daemon supervise processes by them
 //	sandpool-init spawn [--log FILE] -- CMD ARG…
 //	                                         has process 1 start CMD as the caller's user, so that CMD is part of
 //	                                         checkpoints, and prints its process id
@@ -39,6 +40,7 @@ import (
 const (
 	exitFailure     = 1
 	exitUsage       = 2
+	exitTimeout     = 124
 	exitRefused     = 125
 	exitNotRunnable = 126
 	exitNotFound    = 127
@@ -72,6 +74,8 @@ func run(args []string) int {
 			return restored(args[1:])
 		case "spawn":
 			return spawn(args[1:])
+		case "plug":
+			return plug(args[1:])
 		}
 	}
 	await := len(args) > 0 && args[0] == "await"
@@ -80,7 +84,7 @@ func run(args []string) int {
 	}
 	idle := len(args) == 0 && !await
 	if !idle && (len(args) < 2 || args[0] != "--") {
-		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | gate -- CMD ARG... | signal NUMBER PID | begin [offline] | ready [PORT] | ended | connect PORT | tell | restored ID | spawn [--log FILE] -- CMD ARG... | [await] -- CMD ARG...]")
+		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | gate -- CMD ARG... | signal NUMBER PID | begin [offline] | ready [PORT] | ended | connect PORT | tell | restored ID | plug | spawn [--log FILE] -- CMD ARG... | [await] -- CMD ARG...]")
 	}
 	// It signals every process that it can see, which outside a sandbox would be all of the machine.
 	if os.Getpid() != 1 {

@@ -57,22 +57,16 @@ func killSession(leader int) error {
 
 // membersOf returns the processes of a session that have not ended.
 func membersOf(session int) ([]int, error) {
-	dir, err := os.Open("/proc")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = dir.Close() }()
-	names, err := dir.Readdirnames(-1)
+	numbers, err := processNumbers()
 	if err != nil {
 		return nil, err
 	}
 	var members []int
-	for _, name := range names {
-		pid, err := strconv.Atoi(name)
-		if err != nil || pid == os.Getpid() {
+	for _, pid := range numbers {
+		if pid == os.Getpid() {
 			continue
 		}
-		stat, err := os.ReadFile("/proc/" + name + "/stat")
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 		if err == nil && sessionOf(stat) == session {
 			members = append(members, pid)
 		}

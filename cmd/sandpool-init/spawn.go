@@ -9,15 +9,14 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/supervisor/protocol"
 )
 
 // spawnSocket is the abstract unix socket of process 1. A request is the program's path, the folder to run in, the number
 // of arguments, the arguments and the environment, after a byte that carries the log's descriptor; the answer is an exit code and, if that is 0,
 // the process id, else the reason.
 const spawnSocket = "@sandpool-init"
-
-// maxMessage is the size in bytes that a request or an answer may have.
-const maxMessage = 4 << 20 // what Linux takes for a program, 2 MiB, and the length of each word
 
 // spawn asks process 1 to start a command, which then outlives a restore of the sandbox: of the processes in a checkpoint
 // only process 1 and its descendants do. The command's input is empty; its output goes to the log, or nowhere.
@@ -112,19 +111,13 @@ func askToSpawn(request []string, log *os.File) ([]string, error) {
 	return answer, nil
 }
 
-// encode puts the length of the message before it, and before each of the words that it is made of.
+// encode puts the length of the message before it.
 func encode(words []string) ([]byte, error) {
-	message := make([]byte, 4)
-	for _, w := range words {
-		message = binary.BigEndian.AppendUint32(message, uint32(len(w))) //nolint:gosec // what does not fit is refused below
-		message = append(message, w...)
+	message := protocol.Words(words)
+	if len(message) > protocol.MaxMessage {
+		return nil, fmt.Errorf("arguments and environment of %d bytes: the limit is %d", len(message), protocol.MaxMessage)
 	}
-	size := len(message) - 4
-	if size > maxMessage {
-		return nil, fmt.Errorf("arguments and environment of %d bytes: the limit is %d", size, maxMessage)
-	}
-	binary.BigEndian.PutUint32(message, uint32(size)) //nolint:gosec // bounded above
-	return message, nil
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(message))), message...), nil //nolint:gosec // bounded above
 }
 
 // receive reads a message and takes it apart.
@@ -134,25 +127,12 @@ func receive(r io.Reader) ([]string, error) {
 		return nil, err
 	}
 	size := binary.BigEndian.Uint32(head[:])
-	if size > maxMessage {
-		return nil, fmt.Errorf("a message of %d bytes: the limit is %d", size, maxMessage)
+	if size > protocol.MaxMessage {
+		return nil, fmt.Errorf("a message of %d bytes: the limit is %d", size, protocol.MaxMessage)
 	}
 	message := make([]byte, size)
 	if _, err := io.ReadFull(r, message); err != nil {
 		return nil, err
 	}
-	var words []string
-	for len(message) > 0 {
-		if len(message) < 4 {
-			return nil, io.ErrUnexpectedEOF
-		}
-		length := binary.BigEndian.Uint32(message)
-		message = message[4:]
-		if uint64(length) > uint64(len(message)) {
-			return nil, io.ErrUnexpectedEOF
-		}
-		words = append(words, string(message[:length]))
-		message = message[length:]
-	}
-	return words, nil
+	return protocol.SplitWords(message)
 }

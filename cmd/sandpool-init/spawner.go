@@ -82,10 +82,11 @@ func (s *spawner) answer(fd int) {
 }
 
 func (s *spawner) spawn(fd int, conn *os.File) (int, error) {
-	log, err := receiveFile(fd)
+	logs, err := receiveFiles(fd, 1)
 	if err != nil {
 		return 0, fmt.Errorf("receive the log: %w", err)
 	}
+	log := logs[0]
 	defer func() { _ = log.Close() }()
 	request, err := receive(conn)
 	if err != nil {
@@ -119,31 +120,6 @@ func (s *spawner) spawn(fd int, conn *os.File) (int, error) {
 		Files: []uintptr{input.Fd(), log.Fd(), log.Fd()},
 		Sys:   &syscall.SysProcAttr{Setsid: true, Credential: caller},
 	})
-}
-
-// receiveFile takes the descriptor that the caller sends ahead of its request, with one byte.
-func receiveFile(fd int) (*os.File, error) {
-	control := make([]byte, unix.CmsgSpace(4))
-	_, size, _, _, err := unix.Recvmsg(fd, make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC)
-	if err != nil {
-		return nil, err
-	}
-	messages, err := unix.ParseSocketControlMessage(control[:size])
-	if err != nil {
-		return nil, err
-	}
-	var files []int
-	for _, m := range messages {
-		more, _ := unix.ParseUnixRights(&m) // an error says that it holds none
-		files = append(files, more...)
-	}
-	if len(files) == 1 {
-		return os.NewFile(uintptr(files[0]), "log"), nil
-	}
-	for _, f := range files {
-		_ = unix.Close(f)
-	}
-	return nil, fmt.Errorf("want one descriptor, got %d", len(files))
 }
 
 // callerOf returns the user and groups that a process started for the caller must have, nil when they are those of process 1,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/containerd/v2/client"
@@ -11,6 +12,7 @@ import (
 
 	"sandpool/runtime/call"
 	"sandpool/runtime/runsc"
+	"sandpool/runtime/supervisor"
 )
 
 // Config says where commands are started. All fields are required.
@@ -63,11 +65,14 @@ type Target struct {
 
 	mu      sync.Mutex
 	control runsc.Control // once it was asked for
+
+	plugging   chan struct{} // has room for one: who opens the connection
+	supervisor atomic.Pointer[supervisor.Conn]
 }
 
 // Target makes one of a container whose own process and runsc's flags are known. byShim is told before a shim starts a command.
 func (s *Starter) Target(container client.Container, process *specs.Process, flags map[string]string, byShim func()) *Target {
-	return &Target{starter: s, id: container.ID(), container: container, process: process, Flags: flags, byShim: byShim}
+	return &Target{starter: s, id: container.ID(), container: container, process: process, Flags: flags, byShim: byShim, plugging: make(chan struct{}, 1)}
 }
 
 // Sentry is where the sandbox's sentry takes calls.

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// plugSocket is the abstract unix socket by which process 1 gets the pipes to the daemon.
+const plugSocket = "@sandpool-plug"
+
+// plug hands its input and output to process 1, which talks to the daemon over them from then on. They are pipes: an open socket would
+// keep a checkpoint from being restored. The daemon runs it as root.
+func plug(args []string) int {
+	if len(args) > 0 {
+		return fail(exitUsage, "usage: sandpool-init plug")
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fail(exitFailure, "sandpool-init: make a socket: %v", err)
+	}
+	defer func() { _ = unix.Close(fd) }()
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: plugSocket}); err != nil {
+		return fail(exitFailure, "sandpool-init: ask process 1: %v", err)
+	}
+	if peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err != nil || peer.Pid != 1 {
+		return fail(exitFailure, "sandpool-init: ask process 1: %v", errors.Join(errors.New("another process has its socket"), err))
+	}
+	if err := unix.Sendmsg(fd, []byte{0}, unix.UnixRights(0, 1), nil, unix.MSG_NOSIGNAL); err != nil {
+		return fail(exitFailure, "sandpool-init: hand over: %v", err)
+	}
+	var taken [1]byte
+	if n, err := unix.Read(fd, taken[:]); err != nil || n != 1 {
+		return fail(exitFailure, "sandpool-init: process 1 did not take the pipes: %v", err)
+	}
+	return 0
+}
+
+// servePlugs lets root in the sandbox, as which the daemon comes, hand over pipes.
+func (s *supervisor) servePlugs() {
+	listener, err := listenAt(plugSocket, 4)
+	if err != nil {
+		_ = fail(0, "sandpool-init: processes cannot be supervised: listen on %s: %v", plugSocket, err)
+		return
+	}
+	go func() {
+		for {
+			fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
+			if err == nil {
+				s.take(fd)
+			} else if !errors.Is(err, unix.EINTR) {
+				time.Sleep(endInterval) // it may be short of files
+			}
+		}
+	}()
+}
+
+// take receives a pair of pipes and serves the daemon over them.
+func (s *supervisor) take(fd int) {
+	defer func() { _ = unix.Close(fd) }()
+	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil || peer.Uid != 0 {
+		return
+	}
+	limit := unix.NsecToTimeval(time.Second.Nanoseconds()) // it is the only one that is served
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
+	pipes, err := receiveFiles(fd, 2)
+	if err != nil {
+		return
+	}
+	_, _ = unix.Write(fd, []byte{0})
+	go s.serve(pipes[0], pipes[1])
+}
+
+// receiveFiles takes the descriptors that come with one byte, which must be so many.
+func receiveFiles(fd, count int) ([]*os.File, error) {
+	control := make([]byte, unix.CmsgSpace(4*count))
+	_, size, _, _, err := unix.Recvmsg(fd, make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:size])
+	if err != nil {
+		return nil, err
+	}
+	var got []int
+	for _, m := range messages {
+		more, _ := unix.ParseUnixRights(&m) // an error says that it holds none
+		got = append(got, more...)
+	}
+	var files []*os.File
+	for _, f := range got {
+		_ = unix.SetNonblock(f, len(got) == count && count > 1) // pipes that are read with a deadline
+		files = append(files, os.NewFile(uintptr(f), "received"))
+	}
+	if len(files) == count {
+		return files, nil
+	}
+	for _, f := range files {
+		_ = f.Close()
+	}
+	return nil, fmt.Errorf("want %d descriptors, got %d", count, len(files))
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/supervisor/protocol"
+)
+
+// leftoverTime is how long the end of a process's output is waited for once it has ended: children may still have it.
+const leftoverTime = 2 * time.Second
+
+// supervised is a process that process 1 started for the daemon, as the leader of a session. Its fields from ended on are its ring's to guard.
+type supervised struct {
+	pid     int
+	command protocol.Command
+	started time.Time
+	out     *ring
+	timeout *time.Timer // nil: none
+
+	input sync.Mutex // held while stdin is written to
+	stdin *os.File   // nil: none
+	fresh bool       // no line of a terminal has been begun
+
+	ended    bool
+	timedOut bool
+	code     int
+	stopped  time.Time
+}
+
+// files are what a process gets as its first ones, and process 1's ends of them.
+type files struct {
+	given []*os.File
+	stdin *os.File
+	reads map[byte]*os.File // by stream
+}
+
+// open makes what a command reads and writes.
+func (f *files) open(c protocol.Command) error {
+	if c.TTY {
+		return f.openTerminal(c.Rows, c.Cols)
+	}
+	in, err := os.OpenFile(os.DevNull, os.O_RDONLY|unix.O_NONBLOCK, 0) // root may have put a pipe there
+	if c.Input {
+		if err == nil {
+			_ = in.Close()
+		}
+		in, f.stdin, err = os.Pipe()
+	}
+	if err != nil {
+		return err
+	}
+	f.given = []*os.File{in}
+	f.reads = map[byte]*os.File{}
+	for _, stream := range []byte{protocol.Stdout, protocol.Stderr} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		f.reads[stream] = r
+		f.given = append(f.given, w)
+	}
+	return nil
+}
+
+func (f *files) openTerminal(rows, cols uint16) error {
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return err
+	}
+	// The poller may have the number too, so that a read ends when the file is closed: Fd would make it block.
+	f.stdin, f.reads = master, map[byte]*os.File{protocol.Terminal: master}
+	number := -1
+	err = control(master, func(fd int) error {
+		if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
+			return err
+		}
+		number, err = unix.IoctlGetInt(fd, unix.TIOCGPTN)
+		return err
+	})
+	if err == nil && rows > 0 && cols > 0 {
+		err = resizeTerminal(master, rows, cols)
+	}
+	if err != nil {
+		return err
+	}
+	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0) //nolint:gosec // of the sandbox
+	if err != nil {
+		return err
+	}
+	f.given = []*os.File{slave, slave, slave}
+	return nil
+}
+
+func resizeTerminal(master *os.File, rows, cols uint16) error {
+	return control(master, func(fd int) error {
+		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+	})
+}
+
+// control does something with a file's descriptor, which stays as it is.
+func control(file *os.File, do func(fd int) error) error {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	if err := raw.Control(func(fd uintptr) { inner = do(int(fd)) }); err != nil {
+		return err
+	}
+	return inner
+}
+
+// closeGiven closes what the process has now.
+func (f *files) closeGiven() {
+	for _, g := range f.given {
+		_ = g.Close()
+	}
+}
+
+func (f *files) close() {
+	f.closeGiven()
+	if f.stdin != nil {
+		_ = f.stdin.Close()
+	}
+	for _, r := range f.reads {
+		_ = r.Close()
+	}
+}
+
+// spawnFor starts a command as the leader of a session.
+func spawnFor(c protocol.Command) (*supervised, *files, error) {
+	attr := &syscall.SysProcAttr{Setsid: true, Setctty: c.TTY}
+	if c.User != "" {
+		user, err := accountOf(c.User)
+		if err == nil {
+			attr.Credential, err = user.credential()
+		}
+		if err != nil {
+			return nil, nil, &protocol.Failure{Reason: protocol.Refused, Text: err.Error()}
+		}
+		c.Env = withHome(c.Env, user.home)
+	}
+	path, err := findIn(c)
+	if err != nil {
+		return nil, nil, cannotStart(c, err)
+	}
+	var f files
+	if err := f.open(c); err != nil {
+		f.close()
+		return nil, nil, fmt.Errorf("make its pipes: %w", err)
+	}
+	var given []uintptr
+	for _, g := range f.given {
+		given = append(given, g.Fd())
+	}
+	pid, err := syscall.ForkExec(path, c.Args, &syscall.ProcAttr{Dir: c.Folder, Env: c.Env, Files: given, Sys: attr})
+	if err != nil {
+		f.close()
+		return nil, nil, cannotStart(c, err)
+	}
+	f.closeGiven()
+	return &supervised{pid: pid, command: c, started: time.Now(), out: newRing(), stdin: f.stdin, fresh: true}, &f, nil
+}
+
+// cannotStart tells a folder that is none from a program that is none.
+func cannotStart(c protocol.Command, err error) error {
+	var info unix.Stat_t
+	switch folder := unix.Stat(c.Folder, &info); {
+	case c.Folder == "":
+	case folder != nil:
+		return &protocol.Failure{Reason: protocol.Refused, Text: fmt.Sprintf("folder %s: %v", c.Folder, folder)}
+	case info.Mode&unix.S_IFMT != unix.S_IFDIR:
+		return &protocol.Failure{Reason: protocol.Refused, Text: fmt.Sprintf("folder %s: it is no folder", c.Folder)}
+	}
+	return &protocol.Failure{Reason: protocol.Refused, Code: notRun(err), Text: fmt.Sprintf("run %s: %v", c.Args[0], err)}
+}
+
+// pump keeps what the process and its children write.
+func (p *supervised) pump(from byte, r *os.File) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		if n > 0 {
+			p.out.add(from, buf[:n])
+		}
+		if err != nil {
+			break // a terminal that nobody has open any more says EIO
+		}
+	}
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	p.out.writers--
+	p.overLocked(p.ended && p.out.writers == 0)
+	if from != protocol.Terminal {
+		_ = r.Close()
+	}
+}
+
+func (p *supervised) overLocked(over bool) {
+	p.out.over = p.out.over || over
+	p.out.changed.Broadcast()
+}
+
+// end notes how the process ended.
+func (p *supervised) end(status unix.WaitStatus) {
+	if p.timeout != nil {
+		p.timeout.Stop()
+	}
+	if p.stdin != nil && !p.command.TTY {
+		_ = p.stdin.Close() // nobody reads it, or a child that is not fed
+	}
+	p.out.mu.Lock()
+	defer p.out.mu.Unlock()
+	p.ended, p.stopped, p.code = true, time.Now(), exitCode(status)
+	if p.timedOut {
+		p.code = exitTimeout
+	}
+	p.overLocked(p.out.writers == 0)
+	time.AfterFunc(leftoverTime, func() {
+		p.out.mu.Lock()
+		defer p.out.mu.Unlock()
+		p.overLocked(true)
+	})
+}
+
+// expire kills the process at the end of its time.
+func (p *supervised) expire() {
+	p.out.mu.Lock()
+	ended := p.ended
+	p.timedOut = !ended
+	p.out.mu.Unlock()
+	if !ended {
+		_ = killSession(p.pid)
+	}
+}
+
+// feed writes input, of which none is its end. It returns when the process has taken it, or the pipe has.
+func (p *supervised) feed(data []byte) error {
+	switch {
+	case p.stdin == nil:
+		return &protocol.Failure{Reason: protocol.Refused, Text: "the process was started without input"}
+	case !p.input.TryLock():
+		return &protocol.Failure{Reason: protocol.NoRoom, Text: "the process has not taken its earlier input yet"}
+	}
+	defer p.input.Unlock()
+	var err error
+	switch {
+	case len(data) > 0:
+		p.fresh = data[len(data)-1] == '\n'
+		_, err = p.stdin.Write(data)
+	case !p.command.TTY:
+		err = p.stdin.Close()
+	case p.fresh:
+		_, err = io.WriteString(p.stdin, "\x04")
+	default:
+		_, err = io.WriteString(p.stdin, "\x04\x04") // the first ends the line
+	}
+	if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.EIO) {
+		return &protocol.Failure{Reason: protocol.NotFound, Text: "the process has closed its input, or has ended"}
+	}
+	return err
+}
+
+// signal signals the process's group, or the foreground group of its terminal; SIGKILL is for all of its session.
+func (p *supervised) signal(number syscall.Signal) error {
+	p.out.mu.Lock()
+	ended := p.ended
+	p.out.mu.Unlock()
+	switch {
+	case number == unix.SIGKILL:
+		return killSession(p.pid)
+	case ended:
+		return unix.ESRCH
+	case p.command.TTY:
+		group := p.pid
+		_ = control(p.stdin, func(fd int) (err error) {
+			if foreground, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err == nil && foreground > 1 {
+				group = foreground
+			}
+			return err
+		})
+		return unix.Kill(-group, number)
+	default:
+		return unix.Kill(-p.pid, number)
+	}
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/supervisor/protocol"
+)
+
+// keptEnded is how many processes that have ended are still known, with their output.
+const keptEnded = 64
+
+// supervisor has the processes that process 1 starts for the daemon. They live on when the daemon or the connection to it does not.
+type supervisor struct {
+	mu     sync.Mutex // held while a process is started, so that none ends before it is known
+	ending bool
+	known  map[int]*supervised
+	gone   []*supervised // of those, the ones that have ended, the oldest first
+	link   *link         // the present connection, or nil
+}
+
+func newSupervisor() *supervisor { return &supervisor{known: map[int]*supervised{}} }
+
+// start starts a process.
+func (s *supervisor) start(c protocol.Command) (*supervised, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return nil, &protocol.Failure{Reason: protocol.Refused, Text: "the sandbox ends"}
+	}
+	p, f, err := spawnFor(c)
+	if err != nil {
+		return nil, err
+	}
+	if earlier := s.known[p.pid]; earlier != nil {
+		s.forgetLocked(earlier) // its number is another's now
+	}
+	s.known[p.pid] = p
+	p.out.writers = len(f.reads)
+	for from, r := range f.reads {
+		go p.pump(from, r)
+	}
+	if c.Timeout > 0 {
+		p.timeout = time.AfterFunc(c.Timeout, p.expire)
+	}
+	return p, nil
+}
+
+// reaped is told of each child that has ended.
+func (s *supervisor) reaped(pid int, status unix.WaitStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.known[pid]
+	if p == nil || slices.Contains(s.gone, p) {
+		return
+	}
+	p.end(status)
+	s.gone = append(s.gone, p)
+	if len(s.gone) > keptEnded {
+		s.forgetLocked(s.gone[0])
+	}
+}
+
+func (s *supervisor) forgetLocked(p *supervised) {
+	s.gone = slices.DeleteFunc(s.gone, func(g *supervised) bool { return g == p })
+	delete(s.known, p.pid)
+	if p.command.TTY {
+		_ = p.stdin.Close()
+	}
+}
+
+// stop returns when the last process has been started.
+func (s *supervisor) stop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ending = true
+}
+
+// find returns a process that was started for the daemon.
+func (s *supervisor) find(pid int64) (*supervised, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.known[int(pid)]
+	if p == nil {
+		return nil, noProcess(pid)
+	}
+	return p, nil
+}
+
+func noProcess(pid int64) error {
+	return &protocol.Failure{Reason: protocol.NotFound, Text: fmt.Sprintf("no process %d: it was not started for the daemon, or ended long ago", pid)}
+}
+
+// list returns all processes of the sandbox but this one, by their numbers, those that have ended too.
+func (s *supervisor) list() ([]protocol.Process, error) {
+	numbers, err := processNumbers()
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	all := make(map[int]*supervised, len(s.known))
+	for pid, p := range s.known {
+		all[pid] = p
+		numbers = append(numbers, pid)
+	}
+	s.mu.Unlock()
+	slices.Sort(numbers)
+	boot := bootTime()
+	var list []protocol.Process
+	for _, pid := range slices.Compact(numbers) {
+		if p := all[pid]; p != nil {
+			list = append(list, p.inspect())
+		} else if other, there := lookAt(protocol.Process{PID: pid}, boot); there && pid != 1 {
+			other.Args = shown(other.Args)
+			list = append(list, other)
+		}
+	}
+	return list, nil
+}
+
+// signal signals a process, or the group of one that was started for the daemon.
+func (s *supervisor) signal(pid, number int64) error {
+	if number < 1 || number > 64 || pid < 2 {
+		return &protocol.Failure{Reason: protocol.Refused, Text: fmt.Sprintf("signal %d to process %d", number, pid)}
+	}
+	p, err := s.find(pid)
+	if err == nil {
+		err = p.signal(syscall.Signal(number))
+	} else {
+		err = unix.Kill(int(pid), syscall.Signal(number))
+	}
+	if errors.Is(err, unix.ESRCH) {
+		return &protocol.Failure{Reason: protocol.NotFound, Text: fmt.Sprintf("process %d has ended", pid)}
+	}
+	return err
+}
+
+// describe says what is known of the process.
+func (p *supervised) describe() protocol.Process {
+	p.out.mu.Lock()
+	d := protocol.Process{
+		PID: p.pid, Supervised: true, TTY: p.command.TTY, Input: p.stdin != nil, Ended: p.ended, Code: p.code, TimedOut: p.timedOut, Started: p.started,
+		Stopped: p.stopped, First: p.out.firstLocked(), Next: p.out.next, Args: shown(p.command.Args),
+	}
+	p.out.mu.Unlock()
+	return d
+}
+
+// inspect adds what the kernel knows of it.
+func (p *supervised) inspect() protocol.Process {
+	d := p.describe()
+	if !d.Ended {
+		d, _ = lookAt(d, p.started)
+	}
+	return d
+}

@@ -1,0 +1,98 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/runtime/oneline"
+	"sandpool/runtime/supervisor"
+	"sandpool/runtime/template"
+)
+
+// maxPlugWords is how much of what the init says when it cannot hand over is read, in bytes.
+const maxPlugWords = 4 << 10
+
+// Supervisor returns the connection to the sandbox's process 1, which is opened when there is none. That this sandbox cannot have one is an
+// error of class NotImplemented or FailedPrecondition.
+func (s *Target) Supervisor(ctx context.Context) (*supervisor.Conn, error) {
+	if c := s.supervisor.Load(); c != nil && !c.Lost() {
+		return c, nil
+	}
+	if !s.starter.Direct {
+		return nil, errdefs.ErrNotImplemented.WithMessage("this runsc lets no other than the shim start commands, so no process can outlive its client: see warnings in sandpool info")
+	}
+	select {
+	case s.plugging <- struct{}{}:
+		defer func() { <-s.plugging }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if c := s.supervisor.Load(); c != nil && !c.Lost() {
+		return c, nil
+	}
+	c, err := s.plug(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connect to process 1: %w", err)
+	}
+	context.AfterFunc(s.starter.life, c.Close)
+	s.supervisor.Store(c)
+	return c, nil
+}
+
+// Unplug ends the connection to the sandbox's process 1, if there is one. What it started lives on.
+func (s *Target) Unplug() {
+	if c := s.supervisor.Load(); c != nil {
+		c.Close()
+	}
+}
+
+// plug has the init hand a pair of pipes to process 1, and says how that went.
+func (s *Target) plug(ctx context.Context) (*supervisor.Conn, error) {
+	var ours, theirs []*os.File
+	for range 3 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			closeAll(append(ours, theirs...))
+			return nil, err
+		}
+		ours, theirs = append(ours, r), append(theirs, w)
+	}
+	ours[0], theirs[0] = theirs[0], ours[0] // its input
+	said := ours[2]
+	defer func() { _ = said.Close() }()
+	if err := s.handOver(ctx, theirs, said); err != nil {
+		closeAll(ours[:2])
+		return nil, err
+	}
+	return supervisor.Open(ctx, ours[1], ours[0], s.starter.work.Go)
+}
+
+// handOver runs the init's plug with files as its first three.
+func (s *Target) handOver(ctx context.Context, files []*os.File, said io.Reader) error {
+	process := &sentryProcess{result: newResult(), in: s}
+	command := processSpec(s.process, Spec{Args: []string{template.InitPath, "plug"}, Root: true})
+	err := process.start(ctx, command, s.Flags["net-raw"] == "true", files)
+	closeAll(files)
+	if err != nil {
+		return err
+	}
+	s.starter.work.Go(process.watch)
+	code, err := process.await(ctx)
+	if err != nil {
+		return err
+	}
+	if code == 0 {
+		return nil
+	}
+	words, _ := io.ReadAll(io.LimitReader(said, maxPlugWords))
+	if strings.Contains(string(words), "usage: ") {
+		return errdefs.ErrFailedPrecondition.WithMessage("the init of this sandbox is of an older release: claim a new one")
+	}
+	return errors.New(oneline.Of(string(words)))
+}
