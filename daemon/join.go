@@ -192,7 +192,8 @@ func (d *Daemon) api(p *parts, started time.Time) api.Options {
 		Exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (api.Process, error) {
 			return p.engine.Exec(ctx, sandbox, spec)
 		},
-		Ready: p.ready, Alive: p.engine.Alive, Info: d.info(p.engine.Info(), started), Promised: p.admission.total,
+		Processes: p.engine.Processes,
+		Ready:     p.ready, Alive: p.engine.Alive, Info: d.info(p.engine.Info(), started), Promised: p.admission.total,
 		Config: d.live.Load, Metrics: p.metrics, Tracer: p.tracer, Log: d.Log,
 	}
 }

@@ -24,6 +24,16 @@ type ExecSpec = command.Spec
 // Process is a command that runs in a sandbox.
 type Process = command.Process
 
+// Processes are those of a sandbox, which outlive their clients.
+type Processes = command.Processes
+
+// The parts of Processes; see package supervisor.
+type (
+	SupervisedCommand = supervisor.Command
+	Supervised        = supervisor.Process
+	Follower          = supervisor.Follower
+)
+
 // Sandbox is a handle on a sandbox: what of it stays the same from a start of its task to the end of that. It is opened once, so that
 // what is done in the sandbox looks nothing up. It is no store: all of it can be read again, and is by the next daemon.
 type Sandbox struct {
@@ -143,16 +153,16 @@ func (e *Engine) exec(ctx context.Context, id string, spec ExecSpec) (*Process, 
 	return p, err
 }
 
-// Supervisor returns the connection to the process 1 of a running sandbox. ctx bounds the opening only.
-func (e *Engine) Supervisor(ctx context.Context, id string) (c *supervisor.Conn, err error) {
+// Processes returns what processes a running sandbox's process 1 supervises. ctx bounds the opening of a connection to it only.
+func (e *Engine) Processes(ctx context.Context, id string) (p Processes, err error) {
 	err = e.calls.Do(ctx, e.cfg.StartTimeout, on("supervise", "processes of ", id), func(ctx context.Context) error {
 		s, err := e.sandbox(ctx, id)
 		if err == nil {
-			c, err = s.commands.Supervisor(ctx)
+			p, err = s.commands.Processes(ctx)
 		}
 		return err
 	})
-	return c, err
+	return p, err
 }
 
 // tryDirectly finds out whether this runsc's sentries start processes for the daemon itself, in a sandbox that runs. If not, the

@@ -20,11 +20,11 @@ import (
 // supervise returns the connection to a sandbox's process 1.
 func supervise(t *testing.T, e *Engine, id string) *supervisor.Conn {
 	t.Helper()
-	c, err := e.Supervisor(t.Context(), id)
+	p, err := e.Processes(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return p.Conn
 }
 
 // sh is a shell's command with what every program needs.
@@ -179,7 +179,7 @@ func TestSupervisedTerminal(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	id := startSandbox(t, e)
 	c := supervise(t, e, id)
-	command := sh(`stty size; trap 'stty size; echo resized' WINCH; until read line; do :; done; echo "got $line"; trap 'echo interrupted' INT; echo waits; sleep 1000; cat; echo end`)
+	command := sh(`stty size; trap 'stty size; echo resized' WINCH; until read line; do :; done; echo "got $line"; trap 'echo interrupted; n=1' INT; echo waits; until [ $n ]; do sleep 0.1; done; cat; echo end`)
 	command.TTY, command.Input, command.Rows, command.Cols = true, true, 33, 99
 	pid := start(t, c, command)
 	at := await(t, c, pid, 0, "33 99")
@@ -240,7 +240,7 @@ func TestManySupervisedProcesses(t *testing.T) {
 	for range 100 {
 		all.Go(func() {
 			p, err := c.Start(t.Context(), supervisor.Command{Args: []string{"/bin/true"}})
-			for errdefs.IsResourceExhausted(err) {
+			for errdefs.IsUnavailable(err) {
 				p, err = c.Start(t.Context(), supervisor.Command{Args: []string{"/bin/true"}})
 			}
 			if err != nil || p.PID < 2 {
@@ -318,11 +318,11 @@ func TestNoSupervisor(t *testing.T) {
 	if _, err := c.List(t.Context()); err == nil {
 		t.Error("it answers")
 	}
-	if _, err := e.Supervisor(t.Context(), id); err == nil {
+	if _, err := e.Processes(t.Context(), id); err == nil {
 		t.Error("there is another")
 	}
 	e.commands.Direct = false
-	if _, err := e.Supervisor(t.Context(), startSandbox(t, e)); !errdefs.IsNotImplemented(err) {
+	if _, err := e.Processes(t.Context(), startSandbox(t, e)); !errdefs.IsNotImplemented(err) {
 		t.Errorf("where the shim starts commands: %v", err)
 	}
 }

@@ -32,6 +32,7 @@ type link struct {
 type follower struct {
 	of      *supervised
 	allowed int // what chunks may cost
+	holds   bool
 	left    bool
 }
 
@@ -72,7 +73,14 @@ func (l *link) close() {
 func (f *follower) leave() {
 	f.of.out.mu.Lock()
 	defer f.of.out.mu.Unlock()
+	f.leaveLocked()
+}
+
+func (f *follower) leaveLocked() {
 	f.left = true
+	if f.holds {
+		f.of.out.held = released
+	}
 	f.of.out.changed.Broadcast()
 }
 
@@ -190,7 +198,7 @@ func (l *link) start(f protocol.Frame) error {
 	}
 	l.reply(f.Stream, p.describe().Words()...)
 	if command.Follow {
-		return l.attach(f.Stream, p, 0)
+		return l.attach(f.Stream, p, 0, true)
 	}
 	return nil
 }
@@ -249,16 +257,17 @@ func (l *link) follow(f protocol.Frame) error {
 	if err != nil {
 		return err
 	}
-	return l.attach(f.Stream, p, asked[1])
+	return l.attach(f.Stream, p, asked[1], false)
 }
 
-// attach begins to send the output of a process from a position on.
-func (l *link) attach(stream uint32, p *supervised, from int64) error {
-	follower := &follower{of: p, allowed: protocol.Window}
+// attach begins to send the output of a process from a position on. Who holds it keeps the process from writing more than is kept.
+func (l *link) attach(stream uint32, p *supervised, from int64, holds bool) error {
+	follower := &follower{of: p, allowed: protocol.Window, holds: holds}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
+		follower.leave()
 		return nil
 	case len(l.followed) >= maxFollowers:
 		return &protocol.Failure{Reason: protocol.NoRoom, Text: "too many read the output of the sandbox's processes"}
@@ -284,6 +293,7 @@ func (l *link) run(stream uint32, f *follower, at int64) {
 		case left:
 			return
 		case len(chunk.Data) == 0:
+			f.leave()
 			l.send(protocol.Frame{Kind: protocol.End, Stream: stream, Payload: protocol.Words(f.of.describe().Words())})
 			return
 		}
@@ -302,6 +312,10 @@ func (f *follower) next(at int64) (chunk protocol.Chunk, left bool) {
 			chunk := out.readLocked(at, most)
 			if len(chunk.Data) > 0 || out.over {
 				f.allowed -= chunk.Cost()
+				if f.holds {
+					out.held = chunk.Position + int64(len(chunk.Data))
+					out.changed.Broadcast()
+				}
 				return chunk, false
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"sort"
 	"sync"
 
@@ -13,27 +14,34 @@ const (
 	pieceSize  = 16 << 10 // to which what one stream writes is put together
 )
 
-// ring keeps the last output of a process. Whoever writes never waits.
+// ring keeps the last output of a process. Who writes waits for the reader that holds it, if one does, and for no other.
 type ring struct {
 	mu      sync.Mutex
 	changed *sync.Cond // output, its end, or what a reader waits for otherwise
 	pieces  []protocol.Chunk
 	next    int64 // the position of what comes
 	size    int
-	writers int  // streams that are not at their end
-	over    bool // the process has ended, and so has its own output
+	writers int   // streams that are not at their end
+	held    int64 // how far the one who holds it has read; released if nobody does
+	over    bool  // the process has ended, and so has its own output
 }
 
+// released is where a ring is read that nobody holds.
+const released = math.MaxInt64
+
 func newRing() *ring {
-	r := &ring{}
+	r := &ring{held: released}
 	r.changed = sync.NewCond(&r.mu)
 	return r
 }
 
-// add keeps output, and drops the oldest in exchange.
+// add keeps output, and drops the oldest in exchange, which who holds the ring has read.
 func (r *ring) add(from byte, data []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for r.trimLocked(); r.fullLocked(); r.trimLocked() {
+		r.changed.Wait()
+	}
 	last := len(r.pieces) - 1
 	if last >= 0 && r.pieces[last].From == from && len(r.pieces[last].Data)+len(data) <= pieceSize {
 		r.pieces[last].Data = append(r.pieces[last].Data, data...)
@@ -42,12 +50,24 @@ func (r *ring) add(from byte, data []byte) {
 	}
 	r.next += int64(len(data))
 	r.size += len(data)
-	for r.size-len(r.pieces[0].Data) >= keptOutput || len(r.pieces) > keptPieces {
+	r.changed.Broadcast()
+}
+
+// trimLocked drops the oldest output that is too much, unless who holds the ring has yet to read it.
+func (r *ring) trimLocked() {
+	for len(r.pieces) > 0 && (r.size-len(r.pieces[0].Data) >= keptOutput || len(r.pieces) > keptPieces) {
+		if r.pieces[0].Position+int64(len(r.pieces[0].Data)) > r.held {
+			return
+		}
 		r.size -= len(r.pieces[0].Data)
 		r.pieces[0].Data = nil
 		r.pieces = r.pieces[1:]
 	}
-	r.changed.Broadcast()
+}
+
+// fullLocked tells whether who holds the ring has to read before there is room.
+func (r *ring) fullLocked() bool {
+	return r.held != released && (r.next-r.held >= keptOutput || len(r.pieces) > 2*keptPieces)
 }
 
 // firstLocked is the position of the oldest output that is kept.
@@ -68,11 +88,4 @@ func (r *ring) readLocked(at int64, most int) protocol.Chunk {
 	at = max(at, piece.Position)
 	data := piece.Data[at-piece.Position:]
 	return protocol.Chunk{Position: at, From: piece.From, Data: append([]byte(nil), data[:min(len(data), most)]...)}
-}
-
-// wake has readers look again.
-func (r *ring) wake() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.changed.Broadcast()
 }

@@ -42,6 +42,9 @@ func (s *supervisor) start(c protocol.Command) (*supervised, error) {
 		s.forgetLocked(earlier) // its number is another's now
 	}
 	s.known[p.pid] = p
+	if c.Follow {
+		p.out.held = 0
+	}
 	p.out.writers = len(f.reads)
 	for from, r := range f.reads {
 		go p.pump(from, r)

@@ -3,19 +3,23 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
+	"sandpool/lifetime"
 )
 
 func (a *app) execCommand() *cobra.Command {
 	var req wire.ExecRequest
-	var detach, noStdin bool
+	var detach, noStdin, interactive bool
 	var log string
 	var env, envFiles []string
 	cmd := &cobra.Command{
@@ -26,8 +30,9 @@ func (a *app) execCommand() *cobra.Command {
 			"SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP and SIGCONT are passed on to the command's process group, SIGUSR1 and SIGUSR2 to the command\n" +
 			"itself. A second SIGINT or SIGTERM ends this command and with it that in the sandbox, and so does the first when nothing answers.\n" +
 			"With --tty keys are the command's, Ctrl-C too, and a signal to this command ends it.\n\n" +
-			"With --detach the command runs on by itself as a child of the sandbox's init, without input, and standard output gets its process\n" +
-			"id alone. Such a command is part of checkpoints; any other is not, and ends with the connection.\n\n" +
+			"With --detach the command runs on by itself as a child of the sandbox's init, and standard output gets its process id alone: for\n" +
+			"`sandpool logs`, `attach`, `kill` and `ps`. It outlives this command, a restart of the daemon, a pause, and as part of checkpoints goes\n" +
+			"on in their copies; any other command does not, and ends with the connection.\n\n" +
 			"All users of the host can see the arguments of a command, those of this one too. Give secrets to the sandbox by --env-file, by --env with a\n" +
 			"name alone, or by standard input. A file has lines of KEY=VALUE, of a KEY that is set here, or of comments that begin with #; all behind\n" +
 			"the first = is the value, without quotes. --env-file /dev/stdin goes with --no-stdin.\n\n" +
@@ -49,10 +54,12 @@ func (a *app) execCommand() *cobra.Command {
 				a.in = nil
 			}
 			switch {
+			case detach && log != "":
+				return a.execLogged(cmd.Context(), args[0], req, log)
 			case detach:
-				return a.execDetached(cmd.Context(), args[0], req, log)
-			case log != "":
-				return errors.New("--log is for commands that run with --detach")
+				return a.execDetached(cmd.Context(), args[0], wire.ProcessRequest{ExecRequest: req, Input: interactive})
+			case log != "" || interactive:
+				return errors.New("--log and --interactive are for commands that run with --detach")
 			}
 			return a.exec(cmd.Context(), args[0], req)
 		},
@@ -64,8 +71,14 @@ func (a *app) execCommand() *cobra.Command {
 	flags.StringArrayVar(&envFiles, "env-file", nil, "set what this `file` says in its lines of KEY=VALUE; may be repeated, and --env goes before it")
 	flags.StringVarP(&req.Cwd, "workdir", "w", "", "the command's working folder")
 	flags.BoolVarP(&detach, "detach", "d", false, "let the command run on by itself, and print its process id")
-	flags.StringVar(&log, "log", "", "with --detach: a `file` in the sandbox that the command's output is added to; without, it is dropped")
-	cmd.MarkFlagsMutuallyExclusive("detach", "tty")
+	flags.BoolVarP(&interactive, "interactive", "i", false, "with --detach: keep the command's input open, for sandpool attach")
+	flags.StringVar(&log, "log", "", "with --detach: a `file` in the sandbox that the command's output is added to, instead of being kept for sandpool logs")
+	flags.StringVarP(&req.User, "user", "u", "", "run as this `user` of the sandbox, a name or a number, with :group behind it for another group")
+	flags.Func("timeout", "kill the command and all that it started after this `duration`; the exit code is 124 then", func(text string) error {
+		limit, err := lifetime.ParseDuration(text)
+		req.Timeout = &limit
+		return err
+	})
 	cmd.MarkFlagsMutuallyExclusive("no-stdin", "tty")
 	completeFlag(cmd, "env", completeEnv)
 	return cmd
@@ -83,14 +96,25 @@ func (a *app) exec(ctx context.Context, id string, req wire.ExecRequest) error {
 	return err
 }
 
-// execDetached leaves the command to the sandbox's init.
-func (a *app) execDetached(ctx context.Context, id string, req wire.ExecRequest, log string) error {
-	spawn := []string{client.InitPath, "spawn"} // has process 1 start the command, and prints its process id
-	if log != "" {
-		spawn = append(spawn, "--log", log)
+// execDetached leaves the command to the sandbox's process 1, which keeps its output.
+func (a *app) execDetached(ctx context.Context, id string, req wire.ProcessRequest) error {
+	if req.TTY {
+		req.Env = withTerm(req.Env)
 	}
-	req.Args = slices.Concat(spawn, []string{"--"}, req.Args)
-	a.in = nil // what a shell's loop reads is not for the command
+	p, err := a.daemon.StartProcess(ctx, id, req)
+	if err != nil {
+		return err
+	}
+	return a.print(p, func(w io.Writer) { table.Line(w, strconv.Itoa(p.PID)) })
+}
+
+// execLogged leaves the command to the sandbox's process 1, with a file of the sandbox as its output.
+func (a *app) execLogged(ctx context.Context, id string, req wire.ExecRequest, log string) error {
+	if req.TTY || req.User != "" || req.Timeout != nil {
+		return errors.New("--log does not go with --tty, --user or --timeout: leave it out, and read what the command writes by sandpool logs")
+	}
+	req.Args = slices.Concat([]string{client.InitPath, "spawn", "--log", log, "--"}, req.Args) // prints the process id
+	a.in = nil                                                                                 // what a shell's loop reads is not for the command
 	return a.exec(ctx, id, req)
 }
 

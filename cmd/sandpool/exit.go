@@ -18,6 +18,8 @@ const (
 	exitUnreachable = 5
 	exitQuota       = 6
 	exitExec        = 125
+	exitNotRunnable = 126
+	exitNoCommand   = 127
 )
 
 const exitHelp = `Exit codes:
@@ -36,6 +38,9 @@ const (
 	codeNotFound  = "not_found"
 	codePoolEmpty = "pool_empty"
 	codeQuota     = "quota"
+
+	codeCommandNotFound    = "command_not_found"
+	codeCommandNotRunnable = "command_not_runnable"
 )
 
 // exitStatus is the exit code of a command in a sandbox. It is no error of ours, so nothing is printed.
@@ -48,8 +53,9 @@ func (a *app) exitCode(command string, err error) int {
 	if status, ok := errors.AsType[exitStatus](err); ok {
 		return int(status)
 	}
+	answer, _ := errors.AsType[*wire.Error](err)
 	if command == "exec" {
-		return exitExec
+		return execExit(answer)
 	}
 	if !a.started {
 		return exitUsage
@@ -57,7 +63,6 @@ func (a *app) exitCode(command string, err error) int {
 	if _, ok := errors.AsType[*client.UnreachableError](err); ok {
 		return exitUnreachable
 	}
-	answer, _ := errors.AsType[*wire.Error](err)
 	switch {
 	case answer != nil && answer.Code == codeNotFound:
 		return exitNotFound
@@ -67,5 +72,17 @@ func (a *app) exitCode(command string, err error) int {
 		return exitQuota
 	default:
 		return exitError
+	}
+}
+
+// execExit is the exit code of an exec whose command did not begin, as shells have it.
+func execExit(answer *wire.Error) int {
+	switch {
+	case answer != nil && answer.Code == codeCommandNotFound:
+		return exitNoCommand
+	case answer != nil && answer.Code == codeCommandNotRunnable:
+		return exitNotRunnable
+	default:
+		return exitExec
 	}
 }

@@ -53,7 +53,7 @@ func (a *app) topCommand() *cobra.Command {
 	return cmd
 }
 
-func isTerminal(w io.Writer) bool {
+func isTerminal(w any) bool {
 	file, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }

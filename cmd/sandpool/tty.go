@@ -21,13 +21,19 @@ import (
 // process ends the call, so that the terminal is given back in order.
 func (a *app) execTTY(ctx context.Context, id string, req wire.ExecRequest) (code int, err error) {
 	file, ok := a.in.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
+	if !ok || !isTerminal(file) {
 		return 0, errors.New("-t needs a terminal on standard input")
 	}
-	fd := int(file.Fd())
 	req.Env = withTerm(req.Env)
-	req.Rows, req.Cols = size(fd)
+	req.Rows, req.Cols = size(int(file.Fd()))
+	return a.onTerminal(file, func(control chan wire.Frame) (int, error) {
+		return a.daemon.Exec(ctx, id, req, client.Stdio{In: a.in, Out: a.out, Err: a.errOut, Control: control})
+	})
+}
 
+// onTerminal makes a call with a terminal in raw mode, which is told its sizes as they change.
+func (a *app) onTerminal(file *os.File, call func(control chan wire.Frame) (int, error)) (code int, err error) {
+	fd := int(file.Fd())
 	saved, err := term.MakeRaw(fd)
 	if err != nil {
 		return 0, fmt.Errorf("set terminal to raw: %w", err)
@@ -50,14 +56,14 @@ func (a *app) execTTY(ctx context.Context, id string, req wire.ExecRequest) (cod
 		}
 		control <- client.Resize(size(fd))
 	}, unix.SIGWINCH, unix.SIGTSTP)()
-	return a.daemon.Exec(ctx, id, req, client.Stdio{In: a.in, Out: a.out, Err: a.errOut, Control: control})
+	return call(control)
 }
 
 // background is in, but when it is a terminal that another program has, as when a shell runs this one in the background, a Read waits
 // until this program has it again, and does not stop the program.
 func background(in io.Reader) io.Reader {
 	file, ok := in.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
+	if !ok || !isTerminal(file) {
 		return in
 	}
 	signal.Ignore(unix.SIGTTIN) // a Read then fails instead

@@ -81,6 +81,7 @@ type Options struct {
 	Images    func(ctx context.Context) ([]image.Status, error)
 	Catalogue Catalogue // is asked about templates
 	Exec      func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (Process, error)
+	Processes func(ctx context.Context, sandbox string) (runtime.Processes, error)
 	Ready     func() error              // why the daemon cannot do its work, or nil
 	Alive     func(sandbox string) bool // its processes have not ended
 	Info      wire.Info                 // but for what changes
@@ -119,6 +120,14 @@ func (a *api) routes() http.Handler {
 		{http.MethodGet, "/v1/claims/{id}", a.getClaim},
 		{http.MethodDelete, "/v1/claims/{id}", a.releaseClaim},
 		{http.MethodPost, "/v1/claims/{id}/exec", a.execInClaim},
+		{http.MethodPost, "/v1/claims/{id}/processes", a.startProcess},
+		{http.MethodGet, "/v1/claims/{id}/processes", a.inside(a.listProcesses)},
+		{http.MethodGet, "/v1/claims/{id}/processes/{pid}", a.ofProcess(a.getProcess)},
+		{http.MethodGet, "/v1/claims/{id}/processes/{pid}/output", a.ofProcess(a.processOutput)},
+		{http.MethodPost, "/v1/claims/{id}/processes/{pid}/attach", a.ofProcess(a.attachProcess)},
+		{http.MethodPost, "/v1/claims/{id}/processes/{pid}/input", a.ofProcess(a.feedProcess)},
+		{http.MethodPost, "/v1/claims/{id}/processes/{pid}/resize", a.ofProcess(a.resizeProcess)},
+		{http.MethodPost, "/v1/claims/{id}/processes/{pid}/signal", a.ofProcess(a.signalProcess)},
 		{http.MethodPost, "/v1/claims/{id}/extend", a.extendClaim},
 		{http.MethodPost, "/v1/claims/{id}/checkpoint", a.checkpointClaim},
 		{http.MethodPost, "/v1/claims/{id}/fork", a.forkClaim},

@@ -13,6 +13,7 @@ import (
 
 	"sandpool/daemon/wire"
 	"sandpool/pool"
+	"sandpool/runtime/supervisor"
 )
 
 // writeTimeout is how long a client may take to receive an answer, or each part of a long one.
@@ -42,6 +43,8 @@ var classes = []struct {
 	{is(errMethod), http.StatusMethodNotAllowed, "method_not_allowed"},
 	{is(errUpgrade), http.StatusUpgradeRequired, "upgrade_required"},
 	{is(errTooMany), http.StatusTooManyRequests, "too_many"},
+	{cannotRun(exitNotFound), http.StatusBadRequest, "command_not_found"},
+	{cannotRun(exitNotRunnable), http.StatusBadRequest, "command_not_runnable"},
 	{errdefs.IsInvalidArgument, http.StatusBadRequest, "invalid_argument"},
 	{errdefs.IsPermissionDenied, http.StatusForbidden, "permission_denied"},
 	{errdefs.IsNotFound, http.StatusNotFound, "not_found"},
@@ -54,11 +57,25 @@ var classes = []struct {
 	{errdefs.IsResourceExhausted, http.StatusServiceUnavailable, "pool_empty"},
 	{errdefs.IsUnavailable, http.StatusServiceUnavailable, "unavailable"},
 	{errdefs.IsDeadlineExceeded, http.StatusGatewayTimeout, "timeout"},
+	{errdefs.IsNotImplemented, http.StatusNotImplemented, "unsupported"},
 	{errdefs.IsCanceled, statusClientGone, "canceled"},
 }
 
 func is(target error) func(error) bool {
 	return func(err error) bool { return errors.Is(err, target) }
+}
+
+// The exit codes that shells give commands that cannot be run.
+const (
+	exitNotRunnable = 126
+	exitNotFound    = 127
+)
+
+func cannotRun(code int) func(error) bool {
+	return func(err error) bool {
+		failed, ok := errors.AsType[*supervisor.Failure](err)
+		return ok && failed.Code == code
+	}
 }
 
 func isTooLarge(err error) bool {

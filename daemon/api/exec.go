@@ -53,6 +53,18 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer done()
+	defer func() { a.Metrics.Execed(claim.ID, time.Since(began)) }()
+	if body.User != "" || body.Timeout != nil {
+		return a.execSupervised(w, r, claim, body)
+	}
+	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (Process, error) {
+		spec.Args, spec.Env, spec.Cwd, spec.TTY, spec.Rows, spec.Cols = body.Args, body.Env, body.Cwd, body.TTY, body.Rows, body.Cols
+		return a.Exec(r.Context(), claim.Sandbox, spec)
+	})
+}
+
+// converse takes the connection over, and carries the input and output of the process that start returns, until it ends or the client leaves.
+func (a *api) converse(w http.ResponseWriter, r *http.Request, claim pool.Claim, start func(runtime.ExecSpec) (Process, error)) error {
 	s, err := hijack(w, a.Log.With("claim", claim.ID))
 	if err != nil {
 		return err
@@ -62,11 +74,7 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 		s.log.Debug("exec client is gone", "err", err)
 		return nil
 	}
-	code, err := s.run(r.Context(), func(spec runtime.ExecSpec) (Process, error) {
-		spec.Args, spec.Env, spec.Cwd, spec.TTY, spec.Rows, spec.Cols = body.Args, body.Env, body.Cwd, body.TTY, body.Rows, body.Cols
-		return a.Exec(r.Context(), claim.Sandbox, spec)
-	})
-	a.Metrics.Execed(claim.ID, time.Since(began))
+	code, err := s.run(r.Context(), start)
 	if err != nil || code >= 128 { // ended by a signal: perhaps with all of its sandbox
 		err = cmp.Or(a.fate(r.Context(), claim), err)
 	}
@@ -79,7 +87,7 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 }
 
 // decodeExec lets only a few large bodies into the memory at a time.
-func (a *api) decodeExec(w http.ResponseWriter, r *http.Request, body *wire.ExecRequest) error {
+func (a *api) decodeExec(w http.ResponseWriter, r *http.Request, body any) error {
 	if r.ContentLength < 0 || r.ContentLength > wire.MaxBody {
 		who, _ := actorOf(r.Context())
 		leave, err := a.crowd.large.take(who)
@@ -190,6 +198,12 @@ func checkExec(body wire.ExecRequest) error {
 		if strings.ContainsRune(value, 0) {
 			return invalid("env[%d]: the value of %q has a NUL character in it", i, name)
 		}
+	}
+	if len(body.User) > maxUser || strings.ContainsRune(body.User, 0) {
+		return invalid("user: want a name or a number of at most %d bytes", maxUser)
+	}
+	if body.Timeout != nil && *body.Timeout <= 0 {
+		return invalid("timeout: %s: want more than 0s", body.Timeout)
 	}
 	if body.Cwd != "" && (!path.IsAbs(body.Cwd) || strings.ContainsRune(body.Cwd, 0)) {
 		return invalid("cwd: %q: want an absolute path", body.Cwd)

@@ -51,7 +51,7 @@ func (a *api) listEvents(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set(wire.CursorHeader, v.after)
 	for after := v.after; ; list, more, err = a.Events.After(after) {
 		if err == nil {
-			err = send(w, v.of(list))
+			err = sendLines(w, v.of(list))
 		}
 		if err != nil { // an answer that has begun cannot tell; who follows comes again with its last cursor
 			a.Log.Debug("events could not be sent", "err", err)
@@ -127,13 +127,13 @@ func (v view) misses(gap wire.Event) bool {
 	return (gap.Owner == events.Everybody || v.who.sees(gap.Owner)) && (v.whole.IsZero() || gap.Time.After(v.whole))
 }
 
-// send sends events, each as a line of JSON, or with none the headers alone.
-func send(w http.ResponseWriter, list []wire.Event) error {
+// sendLines sends values, each as a line of JSON, or with none the headers alone.
+func sendLines[V any](w http.ResponseWriter, list []V) error {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
-	for _, e := range list {
-		if err := encoder.Encode(e); err != nil {
-			return fmt.Errorf("encode event: %w", err)
+	for _, v := range list {
+		if err := encoder.Encode(v); err != nil {
+			return fmt.Errorf("encode answer: %w", err)
 		}
 	}
 	if _, err := w.Write(text.Bytes()); err != nil {

@@ -47,6 +47,11 @@ func (c *Client) Exec(ctx context.Context, id string, req wire.ExecRequest, stdi
 	if err := checkText(req); err != nil {
 		return 0, err
 	}
+	return c.converse(ctx, claimPath(id)+"/exec", req, stdio)
+}
+
+// converse asks for a stream of frames and carries them until the last.
+func (c *Client) converse(ctx context.Context, path string, body any, stdio Stdio) (exit int, err error) {
 	conn, err := c.dial(ctx)
 	if err != nil {
 		return 0, err
@@ -55,7 +60,7 @@ func (c *Client) Exec(ctx context.Context, id string, req wire.ExecRequest, stdi
 	defer hangUp()
 	defer context.AfterFunc(ctx, hangUp)()
 
-	exit, err = run(ctx, conn, hangUp, id, req, stdio)
+	exit, err = run(ctx, conn, hangUp, path, body, stdio)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
 		return 0, fmt.Errorf("run command: %w", cause)
 	}
@@ -64,7 +69,7 @@ func (c *Client) Exec(ctx context.Context, id string, req wire.ExecRequest, stdi
 
 // checkText refuses what would reach the command as something else: JSON is UTF-8.
 func checkText(req wire.ExecRequest) error {
-	for _, text := range slices.Concat(req.Args, req.Env, []string{req.Cwd}) {
+	for _, text := range slices.Concat(req.Args, req.Env, []string{req.Cwd, req.User}) {
 		if !utf8.ValidString(text) {
 			return fmt.Errorf("%q is no UTF-8 text: name it in another way, such as by a pattern of a shell in the sandbox", text)
 		}
@@ -72,8 +77,8 @@ func checkText(req wire.ExecRequest) error {
 	return nil
 }
 
-func run(ctx context.Context, conn net.Conn, hangUp func(), id string, req wire.ExecRequest, stdio Stdio) (int, error) {
-	stream, err := upgrade(ctx, conn, id, req)
+func run(ctx context.Context, conn net.Conn, hangUp func(), path string, body any, stdio Stdio) (int, error) {
+	stream, err := upgrade(ctx, conn, path, body)
 	if err != nil {
 		return 0, err
 	}
@@ -114,8 +119,8 @@ func receiveUntil(ctx context.Context, stream io.Reader, stdio Stdio) (exit int,
 }
 
 // upgrade asks for the command and returns the stream of frames that the daemon answers with.
-func upgrade(ctx context.Context, conn net.Conn, id string, body wire.ExecRequest) (io.Reader, error) {
-	req, err := newRequest(ctx, http.MethodPost, claimPath(id)+"/exec", body)
+func upgrade(ctx context.Context, conn net.Conn, path string, body any) (io.Reader, error) {
+	req, err := newRequest(ctx, http.MethodPost, path, body)
 	if err != nil {
 		return nil, err
 	}

@@ -339,6 +339,10 @@ type ExecRequest struct {
 	TTY  bool     `json:"tty,omitempty"`
 	Rows uint16   `json:"rows,omitempty"` // with TTY
 	Cols uint16   `json:"cols,omitempty"` // with TTY
+	// User is a name or number of the sandbox, with a group of the same kinds behind a colon if one is wanted; empty means the sandbox's own.
+	User string `json:"user,omitempty"`
+	// Timeout is when all of the command's session is killed; nil means never. Its exit code is 124 then.
+	Timeout *lifetime.Duration `json:"timeout,omitempty"`
 }
 
 // Error is the body of every answer that is not a success.

@@ -1,14 +1,17 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"sandpool/runtime/oneline"
 	"sandpool/runtime/supervisor"
@@ -18,9 +21,38 @@ import (
 // maxPlugWords is how much of what the init says when it cannot hand over is read, in bytes.
 const maxPlugWords = 4 << 10
 
-// Supervisor returns the connection to the sandbox's process 1, which is opened when there is none. That this sandbox cannot have one is an
-// error of class NotImplemented or FailedPrecondition.
-func (s *Target) Supervisor(ctx context.Context) (*supervisor.Conn, error) {
+// Processes are the processes of a sandbox, as its process 1 sees them.
+type Processes struct {
+	*supervisor.Conn
+	own *specs.Process
+}
+
+// Start starts a process with what the sandbox's own process has: its environment, to which that of the command is added, and its folder
+// unless the command has one.
+func (p Processes) Start(ctx context.Context, c supervisor.Command) (supervisor.Process, error) {
+	return p.Conn.Start(ctx, p.asOwn(c))
+}
+
+// Run is Start of a process that is followed from its beginning; see supervisor.Conn.
+func (p Processes) Run(ctx context.Context, c supervisor.Command) (supervisor.Process, *supervisor.Follower, error) {
+	return p.Conn.Run(ctx, p.asOwn(c))
+}
+
+func (p Processes) asOwn(c supervisor.Command) supervisor.Command {
+	c.Env = slices.Concat(p.own.Env, c.Env)
+	c.Folder = cmp.Or(c.Folder, p.own.Cwd)
+	return c
+}
+
+// Processes returns the processes of the sandbox. That it cannot have any that are supervised is an error of class NotImplemented or
+// FailedPrecondition.
+func (s *Target) Processes(ctx context.Context) (Processes, error) {
+	c, err := s.supervise(ctx)
+	return Processes{c, s.process}, err
+}
+
+// supervise returns the connection to the sandbox's process 1, which is opened when there is none.
+func (s *Target) supervise(ctx context.Context) (*supervisor.Conn, error) {
 	if c := s.supervisor.Load(); c != nil && !c.Lost() {
 		return c, nil
 	}

@@ -23,11 +23,14 @@ type Process = protocol.Process
 // Command is a process to start.
 type Command = protocol.Command
 
+// Failure is why the sandbox did not do something; Code is 126 or 127 for a command that cannot be run, as shells have it.
+type Failure = protocol.Failure
+
 // ErrLost is that the connection ended: process 1 or the sandbox did, or another daemon took over. What was started lives on.
 var ErrLost = errdefs.ErrUnavailable.WithMessage("the connection to the sandbox's process 1 has ended")
 
 // Conn is a connection to process 1. All methods may be called at once. Errors are of class NotFound where there is no such process,
-// InvalidArgument, ResourceExhausted, or Unavailable when the connection has ended.
+// InvalidArgument, or Unavailable when there is too much at once or the connection has ended.
 type Conn struct {
 	in, out *os.File
 	lost    chan struct{} // closed when the connection has ended
@@ -191,10 +194,10 @@ func (c *Conn) nonsense(err error) error {
 // classify gives a failure the class of an error that it stands for. What it says is the sandbox's: to be shown as such.
 func classify(f *protocol.Failure) error {
 	class := map[protocol.Reason]error{
-		protocol.NotFound: errdefs.ErrNotFound, protocol.Refused: errdefs.ErrInvalidArgument, protocol.NoRoom: errdefs.ErrResourceExhausted,
+		protocol.NotFound: errdefs.ErrNotFound, protocol.Refused: errdefs.ErrInvalidArgument, protocol.NoRoom: errdefs.ErrUnavailable,
 	}[f.Reason]
 	if class == nil {
-		class = errdefs.ErrUnknown
+		class = errdefs.ErrFailedPrecondition
 	}
 	return &failure{f, class}
 }

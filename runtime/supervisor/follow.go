@@ -52,7 +52,8 @@ func (c *Conn) Follow(ctx context.Context, pid int, from int64) (*Follower, erro
 	return f, context.Cause(ctx)
 }
 
-// Run starts a process and follows it from its beginning. It lives on when nobody follows it any more.
+// Run starts a process and follows it from its beginning, so that none of its output is dropped: it waits for the follower to read. When the
+// follower has left it lives on as others do.
 func (c *Conn) Run(ctx context.Context, command Command) (Process, *Follower, error) {
 	f := &Follower{conn: c, ready: make(chan struct{}, 1)}
 	command.Follow = true
