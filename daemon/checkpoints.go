@@ -89,15 +89,7 @@ func (c *checkpoints) Retire(ctx context.Context, claim, comment string) (m chec
 // save writes the checkpoint of a sandbox that runs or is paused.
 func (c *checkpoints) save(ctx context.Context, claim pool.Claim, trigger, comment string) (checkpoint.Manifest, error) {
 	began := time.Now()
-	m, err := c.store.Create(ctx, checkpoint.Manifest{
-		Claim: claim.ID, Sandbox: claim.Sandbox, Template: claim.SandboxTemplate(), Pool: claim.Pool, Owner: claim.Owner,
-		Trigger: trigger, Comment: comment, Parent: claim.From,
-	}, func(ctx context.Context, dir string) (checkpoint.Compatibility, error) {
-		return c.saver.Checkpoint(ctx, claim.Sandbox, dir)
-	})
-	if err == nil {
-		err = c.fit(m)
-	}
+	m, err := c.write(ctx, claim, trigger, comment)
 	if errors.Is(err, context.DeadlineExceeded) && context.Cause(ctx) == nil {
 		c.giveUp(ctx, claim, err)
 	}
@@ -114,6 +106,24 @@ func (c *checkpoints) save(ctx context.Context, claim pool.Claim, trigger, comme
 		return checkpoint.Manifest{}, err
 	}
 	return m, nil
+}
+
+// write has the store write a checkpoint, unless there are secrets in it.
+func (c *checkpoints) write(ctx context.Context, claim pool.Claim, trigger, comment string) (checkpoint.Manifest, error) {
+	if claim.Given == pool.Secrets {
+		return checkpoint.Manifest{}, errdefs.ErrFailedPrecondition.WithMessage(
+			"the claim has secrets, which a checkpoint would write to disk: claim with checkpoint_secrets to allow that")
+	}
+	m, err := c.store.Create(ctx, checkpoint.Manifest{
+		Claim: claim.ID, Sandbox: claim.Sandbox, Template: claim.SandboxTemplate(), Pool: claim.Pool, Owner: claim.Owner,
+		Trigger: trigger, Comment: comment, Parent: claim.From,
+	}, func(ctx context.Context, dir string) (checkpoint.Compatibility, error) {
+		return c.saver.Checkpoint(ctx, claim.Sandbox, dir)
+	})
+	if err == nil {
+		err = c.fit(m)
+	}
+	return m, err
 }
 
 // fit makes room for a new checkpoint, or deletes it and says that there is none.

@@ -32,8 +32,11 @@ type Request struct {
 	Quota     int           // the most claims that its owner may have, with those that wait; 0: any number
 
 	Checkpoint string // go on from it; Template is then that of the sandbox that was saved
-	Trace      string // names the claim's part in a trace, for Options.Starting; may be empty
-	Kind       string // name of the lifetime type
+	Metadata   string // for Grant
+	Given      Given
+	Env        []string // KEY=VALUE, with Given: what all that is started in the sandbox gets; never in labels
+	Trace      string   // names the claim's part in a trace, for Options.Starting; may be empty
+	Kind       string   // name of the lifetime type
 	Lifetime   lifetime.Type
 
 	asked time.Time
@@ -291,9 +294,9 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 	now := time.Now()
 	record.Grant = Grant{
 		ID: newClaimID(), Owner: req.Owner, RequestID: req.RequestID, Template: req.Template, Tier: s.tier(req),
-		From: s.from, ClaimedAt: now, Lease: lifetime.NewLease(req.Kind, req.Lifetime, now),
+		From: s.from, Given: req.Given, Metadata: req.Metadata, ClaimedAt: now, Lease: lifetime.NewLease(req.Kind, req.Lifetime, now),
 	}
-	err := c.prepare(context.WithoutCancel(ctx), s, record)
+	err := c.prepare(context.WithoutCancel(ctx), s, record, req.Env)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -321,23 +324,34 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 }
 
 // prepare does all of a hand-out that a crash must not undo.
-func (c *Controller) prepare(ctx context.Context, s *sandbox, r Record) error {
+func (c *Controller) prepare(ctx context.Context, s *sandbox, r Record, env []string) error {
 	promised := c.backend.Promise(s.id)
 	if promised != nil { // a crash before the answer would leave a claim that nobody knows of until its end; better than none at all
 		c.log.Warn("sandbox is handed out without a mark that its claim is not answered yet", "sandbox", s.id, "err", promised)
 	}
 	c.step("claim reserved")
+	given := make(chan error, 1) // while the label is written: a sandbox that is paused takes it as it wakes
+	go func() { given <- c.give(ctx, s, env) }()
 	err := c.backend.Label(ctx, s.id, r.Labels())
 	c.step("claim labelled")
 	if err == nil && s.paused {
 		err = c.backend.Resume(ctx, s.id)
 		c.step("claim resumed")
 	}
+	err = errors.Join(err, <-given)
 	if err == nil && promised == nil {
 		err = c.backend.Fulfil(s.id)
 		c.step("claim fulfilled")
 	}
 	return err
+}
+
+// give hands what the claim brought along to the sandbox, where it outlives the daemon.
+func (c *Controller) give(ctx context.Context, s *sandbox, env []string) error {
+	if len(env) == 0 {
+		return nil
+	}
+	return c.backend.Give(ctx, s.id, env, s.from != "")
 }
 
 // enterLocked makes the claim of s known by its id and its request id.

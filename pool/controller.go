@@ -36,6 +36,10 @@ type Backend interface {
 	// Status says whether the sandbox runs, is paused or has ended. It is asked for at every use, so it must be cheap.
 	Status(ctx context.Context, id string) (Status, error)
 
+	// Give adds to what all that is started in the sandbox, which may be paused, gets in its environment. Unless it is inherited, as by a sandbox
+	// that goes on from a checkpoint, there was nothing before.
+	Give(ctx context.Context, id string, env []string, inherits bool) error
+
 	Promiser
 	Suspender
 }

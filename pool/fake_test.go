@@ -32,6 +32,7 @@ type fakeBackend struct {
 }
 
 type fakeSandbox struct {
+	env    []string
 	labels map[string]string
 	status Status
 	from   string // checkpoint
@@ -119,6 +120,13 @@ func (f *fakeBackend) Resume(ctx context.Context, id string) error {
 func (f *fakeBackend) Label(ctx context.Context, id string, labels map[string]string) error {
 	return f.step(ctx, "label", id, f.labelTime, func(s *fakeSandbox) error {
 		maps.Copy(s.labels, labels)
+		return nil
+	})
+}
+
+func (f *fakeBackend) Give(ctx context.Context, id string, env []string, _ bool) error {
+	return f.step(ctx, "give", id, 0, func(s *fakeSandbox) error {
+		s.env = env
 		return nil
 	})
 }

@@ -33,6 +33,8 @@ const (
 	LabelExtended    = LabelPrefix + "extended"
 	LabelStage       = LabelPrefix + "stage"
 	LabelCheckpoint  = LabelPrefix + "checkpoint"
+	LabelGiven       = LabelPrefix + "given"
+	LabelMetadata    = LabelPrefix + "metadata"
 	LabelRest        = LabelPrefix + "rest"
 	LabelSaved       = LabelPrefix + "saved-as"
 	LabelReason      = LabelPrefix + "reason"
@@ -68,6 +70,18 @@ const (
 	Suspended Rest = "suspended"
 )
 
+// Given says what a claim brought along for its sandbox. What it is stays in the sandbox: labels are for everybody to read who may use containerd.
+type Given string
+
+const (
+	// Nothing is what most claims bring along.
+	Nothing Given = ""
+	// Environment is what all that is started in the sandbox gets in its environment.
+	Environment Given = "environment"
+	// Secrets are among that, and must not get into a checkpoint.
+	Secrets Given = "secrets"
+)
+
 // Grant is the part of a record that its claim adds.
 type Grant struct {
 	ID        string
@@ -76,6 +90,8 @@ type Grant struct {
 	Template  string // asked for; after a fallback not that of the sandbox's pool
 	Tier      string
 	From      string // checkpoint that the sandbox was restored from; may be empty
+	Given     Given
+	Metadata  string // its owner's, as text of the API; may be empty
 	ClaimedAt time.Time
 	Lease     lifetime.Lease
 }
@@ -96,6 +112,8 @@ func (r Record) Labels() map[string]string {
 		labels[LabelTier] = r.Grant.Tier
 		labels[LabelTemplate] = r.Grant.Template
 		labels[LabelCheckpoint] = r.Grant.From
+		labels[LabelGiven] = string(r.Grant.Given)
+		labels[LabelMetadata] = r.Grant.Metadata
 		labels[LabelClaimed] = formatTime(r.Grant.ClaimedAt)
 		maps.Copy(labels, leaseLabels(r.Grant.Lease))
 		maps.Copy(labels, restLabels(r.Rest, r.Saved))
@@ -171,7 +189,10 @@ func ParseRecord(labels map[string]string) (Record, error) {
 func parseGrant(labels map[string]string, version int) (Grant, error) {
 	g := Grant{
 		ID: labels[LabelClaim], Owner: labels[LabelOwner], RequestID: labels[LabelRequest], Template: labels[LabelTemplate],
-		Tier: labels[LabelTier], From: labels[LabelCheckpoint],
+		Tier: labels[LabelTier], From: labels[LabelCheckpoint], Given: Given(labels[LabelGiven]), Metadata: labels[LabelMetadata],
+	}
+	if g.Given != Nothing && g.Given != Environment && g.Given != Secrets {
+		return Grant{}, fmt.Errorf("label %s: unknown kind %q", LabelGiven, g.Given)
 	}
 	var err error
 	if g.ClaimedAt, err = parseTime(labels, LabelClaimed); err != nil {

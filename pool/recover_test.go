@@ -18,7 +18,7 @@ func record(state State) Record {
 	r := Record{State: state, Pool: "local:default", Fingerprint: "f1", CreatedAt: time.Now()}
 	if state == Claimed || state == Dead {
 		r.Grant = Grant{
-			ID: "c-1", Owner: "uid:0", RequestID: "r1", Tier: TierPaused, From: "ck-1", ClaimedAt: time.Now(),
+			ID: "c-1", Owner: "uid:0", RequestID: "r1", Tier: TierPaused, From: "ck-1", Given: Secrets, Metadata: `{"k":"v"}`, ClaimedAt: time.Now(),
 			Lease: lifetime.NewLease("test", lifetime.Type{Lifetime: time.Hour, Warning: time.Minute, Grace: time.Second, Extensions: 2}, time.Now()),
 		}
 	}

@@ -34,6 +34,9 @@ type (
 	Follower          = supervisor.Follower
 )
 
+// MaxGiven is what a claim may give its sandbox, in bytes.
+const MaxGiven = command.MaxGiven
+
 // Sandbox is a handle on a sandbox: what of it stays the same from a start of its task to the end of that. It is opened once, so that
 // what is done in the sandbox looks nothing up. It is no store: all of it can be read again, and is by the next daemon.
 type Sandbox struct {
@@ -163,6 +166,17 @@ func (e *Engine) Processes(ctx context.Context, id string) (p Processes, err err
 		return err
 	})
 	return p, err
+}
+
+// Give adds to what commands of a sandbox's claim get in their environment; see command.Target.
+func (e *Engine) Give(ctx context.Context, id string, env []string, inherits bool) error {
+	return e.calls.Do(ctx, e.cfg.StartTimeout, on("give", "an environment to ", id), func(ctx context.Context) error {
+		s, err := e.sandbox(ctx, id)
+		if err != nil {
+			return err
+		}
+		return s.commands.Give(ctx, env, inherits)
+	})
 }
 
 // tryDirectly finds out whether this runsc's sentries start processes for the daemon itself, in a sandbox that runs. If not, the

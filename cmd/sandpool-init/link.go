@@ -176,6 +176,12 @@ func (l *link) answer(f protocol.Frame) error {
 		return nil
 	case protocol.Input:
 		return l.input(f)
+	case protocol.Kept:
+		l.supervisor.mu.Lock()
+		kept := l.supervisor.kept
+		l.supervisor.mu.Unlock()
+		l.reply(f.Stream, kept...)
+		return nil
 	case protocol.Get, protocol.Signal, protocol.Resize:
 		return l.ask(f)
 	default:

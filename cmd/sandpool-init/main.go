@@ -23,6 +23,7 @@
 //	sandpool-init restored ID                gives a sandbox made from a checkpoint an identity of its own, and runs
 //	                                         the programs in /etc/sandpool/restored.d
 //	sandpool-init plug                       hands its input and output to process 1, which lets the daemon supervise processes by them
+//	sandpool-init keep                       has process 1 keep what a claim brought along
 //	sandpool-init spawn [--log FILE] -- CMD ARG…
 //	                                         has process 1 start CMD as the caller's user, so that CMD is part of
 //	                                         checkpoints, and prints its process id
@@ -76,6 +77,8 @@ func run(args []string) int {
 			return spawn(args[1:])
 		case "plug":
 			return plug(args[1:])
+		case "keep":
+			return keep(args[1:])
 		}
 	}
 	await := len(args) > 0 && args[0] == "await"
@@ -84,7 +87,7 @@ func run(args []string) int {
 	}
 	idle := len(args) == 0 && !await
 	if !idle && (len(args) < 2 || args[0] != "--") {
-		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | gate -- CMD ARG... | signal NUMBER PID | begin [offline] | ready [PORT] | ended | connect PORT | tell | restored ID | plug | spawn [--log FILE] -- CMD ARG... | [await] -- CMD ARG...]")
+		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | gate -- CMD ARG... | signal NUMBER PID | begin [offline] | ready [PORT] | ended | connect PORT | tell | restored ID | plug | keep | spawn [--log FILE] -- CMD ARG... | [await] -- CMD ARG...]")
 	}
 	// It signals every process that it can see, which outside a sandbox would be all of the machine.
 	if os.Getpid() != 1 {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -18,39 +19,47 @@ func plug(args []string) int {
 	if len(args) > 0 {
 		return fail(exitUsage, "usage: sandpool-init plug")
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	conn, err := dialInit(plugSocket)
 	if err != nil {
-		return fail(exitFailure, "sandpool-init: make a socket: %v", err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: plugSocket}); err != nil {
 		return fail(exitFailure, "sandpool-init: ask process 1: %v", err)
 	}
-	if peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err != nil || peer.Pid != 1 {
-		return fail(exitFailure, "sandpool-init: ask process 1: %v", errors.Join(errors.New("another process has its socket"), err))
-	}
-	if err := unix.Sendmsg(fd, []byte{0}, unix.UnixRights(0, 1), nil, unix.MSG_NOSIGNAL); err != nil {
-		return fail(exitFailure, "sandpool-init: hand over: %v", err)
-	}
+	defer func() { _ = conn.Close() }()
+	err = control(conn, func(fd int) error { return unix.Sendmsg(fd, []byte{0}, unix.UnixRights(0, 1), nil, unix.MSG_NOSIGNAL) })
 	var taken [1]byte
-	if n, err := unix.Read(fd, taken[:]); err != nil || n != 1 {
+	if err == nil {
+		_, err = io.ReadFull(conn, taken[:])
+	}
+	if err != nil {
 		return fail(exitFailure, "sandpool-init: process 1 did not take the pipes: %v", err)
 	}
 	return 0
 }
 
-// servePlugs lets root in the sandbox, as which the daemon comes, hand over pipes.
-func (s *supervisor) servePlugs() {
-	listener, err := listenAt(plugSocket, 4)
+// errAnothers is that a process of the sandbox poses as process 1.
+var errAnothers = errors.New("another process has its socket")
+
+// serveRoot lets root in the sandbox, as which the daemon comes, hand over pipes and what claims bring along.
+func (s *supervisor) serveRoot() {
+	s.serveAt(plugSocket, s.take)
+	s.serveAt(keepSocket, s.takeWords)
+}
+
+// serveAt has take, which closes them, take connections of root's, one after the other.
+func (s *supervisor) serveAt(socket string, take func(fd int)) {
+	listener, err := listenAt(socket, 4)
 	if err != nil {
-		_ = fail(0, "sandpool-init: processes cannot be supervised: listen on %s: %v", plugSocket, err)
+		_ = fail(0, "sandpool-init: processes cannot be supervised: listen on %s: %v", socket, err)
 		return
 	}
 	go func() {
 		for {
 			fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
 			if err == nil {
-				s.take(fd)
+				if peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil && peer.Uid == 0 {
+					take(fd)
+				} else {
+					_ = unix.Close(fd)
+				}
 			} else if !errors.Is(err, unix.EINTR) {
 				time.Sleep(endInterval) // it may be short of files
 			}
@@ -61,10 +70,6 @@ func (s *supervisor) servePlugs() {
 // take receives a pair of pipes and serves the daemon over them.
 func (s *supervisor) take(fd int) {
 	defer func() { _ = unix.Close(fd) }()
-	peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-	if err != nil || peer.Uid != 0 {
-		return
-	}
 	limit := unix.NsecToTimeval(time.Second.Nanoseconds()) // it is the only one that is served
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
 	pipes, err := receiveFiles(fd, 2)

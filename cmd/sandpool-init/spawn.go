@@ -81,20 +81,14 @@ func askToSpawn(request []string, log *os.File) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	conn, err := dialInit(spawnSocket) // only process 1 may see the environment, which may hold secrets
 	if err != nil {
 		return nil, err
 	}
-	conn := os.NewFile(uintptr(fd), spawnSocket)
 	defer func() { _ = conn.Close() }()
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: spawnSocket}); err != nil {
-		return nil, err
-	}
-	// Only process 1 may see the environment, which may hold secrets.
-	if peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err != nil || peer.Pid != 1 {
-		return nil, errors.Join(errors.New("another process has its socket"), err)
-	}
-	err = unix.Sendmsg(fd, []byte{0}, unix.UnixRights(int(log.Fd())), nil, unix.MSG_NOSIGNAL)
+	err = control(conn, func(fd int) error {
+		return unix.Sendmsg(fd, []byte{0}, unix.UnixRights(int(log.Fd())), nil, unix.MSG_NOSIGNAL)
+	})
 	if err == nil {
 		_, err = conn.Write(message)
 	}

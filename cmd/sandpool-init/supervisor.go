@@ -22,6 +22,7 @@ type supervisor struct {
 	ending bool
 	known  map[int]*supervised
 	gone   []*supervised // of those, the ones that have ended, the oldest first
+	kept   []string      // what claims brought along, as KEY=VALUE
 	link   *link         // the present connection, or nil
 }
 

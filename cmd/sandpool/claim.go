@@ -16,20 +16,33 @@ import (
 
 func (a *app) claimCommand() *cobra.Command {
 	var req wire.ClaimRequest
-	cold := false
+	var brings brings
+	cold, shell := false, false
 	cmd := &cobra.Command{
-		Use:   "claim",
+		Use:   "claim [flags] [-- COMMAND [ARG...]]",
 		Short: "Claim a sandbox and print the claim's id",
-		Long:  "Claim a sandbox. Standard output gets the claim's id alone, as in ID=$(sandpool claim); standard error gets the details.",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Long: "Claim a sandbox. Standard output gets the claim's id alone, as in ID=$(sandpool claim); standard error gets the details.\n\n" +
+			"A command is started in it as by `sandpool exec --detach`. All that is started in the sandbox has what --env, --env-file and --secret give\n" +
+			"in its environment. Secrets are in memory only, of the daemon and the sandbox: as long as it has any, the claim cannot be saved, forked\n" +
+			"or suspended, unless it is claimed with --checkpoint-secrets.",
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
+				return fmt.Errorf("%q: a command comes behind --", args[0])
+			}
 			if cold {
 				req.Start = wire.StartCold
 			}
-			return a.claim(cmd.Context(), req)
+			req.Command = args
+			if err := brings.into(&req); err != nil {
+				return err
+			}
+			return a.claim(cmd.Context(), req, shell)
 		},
 	}
 	flags := cmd.Flags()
+	brings.flags(flags)
+	flags.BoolVar(&shell, "shell", false, "open a shell in it, as sandpool shell does")
 	flags.StringVar(&req.Template, "template", "", "claim from this template; empty means the daemon's default")
 	flags.StringVar(&req.Checkpoint, "checkpoint", "", "go on from this checkpoint")
 	flags.StringVar(&req.Type, "type", "", "lifetime type, such as development, preview or cicd; empty means the template's")
@@ -56,7 +69,7 @@ func lifetimeFlag(flags *pflag.FlagSet, to **lifetime.Duration) {
 	})
 }
 
-func (a *app) claim(ctx context.Context, req wire.ClaimRequest) error {
+func (a *app) claim(ctx context.Context, req wire.ClaimRequest, shell bool) error {
 	started := time.Now()
 	claim, err := a.daemon.Claim(ctx, req)
 	if err != nil {
@@ -65,6 +78,9 @@ func (a *app) claim(ctx context.Context, req wire.ClaimRequest) error {
 	if !a.json {
 		table.Line(a.errOut, fmt.Sprintf("%s: sandbox %s from %s (%s) in %.1f ms, ends in %s", claim.ID, claim.Sandbox, claim.Pool, claim.Tier,
 			wire.Milliseconds(time.Since(started)), until(claim.ExpiresAt)))
+	}
+	if shell {
+		return a.shell(ctx, claim.ID)
 	}
 	return a.print(claim, func(w io.Writer) { table.Line(w, claim.ID) })
 }

@@ -84,6 +84,24 @@ func (a *app) execCommand() *cobra.Command {
 	return cmd
 }
 
+func (a *app) shellCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "shell ID",
+		Short:             "Open a shell in a claimed sandbox",
+		Long:              "Open a shell in a claimed sandbox, on this terminal: the best that the image has, bash or else sh.",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeOneClaim,
+		RunE:              func(cmd *cobra.Command, args []string) error { return a.shell(cmd.Context(), args[0]) },
+	}
+}
+
+// bestShell becomes the best shell of an image, any of which has an sh.
+const bestShell = `for shell in bash ash; do command -v $shell >/dev/null && exec $shell -l; done; exec sh -l`
+
+func (a *app) shell(ctx context.Context, id string) error {
+	return a.exec(ctx, id, wire.ExecRequest{Args: []string{"sh", "-c", bestShell}, TTY: true})
+}
+
 func (a *app) exec(ctx context.Context, id string, req wire.ExecRequest) error {
 	run := a.execPiped
 	if req.TTY {

@@ -54,7 +54,7 @@ func (a *app) exitCode(command string, err error) int {
 		return int(status)
 	}
 	answer, _ := errors.AsType[*wire.Error](err)
-	if command == "exec" {
+	if command == "exec" || command == "shell" {
 		return execExit(answer)
 	}
 	if !a.started {

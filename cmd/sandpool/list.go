@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -15,16 +16,19 @@ import (
 )
 
 func (a *app) lsCommand() *cobra.Command {
-	return &cobra.Command{
+	var labels []string
+	cmd := &cobra.Command{
 		Use:               "ls [ID...]",
 		Short:             "List claims",
 		ValidArgsFunction: a.completeClaims,
-		RunE:              func(cmd *cobra.Command, ids []string) error { return a.ls(cmd.Context(), ids) },
+		RunE:              func(cmd *cobra.Command, ids []string) error { return a.ls(cmd.Context(), ids, labels) },
 	}
+	cmd.Flags().StringArrayVar(&labels, "label", nil, "only those with this label `NAME=VALUE`; may be repeated")
+	return cmd
 }
 
-func (a *app) ls(ctx context.Context, ids []string) error {
-	claims, err := a.claims(ctx, ids)
+func (a *app) ls(ctx context.Context, ids, labels []string) error {
+	claims, err := a.claims(ctx, ids, labels...)
 	if err != nil {
 		return err
 	}
@@ -41,9 +45,12 @@ func (a *app) ls(ctx context.Context, ids []string) error {
 }
 
 // claims returns the named claims, or all when none is named.
-func (a *app) claims(ctx context.Context, ids []string) ([]wire.Claim, error) {
-	if len(ids) == 0 {
-		return a.daemon.List(ctx)
+func (a *app) claims(ctx context.Context, ids []string, labels ...string) ([]wire.Claim, error) {
+	switch {
+	case len(ids) == 0:
+		return a.daemon.List(ctx, labels...)
+	case len(labels) > 0:
+		return nil, errors.New("--label does not go with ids")
 	}
 	claims := make([]wire.Claim, 0, len(ids))
 	for _, id := range ids {

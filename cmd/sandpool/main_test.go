@@ -21,7 +21,7 @@ func TestClaim(t *testing.T) {
 	if !strings.HasPrefix(errOut, "c1: sandbox sp-1 from local:default (paused) in ") || !strings.HasSuffix(errOut, " ms, ends in 1h0m\n") || strings.Count(errOut, "\n") != 1 {
 		t.Errorf("stderr %q", errOut)
 	}
-	if f.last != (wire.ClaimRequest{}) {
+	if !reflect.DeepEqual(f.last, wire.ClaimRequest{}) {
 		t.Errorf("asked for %+v, want nothing in particular", f.last)
 	}
 	code, out, errOut = f.sandpool("claim", "--json")
@@ -44,7 +44,7 @@ func TestClaimFlags(t *testing.T) {
 	if code, _, errOut := f.sandpool("claim", "--checkpoint", "ck-1", "--type", "cicd"); code != 0 {
 		t.Fatal(errOut)
 	}
-	if want := (wire.ClaimRequest{Checkpoint: "ck-1", Type: "cicd"}); f.last != want {
+	if want := (wire.ClaimRequest{Checkpoint: "ck-1", Type: "cicd"}); !reflect.DeepEqual(f.last, want) {
 		t.Errorf("asked for %+v, want %+v", f.last, want)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -228,7 +229,7 @@ func TestClaimRequests(t *testing.T) {
 			if tc.want.Lifetime == (lifetime.Type{}) {
 				tc.want.Lifetime = lasting("development", 0)
 			}
-			if got != tc.want {
+			if !reflect.DeepEqual(got, tc.want) {
 				t.Errorf("asked for %+v, want %+v", got, tc.want)
 			}
 		})

@@ -60,7 +60,7 @@ func (a *api) forkClaim(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	who, _ := actorOf(r.Context())
-	req := pool.Request{Template: claim.SandboxTemplate(), Owner: who.owner(), Quota: a.quota(who)}
+	req := pool.Request{Template: claim.SandboxTemplate(), Owner: who.owner(), Quota: a.quota(who), Given: claim.Given, Metadata: claim.Metadata}
 	if body.Count == 0 {
 		body.Count = 1
 	}

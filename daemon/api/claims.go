@@ -54,9 +54,17 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 	if repeated {
 		return answerJSON(w, http.StatusOK, wireClaim(claim))
 	}
+	process, err := a.begin(r.Context(), claim, body.Command)
+	if err != nil {
+		claim.RequestID = "" // so that it is taken back in any case
+		a.takeBack(r.Context(), err, claim)
+		return err
+	}
 	a.Log.Info("claimed", "kind", pool.EventClaimed, "claim", claim.ID, "sandbox", claim.Sandbox, "pool", claim.Pool, "owner", claim.Owner, "pid", who.pid,
 		"tier", claim.Tier, "took", time.Since(began))
-	if err := answerJSON(w, http.StatusCreated, wireClaim(claim)); err != nil {
+	answer := wireClaim(claim)
+	answer.Process = process
+	if err := answerJSON(w, http.StatusCreated, answer); err != nil {
 		a.takeBack(r.Context(), err, claim)
 	}
 	return nil
@@ -110,6 +118,9 @@ func (a *api) poolRequest(who actor, body wire.ClaimRequest) (pool.Request, erro
 	}
 	if body.Start != "" && body.Start != wire.StartAny && body.Start != wire.StartCold {
 		return pool.Request{}, invalid("start: %q: want %q or %q", body.Start, wire.StartAny, wire.StartCold)
+	}
+	if err := setGiven(body, &req); err != nil {
+		return pool.Request{}, err
 	}
 	if err := a.setWait(body.Wait, &req); err != nil {
 		return pool.Request{}, err
@@ -212,10 +223,14 @@ func (a *api) takeBack(ctx context.Context, why error, claims ...pool.Claim) {
 }
 
 func (a *api) listClaims(w http.ResponseWriter, r *http.Request) error {
+	wanted, err := metadataFilter(r)
+	if err != nil {
+		return err
+	}
 	who, _ := actorOf(r.Context())
 	list := wire.ClaimList{Claims: []wire.Claim{}}
 	for _, c := range a.Claims.Claims() {
-		if who.sees(c.Owner) {
+		if who.sees(c.Owner) && wanted(c) {
 			list.Claims = append(list.Claims, wireClaim(c))
 		}
 	}
@@ -271,6 +286,7 @@ func wireClaim(c pool.Claim) wire.Claim {
 		CreatedAt: c.CreatedAt, ClaimedAt: c.ClaimedAt, ExpiresAt: l.ExpiresAt,
 		Type: l.Kind, Lifetime: lifetime.Duration(l.Type.Lifetime), Warning: lifetime.Duration(l.Type.Warning), Grace: lifetime.Duration(l.Type.Grace),
 		Stage: string(l.Stage), Extended: l.Extended, Extensions: l.Type.Extensions, Checkpoint: c.From, Phases: wirePhases(c.Phases),
+		Metadata: decodeMetadata(c.Metadata), Given: string(c.Given),
 	}
 }
 

@@ -54,11 +54,13 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer done()
 	defer func() { a.Metrics.Execed(claim.ID, time.Since(began)) }()
-	if body.User != "" || body.Timeout != nil {
+	// The shim, which starts commands with a terminal, would write secrets into a file.
+	if body.User != "" || body.Timeout != nil || body.TTY && claim.Given == pool.Secrets {
 		return a.execSupervised(w, r, claim, body)
 	}
 	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (Process, error) {
 		spec.Args, spec.Env, spec.Cwd, spec.TTY, spec.Rows, spec.Cols = body.Args, body.Env, body.Cwd, body.TTY, body.Rows, body.Cols
+		spec.Given = broughtAlong(claim)
 		return a.Exec(r.Context(), claim.Sandbox, spec)
 	})
 }
@@ -190,14 +192,8 @@ func checkExec(body wire.ExecRequest) error {
 			return invalid("args[%d]: has a NUL character in it", i)
 		}
 	}
-	for i, entry := range body.Env {
-		name, value, ok := strings.Cut(entry, "=") // the value may be a secret
-		if !ok || name == "" || strings.ContainsRune(name, 0) {
-			return invalid("env[%d]: %q: want KEY=VALUE", i, name)
-		}
-		if strings.ContainsRune(value, 0) {
-			return invalid("env[%d]: the value of %q has a NUL character in it", i, name)
-		}
+	if err := checkEntries("env", body.Env); err != nil {
+		return err
 	}
 	if len(body.User) > maxUser || strings.ContainsRune(body.User, 0) {
 		return invalid("user: want a name or a number of at most %d bytes", maxUser)

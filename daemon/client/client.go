@@ -52,9 +52,13 @@ func (c *Client) Get(ctx context.Context, id string) (wire.Claim, error) {
 }
 
 // List returns the caller's claims.
-func (c *Client) List(ctx context.Context) ([]wire.Claim, error) {
+func (c *Client) List(ctx context.Context, metadata ...string) ([]wire.Claim, error) {
+	path := "/v1/claims"
+	if len(metadata) > 0 {
+		path += "?" + url.Values{"metadata": metadata}.Encode()
+	}
 	var list wire.ClaimList
-	return list.Claims, c.call(ctx, http.MethodGet, "/v1/claims", nil, &list)
+	return list.Claims, c.call(ctx, http.MethodGet, path, nil, &list)
 }
 
 // Release ends a claim and destroys its sandbox.

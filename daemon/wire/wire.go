@@ -81,7 +81,20 @@ type ClaimRequest struct {
 	Lifetime *lifetime.Duration `json:"lifetime,omitempty"`
 	// Checkpoint names a checkpoint to go on from. The template is then the checkpoint's.
 	Checkpoint string `json:"checkpoint,omitempty"`
+	// Metadata is the caller's own: at most MaxMetadata names of at most 63 bytes, of letters, digits and . _ / -, with values of at most 256 bytes.
+	Metadata map[string]string `json:"metadata,omitempty"`
+	// Env is KEY=VALUE for the environment of all that is started in the sandbox from now on. It is in its checkpoints.
+	Env []string `json:"env,omitempty"`
+	// Secrets are as Env, and never written to disk: while it has any the claim cannot be saved, forked or suspended.
+	Secrets []string `json:"secrets,omitempty"`
+	// CheckpointSecrets lets the secrets be in checkpoints.
+	CheckpointSecrets bool `json:"checkpoint_secrets,omitempty"`
+	// Command is started before the answer, as by ProcessRequest.
+	Command []string `json:"command,omitempty"`
 }
+
+// MaxMetadata is how many metadata a claim may have.
+const MaxMetadata = 32
 
 // Claim is a sandbox that was handed out.
 type Claim struct {
@@ -106,6 +119,12 @@ type Claim struct {
 	Extended   int               `json:"extended"`             // extensions used
 	Extensions int               `json:"extensions"`           // extensions allowed
 	Checkpoint string            `json:"checkpoint,omitempty"` // what the sandbox was restored from
+
+	Metadata map[string]string `json:"metadata,omitempty"`
+	// Given is what the claim brought along for its sandbox: "environment", or "secrets" if they must not be in checkpoints.
+	Given string `json:"given,omitempty"`
+	// Process is the claim's command, in the answer to POST /v1/claims alone.
+	Process *Process `json:"process,omitempty"`
 
 	// Phases are those of the start that the claim waited for; nil if it did not, or since the daemon was started again.
 	Phases *Phases `json:"phases,omitempty"`

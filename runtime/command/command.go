@@ -31,6 +31,8 @@ type Spec struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer // not written to any more once Wait has returned an exit code
 
+	Given bool // with what its claim brought along
+
 	alone bool // it starts no others: its end is that of its session
 }
 
@@ -99,6 +101,13 @@ type streams interface {
 func (s *Target) Start(ctx context.Context, spec Spec) (*Process, error) {
 	if err := spec.check(); err != nil {
 		return nil, err
+	}
+	if spec.Given {
+		env, err := s.Given(ctx)
+		if err != nil {
+			return nil, err
+		}
+		spec.Env = slices.Concat(env, spec.Env)
 	}
 	spec = spec.withStreams()
 	process := processSpec(s.process, spec)

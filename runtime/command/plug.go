@@ -24,31 +24,41 @@ const maxPlugWords = 4 << 10
 // Processes are the processes of a sandbox, as its process 1 sees them.
 type Processes struct {
 	*supervisor.Conn
-	own *specs.Process
+	own   *specs.Process
+	given func(context.Context) ([]string, error)
 }
 
-// Start starts a process with what the sandbox's own process has: its environment, to which that of the command is added, and its folder
-// unless the command has one.
+// Start starts a process with what the sandbox's own process has: its environment, to which what the claim brought along and that of the
+// command are added, and its folder unless the command has one.
 func (p Processes) Start(ctx context.Context, c supervisor.Command) (supervisor.Process, error) {
-	return p.Conn.Start(ctx, p.asOwn(c))
+	c, err := p.asOwn(ctx, c)
+	if err != nil {
+		return supervisor.Process{}, err
+	}
+	return p.Conn.Start(ctx, c)
 }
 
 // Run is Start of a process that is followed from its beginning; see supervisor.Conn.
 func (p Processes) Run(ctx context.Context, c supervisor.Command) (supervisor.Process, *supervisor.Follower, error) {
-	return p.Conn.Run(ctx, p.asOwn(c))
+	c, err := p.asOwn(ctx, c)
+	if err != nil {
+		return supervisor.Process{}, nil, err
+	}
+	return p.Conn.Run(ctx, c)
 }
 
-func (p Processes) asOwn(c supervisor.Command) supervisor.Command {
-	c.Env = slices.Concat(p.own.Env, c.Env)
+func (p Processes) asOwn(ctx context.Context, c supervisor.Command) (supervisor.Command, error) {
+	env, err := p.given(ctx)
+	c.Env = slices.Concat(p.own.Env, env, c.Env)
 	c.Folder = cmp.Or(c.Folder, p.own.Cwd)
-	return c
+	return c, err
 }
 
 // Processes returns the processes of the sandbox. That it cannot have any that are supervised is an error of class NotImplemented or
 // FailedPrecondition.
 func (s *Target) Processes(ctx context.Context) (Processes, error) {
 	c, err := s.supervise(ctx)
-	return Processes{c, s.process}, err
+	return Processes{c, s.process, s.Given}, err
 }
 
 // supervise returns the connection to the sandbox's process 1, which is opened when there is none.

@@ -68,6 +68,7 @@ type Target struct {
 
 	plugging   chan struct{} // has room for one: who opens the connection
 	supervisor atomic.Pointer[supervisor.Conn]
+	given      atomic.Pointer[[]string] // what claims gave it, once that is known
 }
 
 // Target makes one of a container whose own process and runsc's flags are known. byShim is told before a shim starts a command.

@@ -250,6 +250,9 @@ func (c *Conn) List(ctx context.Context) ([]Process, error) {
 	return list, nil
 }
 
+// Kept returns what claims gave the sandbox for the environment of what is started, as KEY=VALUE.
+func (c *Conn) Kept(ctx context.Context) ([]string, error) { return c.ask(ctx, protocol.Kept, nil) }
+
 // Signal signals a process: the group of one that was started by Start, and with SIGKILL all of its session.
 func (c *Conn) Signal(ctx context.Context, pid int, signal syscall.Signal) error {
 	_, err := c.ask(ctx, protocol.Signal, protocol.Numbers(int64(pid), int64(signal)))

@@ -45,6 +45,8 @@ const (
 	Signal
 	// Resize says how large a process's terminal is: its id, rows and columns.
 	Resize
+	// Kept asks for what claims brought along. The answer is a Reply of KEY=VALUE.
+	Kept
 	// Follow asks for the output of a process from a position on: its id and the position. The answers are Output, and an End.
 	Follow
 	// Leave ends a Follow of the same stream. There is no answer.

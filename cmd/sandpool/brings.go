@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"sandpool/daemon/wire"
+)
+
+// brings is what a claim brings along, as flags give it.
+type brings struct {
+	env, envFiles, secrets, labels []string
+	saved                          bool
+}
+
+func (b *brings) flags(flags *pflag.FlagSet) {
+	flags.StringArrayVarP(&b.env, "env", "e", nil, "set `KEY=VALUE` in the environment of all that is started in the sandbox, or a KEY alone as it is set here; may be repeated")
+	flags.StringArrayVar(&b.envFiles, "env-file", nil, "set what this `file` says in its lines of KEY=VALUE; may be repeated, and --env goes before it")
+	flags.StringArrayVar(&b.secrets, "secret", nil, "set a secret in that environment: `NAME=@FILE` of a file, - for standard input, or a NAME alone as it is set here; may be repeated")
+	flags.StringArrayVar(&b.labels, "label", nil, "give the claim a label `NAME=VALUE` of your own, for sandpool ls --label; may be repeated")
+	flags.BoolVar(&b.saved, "checkpoint-secrets", false, "let secrets be in checkpoints, on disk")
+}
+
+// into puts what the flags gave into a request.
+func (b *brings) into(req *wire.ClaimRequest) (err error) {
+	if req.Env, err = environment(b.envFiles, b.env); err != nil {
+		return err
+	}
+	for _, flag := range b.secrets {
+		entry, err := secret(flag)
+		if err != nil {
+			return fmt.Errorf("--secret: %w", err)
+		}
+		req.Secrets = append(req.Secrets, entry)
+	}
+	req.CheckpointSecrets = b.saved
+	if len(b.labels) > 0 {
+		req.Metadata = map[string]string{}
+	}
+	for _, label := range b.labels {
+		name, value, ok := strings.Cut(label, "=")
+		if !ok {
+			return fmt.Errorf("--label: %q: want NAME=VALUE", label)
+		}
+		req.Metadata[name] = value
+	}
+	return nil
+}
+
+// secret reads one that a flag names. All users of the host can see what is on a command line, so that has no values.
+func secret(flag string) (string, error) {
+	name, from, given := strings.Cut(flag, "=")
+	if !given {
+		return envEntry(name)
+	}
+	path, file := strings.CutPrefix(from, "@")
+	if !file || name == "" {
+		return "", errors.New("want NAME=@FILE, or the NAME of a variable that is set here: values on a command line are no secrets")
+	}
+	var in io.Reader = os.Stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close() //nolint:errcheck // it was only read
+		in = f
+	}
+	value, err := io.ReadAll(io.LimitReader(in, wire.MaxArgument+1))
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", path, err)
+	}
+	if len(value) > wire.MaxArgument {
+		return "", fmt.Errorf("%s is over the limit of %d bytes", path, wire.MaxArgument)
+	}
+	return envEntry(name + "=" + strings.TrimSuffix(string(value), "\n"))
+}
