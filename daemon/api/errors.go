@@ -11,6 +11,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/daemon/files"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
 )
@@ -28,8 +29,10 @@ var (
 	// ErrDiskFull is of a checkpoint for which the disk has no room.
 	ErrDiskFull = errors.New("the disk that holds checkpoints is full")
 	// ErrNoRoom is of a checkpoint for which the bounds leave no room.
-	ErrNoRoom   = errors.New("no room for the checkpoint")
-	errStopping = errdefs.ErrUnavailable.WithMessage("the daemon is stopping")
+	ErrNoRoom    = errors.New("no room for the checkpoint")
+	errOtherFile = errors.New("the file is another one by now: its ETag or time does not fit If-Match or If-Unmodified-Since")
+	errRange     = errors.New("the header Range asks for what the file does not have")
+	errStopping  = errdefs.ErrUnavailable.WithMessage("the daemon is stopping")
 )
 
 // classes maps errors to answers; the first that fits counts, and none means an internal error.
@@ -42,6 +45,10 @@ var classes = []struct {
 	{is(errMethod), http.StatusMethodNotAllowed, "method_not_allowed"},
 	{is(errUpgrade), http.StatusUpgradeRequired, "upgrade_required"},
 	{is(errTooMany), http.StatusTooManyRequests, "too_many"},
+	{is(errOtherFile), http.StatusPreconditionFailed, "precondition_failed"},
+	{is(errRange), http.StatusRequestedRangeNotSatisfiable, "range_not_satisfiable"},
+	{is(files.ErrNoFile), http.StatusNotFound, "file_not_found"},
+	{is(files.ErrFull), http.StatusInsufficientStorage, "disk_full"},
 	{errdefs.IsInvalidArgument, http.StatusBadRequest, "invalid_argument"},
 	{errdefs.IsPermissionDenied, http.StatusForbidden, "permission_denied"},
 	{errdefs.IsNotFound, http.StatusNotFound, "not_found"},

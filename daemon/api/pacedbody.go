@@ -1,0 +1,81 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// leastPace is how many bytes of a long body have to come in each bodyTimeout that the daemon waits for them.
+const leastPace = 1 << 10
+
+// pacedBody is a body of any length, whose client keeps a pace. Only the time counts in which the daemon waits for it.
+type pacedBody struct {
+	body    io.Reader
+	control *http.ResponseController
+	patient time.Duration // how long the next leastPace bytes may still take
+	came    int           // of them
+
+	mu    sync.Mutex
+	ended bool // it came to its end, or is not wanted any more
+}
+
+func newPacedBody(w http.ResponseWriter, r *http.Request) *pacedBody {
+	return &pacedBody{body: r.Body, control: http.NewResponseController(w), patient: bodyTimeout}
+}
+
+func (b *pacedBody) Read(p []byte) (int, error) {
+	began := time.Now()
+	if err := b.wait(began.Add(b.patient)); err != nil {
+		return 0, err
+	}
+	n, err := b.body.Read(p)
+	b.patient -= time.Since(began)
+	if b.came += n; b.came >= leastPace {
+		b.patient, b.came = bodyTimeout, 0
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return n, b.end(err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return n, invalid("body: fewer than %d bytes of it came in %s", leastPace, bodyTimeout)
+	case err != nil:
+		return n, badBody(err)
+	default:
+		return n, nil
+	}
+}
+
+// wait sets the time by which more has to come.
+func (b *pacedBody) wait(until time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		return errors.New("it is not wanted any more")
+	}
+	return b.control.SetReadDeadline(until)
+}
+
+// end notes that all has come. Later reads on the connection are net/http's own, which takes a missed deadline for a client that went away.
+func (b *pacedBody) end(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = true
+	if failed := b.control.SetReadDeadline(time.Time{}); failed != nil {
+		return failed
+	}
+	return err
+}
+
+// Stop has a Read that waits return. What has not come by then is not read any more.
+func (b *pacedBody) Stop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.ended {
+		b.ended = true
+		_ = b.control.SetReadDeadline(time.Unix(1, 0)) // long past; an error means that it is closed
+	}
+}
