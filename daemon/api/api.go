@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"sandpool/configs"
+	"sandpool/daemon/files"
 	"sandpool/daemon/telemetry"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
@@ -122,17 +123,17 @@ func (a *api) routes() http.Handler {
 		{http.MethodPost, "/v1/claims/{id}/extend", a.extendClaim},
 		{http.MethodPost, "/v1/claims/{id}/checkpoint", a.checkpointClaim},
 		{http.MethodPost, "/v1/claims/{id}/fork", a.forkClaim},
-		{http.MethodGet, "/v1/claims/{id}/files", a.readFile},
-		{http.MethodPut, "/v1/claims/{id}/files", a.writeFile},
-		{http.MethodDelete, "/v1/claims/{id}/files", a.removeFile},
-		{http.MethodGet, "/v1/claims/{id}/files/list", a.listFiles},
-		{http.MethodGet, "/v1/claims/{id}/files/stat", a.fileOp("stat", "path", "follow")},
-		{http.MethodPost, "/v1/claims/{id}/files/mkdir", a.fileOp("mkdir", "path", "mode", "parents")},
-		{http.MethodPost, "/v1/claims/{id}/files/move", a.fileOp("move", "path", "to")},
-		{http.MethodPost, "/v1/claims/{id}/files/chmod", a.fileOp("chmod", "path", "mode")},
-		{http.MethodPost, "/v1/claims/{id}/files/chown", a.fileOp("chown", "path", "owner")},
-		{http.MethodGet, "/v1/claims/{id}/tar", a.packFiles},
-		{http.MethodPut, "/v1/claims/{id}/tar", a.unpackFiles},
+		{http.MethodGet, "/v1/claims/{id}/files", a.withFiles("read", files.ServeContent, "path")},
+		{http.MethodPut, "/v1/claims/{id}/files", a.withFiles("write", a.receiveFile, "path", "mode", "mtime", "append", "offset", "in_place")},
+		{http.MethodDelete, "/v1/claims/{id}/files", a.withFiles("remove", removeFile, "path", "recursive")},
+		{http.MethodGet, "/v1/claims/{id}/files/list", a.withFiles("list", files.ServeList, "path", "depth")},
+		{http.MethodGet, "/v1/claims/{id}/files/stat", a.withFiles("stat", tellFile, "path", "follow")},
+		{http.MethodPost, "/v1/claims/{id}/files/mkdir", a.withFiles("mkdir", tellFile, "path", "mode", "parents")},
+		{http.MethodPost, "/v1/claims/{id}/files/move", a.withFiles("move", tellFile, "path", "to")},
+		{http.MethodPost, "/v1/claims/{id}/files/chmod", a.withFiles("chmod", tellFile, "path", "mode")},
+		{http.MethodPost, "/v1/claims/{id}/files/chown", a.withFiles("chown", tellFile, "path", "owner")},
+		{http.MethodGet, "/v1/claims/{id}/tar", a.withFiles("pack", files.ServeTar, "path", "as", "follow")},
+		{http.MethodPut, "/v1/claims/{id}/tar", a.withFiles("unpack", a.receiveFile, "path", "owners")},
 		{http.MethodGet, "/v1/checkpoints", a.listCheckpoints},
 		{http.MethodGet, "/v1/checkpoints/{id}", a.getCheckpoint},
 		{http.MethodDelete, "/v1/checkpoints/{id}", a.deleteCheckpoint},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,10 +30,8 @@ var (
 	// ErrDiskFull is of a checkpoint for which the disk has no room.
 	ErrDiskFull = errors.New("the disk that holds checkpoints is full")
 	// ErrNoRoom is of a checkpoint for which the bounds leave no room.
-	ErrNoRoom    = errors.New("no room for the checkpoint")
-	errOtherFile = errors.New("the file is another one by now: its ETag or time does not fit If-Match or If-Unmodified-Since")
-	errRange     = errors.New("the header Range asks for what the file does not have")
-	errStopping  = errdefs.ErrUnavailable.WithMessage("the daemon is stopping")
+	ErrNoRoom   = errors.New("no room for the checkpoint")
+	errStopping = errdefs.ErrUnavailable.WithMessage("the daemon is stopping")
 )
 
 // classes maps errors to answers; the first that fits counts, and none means an internal error.
@@ -45,8 +44,8 @@ var classes = []struct {
 	{is(errMethod), http.StatusMethodNotAllowed, "method_not_allowed"},
 	{is(errUpgrade), http.StatusUpgradeRequired, "upgrade_required"},
 	{is(errTooMany), http.StatusTooManyRequests, "too_many"},
-	{is(errOtherFile), http.StatusPreconditionFailed, "precondition_failed"},
-	{is(errRange), http.StatusRequestedRangeNotSatisfiable, "range_not_satisfiable"},
+	{is(files.ErrOther), http.StatusPreconditionFailed, "precondition_failed"},
+	{is(files.ErrRange), http.StatusRequestedRangeNotSatisfiable, "range_not_satisfiable"},
 	{is(files.ErrNoFile), http.StatusNotFound, "file_not_found"},
 	{is(files.ErrFull), http.StatusInsufficientStorage, "disk_full"},
 	{errdefs.IsInvalidArgument, http.StatusBadRequest, "invalid_argument"},
@@ -146,6 +145,7 @@ func answerJSON(w http.ResponseWriter, status int, body any) error {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)+1)) // it is whole before the request's body may be
 	w.WriteHeader(status)
 	_, err = w.Write(append(data, '\n'))
 	if err = cmp.Or(err, http.NewResponseController(w).Flush()); err != nil {

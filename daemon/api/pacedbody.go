@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -19,12 +20,35 @@ type pacedBody struct {
 	patient time.Duration // how long the next leastPace bytes may still take
 	came    int           // of them
 
-	mu    sync.Mutex
-	ended bool // it came to its end, or is not wanted any more
+	mu           sync.Mutex
+	begun, whole bool // it was read, and has come to its end
+	stopped      bool // it is not wanted any more
 }
 
-func newPacedBody(w http.ResponseWriter, r *http.Request) *pacedBody {
-	return &pacedBody{body: r.Body, control: http.NewResponseController(w), patient: bodyTimeout}
+// takeBody has do take a body of any length. If it fails before all has come, the client is answered while it still sends.
+func (a *api) takeBody(w http.ResponseWriter, r *http.Request, do func(*pacedBody) error) error {
+	body := &pacedBody{body: r.Body, control: http.NewResponseController(w), patient: bodyTimeout}
+	if err := body.control.EnableFullDuplex(); err != nil { // else net/http drops the body before it answers
+		return fmt.Errorf("answer while a body comes: %w", err)
+	}
+	err := do(body)
+	if err == nil || !body.begun || body.whole {
+		return err
+	}
+	w.Header().Set("Connection", "close")
+	a.fail(w, r, err)
+	readOn(r)
+	return nil
+}
+
+// readOn reads on for a moment, past net/http, whose reader keeps the first error: a client that finds the connection closed while it sends may
+// not look for the answer.
+func readOn(r *http.Request) {
+	conn, ok := r.Context().Value(connKey{}).(*refusingConn)
+	if ok && conn.SetReadDeadline(time.Now().Add(turnAwayTime)) == nil {
+		_, _ = io.Copy(io.Discard, conn.UnixConn)
+		_ = conn.SetReadDeadline(time.Unix(1, 0)) // long past, so that net/http reads no more
+	}
 }
 
 func (b *pacedBody) Read(p []byte) (int, error) {
@@ -53,7 +77,7 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 func (b *pacedBody) wait(until time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.ended {
+	if b.begun = true; b.stopped {
 		return errors.New("it is not wanted any more")
 	}
 	return b.control.SetReadDeadline(until)
@@ -63,7 +87,7 @@ func (b *pacedBody) wait(until time.Time) error {
 func (b *pacedBody) end(err error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.ended = true
+	b.whole = true
 	if failed := b.control.SetReadDeadline(time.Time{}); failed != nil {
 		return failed
 	}
@@ -74,8 +98,7 @@ func (b *pacedBody) end(err error) error {
 func (b *pacedBody) Stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.ended {
-		b.ended = true
+	if b.stopped = true; !b.whole {
 		_ = b.control.SetReadDeadline(time.Unix(1, 0)) // long past; an error means that it is closed
 	}
 }
