@@ -18,9 +18,10 @@ const module = "sandpool"
 
 // imports says which of our packages each of them may import. Only daemon joins the parts.
 var imports = map[string][]string{
-	"cmd/sandpool":            {"cmd/sandpool-init/tree", "cmd/sandpool/bench", "cmd/sandpool/table", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
+	"cmd/sandpool":            {"cmd/sandpool/bench", "cmd/sandpool/table", "cmd/sandpool/transfer", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
 	"cmd/sandpool/bench":      {"cmd/sandpool/table", "daemon/client", "daemon/wire"},
 	"cmd/sandpool/table":      {"daemon/wire"},
+	"cmd/sandpool/transfer":   {"cmd/sandpool-init/tree", "daemon/client", "daemon/wire"},
 	"cmd/sandpool-init":       {"cmd/sandpool-init/files"},
 	"cmd/sandpool-init/files": {"cmd/sandpool-init/tree"},
 	"cmd/sandpool-init/tree":  {},

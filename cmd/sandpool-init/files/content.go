@@ -110,7 +110,7 @@ func (c call) replace(p place) error {
 	}
 	err = errors.Join(bare(err), bare(file.Close()))
 	if err == nil {
-		err = c.setTime(p, temporary)
+		err = c.setTime(p.fd(), temporary, unix.AT_SYMLINK_NOFOLLOW)
 	}
 	if err == nil {
 		err = unix.Renameat(p.fd(), temporary, p.fd(), p.name)
@@ -168,7 +168,7 @@ func keepOwner(file *os.File, st *unix.Stat_t) error {
 }
 
 // setTime sets a file's time if one was asked for, in nanoseconds.
-func (c call) setTime(p place, name string) error {
+func (c call) setTime(folder int, name string, flags int) error {
 	text, given := c.args["mtime"]
 	if !given {
 		return nil
@@ -178,7 +178,7 @@ func (c call) setTime(p place, name string) error {
 		return invalid("mtime: %q is no number", text)
 	}
 	at := unix.NsecToTimespec(ns)
-	return unix.UtimesNanoAt(p.fd(), name, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
+	return unix.UtimesNanoAt(folder, name, []unix.Timespec{at, at}, flags)
 }
 
 // overwrite writes into a file as it is. One that is cut off is left as far as it came.
@@ -205,6 +205,12 @@ func (c call) writeInto(flag int) error {
 		return about("write", path, err)
 	}
 	err = c.receive(file)
+	if _, given := c.args["mode"]; err == nil && given {
+		err = unix.Fchmod(int(file.Fd()), uint32(mode)) //nolint:gosec // bounded above
+	}
+	if err == nil {
+		err = c.setTime(unix.AT_FDCWD, path, 0)
+	}
 	if err == nil {
 		err = unix.Fstat(int(file.Fd()), &st)
 	}
