@@ -1,14 +1,11 @@
 package daemontest
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -210,7 +207,3 @@ func brokenUpload(t *testing.T, ctx context.Context, d *running, c wire.Claim, o
 		t.Errorf("the old file has %.20q", got)
 	}
 }
-
-var _ = bytes.NewReader
-var _ = http.MethodGet
-var _ = os.Getenv

@@ -70,14 +70,11 @@ func (c call) listFolder(folder *os.File, above string, depth int64) error {
 
 // openInner opens a folder in a folder, and is nil for what is none.
 func openInner(folder *os.File, name string) (*os.File, error) {
-	fd, err := unix.Openat(int(folder.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOENT) {
+	inner, err := tree.OpenInner(folder, name)
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), name), nil
+	return inner, err
 }
 
 // mkdir makes a folder, with parents also those above it. One that is there is an error without parents.

@@ -57,7 +57,7 @@ func (p *packer) add(folder *os.File, name, as string) error {
 }
 
 func (p *packer) folder(in *os.File, name, as string) error {
-	folder, err := openFolderAt(int(in.Fd()), name, unix.O_NOFOLLOW)
+	folder, err := OpenInner(in, name)
 	if err != nil {
 		return fmt.Errorf("pack %q: %w", as, err)
 	}

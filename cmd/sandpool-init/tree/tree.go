@@ -6,6 +6,7 @@
 package tree
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,16 +23,37 @@ const copyBuffer = 256 << 10
 
 // OpenFolder opens a folder, following links as any program does.
 func OpenFolder(path string) (*os.File, error) {
-	return openFolderAt(unix.AT_FDCWD, path, 0)
-}
-
-// openFolderAt opens a folder to walk in and to list. flags may have O_NOFOLLOW.
-func openFolderAt(dir int, name string, flags int) (*os.File, error) {
-	fd, err := openAt(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|flags, 0)
+	fd, err := openAt(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, err
 	}
-	return os.NewFile(uintptr(fd), name), nil
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+// OpenInner opens a folder in a folder. A link to one is none: ENOTDIR, as for all that is none.
+func OpenInner(folder *os.File, name string) (*os.File, error) {
+	fd, err := openAt(int(folder.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ELOOP) {
+		err = unix.ENOTDIR
+	}
+	if err != nil {
+		return nil, err
+	}
+	inner := os.NewFile(uintptr(fd), name)
+	// gVisor follows a link in spite of O_NOFOLLOW where O_DIRECTORY is, so that the name must have this very folder.
+	var opened unix.Stat_t
+	st, err := StatAt(folder, name)
+	if err == nil {
+		err = unix.Fstat(fd, &opened)
+	}
+	if err == nil && (st.Dev != opened.Dev || st.Ino != opened.Ino) {
+		err = unix.ENOTDIR
+	}
+	if err != nil {
+		_ = inner.Close()
+		return nil, err
+	}
+	return inner, nil
 }
 
 // openAt is openat(2) that is tried again when a signal came.

@@ -91,7 +91,7 @@ func describe(t *testing.T, folder *os.File) string {
 		}
 		text.WriteString("\n")
 		if kind == unix.S_IFDIR {
-			inner, err := openFolderAt(int(folder.Fd()), name, unix.O_NOFOLLOW)
+			inner, err := OpenInner(folder, name)
 			must(t, err)
 			text.WriteString(describe(t, inner))
 			must(t, inner.Close())

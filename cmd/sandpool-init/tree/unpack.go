@@ -141,14 +141,14 @@ func (u *unpacker) open(parts []string) (*os.File, error) {
 
 // step opens a folder in a folder, and makes it if there is none. A link to one is an error.
 func step(at *os.File, name string) (*os.File, error) {
-	next, err := openFolderAt(int(at.Fd()), name, unix.O_NOFOLLOW)
+	next, err := OpenInner(at, name)
 	if errors.Is(err, unix.ENOENT) {
 		if err := unix.Mkdirat(int(at.Fd()), name, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
 			return nil, err
 		}
-		next, err = openFolderAt(int(at.Fd()), name, unix.O_NOFOLLOW)
+		next, err = OpenInner(at, name)
 	}
-	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+	if errors.Is(err, unix.ENOTDIR) {
 		return nil, fmt.Errorf("%q is a file or a link, which is not followed: %w", name, unix.ENOTDIR)
 	}
 	return next, err
@@ -187,7 +187,7 @@ func (u *unpacker) settle() error {
 }
 
 func (u *unpacker) settleFolder(in *os.File, name string, h *tar.Header) error {
-	folder, err := openFolderAt(int(in.Fd()), name, unix.O_NOFOLLOW)
+	folder, err := OpenInner(in, name)
 	if err != nil {
 		return err
 	}
