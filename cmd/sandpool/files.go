@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -23,7 +24,7 @@ func (a *app) filesCommand() *cobra.Command {
 		files.User = user
 		return files
 	}
-	cmd.AddCommand(a.filesList(of), a.filesStat(of), a.filesMkdir(of), a.filesMove(of), a.filesRemove(of), a.filesChmod(of), a.filesChown(of), a.filesCat(of))
+	cmd.AddCommand(a.filesList(of), a.filesStat(of), a.filesMkdir(of), a.filesMove(of), a.filesRemove(of), a.filesChmod(of), a.filesChown(of), a.filesCat(of), a.filesWatch(of))
 	for _, sub := range cmd.Commands() {
 		sub.ValidArgsFunction = func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) > 0 {
@@ -208,4 +209,29 @@ func (a *app) filesCat(of filesOf) *cobra.Command {
 			})
 		},
 	}
+}
+
+func (a *app) filesWatch(of filesOf) *cobra.Command {
+	var recursive bool
+	cmd := &cobra.Command{
+		Use:   "watch ID PATH",
+		Short: "Show what happens to a file, or to a folder and what is in it, until interrupted",
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			encoder := json.NewEncoder(a.out)
+			err := of(args[0]).Watch(cmd.Context(), args[1], recursive, "", func(e wire.FileEvent) error {
+				if a.json {
+					return encoder.Encode(e)
+				}
+				_, err := fmt.Fprintf(a.out, "%s %s %s\n", e.Time.Local().Format(time.TimeOnly), e.Kind, wire.Printable(e.Path))
+				return err
+			})
+			if context.Cause(cmd.Context()) != nil {
+				return nil
+			}
+			return err
+		},
+	}
+	cmd.Flags().BoolVarP(&recursive, "recursive", "r", false, "watch all inner folders too")
+	return cmd
 }

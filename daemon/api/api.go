@@ -128,6 +128,7 @@ func (a *api) routes() http.Handler {
 		{http.MethodDelete, "/v1/claims/{id}/files", a.withFiles("remove", removeFile, "path", "recursive")},
 		{http.MethodGet, "/v1/claims/{id}/files/list", a.withFiles("list", files.ServeList, "path", "depth")},
 		{http.MethodGet, "/v1/claims/{id}/files/stat", a.withFiles("stat", tellFile, "path", "follow")},
+		{http.MethodGet, "/v1/claims/{id}/files/watch", a.withFiles("watch", files.ServeWatch, "path", "recursive", "after")},
 		{http.MethodPost, "/v1/claims/{id}/files/mkdir", a.withFiles("mkdir", tellFile, "path", "mode", "parents")},
 		{http.MethodPost, "/v1/claims/{id}/files/move", a.withFiles("move", tellFile, "path", "to")},
 		{http.MethodPost, "/v1/claims/{id}/files/chmod", a.withFiles("chmod", tellFile, "path", "mode")},

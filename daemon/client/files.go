@@ -37,18 +37,34 @@ func (f Files) List(ctx context.Context, path string, depth int, each func(wire.
 	if err != nil {
 		return err
 	}
+	return readLines(resp, each)
+}
+
+// readLines calls each for the lines of an answer. One that broke off ends with an error.
+func readLines[T any](resp *http.Response, each func(T) error) error {
 	defer resp.Body.Close() //nolint:errcheck // it was only read
 	for lines := json.NewDecoder(resp.Body); ; {
-		var file wire.File
-		if err := lines.Decode(&file); errors.Is(err, io.EOF) {
+		var value T
+		if err := lines.Decode(&value); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return fmt.Errorf("list %q: %w", path, err)
+			return callError(resp.Request, err)
 		}
-		if err := each(file); err != nil {
+		if err := each(value); err != nil {
 			return err
 		}
 	}
+}
+
+// Watch calls each for the changes of a file, or of a folder and what is in it, with recursive as deep as it goes, until what is watched is gone or
+// each fails. The first event says that it has begun, or, with the cursor of an earlier watch, that something may be lost since.
+func (f Files) Watch(ctx context.Context, path string, recursive bool, after string, each func(wire.FileEvent) error) error {
+	query := url.Values{"path": {path}, "recursive": {strconv.FormatBool(recursive)}, "after": {after}}
+	resp, err := f.do(ctx, http.MethodGet, "/files/watch", query, nil, nil)
+	if err != nil {
+		return err
+	}
+	return readLines(resp, each)
 }
 
 // Mkdir makes a folder, with parents also those above it, and then one that is there is no error.

@@ -181,6 +181,7 @@ func TestFiles(t *testing.T) {
 			t.Errorf("left over: exit code %d, %v, %s", code, err, out)
 		}
 	})
+	t.Run("watch", func(t *testing.T) { watchFiles(t, ctx, d, c, own) })
 	t.Run("an upload that breaks off", func(t *testing.T) { brokenUpload(t, ctx, d, c, own) })
 }
 
@@ -206,4 +207,47 @@ func brokenUpload(t *testing.T, ctx context.Context, d *running, c wire.Claim, o
 	if got := readAll(t, own, "big"); got != "old" {
 		t.Errorf("the old file has %.20q", got)
 	}
+}
+
+// watchFiles has a folder watched while a program in the sandbox works in it.
+func watchFiles(t *testing.T, ctx context.Context, d *running, c wire.Claim, own client.Files) {
+	enough := errors.New("enough")
+	for _, after := range []string{"", "earlier-1"} {
+		var got []string
+		shell(t, d.Client, c.ID, "rm -rf w; mkdir -p w/in")
+		err := own.Watch(ctx, "w", true, after, func(e wire.FileEvent) error {
+			got = append(got, fmt.Sprintf("%s %q", e.Kind, e.Name()))
+			if len(got) == 1 {
+				shell(t, d.Client, c.ID, `cd w && echo x >"$(printf 'in/caf\351')" && mkdir -p new/er && mv in out && rm -r new && touch out/end`)
+			}
+			if e.Name() == "out/end" {
+				return enough
+			}
+			return nil
+		})
+		all := strings.Join(got, "\n")
+		first := `begun "."`
+		if after != "" {
+			first = `lost "."`
+		}
+		for _, want := range []string{first, `created "in/caf\xe9"`, `changed "in/caf\xe9"`, `written "in/caf\xe9"`, `created "new"`, `created "new/er"`, `moved_from "in"`, `moved_to "out"`, `removed "new"`, `created "out/end"`} {
+			if !strings.Contains(all+"\n", want+"\n") {
+				t.Errorf("%v: there is no %s in\n%s", err, want, all)
+			}
+		}
+		if !errors.Is(err, enough) || !strings.HasPrefix(all, first) {
+			t.Errorf("%v, and the first event is %s", err, got[:min(1, len(got))])
+		}
+	}
+	gone := own.Watch(ctx, "w", false, "", func(e wire.FileEvent) error {
+		if e.Kind == wire.FileBegun {
+			shell(t, d.Client, c.ID, "rm -r w")
+		}
+		return nil
+	})
+	if gone != nil {
+		t.Errorf("the watch of a folder that was removed ends with %v", gone)
+	}
+	wantError(t, own.Watch(ctx, "w", false, "", nil), "file_not_found")
+	await(t, "no watch is left behind", func() bool { return !strings.Contains(shell(t, d.Client, c.ID, "ps"), "file watch") })
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -50,4 +51,43 @@ func Text(name string) (text string, raw []byte) {
 		return name, nil
 	}
 	return strings.ToValidUTF8(name, "\uFFFD"), []byte(name)
+}
+
+// FileEventKind says what became of a file that is watched.
+type FileEventKind string
+
+// What is told of files that are watched.
+const (
+	FileBegun      FileEventKind = "begun" // first of all: from now on
+	FileLost       FileEventKind = "lost"  // something may have happened of which nothing is told: look anew
+	FileCreated    FileEventKind = "created"
+	FileChanged    FileEventKind = "changed" // its content, by a write
+	FileWritten    FileEventKind = "written" // who wrote to it has closed it
+	FileRemoved    FileEventKind = "removed"
+	FileMovedFrom  FileEventKind = "moved_from"
+	FileMovedTo    FileEventKind = "moved_to"
+	FileAttributes FileEventKind = "attributes" // its mode, owner, time or number of names
+)
+
+// IsFileEvent tells whether a word is a kind of events that sandboxes tell of.
+func IsFileEvent(word string) bool {
+	return slices.Contains([]FileEventKind{FileLost, FileCreated, FileChanged, FileWritten, FileRemoved, FileMovedFrom, FileMovedTo, FileAttributes}, FileEventKind(word))
+}
+
+// FileEvent is a change of a file that is watched.
+type FileEvent struct {
+	Cursor    string        `json:"cursor"` // of this event; another watch with it says first what may be lost
+	Time      time.Time     `json:"time"`   // when the daemon was told
+	Kind      FileEventKind `json:"kind"`
+	Path      string        `json:"path"` // from what is watched, which is "." itself
+	PathBytes []byte        `json:"path_bytes,omitempty"`
+	Folder    bool          `json:"folder,omitempty"`
+}
+
+// Name is the path, whatever its bytes are.
+func (e FileEvent) Name() string {
+	if e.PathBytes != nil {
+		return string(e.PathBytes)
+	}
+	return e.Path
 }

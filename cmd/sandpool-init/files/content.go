@@ -232,11 +232,7 @@ func (c call) receive(to io.Writer) error {
 
 // pieces says that its input is wanted, and returns what is in it. Input that ends without saying so is cut off.
 func (c call) pieces() (io.Reader, error) {
-	_, err := c.out.WriteString("+\n")
-	if err == nil {
-		err = c.out.Flush()
-	}
-	return &pieces{from: c.in}, err
+	return &pieces{from: c.in}, c.say("+")
 }
 
 type pieces struct {

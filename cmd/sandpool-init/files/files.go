@@ -24,7 +24,7 @@ import (
 // operations by their names.
 var operations = map[string]func(call) error{
 	"append": appendTo, "chmod": chmod, "chown": chown, "list": list, "mkdir": mkdir, "move": move, "overwrite": overwrite, "pack": pack,
-	"read": read, "remove": remove, "stat": stat, "unpack": unpack, "write": write,
+	"read": read, "remove": remove, "stat": stat, "unpack": unpack, "watch": watch, "write": write,
 }
 
 // call is one operation, and where it reads and writes.
