@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"go.opentelemetry.io/otel/trace"
@@ -98,10 +99,11 @@ type api struct {
 
 	large chan struct{} // has largeBodies slots, which requests with such a body hold while they are read
 	crowd *crowd
+	pace  time.Duration // in which leastPace bytes of a file's content have to come
 }
 
 func newAPI(o Options) *api {
-	return &api{Options: o, large: make(chan struct{}, largeBodies), crowd: newCrowd(o.Config, o.Metrics.Refused)}
+	return &api{Options: o, large: make(chan struct{}, largeBodies), crowd: newCrowd(o.Config, o.Metrics.Refused), pace: bodyTimeout}
 }
 
 // handler answers a request, or returns the error to answer with.

@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -10,13 +9,14 @@ import (
 	"time"
 )
 
-// leastPace is how many bytes of a long body have to come in each bodyTimeout that the daemon waits for them.
+// leastPace is how many bytes of a long body have to come in each pace that the daemon waits for them.
 const leastPace = 1 << 10
 
 // pacedBody is a body of any length, whose client keeps a pace. Only the time counts in which the daemon waits for it.
 type pacedBody struct {
 	body    io.Reader
 	control *http.ResponseController
+	pace    time.Duration // in which leastPace bytes have to come
 	patient time.Duration // how long the next leastPace bytes may still take
 	came    int           // of them
 
@@ -27,13 +27,13 @@ type pacedBody struct {
 
 // takeBody has do take a body of any length. If it fails before all has come, the client is answered while it still sends.
 func (a *api) takeBody(w http.ResponseWriter, r *http.Request, do func(*pacedBody) error) error {
-	body := &pacedBody{body: r.Body, control: http.NewResponseController(w), patient: bodyTimeout}
-	if err := body.control.EnableFullDuplex(); err != nil { // else net/http drops the body before it answers
-		return fmt.Errorf("answer while a body comes: %w", err)
-	}
+	body := &pacedBody{body: r.Body, control: http.NewResponseController(w), pace: a.pace, patient: a.pace}
 	err := do(body)
 	if err == nil || !body.begun || body.whole {
 		return err
+	}
+	if broken := body.control.EnableFullDuplex(); broken != nil { // else net/http reads the body before it answers
+		return errors.Join(err, broken)
 	}
 	w.Header().Set("Connection", "close")
 	a.fail(w, r, err)
@@ -59,13 +59,13 @@ func (b *pacedBody) Read(p []byte) (int, error) {
 	n, err := b.body.Read(p)
 	b.patient -= time.Since(began)
 	if b.came += n; b.came >= leastPace {
-		b.patient, b.came = bodyTimeout, 0
+		b.patient, b.came = b.pace, 0
 	}
 	switch {
 	case errors.Is(err, io.EOF):
 		return n, b.end(err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return n, invalid("body: fewer than %d bytes of it came in %s", leastPace, bodyTimeout)
+		return n, invalid("body: fewer than %d bytes of it came in %s", leastPace, b.pace)
 	case err != nil:
 		return n, badBody(err)
 	default:
