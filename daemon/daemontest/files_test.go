@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,7 @@ func TestFiles(t *testing.T) {
 			t.Errorf("left over: exit code %d, %v, %s", code, err, out)
 		}
 	})
+	t.Run("the command", func(t *testing.T) { filesCommand(t, d, c) })
 	t.Run("watch", func(t *testing.T) { watchFiles(t, ctx, d, c, own) })
 	t.Run("an upload that breaks off", func(t *testing.T) { brokenUpload(t, ctx, d, c, own) })
 }
@@ -250,4 +252,47 @@ func watchFiles(t *testing.T, ctx context.Context, d *running, c wire.Claim, own
 	}
 	wantError(t, own.Watch(ctx, "w", false, "", nil), "file_not_found")
 	await(t, "no watch is left behind", func() bool { return !strings.Contains(shell(t, d.Client, c.ID, "ps"), "file watch") })
+}
+
+// filesCommand runs sandpool cp and sandpool files as users do.
+func filesCommand(t *testing.T, d *running, c wire.Claim) {
+	dir := t.TempDir()
+	for _, step := range []struct {
+		args, in string
+		code     int
+		out      string // a part of its output and errors
+	}{
+		{"files mkdir -p -m 750 ID made/deep", "", 0, ""},
+		{"files mkdir ID made", "", 1, "file exists"},
+		{"cp /etc/hostname ID:made/", "", 0, ""},
+		{"cp ID:made/. " + dir, "", 0, ""},
+		{"files mv ID made/hostname made/name", "", 0, ""},
+		{"files chmod ID 600 made/name", "", 0, ""},
+		{"files chmod ID 999 made/name", "", 1, "in octal"},
+		{"files chown -u root ID 0:0 made/name", "", 0, ""},
+		{"files cat ID made/name", "", 1, "permission denied"},
+		{"files cat -u root ID made/name", "", 0, strings.TrimSpace(onHost(t, "cat /etc/hostname", ""))},
+		{"files ls -d 0 ID made", "", 0, "f 0600  0:0"},
+		{"files stat ID made/deep", "", 0, "1000:1000"},
+		{"--json files ls ID made", "", 0, `"kind": "folder"`},
+		{"files rm ID made", "", 1, "not empty"},
+		{"files rm -r ID made", "", 0, ""},
+		{"files ls ID made", "", 1, "no such file"},
+		{"files ls c-aaaaaaaaaaaaaaaa", "", 3, "does not exist"},
+		{"files ls", "", 2, "arg"},
+		{"cp - ID:", "", 1, "a path is missing"},
+		{"cp - ID:.", "no tar stream" + strings.Repeat(".", 600), 1, "invalid tar header"},
+		{"cp -u nobody-there ID:/etc .", "", 1, "not in the sandbox's /etc/passwd"},
+	} {
+		args := append([]string{"--socket", d.Socket}, strings.Fields(strings.ReplaceAll(step.args, "ID", c.ID))...)
+		cmd := exec.CommandContext(t.Context(), realCommand(t), args...)
+		cmd.Stdin = strings.NewReader(step.in)
+		out, _ := cmd.CombinedOutput() // its exit code says it
+		if code := cmd.ProcessState.ExitCode(); code != step.code || !strings.Contains(string(out), step.out) || code == 0 && step.out == "" && len(out) > 0 {
+			t.Errorf("sandpool %s: exit code %d, %q; want %d and %q", step.args, code, out, step.code, step.out)
+		}
+	}
+	if got := onHost(t, `cat "$0"/hostname; ls "$0"`, dir); !strings.HasSuffix(got, "deep\nhostname\n") {
+		t.Errorf("what was copied out: %q", got)
+	}
 }
