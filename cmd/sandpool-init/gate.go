@@ -1,20 +1,14 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"sandpool/runtime/supervisor/protocol"
 )
 
 // gate waits for leave and then becomes the command. runsc takes a command that ends before runsc has looked at it for one that
@@ -52,46 +46,6 @@ func find(command string) (string, error) {
 		err = nil
 	}
 	return path, err
-}
-
-// findIn finds a command by PATH of its own environment, in its own folder.
-func findIn(c protocol.Command) (string, error) {
-	name, list := c.Args[0], ""
-	for _, entry := range c.Env {
-		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
-			list = value // the last of a name counts
-		}
-	}
-	if strings.Contains(name, "/") {
-		return name, nil
-	}
-	found := exec.ErrNotFound
-	for dir := range strings.SplitSeq(list, ":") {
-		path := filepath.Join(cmp.Or(dir, "."), name)
-		if path == name {
-			path = "./" + name
-		}
-		from := path
-		if !filepath.IsAbs(path) {
-			from = filepath.Join(c.Folder, path)
-		}
-		switch info, err := os.Stat(from); {
-		case err != nil || info.IsDir():
-		case info.Mode()&0o111 == 0:
-			found = fs.ErrPermission
-		default:
-			return path, nil
-		}
-	}
-	return "", found
-}
-
-// withHome adds a user's home to an environment that has none.
-func withHome(env []string, home string) []string {
-	if home == "" || slices.ContainsFunc(env, func(entry string) bool { return strings.HasPrefix(entry, "HOME=") }) {
-		return env
-	}
-	return append(slices.Clip(env), "HOME="+home)
 }
 
 // leave waits for one byte of input, and takes no more than that. A terminal gives leave with its end-of-file character, which

@@ -2,13 +2,14 @@ package main
 
 import (
 	"errors"
-	"io/fs"
 	"os"
-	"os/exec"
 	"os/signal"
 	"slices"
 	"syscall"
 	"time"
+
+	"sandpool/cmd/sandpool-init/procs"
+	"sandpool/cmd/sandpool-init/supervise"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +27,7 @@ type initProcess struct {
 	signals  <-chan os.Signal // all others
 	spawner  *spawner
 
-	supervisor *supervisor
+	supervisor *supervise.Supervisor
 }
 
 func listen() initProcess {
@@ -34,12 +35,12 @@ func listen() initProcess {
 	signal.Notify(children, unix.SIGCHLD)
 	signal.Notify(signals)
 	children <- unix.SIGCHLD // for those that ended before
-	return initProcess{children: children, signals: signals, supervisor: newSupervisor()}
+	return initProcess{children: children, signals: signals, supervisor: supervise.New()}
 }
 
 // wait reaps until SIGTERM or SIGINT comes, then ends every process and returns the exit code when the last has ended.
 func (p initProcess) wait() int {
-	p.supervisor.serveRoot()
+	serveRoot(p.supervisor)
 	p.spawner = serveSpawns()
 	for {
 		select {
@@ -60,7 +61,7 @@ func asksToEnd(sig os.Signal) bool { return sig == unix.SIGTERM || sig == unix.S
 // deadline, and kills process 1 when it is over. Being asked once more kills them.
 func (p initProcess) endAll() {
 	p.spawner.stop()
-	p.supervisor.stop()
+	p.supervisor.Stop()
 	_ = unix.Kill(-1, unix.SIGTERM) // fails when there is none
 	// The programs that were exec'd into the sandbox are nobody's children here: only asking tells when they end.
 	tick := time.NewTicker(endInterval)
@@ -94,7 +95,7 @@ func (p initProcess) supervise(args []string, out *lastOutput) int {
 		time.Sleep(lingerTime)
 		return code
 	}
-	p.supervisor.serveRoot()
+	serveRoot(p.supervisor)
 	p.spawner = serveSpawns() // which tells `ready` that the command has begun
 	for ending := false; ; {
 		select {
@@ -103,10 +104,10 @@ func (p initProcess) supervise(args []string, out *lastOutput) int {
 			switch {
 			case ended && ending:
 				p.endAll()
-				return exitCode(status)
+				return procs.ExitCode(status)
 			case ended:
 				out.tell()
-				return exitCode(status)
+				return procs.ExitCode(status)
 			}
 		case sig := <-p.signals:
 			switch {
@@ -139,15 +140,7 @@ func start(args []string) (pid, code int) {
 
 // cannotRun says why a command could not be run, and returns the exit code that says so too.
 func cannotRun(command string, err error) int {
-	return fail(notRun(err), "sandpool-init: run %s: %v", command, err)
-}
-
-// notRun returns the exit code that says why a command could not be run.
-func notRun(err error) int {
-	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		return exitNotFound
-	}
-	return exitNotRunnable
+	return fail(procs.NotRun(err), "sandpool-init: run %s: %v", command, err)
 }
 
 // reap takes the status of every child that ended, and returns that of child if it is among them.
@@ -164,14 +157,7 @@ func (p initProcess) reap(child int) (status unix.WaitStatus, ended bool) {
 		if pid == child {
 			status, ended = ws, true
 		} else {
-			p.supervisor.reaped(pid, ws)
+			p.supervisor.Reaped(pid, ws)
 		}
 	}
-}
-
-func exitCode(status unix.WaitStatus) int {
-	if status.Signaled() {
-		return exitSignal + int(status.Signal())
-	}
-	return status.ExitStatus()
 }

@@ -7,14 +7,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sandpool/cmd/sandpool-init/supervise"
 	"sandpool/runtime/supervisor/protocol"
 )
 
 const (
 	// keepSocket is the abstract unix socket by which process 1 gets what claims bring along.
 	keepSocket = "@sandpool-keep"
-	// maxKept is how much process 1 keeps in all, in bytes.
-	maxKept = 1 << 20
 	// keepTime is how long a caller may take to send it.
 	keepTime = 10 * time.Second
 )
@@ -24,8 +23,8 @@ func keep(args []string) int {
 	if len(args) > 0 {
 		return fail(exitUsage, "usage: sandpool-init keep <WORDS")
 	}
-	words, err := io.ReadAll(io.LimitReader(os.Stdin, maxKept+1))
-	if err != nil || len(words) > maxKept {
+	words, err := io.ReadAll(io.LimitReader(os.Stdin, supervise.MaxKept+1))
+	if err != nil || len(words) > supervise.MaxKept {
 		return fail(exitFailure, "sandpool-init: read what to keep: %v", err)
 	}
 	conn, err := dialInit(keepSocket)
@@ -34,7 +33,7 @@ func keep(args []string) int {
 	}
 	defer func() { _ = conn.Close() }()
 	if _, err = conn.Write(words); err == nil {
-		err = control(conn, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
+		err = supervise.Control(conn, func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
 	}
 	var taken [1]byte
 	if err == nil {
@@ -65,33 +64,17 @@ func dialInit(socket string) (*os.File, error) {
 }
 
 // takeWords receives what a claim brought along, and adds it to what others did.
-func (s *supervisor) takeWords(fd int) {
+func takeWords(s *supervise.Supervisor, fd int) {
 	limit := unix.NsecToTimeval(keepTime.Nanoseconds())
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
 	conn := os.NewFile(uintptr(fd), keepSocket)
 	defer func() { _ = conn.Close() }()
-	message, err := io.ReadAll(io.LimitReader(conn, maxKept+1))
+	message, err := io.ReadAll(io.LimitReader(conn, supervise.MaxKept+1))
 	if err != nil {
 		return
 	}
 	words, err := protocol.SplitWords(message)
-	if err == nil && s.keepWords(words) {
+	if err == nil && s.Keep(words) {
 		_, _ = conn.Write([]byte{0})
 	}
-}
-
-// keepWords tells whether there was room.
-func (s *supervisor) keepWords(words []string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	size := 0
-	all := append(append([]string(nil), s.kept...), words...)
-	for _, w := range all {
-		size += len(w)
-	}
-	if size > maxKept {
-		return false
-	}
-	s.kept = all
-	return true
 }

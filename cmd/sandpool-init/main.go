@@ -17,6 +17,7 @@
 //	sandpool-init signal NUMBER PID          signals the process group of that process; with 9, kills all of its session
 //	sandpool-init ready                      waits until process 1 has started CMD: the sandbox runs programs
 //	sandpool-init ended                      prints + and waits until CMD has ended, then prints - and the last that it wrote
+//	sandpool-init file OPERATION KEY=VALUE…  reads, writes, lists or changes files; see package files
 //	sandpool-init ready PORT                 waits until the sandbox's own TCP port accepts a connection
 //	sandpool-init connect PORT               carries its input to a TCP port of the sandbox's own, and the answer to its output
 //	sandpool-init tell                       appends a line of input to /run/sandpool/events, for programs to watch
@@ -35,13 +36,14 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+
+	"sandpool/cmd/sandpool-init/files"
 )
 
 // Exit codes of the init itself, as shells have them.
 const (
 	exitFailure     = 1
 	exitUsage       = 2
-	exitTimeout     = 124
 	exitRefused     = 125
 	exitNotRunnable = 126
 	exitNotFound    = 127
@@ -79,6 +81,8 @@ func run(args []string) int {
 			return plug(args[1:])
 		case "keep":
 			return keep(args[1:])
+		case "file":
+			return files.Run(args[1:], os.Stdin, os.Stdout, os.Stderr)
 		}
 	}
 	await := len(args) > 0 && args[0] == "await"
@@ -87,7 +91,7 @@ func run(args []string) int {
 	}
 	idle := len(args) == 0 && !await
 	if !idle && (len(args) < 2 || args[0] != "--") {
-		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | gate -- CMD ARG... | signal NUMBER PID | begin [offline] | ready [PORT] | ended | connect PORT | tell | restored ID | plug | keep | spawn [--log FILE] -- CMD ARG... | [await] -- CMD ARG...]")
+		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | gate -- CMD ARG... | signal NUMBER PID | begin [offline] | ready [PORT] | ended | connect PORT | tell | restored ID | plug | keep | spawn [--log FILE] -- CMD ARG... | file OPERATION [KEY=VALUE...] | [await] -- CMD ARG...]")
 	}
 	// It signals every process that it can see, which outside a sandbox would be all of the machine.
 	if os.Getpid() != 1 {

@@ -63,6 +63,8 @@ func TestRefusals(t *testing.T) {
 		"spawn nothing":      {"spawn", "--"},
 		"spawn no dashes":    {"spawn", "true"},
 		"spawn log":          {"spawn", "--log", "--", "true"},
+		"file nothing":       {"file"},
+		"file unquoted":      {"file", "stat", "path=/"},
 		"idle not process 1": {},
 		"not process 1":      {"--", "true"},
 	} {
@@ -81,7 +83,7 @@ func TestImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	allowed := map[string]bool{"sandpool/cmd/sandpool-init": true, "golang.org/x/sys/unix": true}
+	allowed := map[string]bool{"sandpool/cmd/sandpool-init": true, "sandpool/cmd/sandpool-init/files": true, "sandpool/cmd/sandpool-init/tree": true, "golang.org/x/sys/unix": true}
 	for line := range strings.Lines(string(out)) {
 		name, std := strings.CutPrefix(strings.TrimSpace(line), "std ")
 		switch top, _, _ := strings.Cut(name, "/"); {

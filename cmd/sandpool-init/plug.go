@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sandpool/cmd/sandpool-init/supervise"
 )
 
 // plugSocket is the abstract unix socket by which process 1 gets the pipes to the daemon.
@@ -24,7 +26,7 @@ func plug(args []string) int {
 		return fail(exitFailure, "sandpool-init: ask process 1: %v", err)
 	}
 	defer func() { _ = conn.Close() }()
-	err = control(conn, func(fd int) error { return unix.Sendmsg(fd, []byte{0}, unix.UnixRights(0, 1), nil, unix.MSG_NOSIGNAL) })
+	err = supervise.Control(conn, func(fd int) error { return unix.Sendmsg(fd, []byte{0}, unix.UnixRights(0, 1), nil, unix.MSG_NOSIGNAL) })
 	var taken [1]byte
 	if err == nil {
 		_, err = io.ReadFull(conn, taken[:])
@@ -39,13 +41,13 @@ func plug(args []string) int {
 var errAnothers = errors.New("another process has its socket")
 
 // serveRoot lets root in the sandbox, as which the daemon comes, hand over pipes and what claims bring along.
-func (s *supervisor) serveRoot() {
-	s.serveAt(plugSocket, s.take)
-	s.serveAt(keepSocket, s.takeWords)
+func serveRoot(s *supervise.Supervisor) {
+	serveAt(plugSocket, func(fd int) { takePipes(s, fd) })
+	serveAt(keepSocket, func(fd int) { takeWords(s, fd) })
 }
 
 // serveAt has take, which closes them, take connections of root's, one after the other.
-func (s *supervisor) serveAt(socket string, take func(fd int)) {
+func serveAt(socket string, take func(fd int)) {
 	listener, err := listenAt(socket, 4)
 	if err != nil {
 		_ = fail(0, "sandpool-init: processes cannot be supervised: listen on %s: %v", socket, err)
@@ -67,8 +69,8 @@ func (s *supervisor) serveAt(socket string, take func(fd int)) {
 	}()
 }
 
-// take receives a pair of pipes and serves the daemon over them.
-func (s *supervisor) take(fd int) {
+// takePipes receives a pair of pipes and serves the daemon over them.
+func takePipes(s *supervise.Supervisor, fd int) {
 	defer func() { _ = unix.Close(fd) }()
 	limit := unix.NsecToTimeval(time.Second.Nanoseconds()) // it is the only one that is served
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
@@ -77,7 +79,7 @@ func (s *supervisor) take(fd int) {
 		return
 	}
 	_, _ = unix.Write(fd, []byte{0})
-	go s.serve(pipes[0], pipes[1])
+	go s.Serve(pipes[0], pipes[1])
 }
 
 // receiveFiles takes the descriptors that come with one byte, which must be so many.

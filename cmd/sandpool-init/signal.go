@@ -1,11 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"errors"
-	"os"
 	"strconv"
 	"syscall"
+
+	"sandpool/cmd/sandpool-init/procs"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +18,7 @@ func signalGroup(args []string) int {
 		return fail(exitUsage, "usage: sandpool-init signal NUMBER PID")
 	}
 	if number == int(unix.SIGKILL) {
-		err = killSession(leader)
+		err = procs.KillSession(leader)
 	} else {
 		err = unix.Kill(-leader, syscall.Signal(number))
 	}
@@ -38,52 +38,4 @@ func numbersOf(args []string) (number, leader int, err error) {
 		err = errors.New("out of range")
 	}
 	return number, leader, errors.Join(err, errLeader)
-}
-
-// killSession looks again until nothing is left: a process may start another one while the rest is killed.
-func killSession(leader int) error {
-	for {
-		members, err := membersOf(leader)
-		if err != nil || len(members) == 0 {
-			return err
-		}
-		for _, pid := range members {
-			if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
-				return err
-			}
-		}
-	}
-}
-
-// membersOf returns the processes of a session that have not ended.
-func membersOf(session int) ([]int, error) {
-	numbers, err := processNumbers()
-	if err != nil {
-		return nil, err
-	}
-	var members []int
-	for _, pid := range numbers {
-		if pid == os.Getpid() {
-			continue
-		}
-		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		if err == nil && sessionOf(stat) == session {
-			members = append(members, pid)
-		}
-	}
-	return members, nil
-}
-
-// sessionOf returns the session of a process from its stat, 0 for one that has ended. Its name, in brackets, may hold anything.
-func sessionOf(stat []byte) int {
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	const state, session = 0, 3
-	if len(fields) <= session || bytes.ContainsAny(fields[state], "ZX") {
-		return 0
-	}
-	id, err := strconv.Atoi(string(fields[session]))
-	if err != nil {
-		return 0
-	}
-	return id
 }

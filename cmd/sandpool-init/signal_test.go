@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"sandpool/cmd/sandpool-init/procs"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -35,7 +37,7 @@ func TestSignalSession(t *testing.T) {
 	if out, err := exec.CommandContext(deadline(t), program, "signal", "9", strconv.Itoa(cmd.Process.Pid)).CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}
-	if left, err := membersOf(cmd.Process.Pid); err != nil || len(left) > 0 {
+	if left, err := procs.MembersOf(cmd.Process.Pid); err != nil || len(left) > 0 {
 		t.Errorf("%v are left, %v; the job was %d", left, err, job)
 	}
 	if err := unix.Kill(other, 0); err != nil {
@@ -68,7 +70,7 @@ func TestSessionOf(t *testing.T) {
 		"":                             0,
 		"7 (sleep) S 1 7 x 0":          0,
 	} {
-		if got := sessionOf([]byte(stat)); got != want {
+		if got := procs.SessionOf([]byte(stat)); got != want {
 			t.Errorf("%q: %d, want %d", stat, got, want)
 		}
 	}

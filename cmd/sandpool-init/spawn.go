@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sandpool/cmd/sandpool-init/supervise"
 	"sandpool/runtime/supervisor/protocol"
 )
 
@@ -86,7 +87,7 @@ func askToSpawn(request []string, log *os.File) ([]string, error) {
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	err = control(conn, func(fd int) error {
+	err = supervise.Control(conn, func(fd int) error {
 		return unix.Sendmsg(fd, []byte{0}, unix.UnixRights(int(log.Fd())), nil, unix.MSG_NOSIGNAL)
 	})
 	if err == nil {

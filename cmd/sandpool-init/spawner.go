@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"sandpool/cmd/sandpool-init/procs"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,7 +73,7 @@ func (s *spawner) answer(fd int) {
 	pid, err := s.spawn(fd, conn)
 	reply := []string{"0", strconv.Itoa(pid)}
 	if err != nil {
-		reply = []string{strconv.Itoa(notRun(err)), err.Error()}
+		reply = []string{strconv.Itoa(procs.NotRun(err)), err.Error()}
 	}
 	message, err := encode(reply)
 	if err == nil {
@@ -132,24 +132,24 @@ func callerOf(fd int) (*syscall.Credential, error) {
 	if peer.Pid <= 1 { // 0 is outside the sandbox, and old releases of gVisor tell who asks instead
 		return nil, errors.New("the kernel does not tell who calls")
 	}
-	caller, err := statusOf(strconv.Itoa(int(peer.Pid)))
+	caller, err := procs.StatusOf(strconv.Itoa(int(peer.Pid)))
 	if err != nil {
 		return nil, err
 	}
-	own, err := statusOf("self")
+	own, err := procs.StatusOf("self")
 	if err != nil {
 		return nil, err
 	}
 	// Another process may have got the number, or the caller may have become another user since.
-	if !caller.is("Uid", peer.Uid) || !caller.is("Gid", peer.Gid) {
+	if !caller.Is("Uid", peer.Uid) || !caller.Is("Gid", peer.Gid) {
 		return nil, errors.New("the caller has more than one user or group")
 	}
 	same := []string{"CapBnd", "NoNewPrivs", "Seccomp"}
-	sameUser := caller.differs(own, "Uid", "Gid", "Groups") == ""
+	sameUser := caller.Differs(own, "Uid", "Gid", "Groups") == ""
 	if sameUser {
 		same = append(same, "CapPrm")
 	}
-	if name := caller.differs(own, same...); name != "" {
+	if name := caller.Differs(own, same...); name != "" {
 		return nil, fmt.Errorf("the caller's %s is %q, not that of process 1, %q", name, caller[name], own[name])
 	}
 	if sameUser {
@@ -158,48 +158,5 @@ func callerOf(fd int) (*syscall.Credential, error) {
 	if os.Geteuid() != 0 { // the kernel would let capabilities pass from it to another user
 		return nil, errors.New("process 1 is not root: it starts processes for its own user only")
 	}
-	return &syscall.Credential{Uid: peer.Uid, Gid: peer.Gid, Groups: caller.groups()}, nil
-}
-
-// status is what /proc tells about a process, by name.
-type status map[string]string
-
-func statusOf(pid string) (status, error) {
-	data, err := os.ReadFile("/proc/" + pid + "/status")
-	if err != nil {
-		return nil, fmt.Errorf("look at process %s: %w", pid, err)
-	}
-	s := status{}
-	for line := range strings.Lines(string(data)) {
-		name, value, _ := strings.Cut(line, ":")
-		s[name] = strings.TrimSpace(value)
-	}
-	return s, nil
-}
-
-// is tells whether each of the ids under the name, which are the real, the effective and so on, is id.
-func (s status) is(name string, id uint32) bool {
-	want := strconv.FormatUint(uint64(id), 10)
-	ids := strings.Fields(s[name])
-	return len(ids) > 0 && !slices.ContainsFunc(ids, func(have string) bool { return have != want })
-}
-
-// differs returns the first of the names under which the two differ, or "".
-func (s status) differs(other status, names ...string) string {
-	for _, name := range names {
-		if s[name] != other[name] {
-			return name
-		}
-	}
-	return ""
-}
-
-func (s status) groups() []uint32 {
-	var groups []uint32
-	for field := range strings.FieldsSeq(s["Groups"]) {
-		if id, err := strconv.ParseUint(field, 10, 32); err == nil {
-			groups = append(groups, uint32(id))
-		}
-	}
-	return groups
+	return &syscall.Credential{Uid: peer.Uid, Gid: peer.Gid, Groups: caller.Groups()}, nil
 }

@@ -32,7 +32,7 @@ func (a *app) benchCommand() *cobra.Command {
 	flags.StringVar(&b.Get, "get", "", "also time from the call to the end of the answer to a first HTTP request, to `PORT/PATH` in the sandbox")
 	cmd.MarkFlagsMutuallyExclusive("exec", "get")
 	a.completeTemplates(cmd)
-	cmd.AddCommand(a.coldStartCommand())
+	cmd.AddCommand(a.coldStartCommand(), a.benchFilesCommand())
 	return cmd
 }
 
@@ -43,4 +43,26 @@ func (a *app) bench(ctx context.Context, b bench.Bench) error {
 		return err
 	}
 	return a.print(report, report.Write)
+}
+
+func (a *app) benchFilesCommand() *cobra.Command {
+	f := bench.Files{Daemon: &a.daemon}
+	cmd := &cobra.Command{
+		Use:   "files",
+		Short: "Time a file into a sandbox and out of it beside the same bytes through a command's input and output",
+		Args:  func(cmd *cobra.Command, args []string) error { return errors.Join(cobra.NoArgs(cmd, args), f.Check()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			report, err := f.Run(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.print(report, report.Write)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.Template, "template", "default", "claim from this template")
+	flags.Int64Var(&f.MiB, "mib", 1024, "the file's size in MiB")
+	flags.IntVar(&f.Rounds, "rounds", 5, "copy it so often each way")
+	a.completeTemplates(cmd)
+	return cmd
 }

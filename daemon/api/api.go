@@ -10,11 +10,13 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"go.opentelemetry.io/otel/trace"
 
 	"sandpool/configs"
+	"sandpool/daemon/files"
 	"sandpool/daemon/telemetry"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
@@ -98,10 +100,11 @@ type api struct {
 
 	large chan struct{} // has largeBodies slots, which requests with such a body hold while they are read
 	crowd *crowd
+	pace  time.Duration // in which leastPace bytes of a file's content have to come
 }
 
 func newAPI(o Options) *api {
-	return &api{Options: o, large: make(chan struct{}, largeBodies), crowd: newCrowd(o.Config, o.Metrics.Refused)}
+	return &api{Options: o, large: make(chan struct{}, largeBodies), crowd: newCrowd(o.Config, o.Metrics.Refused), pace: bodyTimeout}
 }
 
 // handler answers a request, or returns the error to answer with.
@@ -131,6 +134,18 @@ func (a *api) routes() http.Handler {
 		{http.MethodPost, "/v1/claims/{id}/extend", a.extendClaim},
 		{http.MethodPost, "/v1/claims/{id}/checkpoint", a.checkpointClaim},
 		{http.MethodPost, "/v1/claims/{id}/fork", a.forkClaim},
+		{http.MethodGet, "/v1/claims/{id}/files", a.withFiles("read", files.ServeContent, "path")},
+		{http.MethodPut, "/v1/claims/{id}/files", a.withFiles("write", a.receiveFile, "path", "mode", "mtime", "append", "offset", "in_place")},
+		{http.MethodDelete, "/v1/claims/{id}/files", a.withFiles("remove", removeFile, "path", "recursive")},
+		{http.MethodGet, "/v1/claims/{id}/files/list", a.withFiles("list", files.ServeList, "path", "depth")},
+		{http.MethodGet, "/v1/claims/{id}/files/stat", a.withFiles("stat", tellFile, "path", "follow")},
+		{http.MethodGet, "/v1/claims/{id}/files/watch", a.withFiles("watch", files.ServeWatch, "path", "recursive", "after")},
+		{http.MethodPost, "/v1/claims/{id}/files/mkdir", a.withFiles("mkdir", tellFile, "path", "mode", "parents")},
+		{http.MethodPost, "/v1/claims/{id}/files/move", a.withFiles("move", tellFile, "path", "to")},
+		{http.MethodPost, "/v1/claims/{id}/files/chmod", a.withFiles("chmod", tellFile, "path", "mode")},
+		{http.MethodPost, "/v1/claims/{id}/files/chown", a.withFiles("chown", tellFile, "path", "owner")},
+		{http.MethodGet, "/v1/claims/{id}/tar", a.withFiles("pack", files.ServeTar, "path", "as", "follow")},
+		{http.MethodPut, "/v1/claims/{id}/tar", a.withFiles("unpack", a.receiveFile, "path", "owners")},
 		{http.MethodGet, "/v1/checkpoints", a.listCheckpoints},
 		{http.MethodGet, "/v1/checkpoints/{id}", a.getCheckpoint},
 		{http.MethodDelete, "/v1/checkpoints/{id}", a.deleteCheckpoint},

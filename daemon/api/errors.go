@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/daemon/files"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
 	"sandpool/runtime/supervisor"
@@ -45,6 +47,10 @@ var classes = []struct {
 	{is(errTooMany), http.StatusTooManyRequests, "too_many"},
 	{cannotRun(exitNotFound), http.StatusBadRequest, "command_not_found"},
 	{cannotRun(exitNotRunnable), http.StatusBadRequest, "command_not_runnable"},
+	{is(files.ErrOther), http.StatusPreconditionFailed, "precondition_failed"},
+	{is(files.ErrRange), http.StatusRequestedRangeNotSatisfiable, "range_not_satisfiable"},
+	{is(files.ErrNoFile), http.StatusNotFound, "file_not_found"},
+	{is(files.ErrFull), http.StatusInsufficientStorage, "disk_full"},
 	{errdefs.IsInvalidArgument, http.StatusBadRequest, "invalid_argument"},
 	{errdefs.IsPermissionDenied, http.StatusForbidden, "permission_denied"},
 	{errdefs.IsNotFound, http.StatusNotFound, "not_found"},
@@ -156,6 +162,7 @@ func answerJSON(w http.ResponseWriter, status int, body any) error {
 		return fmt.Errorf("encode answer: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)+1)) // it is whole before the request's body may be
 	w.WriteHeader(status)
 	_, err = w.Write(append(data, '\n'))
 	if err = cmp.Or(err, http.NewResponseController(w).Flush()); err != nil {

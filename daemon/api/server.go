@@ -91,7 +91,7 @@ func newServer(a *api) *Server {
 
 // isStream tells whether a request may go on for as long as its client likes.
 func isStream(r *http.Request) bool {
-	return r.URL.Path == "/v1/events" || isExec(r)
+	return r.URL.Path == "/v1/events" || isExec(r) || strings.HasSuffix(r.URL.Path, "/files/watch")
 }
 
 func isExec(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/exec") }

@@ -15,6 +15,7 @@ import (
 	"os/user"
 	"strconv"
 	"sync"
+	"time"
 
 	"go.opentelemetry.io/otel/propagation"
 	"golang.org/x/sys/unix"
@@ -163,6 +164,8 @@ func (c *Client) client() *http.Client {
 			DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return c.dial(ctx) },
 			MaxIdleConnsPerHost: keepConns,
 			DisableCompression:  true,
+			// A body of any length is sent when the daemon has begun to take it, so that a refusal is seen.
+			ExpectContinueTimeout: time.Minute,
 		}}
 	})
 	return c.http

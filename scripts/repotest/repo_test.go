@@ -18,18 +18,21 @@ const module = "sandpool"
 
 // imports says which of our packages each of them may import. Only daemon joins the parts.
 var imports = map[string][]string{
-	"cmd/sandpool":       {"cmd/sandpool/bench", "cmd/sandpool/table", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
-	"cmd/sandpool/bench": {"cmd/sandpool/table", "daemon/client", "daemon/wire"},
-	"cmd/sandpool/table": {"daemon/wire"},
-	"cmd/sandpool-init":  {},
-	"cmd/sandpoold":      {"configs", "daemon", "systemd"},
-	"configs":            {"lifetime", "runtime/hostpath"},
+	"cmd/sandpool":            {"cmd/sandpool/bench", "cmd/sandpool/table", "cmd/sandpool/transfer", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
+	"cmd/sandpool/bench":      {"cmd/sandpool/table", "daemon/client", "daemon/wire"},
+	"cmd/sandpool/table":      {"daemon/wire"},
+	"cmd/sandpool/transfer":   {"cmd/sandpool-init/tree", "daemon/client", "daemon/wire"},
+	"cmd/sandpool-init":       {"cmd/sandpool-init/files"},
+	"cmd/sandpool-init/files": {"cmd/sandpool-init/tree"},
+	"cmd/sandpool-init/tree":  {},
+	"cmd/sandpoold":           {"configs", "daemon", "systemd"},
+	"configs":                 {"lifetime", "runtime/hostpath"},
 	"daemon": {
 		"configs", "daemon/api", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool",
 		"runtime", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template",
 	},
 	"daemon/api": {
-		"configs", "daemon/events", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint",
+		"configs", "daemon/events", "daemon/files", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint",
 		"runtime/hostproc", "runtime/image",
 	},
 	"daemon/client":     {"daemon/wire"},
@@ -37,6 +40,7 @@ var imports = map[string][]string{
 	"daemon/doctor":     {"configs", "daemon/engine", "daemon/wire", "runtime", "runtime/hostproc"},
 	"daemon/engine":     {"configs", "runtime", "runtime/image", "runtime/runsc"},
 	"daemon/events":     {"daemon/wire", "runtime/atomicfile", "runtime/hostpath"},
+	"daemon/files":      {"daemon/wire", "runtime", "runtime/template"},
 	"daemon/hooks":      {"daemon/wire", "lifetime/wait"},
 	"daemon/telemetry":  {"configs", "pool", "runtime", "runtime/checkpoint"},
 	"daemon/templates":  {"daemon/wire", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/template"},

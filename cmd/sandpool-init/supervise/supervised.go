@@ -1,4 +1,4 @@
-package main
+package supervise
 
 import (
 	"errors"
@@ -11,11 +11,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sandpool/cmd/sandpool-init/procs"
+	"sandpool/cmd/sandpool-init/users"
 	"sandpool/runtime/supervisor/protocol"
 )
 
 // leftoverTime is how long the end of a process's output is waited for once it has ended: children may still have it.
 const leftoverTime = 2 * time.Second
+
+// timedOutCode is the exit code of a process that was killed at the end of its time, as timeout has it.
+const timedOutCode = 124
 
 // supervised is a process that process 1 started for the daemon, as the leader of a session. Its fields from ended on are its ring's to guard.
 type supervised struct {
@@ -78,7 +83,7 @@ func (f *files) openTerminal(rows, cols uint16) error {
 	// The poller may have the number too, so that a read ends when the file is closed: Fd would make it block.
 	f.stdin, f.reads = master, map[byte]*os.File{protocol.Terminal: master}
 	number := -1
-	err = control(master, func(fd int) error {
+	err = Control(master, func(fd int) error {
 		if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 			return err
 		}
@@ -100,13 +105,13 @@ func (f *files) openTerminal(rows, cols uint16) error {
 }
 
 func resizeTerminal(master *os.File, rows, cols uint16) error {
-	return control(master, func(fd int) error {
+	return Control(master, func(fd int) error {
 		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
 	})
 }
 
-// control does something with a file's descriptor, which stays as it is.
-func control(file *os.File, do func(fd int) error) error {
+// Control does something with a file's descriptor, which stays as it is.
+func Control(file *os.File, do func(fd int) error) error {
 	raw, err := file.SyscallConn()
 	if err != nil {
 		return err
@@ -139,14 +144,14 @@ func (f *files) close() {
 func spawnFor(c protocol.Command) (*supervised, *files, error) {
 	attr := &syscall.SysProcAttr{Setsid: true, Setctty: c.TTY}
 	if c.User != "" {
-		user, err := accountOf(c.User)
+		user, err := users.Find(c.User)
 		if err == nil {
-			attr.Credential, err = user.credential()
+			attr.Credential, err = user.Credential()
 		}
 		if err != nil {
 			return nil, nil, &protocol.Failure{Reason: protocol.Refused, Text: err.Error()}
 		}
-		c.Env = withHome(c.Env, user.home)
+		c.Env = withHome(c.Env, user.Home)
 	}
 	path, err := findIn(c)
 	if err != nil {
@@ -180,7 +185,7 @@ func cannotStart(c protocol.Command, err error) error {
 	case info.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return &protocol.Failure{Reason: protocol.Refused, Text: fmt.Sprintf("folder %s: it is no folder", c.Folder)}
 	}
-	return &protocol.Failure{Reason: protocol.Refused, Code: notRun(err), Text: fmt.Sprintf("run %s: %v", c.Args[0], err)}
+	return &protocol.Failure{Reason: protocol.Refused, Code: procs.NotRun(err), Text: fmt.Sprintf("run %s: %v", c.Args[0], err)}
 }
 
 // pump keeps what the process and its children write.
@@ -219,9 +224,9 @@ func (p *supervised) end(status unix.WaitStatus) {
 	}
 	p.out.mu.Lock()
 	defer p.out.mu.Unlock()
-	p.ended, p.stopped, p.code = true, time.Now(), exitCode(status)
+	p.ended, p.stopped, p.code = true, time.Now(), procs.ExitCode(status)
 	if p.timedOut {
-		p.code = exitTimeout
+		p.code = timedOutCode
 	}
 	p.overLocked(p.out.writers == 0)
 	time.AfterFunc(leftoverTime, func() {
@@ -238,7 +243,7 @@ func (p *supervised) expire() {
 	p.timedOut = !ended
 	p.out.mu.Unlock()
 	if !ended {
-		_ = killSession(p.pid)
+		_ = procs.KillSession(p.pid)
 	}
 }
 
@@ -276,12 +281,12 @@ func (p *supervised) signal(number syscall.Signal) error {
 	p.out.mu.Unlock()
 	switch {
 	case number == unix.SIGKILL:
-		return killSession(p.pid)
+		return procs.KillSession(p.pid)
 	case ended:
 		return unix.ESRCH
 	case p.command.TTY:
 		group := p.pid
-		_ = control(p.stdin, func(fd int) (err error) {
+		_ = Control(p.stdin, func(fd int) (err error) {
 			if foreground, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err == nil && foreground > 1 {
 				group = foreground
 			}

@@ -1,4 +1,4 @@
-package main
+package supervise
 
 import (
 	"encoding/binary"
@@ -17,7 +17,7 @@ const (
 
 // link is a connection to the daemon.
 type link struct {
-	supervisor *supervisor
+	supervisor *Supervisor
 	in, out    *os.File
 	answers    chan struct{}
 
@@ -36,8 +36,8 @@ type follower struct {
 	left    bool
 }
 
-// serve answers the daemon until the connection ends.
-func (s *supervisor) serve(in, out *os.File) {
+// Serve answers the daemon until the connection ends.
+func (s *Supervisor) Serve(in, out *os.File) {
 	l := &link{supervisor: s, in: in, out: out, answers: make(chan struct{}, maxAnswers), followed: map[uint32]*follower{}}
 	s.mu.Lock()
 	before := s.link

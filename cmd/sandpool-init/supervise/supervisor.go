@@ -1,4 +1,4 @@
-package main
+package supervise
 
 import (
 	"errors"
@@ -10,14 +10,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sandpool/cmd/sandpool-init/procs"
 	"sandpool/runtime/supervisor/protocol"
 )
 
 // keptEnded is how many processes that have ended are still known, with their output.
 const keptEnded = 64
 
-// supervisor has the processes that process 1 starts for the daemon. They live on when the daemon or the connection to it does not.
-type supervisor struct {
+// MaxKept is how much of an environment is kept in all, in bytes.
+const MaxKept = 1 << 20
+
+// Supervisor has the processes that process 1 starts for the daemon. They live on when the daemon or the connection to it does not.
+type Supervisor struct {
 	mu     sync.Mutex // held while a process is started, so that none ends before it is known
 	ending bool
 	known  map[int]*supervised
@@ -26,10 +30,10 @@ type supervisor struct {
 	link   *link         // the present connection, or nil
 }
 
-func newSupervisor() *supervisor { return &supervisor{known: map[int]*supervised{}} }
+func New() *Supervisor { return &Supervisor{known: map[int]*supervised{}} }
 
 // start starts a process.
-func (s *supervisor) start(c protocol.Command) (*supervised, error) {
+func (s *Supervisor) start(c protocol.Command) (*supervised, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending {
@@ -56,8 +60,8 @@ func (s *supervisor) start(c protocol.Command) (*supervised, error) {
 	return p, nil
 }
 
-// reaped is told of each child that has ended.
-func (s *supervisor) reaped(pid int, status unix.WaitStatus) {
+// Reaped is told of each child that has ended.
+func (s *Supervisor) Reaped(pid int, status unix.WaitStatus) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.known[pid]
@@ -71,7 +75,7 @@ func (s *supervisor) reaped(pid int, status unix.WaitStatus) {
 	}
 }
 
-func (s *supervisor) forgetLocked(p *supervised) {
+func (s *Supervisor) forgetLocked(p *supervised) {
 	s.gone = slices.DeleteFunc(s.gone, func(g *supervised) bool { return g == p })
 	delete(s.known, p.pid)
 	if p.command.TTY {
@@ -79,15 +83,15 @@ func (s *supervisor) forgetLocked(p *supervised) {
 	}
 }
 
-// stop returns when the last process has been started.
-func (s *supervisor) stop() {
+// Stop returns when the last process has been started.
+func (s *Supervisor) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ending = true
 }
 
 // find returns a process that was started for the daemon.
-func (s *supervisor) find(pid int64) (*supervised, error) {
+func (s *Supervisor) find(pid int64) (*supervised, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.known[int(pid)]
@@ -102,8 +106,8 @@ func noProcess(pid int64) error {
 }
 
 // list returns all processes of the sandbox but this one, by their numbers, those that have ended too.
-func (s *supervisor) list() ([]protocol.Process, error) {
-	numbers, err := processNumbers()
+func (s *Supervisor) list() ([]protocol.Process, error) {
+	numbers, err := procs.Numbers()
 	if err != nil {
 		return nil, err
 	}
@@ -115,13 +119,13 @@ func (s *supervisor) list() ([]protocol.Process, error) {
 	}
 	s.mu.Unlock()
 	slices.Sort(numbers)
-	boot := bootTime()
+	boot := procs.BootTime()
 	var list []protocol.Process
 	for _, pid := range slices.Compact(numbers) {
 		if p := all[pid]; p != nil {
 			list = append(list, p.inspect())
-		} else if other, there := lookAt(protocol.Process{PID: pid}, boot); there && pid != 1 {
-			other.Args = shown(other.Args)
+		} else if other, there := procs.LookAt(protocol.Process{PID: pid}, boot); there && pid != 1 {
+			other.Args = procs.Shown(other.Args)
 			list = append(list, other)
 		}
 	}
@@ -129,7 +133,7 @@ func (s *supervisor) list() ([]protocol.Process, error) {
 }
 
 // signal signals a process, or the group of one that was started for the daemon.
-func (s *supervisor) signal(pid, number int64) error {
+func (s *Supervisor) signal(pid, number int64) error {
 	if number < 1 || number > 64 || pid < 2 {
 		return &protocol.Failure{Reason: protocol.Refused, Text: fmt.Sprintf("signal %d to process %d", number, pid)}
 	}
@@ -150,7 +154,7 @@ func (p *supervised) describe() protocol.Process {
 	p.out.mu.Lock()
 	d := protocol.Process{
 		PID: p.pid, Supervised: true, TTY: p.command.TTY, Input: p.stdin != nil, Ended: p.ended, Code: p.code, TimedOut: p.timedOut, Started: p.started,
-		Stopped: p.stopped, First: p.out.firstLocked(), Next: p.out.next, Args: shown(p.command.Args),
+		Stopped: p.stopped, First: p.out.firstLocked(), Next: p.out.next, Args: procs.Shown(p.command.Args),
 	}
 	p.out.mu.Unlock()
 	return d
@@ -160,7 +164,23 @@ func (p *supervised) describe() protocol.Process {
 func (p *supervised) inspect() protocol.Process {
 	d := p.describe()
 	if !d.Ended {
-		d, _ = lookAt(d, p.started)
+		d, _ = procs.LookAt(d, p.started)
 	}
 	return d
+}
+
+// Keep adds to what processes that are started for the daemon get in their environment, and tells whether there was room.
+func (s *Supervisor) Keep(words []string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	size := 0
+	all := append(append([]string(nil), s.kept...), words...)
+	for _, w := range all {
+		size += len(w)
+	}
+	if size > MaxKept {
+		return false
+	}
+	s.kept = all
+	return true
 }

@@ -1,0 +1,144 @@
+package tree
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+// Pack writes what a folder has under a name as a tar stream, in which it is called as; "." stands for a folder's content. Modes, owners,
+// times, links and holes are kept. Sockets and devices are left out, and so is what goes away meanwhile.
+func Pack(w io.Writer, folder *os.File, name, as string) error {
+	p := packer{w: w, links: map[inode]string{}, buf: make([]byte, copyBuffer)}
+	if err := p.add(folder, name, as); err != nil {
+		return err
+	}
+	_, err := w.Write(zeros[:2*blockSize])
+	return err
+}
+
+// inode tells files apart.
+type inode struct{ device, number uint64 }
+
+type packer struct {
+	w     io.Writer
+	links map[inode]string // files of several names, by the first that was packed
+	buf   []byte
+}
+
+// add packs one name, and all that is in it.
+func (p *packer) add(folder *os.File, name, as string) error {
+	st, err := StatAt(folder, name)
+	if err != nil {
+		return fmt.Errorf("pack %q: %w", as, err)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return p.folder(folder, name, as)
+	case unix.S_IFREG:
+		err = p.plain(folder, name, as, &st)
+	case unix.S_IFLNK:
+		e := entryOf(as, tar.TypeSymlink, &st)
+		if e.link, err = Link(folder, name); err == nil {
+			_, err = p.w.Write(e.encode())
+		}
+	case unix.S_IFIFO:
+		_, err = p.w.Write(entryOf(as, tar.TypeFifo, &st).encode())
+	}
+	if err != nil {
+		return fmt.Errorf("pack %q: %w", as, err)
+	}
+	return nil
+}
+
+func (p *packer) folder(in *os.File, name, as string) error {
+	folder, err := OpenInner(in, name)
+	if err != nil {
+		return fmt.Errorf("pack %q: %w", as, err)
+	}
+	defer func() { _ = folder.Close() }()
+	var st unix.Stat_t
+	err = unix.Fstat(int(folder.Fd()), &st)
+	if err == nil {
+		_, err = p.w.Write(entryOf(as+"/", tar.TypeDir, &st).encode())
+	}
+	var names []string
+	if err == nil {
+		names, err = Names(folder)
+	}
+	if err != nil {
+		return fmt.Errorf("pack %q: %w", as, err)
+	}
+	for _, n := range names {
+		if err := p.add(folder, n, path.Join(as, n)); err != nil && !p.gone(folder, n) {
+			return err
+		}
+	}
+	return nil
+}
+
+// gone tells whether a name is not there any more. What was packed of it by then is whole: only a look finds nothing.
+func (p *packer) gone(folder *os.File, name string) bool {
+	_, err := StatAt(folder, name)
+	return errors.Is(err, unix.ENOENT)
+}
+
+// plain packs a plain file, or the link to it that it is when another of its names was packed before.
+func (p *packer) plain(folder *os.File, name, as string, st *unix.Stat_t) error {
+	if first, known := p.links[inode{st.Dev, st.Ino}]; known && st.Nlink > 1 {
+		e := entryOf(as, tar.TypeLink, st)
+		e.link = first
+		_, err := p.w.Write(e.encode())
+		return err
+	}
+	file, now, err := OpenPlain(folder, name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	if now.Nlink > 1 {
+		p.links[inode{now.Dev, now.Ino}] = as
+	}
+	e := entryOf(as, tar.TypeReg, &now)
+	parts, err := extents(file, now.Size)
+	if err != nil {
+		return err
+	}
+	var head []byte
+	if parts == nil {
+		parts = []extent{{0, now.Size}}
+	} else {
+		e.sparse, e.realSize, head = true, now.Size, sparseMap(parts)
+	}
+	e.size = int64(len(head))
+	for _, part := range parts {
+		e.size += part.length
+	}
+	if _, err := p.w.Write(append(e.encode(), head...)); err != nil {
+		return err
+	}
+	return p.content(file, parts, padding(e.size))
+}
+
+// content writes parts of a file, and zeros behind them.
+func (p *packer) content(file *os.File, parts []extent, pad int64) error {
+	for _, part := range parts {
+		for at, end := part.offset, part.offset+part.length; at < end; {
+			n, err := file.ReadAt(p.buf[:min(int64(len(p.buf)), end-at)], at)
+			if n == 0 && err != nil {
+				return shrunk(err)
+			}
+			if _, err := p.w.Write(p.buf[:n]); err != nil {
+				return err
+			}
+			at += int64(n)
+		}
+	}
+	_, err := p.w.Write(zeros[:pad])
+	return err
+}
