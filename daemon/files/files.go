@@ -50,7 +50,7 @@ type Op struct {
 
 // spec is the command that does the operation. Its arguments are quoted, so that names may be any bytes.
 func (o Op) spec() runtime.ExecSpec {
-	spec := runtime.ExecSpec{Args: []string{template.InitPath, "file", o.Name}}
+	spec := runtime.ExecSpec{Args: []string{template.InitPath, "file", o.Name}, Bulk: true}
 	if path.IsAbs(o.Args["path"]) && (o.Args["to"] == "" || path.IsAbs(o.Args["to"])) {
 		spec.Cwd = "/" // the sandbox's own folder may be gone
 	}

@@ -33,7 +33,7 @@ func begin(ctx context.Context, start Start, op Op) (*session, error) {
 	out, stdout := io.Pipe()
 	var said limited
 	spec := op.spec()
-	spec.Stdin, spec.Stdout, spec.Stderr = stdin, stdout, &said
+	spec.Stdin, spec.Stdout, spec.Stderr = wideReader{stdin}, stdout, &said
 	process, err := start(ctx, spec)
 	if err != nil {
 		return nil, err
@@ -65,6 +65,14 @@ func begin(ctx context.Context, start Start, op Op) (*session, error) {
 		_ = stdout.Close()
 	}()
 	return s, nil
+}
+
+// wideReader is copied in whole pieces.
+type wideReader struct{ io.Reader }
+
+// WriteTo implements io.WriterTo.
+func (r wideReader) WriteTo(w io.Writer) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{w}, r.Reader, make([]byte, 4+pieceSize))
 }
 
 // end waits until the operation has ended, and returns why it failed: by what the init says, or else by err, which is why its answer was not
