@@ -141,8 +141,7 @@ func Send(ctx context.Context, start Start, op Op, body Body) (file wire.File, e
 	}
 	body.Stop() // no more is wanted, if not all is there
 	if broken := <-sent; broken != nil {
-		_ = s.end(broken)
-		return file, broken
+		return file, s.end(broken)
 	}
 	if errors.Is(err, io.EOF) && op.Name == "unpack" {
 		err = nil

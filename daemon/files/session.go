@@ -3,6 +3,7 @@ package files
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -21,6 +22,7 @@ type session struct {
 	in    *io.PipeWriter // what the init reads
 	out   *bufio.Reader  // what it writes
 	stop  func()         // ends both
+	cause func() error   // why its request has ended, or nil
 	kill  context.CancelFunc
 	tidy  atomic.Bool   // it is given time to tidy up
 	ended chan struct{} // closed when err is set
@@ -39,7 +41,7 @@ func begin(ctx context.Context, start Start, op Op) (*session, error) {
 		return nil, err
 	}
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
-	s := &session{in: in, out: reader(out), kill: kill, ended: make(chan struct{})}
+	s := &session{in: in, out: reader(out), kill: kill, ended: make(chan struct{}), cause: func() error { return context.Cause(ctx) }}
 	s.stop = func() {
 		_ = in.Close()
 		_ = out.Close()
@@ -54,9 +56,6 @@ func begin(ctx context.Context, start Start, op Op) (*session, error) {
 		defer close(s.ended)
 		code, err := process.Wait(life)
 		unbind()
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
 		if err == nil {
 			err = failure(code, said.text.String())
 		}
@@ -85,14 +84,14 @@ func (s *session) end(err error) error {
 		if errors.Is(err, errEnough) {
 			return nil
 		}
-		return err
+		return cmp.Or(s.cause(), err)
 	}
 	_, _ = io.Copy(io.Discard, s.out) // what it says more than it should
 	<-s.ended
-	if s.err == nil && err != nil {
-		return badAnswer("")
+	if s.err == nil && err == nil {
+		return nil
 	}
-	return s.err
+	return cmp.Or(s.cause(), s.err, badAnswer(""))
 }
 
 // line reads one line of the answer. The end of the answer is io.EOF.
