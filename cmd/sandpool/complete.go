@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,6 +23,23 @@ func (a *app) completeClaims(cmd *cobra.Command, args []string, _ string) ([]cob
 		}
 	}
 	return ids, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completePaths offers what a folder of a claim's sandbox has whose path begins a word, before which something may stand.
+func (a *app) completePaths(cmd *cobra.Command, claim, before, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	folder := word[:strings.LastIndex(word, "/")+1]
+	var paths []cobra.Completion
+	_ = a.daemon.Files(claim).List(cmd.Context(), cmp.Or(folder, "."), 1, func(f wire.File) error { // without a daemon there is nothing to offer
+		path := folder + f.Path
+		if f.Kind == wire.KindFolder {
+			path += "/"
+		}
+		if strings.HasPrefix(path, word) && wire.Printable(f.Name()) == f.Name() {
+			paths = append(paths, before+path)
+		}
+		return nil
+	})
+	return paths, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
 // completeCheckpoints offers the checkpoints that are not on the command line yet.

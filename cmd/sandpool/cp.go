@@ -29,7 +29,10 @@ func (a *app) cpCommand() *cobra.Command {
 			"A file appears under its name when it is whole. A copy of a large file waits for a daemon that was started again and goes on where\n" +
 			"it was, and so does the same command when it was given up; the part is then beside the target, as .sandpool-part- and some digits.",
 		Args: cobra.ExactArgs(2),
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if place := transfer.ParsePlace(word); place.Claim != "" {
+				return a.completePaths(cmd, place.Claim, place.Claim+":", place.Path)
+			}
 			ids, _ := a.completeClaims(cmd, nil, word)
 			for i := range ids {
 				id, about, _ := strings.Cut(ids[i], "\t")

@@ -28,7 +28,7 @@ func (a *app) filesCommand() *cobra.Command {
 	for _, sub := range cmd.Commands() {
 		sub.ValidArgsFunction = func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) > 0 {
-				return nil, cobra.ShellCompDirectiveNoFileComp // the sandbox's files are not ours
+				return a.completePaths(cmd, args[0], "", word)
 			}
 			return a.completeClaims(cmd, args, word)
 		}

@@ -172,3 +172,23 @@ func wantAnswer(t *testing.T, in *bufio.Reader, status int, text string) {
 		t.Errorf("%s %s, %v; want %d and %q", resp.Status, body, err, status, text)
 	}
 }
+
+// TestStopCutsFiles has a stop give a client that sends a long file no more time than the client of an exec: the copy goes on with the next daemon.
+func TestStopCutsFiles(t *testing.T) {
+	for path, want := range map[string]bool{"/files": true, "/tar": true, "/files/watch": true, "/exec": true, "/files/stat": false, "/files/list": false, "/extend": false} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://s/v1/claims/"+runningID+path, nil)
+		if err != nil || isStream(r) != want {
+			t.Errorf("%s: %v, %v", path, isStream(r), err)
+		}
+	}
+	ts := newTestAPI(t)
+	taken := make(chan string, 1)
+	ts.api.Exec = filesExec(taken)
+	ts.listen(t)
+	_, in := ts.put(t, "half")
+	ts.hurry(errStopping)
+	wantAnswer(t, in, http.StatusServiceUnavailable, "the daemon is stopping")
+	if got := <-taken; !strings.HasPrefix(got, "cut off") {
+		t.Errorf("taken was %q", got)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -91,7 +92,8 @@ func newServer(a *api) *Server {
 
 // isStream tells whether a request may go on for as long as its client likes.
 func isStream(r *http.Request) bool {
-	return r.URL.Path == "/v1/events" || isExec(r) || strings.HasSuffix(r.URL.Path, "/files/watch")
+	_, last := path.Split(r.URL.Path)
+	return r.URL.Path == "/v1/events" || isExec(r) || last == "files" || last == "tar" || last == "watch"
 }
 
 func isExec(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/exec") }

@@ -19,7 +19,7 @@ import (
 // startWithFiles returns the files of a claim of a sandbox whose disk is full after 64 MiB, and whose own user is 1000.
 func startWithFiles(t *testing.T) (*running, wire.Claim, client.Files) {
 	t.Helper()
-	cfg := testConfig(t, 1, 1)
+	cfg := testConfig(t, 1, 2)
 	cfg.Templates["default"] = configs.Template{Image: configs.FileScheme + host.Image, User: "1000", Cwd: "/home/sandbox", DiskMiB: 64, MemoryMiB: 512}
 	d := start(t, cfg)
 	c := claim(t, d.Client, wire.ClaimRequest{})
@@ -275,11 +275,16 @@ func filesCommand(t *testing.T, d *running, c wire.Claim) {
 		{"files ls -d 0 ID made", "", 0, "f 0600  0:0"},
 		{"files stat ID made/deep", "", 0, "1000:1000"},
 		{"--json files ls ID made", "", 0, `"kind": "folder"`},
+		{"__complete files stat ID made/", "", 0, "made/deep/\nmade/name\n"},
+		{"__complete cp ID:ma", "", 0, "ID:made/\n"},
+		{"__complete cp c-", "", 0, "ID:\t"},
 		{"files rm ID made", "", 1, "not empty"},
 		{"files rm -r ID made", "", 0, ""},
 		{"files ls ID made", "", 1, "no such file"},
 		{"files ls c-aaaaaaaaaaaaaaaa", "", 3, "does not exist"},
 		{"files ls", "", 2, "arg"},
+		{"bench files --mib 4 --rounds 1", "", 0, "FILE OF PIPE"},
+		{"bench files --mib 0", "", 2, "at least 1"},
 		{"cp - ID:", "", 1, "a path is missing"},
 		{"cp - ID:.", "no tar stream" + strings.Repeat(".", 600), 1, "invalid tar header"},
 		{"cp -u nobody-there ID:/etc .", "", 1, "not in the sandbox's /etc/passwd"},
@@ -288,7 +293,8 @@ func filesCommand(t *testing.T, d *running, c wire.Claim) {
 		cmd := exec.CommandContext(t.Context(), realCommand(t), args...)
 		cmd.Stdin = strings.NewReader(step.in)
 		out, _ := cmd.CombinedOutput() // its exit code says it
-		if code := cmd.ProcessState.ExitCode(); code != step.code || !strings.Contains(string(out), step.out) || code == 0 && step.out == "" && len(out) > 0 {
+		want := strings.ReplaceAll(step.out, "ID", c.ID)
+		if code := cmd.ProcessState.ExitCode(); code != step.code || !strings.Contains(string(out), want) || code == 0 && step.out == "" && len(out) > 0 {
 			t.Errorf("sandpool %s: exit code %d, %q; want %d and %q", step.args, code, out, step.code, step.out)
 		}
 	}

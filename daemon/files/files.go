@@ -50,7 +50,7 @@ type Op struct {
 
 // spec is the command that does the operation. Its arguments are quoted, so that names may be any bytes.
 func (o Op) spec() runtime.ExecSpec {
-	spec := runtime.ExecSpec{Args: []string{template.InitPath, "file", o.Name}}
+	spec := runtime.ExecSpec{Args: []string{template.InitPath, "file", o.Name}, Bulk: true}
 	if path.IsAbs(o.Args["path"]) && (o.Args["to"] == "" || path.IsAbs(o.Args["to"])) {
 		spec.Cwd = "/" // the sandbox's own folder may be gone
 	}
@@ -141,8 +141,7 @@ func Send(ctx context.Context, start Start, op Op, body Body) (file wire.File, e
 	}
 	body.Stop() // no more is wanted, if not all is there
 	if broken := <-sent; broken != nil {
-		_ = s.end(broken)
-		return file, broken
+		return file, s.end(broken)
 	}
 	if errors.Is(err, io.EOF) && op.Name == "unpack" {
 		err = nil

@@ -3,6 +3,7 @@ package files
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -21,6 +22,7 @@ type session struct {
 	in    *io.PipeWriter // what the init reads
 	out   *bufio.Reader  // what it writes
 	stop  func()         // ends both
+	cause func() error   // why its request has ended, or nil
 	kill  context.CancelFunc
 	tidy  atomic.Bool   // it is given time to tidy up
 	ended chan struct{} // closed when err is set
@@ -33,13 +35,13 @@ func begin(ctx context.Context, start Start, op Op) (*session, error) {
 	out, stdout := io.Pipe()
 	var said limited
 	spec := op.spec()
-	spec.Stdin, spec.Stdout, spec.Stderr = stdin, stdout, &said
+	spec.Stdin, spec.Stdout, spec.Stderr = wideReader{stdin}, stdout, &said
 	process, err := start(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
-	s := &session{in: in, out: reader(out), kill: kill, ended: make(chan struct{})}
+	s := &session{in: in, out: reader(out), kill: kill, ended: make(chan struct{}), cause: func() error { return context.Cause(ctx) }}
 	s.stop = func() {
 		_ = in.Close()
 		_ = out.Close()
@@ -54,9 +56,6 @@ func begin(ctx context.Context, start Start, op Op) (*session, error) {
 		defer close(s.ended)
 		code, err := process.Wait(life)
 		unbind()
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
 		if err == nil {
 			err = failure(code, said.text.String())
 		}
@@ -65,6 +64,14 @@ func begin(ctx context.Context, start Start, op Op) (*session, error) {
 		_ = stdout.Close()
 	}()
 	return s, nil
+}
+
+// wideReader is copied in whole pieces.
+type wideReader struct{ io.Reader }
+
+// WriteTo implements io.WriterTo.
+func (r wideReader) WriteTo(w io.Writer) (int64, error) {
+	return io.CopyBuffer(struct{ io.Writer }{w}, r.Reader, make([]byte, 4+pieceSize))
 }
 
 // end waits until the operation has ended, and returns why it failed: by what the init says, or else by err, which is why its answer was not
@@ -77,14 +84,14 @@ func (s *session) end(err error) error {
 		if errors.Is(err, errEnough) {
 			return nil
 		}
-		return err
+		return cmp.Or(s.cause(), err)
 	}
 	_, _ = io.Copy(io.Discard, s.out) // what it says more than it should
 	<-s.ended
-	if s.err == nil && err != nil {
-		return badAnswer("")
+	if s.err == nil && err == nil {
+		return nil
 	}
-	return s.err
+	return cmp.Or(s.cause(), s.err, badAnswer(""))
 }
 
 // line reads one line of the answer. The end of the answer is io.EOF.

@@ -26,6 +26,7 @@ type Spec struct {
 	TTY  bool     // one terminal instead of three streams; Stderr is not used
 	Rows uint16   // with TTY; 0: unknown
 	Cols uint16
+	Bulk bool // much goes through its input or output
 
 	// Stdin is read until it ends, also when the command takes no more. It must end at the latest when Wait has returned.
 	Stdin          io.Reader

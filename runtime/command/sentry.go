@@ -16,6 +16,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/runsc"
 )
@@ -38,6 +39,9 @@ func (s *Target) execDirectly(ctx context.Context, command *specs.Process, spec 
 		return nil, fmt.Errorf("make pipes: %w", err)
 	}
 	defer closeAll(files)
+	if spec.Bulk {
+		process.copies.widen()
+	}
 	var refused bool
 	elsewhere := looksElsewhere(command)
 	if !elsewhere {
@@ -187,6 +191,22 @@ func (c *copies) open(s *Starter, stdout, stderr io.Writer) (files []*os.File, e
 		})
 	}
 	return files, nil
+}
+
+// The sizes of the pipes of a command that carries much, in bytes: each time that one is full or empty costs a change of processes. Output keeps
+// below drainBytes.
+const (
+	wideInput  = 1 << 20
+	wideOutput = 256 << 10
+)
+
+// widen makes more room in the pipes. One that stays as it is, since the user has too much in pipes, is slower and no more.
+func (c *copies) widen() {
+	for file, size := range map[*os.File]int{c.stdin: wideInput, c.outputs[0]: wideOutput} {
+		if raw, err := file.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, size) })
+		}
+	}
 }
 
 // feed copies the process's input until that ends.

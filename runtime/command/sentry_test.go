@@ -13,6 +13,7 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/runsc"
 	"sandpool/runtime/runsc/runsctest"
@@ -70,5 +71,28 @@ func TestCommandThatStartsTooLateIsKilled(t *testing.T) {
 		}
 	case <-time.After(time.Minute):
 		t.Error("the command was not killed")
+	}
+}
+
+// TestWidePipes has more room in the pipes of a command that carries much, and they still give up a read when they are told to.
+func TestWidePipes(t *testing.T) {
+	starter := New(Config{Log: slog.New(slog.DiscardHandler)})
+	t.Cleanup(starter.Close)
+	var c copies
+	files, err := c.open(starter, io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(files)
+	c.widen()
+	for i, want := range []int{wideInput, wideOutput} {
+		if size, err := unix.FcntlInt(files[i].Fd(), unix.F_GETPIPE_SZ, 0); err != nil || size < want {
+			t.Errorf("pipe %d has room for %d bytes, %v; want %d", i, size, err, want)
+		}
+	}
+	c.Cancel()
+	c.Wait()
+	if err := c.Close(); err != nil {
+		t.Error(err)
 	}
 }
