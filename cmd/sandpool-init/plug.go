@@ -86,6 +86,9 @@ func takePipes(s *supervise.Supervisor, fd int) {
 func receiveFiles(fd, count int) ([]*os.File, error) {
 	control := make([]byte, unix.CmsgSpace(4*count))
 	_, size, _, _, err := unix.Recvmsg(fd, make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC)
+	for errors.Is(err, unix.EINTR) { // with a time limit the kernel does not go on by itself, and Go's runtime signals its threads
+		_, size, _, _, err = unix.Recvmsg(fd, make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/daemon/metadata"
 	"sandpool/daemon/telemetry"
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
@@ -286,7 +287,7 @@ func wireClaim(c pool.Claim) wire.Claim {
 		CreatedAt: c.CreatedAt, ClaimedAt: c.ClaimedAt, ExpiresAt: l.ExpiresAt,
 		Type: l.Kind, Lifetime: lifetime.Duration(l.Type.Lifetime), Warning: lifetime.Duration(l.Type.Warning), Grace: lifetime.Duration(l.Type.Grace),
 		Stage: string(l.Stage), Extended: l.Extended, Extensions: l.Type.Extensions, Checkpoint: c.From, Phases: wirePhases(c.Phases),
-		Metadata: decodeMetadata(c.Metadata), Given: string(c.Given),
+		Metadata: metadata.Decode(c.Metadata), Given: string(c.Given),
 	}
 }
 

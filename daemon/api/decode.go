@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"sandpool/daemon/processes"
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
 )
@@ -79,7 +80,7 @@ var lists = json.UnmarshalFromFunc(func(dec *jsontext.Decoder, words *[]string) 
 	*words = []string{}
 	for dec.PeekKind() != jsontext.KindEndArray {
 		if len(*words) == maxWords {
-			return tooLong(fmt.Sprintf("a list has more than %d words", maxWords))
+			return processes.TooLong(fmt.Sprintf("a list has more than %d words", maxWords))
 		}
 		var word string
 		if err := json.UnmarshalDecode(dec, &word); err != nil {
@@ -93,7 +94,7 @@ var lists = json.UnmarshalFromFunc(func(dec *jsontext.Decoder, words *[]string) 
 
 // badBody says what is wrong with a body in the terms of its sender.
 func badBody(err error) error {
-	if long, ok := errors.AsType[tooLong](err); ok {
+	if long, ok := errors.AsType[processes.TooLong](err); ok {
 		return long
 	}
 	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {

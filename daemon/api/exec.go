@@ -9,12 +9,12 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"path"
 	"strings"
 	"time"
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/daemon/processes"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
 	"sandpool/runtime"
@@ -45,7 +45,7 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 	if err := a.decodeExec(w, r, &body); err != nil {
 		return err
 	}
-	if err := checkExec(body); err != nil {
+	if err := processes.Check(body); err != nil {
 		return err
 	}
 	claim, done, err := a.use(r, claim)
@@ -179,54 +179,3 @@ func wantsUpgrade(h http.Header) bool {
 	}
 	return false
 }
-
-func checkExec(body wire.ExecRequest) error {
-	if len(body.Args) == 0 || body.Args[0] == "" {
-		return invalid("args: want a command")
-	}
-	if err := checkSize(body); err != nil {
-		return err
-	}
-	for i, arg := range body.Args {
-		if strings.ContainsRune(arg, 0) {
-			return invalid("args[%d]: has a NUL character in it", i)
-		}
-	}
-	if err := checkEntries("env", body.Env); err != nil {
-		return err
-	}
-	if len(body.User) > maxUser || strings.ContainsRune(body.User, 0) {
-		return invalid("user: want a name or a number of at most %d bytes", maxUser)
-	}
-	if body.Timeout != nil && *body.Timeout <= 0 {
-		return invalid("timeout: %s: want more than 0s", body.Timeout)
-	}
-	if body.Cwd != "" && (!path.IsAbs(body.Cwd) || strings.ContainsRune(body.Cwd, 0)) {
-		return invalid("cwd: %q: want an absolute path", body.Cwd)
-	}
-	return nil
-}
-
-// checkSize refuses what Linux would not take as a program's arguments and environment.
-func checkSize(body wire.ExecRequest) error {
-	all := 0
-	for name, texts := range map[string][]string{"args": body.Args, "env": body.Env} {
-		for i, text := range texts {
-			if len(text) > wire.MaxArgument {
-				return tooLong(fmt.Sprintf("%s[%d] has %d bytes, and the limit is %d", name, i, len(text), wire.MaxArgument))
-			}
-			all += len(text) + 1
-		}
-	}
-	if all > wire.MaxCommand {
-		return tooLong(fmt.Sprintf("args and env have %d bytes in all, and the limit is %d", all, wire.MaxCommand))
-	}
-	return nil
-}
-
-// tooLong says what of a command is too long.
-type tooLong string
-
-func (t tooLong) Error() string { return string(t) + ": send it by the command's standard input" }
-
-func (t tooLong) Unwrap() error { return &http.MaxBytesError{Limit: wire.MaxCommand} }

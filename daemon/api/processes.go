@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -12,17 +11,14 @@ import (
 	"syscall"
 	"time"
 
+	"sandpool/daemon/processes"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
 	"sandpool/runtime"
-	"sandpool/runtime/supervisor"
 )
 
 const (
-	maxUser = 256 // bytes of a user's name
-	maxPID  = 1<<31 - 1
-	// killTimeout is how long a process's end may take to be asked for when its client has gone.
-	killTimeout = 10 * time.Second
+	maxPID = 1<<31 - 1
 )
 
 // inside does something with the processes of the claim that the path names, whose sandbox is awake meanwhile.
@@ -37,9 +33,9 @@ func (a *api) inside(do func(http.ResponseWriter, *http.Request, runtime.Process
 			return err
 		}
 		defer done()
-		processes, err := a.Processes(r.Context(), claim.Sandbox)
+		of, err := a.Processes(r.Context(), claim.Sandbox)
 		if err == nil {
-			err = do(w, r, processes)
+			err = do(w, r, of)
 		}
 		if err != nil {
 			if lost := a.lost(claim); lost != nil {
@@ -52,12 +48,12 @@ func (a *api) inside(do func(http.ResponseWriter, *http.Request, runtime.Process
 
 // ofProcess is inside with the process that the path names.
 func (a *api) ofProcess(do func(http.ResponseWriter, *http.Request, runtime.Processes, int) error) handler {
-	return a.inside(func(w http.ResponseWriter, r *http.Request, processes runtime.Processes) error {
+	return a.inside(func(w http.ResponseWriter, r *http.Request, of runtime.Processes) error {
 		pid, err := strconv.Atoi(r.PathValue("pid"))
 		if err != nil || pid < 1 || pid > maxPID {
 			return invalid("process id %.64q: want a number of the sandbox's processes", r.PathValue("pid"))
 		}
-		return do(w, r, processes, pid)
+		return do(w, r, of, pid)
 	})
 }
 
@@ -66,70 +62,58 @@ func (a *api) startProcess(w http.ResponseWriter, r *http.Request) error {
 	if err := a.decodeExec(w, r, &body); err != nil {
 		return err
 	}
-	if err := checkExec(body.ExecRequest); err != nil {
+	if err := processes.Check(body.ExecRequest); err != nil {
 		return err
 	}
-	command := supervisedCommand(body.ExecRequest)
+	command := processes.Command(body.ExecRequest)
 	command.Input = command.Input || body.Input
-	return a.inside(func(w http.ResponseWriter, r *http.Request, processes runtime.Processes) error {
-		p, err := processes.Start(r.Context(), command)
+	return a.inside(func(w http.ResponseWriter, r *http.Request, of runtime.Processes) error {
+		p, err := of.Start(r.Context(), command)
 		if err != nil {
 			return err
 		}
-		return answerJSON(w, http.StatusCreated, wireProcess(p))
+		return answerJSON(w, http.StatusCreated, processes.Wire(p))
 	})(w, r)
-}
-
-func supervisedCommand(body wire.ExecRequest) runtime.SupervisedCommand {
-	command := runtime.SupervisedCommand{
-		Args: body.Args, Env: body.Env, Folder: body.Cwd, User: body.User, TTY: body.TTY, Rows: body.Rows, Cols: body.Cols, Input: body.TTY,
-	}
-	if body.Timeout != nil {
-		command.Timeout = body.Timeout.Std()
-	}
-	return command
 }
 
 // execSupervised runs a command by process 1, which only can make it another user's and end it in time.
 func (a *api) execSupervised(w http.ResponseWriter, r *http.Request, claim pool.Claim, body wire.ExecRequest) error {
-	processes, err := a.Processes(r.Context(), claim.Sandbox)
+	of, err := a.Processes(r.Context(), claim.Sandbox)
 	if err != nil {
 		return err
 	}
-	command := supervisedCommand(body)
+	command := processes.Command(body)
 	command.Input = true
 	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (Process, error) {
-		p, f, err := processes.Run(r.Context(), command)
+		p, f, err := of.Run(r.Context(), command)
 		if err != nil {
 			return nil, err
 		}
-		one := &attached{Processes: processes, pid: p.PID, follower: f, spec: spec, owned: true}
-		go one.feed(context.WithoutCancel(r.Context()))
-		return one, nil
+		return processes.Own(context.WithoutCancel(r.Context()), of, p.PID, f, spec), nil
 	})
 }
 
-func (a *api) listProcesses(w http.ResponseWriter, r *http.Request, processes runtime.Processes) error {
-	all, err := processes.List(r.Context())
+func (a *api) listProcesses(w http.ResponseWriter, r *http.Request, of runtime.Processes) error {
+	all, err := of.List(r.Context())
 	if err != nil {
 		return err
 	}
 	list := wire.ProcessList{Processes: []wire.Process{}}
 	for _, p := range all {
-		list.Processes = append(list.Processes, wireProcess(p))
+		list.Processes = append(list.Processes, processes.Wire(p))
 	}
 	return answerJSON(w, http.StatusOK, list)
 }
 
-func (a *api) getProcess(w http.ResponseWriter, r *http.Request, processes runtime.Processes, pid int) error {
-	p, err := processes.Get(r.Context(), pid)
+func (a *api) getProcess(w http.ResponseWriter, r *http.Request, of runtime.Processes, pid int) error {
+	p, err := of.Get(r.Context(), pid)
 	if err != nil {
 		return err
 	}
-	return answerJSON(w, http.StatusOK, wireProcess(p))
+	return answerJSON(w, http.StatusOK, processes.Wire(p))
 }
 
-func (a *api) signalProcess(w http.ResponseWriter, r *http.Request, processes runtime.Processes, pid int) error {
+func (a *api) signalProcess(w http.ResponseWriter, r *http.Request, of runtime.Processes, pid int) error {
 	var body wire.SignalRequest
 	if err := decode(w, r, &body); err != nil {
 		return err
@@ -137,19 +121,19 @@ func (a *api) signalProcess(w http.ResponseWriter, r *http.Request, processes ru
 	if body.Signal < 1 || body.Signal > maxSignal {
 		return invalid("signal: %d: want 1 to %d", body.Signal, maxSignal)
 	}
-	return noContent(w, processes.Signal(r.Context(), pid, syscall.Signal(body.Signal)))
+	return noContent(w, of.Signal(r.Context(), pid, syscall.Signal(body.Signal)))
 }
 
-func (a *api) resizeProcess(w http.ResponseWriter, r *http.Request, processes runtime.Processes, pid int) error {
+func (a *api) resizeProcess(w http.ResponseWriter, r *http.Request, of runtime.Processes, pid int) error {
 	var body wire.ResizeRequest
 	if err := decode(w, r, &body); err != nil {
 		return err
 	}
-	return noContent(w, processes.Resize(r.Context(), pid, body.Rows, body.Cols))
+	return noContent(w, of.Resize(r.Context(), pid, body.Rows, body.Cols))
 }
 
 // feedProcess gives a process the body as input; an empty one ends its input.
-func (a *api) feedProcess(w http.ResponseWriter, r *http.Request, processes runtime.Processes, pid int) error {
+func (a *api) feedProcess(w http.ResponseWriter, r *http.Request, of runtime.Processes, pid int) error {
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxBody))
 	if err != nil {
 		return badBody(err)
@@ -158,9 +142,9 @@ func (a *api) feedProcess(w http.ResponseWriter, r *http.Request, processes runt
 		return fmt.Errorf("clear read deadline: %w", err)
 	}
 	if len(data) == 0 {
-		return noContent(w, processes.EndInput(r.Context(), pid))
+		return noContent(w, of.EndInput(r.Context(), pid))
 	}
-	return noContent(w, processes.Input(r.Context(), pid, data))
+	return noContent(w, of.Input(r.Context(), pid, data))
 }
 
 func noContent(w http.ResponseWriter, err error) error {
@@ -195,7 +179,7 @@ func outputQuery(r *http.Request) (since int64, follow bool, err error) {
 }
 
 // processOutput sends what a process wrote, as lines of JSON: what is kept and, with follow, what comes until its end.
-func (a *api) processOutput(w http.ResponseWriter, r *http.Request, processes runtime.Processes, pid int) error {
+func (a *api) processOutput(w http.ResponseWriter, r *http.Request, of runtime.Processes, pid int) error {
 	since, follow, err := outputQuery(r)
 	if err != nil {
 		return err
@@ -206,11 +190,11 @@ func (a *api) processOutput(w http.ResponseWriter, r *http.Request, processes ru
 		return err
 	}
 	defer leave()
-	p, err := processes.Get(r.Context(), pid)
+	p, err := of.Get(r.Context(), pid)
 	if err != nil {
 		return err
 	}
-	f, err := processes.Follow(r.Context(), pid, since)
+	f, err := of.Follow(r.Context(), pid, since)
 	if err != nil {
 		return err
 	}
@@ -222,11 +206,11 @@ func (a *api) processOutput(w http.ResponseWriter, r *http.Request, processes ru
 	ctx, cancel := a.untilStopping(r.Context())
 	defer cancel()
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	last := wire.ProcessOutput{Position: p.Next, Process: new(wireProcess(p))}
-	if ended, err := sendOutput(ctx, w, f, since, until); err != nil {
+	last := wire.ProcessOutput{Position: p.Next, Process: new(processes.Wire(p))}
+	if ended, err := processes.Copy(ctx, f, since, until, func(line wire.ProcessOutput) error { return sendLines(w, []wire.ProcessOutput{line}) }); err != nil {
 		last = wire.ProcessOutput{Error: a.report(r, err)} // an answer that has begun can tell no other way
 	} else if ended != nil {
-		last = wire.ProcessOutput{Position: ended.Next, Process: new(wireProcess(*ended))}
+		last = wire.ProcessOutput{Position: ended.Next, Process: new(processes.Wire(*ended))}
 	}
 	if err := sendLines(w, []wire.ProcessOutput{last}); err != nil {
 		a.Log.Debug("output could not be sent", "err", err)
@@ -247,24 +231,8 @@ func (a *api) untilStopping(ctx context.Context) (context.Context, context.Cance
 	return ctx, func() { cancel(nil) }
 }
 
-// sendOutput sends output between two positions, and returns the process if it ended before the second.
-func sendOutput(ctx context.Context, w http.ResponseWriter, f *runtime.Follower, at, until int64) (*runtime.Supervised, error) {
-	for at < until {
-		out, ended, err := f.Next(ctx)
-		if err != nil || ended != nil {
-			return ended, err
-		}
-		line := wire.ProcessOutput{Position: out.Position, Stream: outputStreams[out.From], Data: out.Data, Dropped: out.Position - at}
-		if err := sendLines(w, []wire.ProcessOutput{line}); err != nil {
-			return nil, fmt.Errorf("send output: %w", err)
-		}
-		at = out.Position + int64(len(out.Data))
-	}
-	return nil, nil //nolint:nilnil // it lives
-}
-
 // attachProcess carries a process's output and input as frames, as exec does. A client that hangs up leaves the process as it is.
-func (a *api) attachProcess(w http.ResponseWriter, r *http.Request, processes runtime.Processes, pid int) error {
+func (a *api) attachProcess(w http.ResponseWriter, r *http.Request, of runtime.Processes, pid int) error {
 	since, _, err := outputQuery(r)
 	if err != nil {
 		return err
@@ -278,7 +246,7 @@ func (a *api) attachProcess(w http.ResponseWriter, r *http.Request, processes ru
 		return err
 	}
 	defer leave()
-	f, err := processes.Follow(r.Context(), pid, since)
+	f, err := of.Follow(r.Context(), pid, since)
 	if err != nil {
 		return err
 	}
@@ -288,95 +256,6 @@ func (a *api) attachProcess(w http.ResponseWriter, r *http.Request, processes ru
 		return err
 	}
 	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (Process, error) {
-		p := &attached{Processes: processes, pid: pid, follower: f, spec: spec}
-		go p.feed(r.Context())
-		return p, nil
+		return processes.Attach(r.Context(), of, pid, f, spec), nil
 	})
-}
-
-// attached is a process that a client follows, and may feed, until it leaves.
-type attached struct {
-	runtime.Processes
-	pid      int
-	follower *runtime.Follower
-	spec     runtime.ExecSpec
-	owned    bool // it ends with its client
-}
-
-func (p *attached) Resize(ctx context.Context, rows, cols uint16) error {
-	return p.Processes.Resize(ctx, p.pid, rows, cols)
-}
-
-func (p *attached) Signal(ctx context.Context, signal syscall.Signal) error {
-	return p.Processes.Signal(ctx, p.pid, signal)
-}
-
-// Wait passes output on until the process has ended, or ctx.
-func (p *attached) Wait(ctx context.Context) (code int, err error) {
-	defer p.follower.Close()
-	defer func() {
-		if err != nil && p.owned {
-			p.kill(ctx)
-		}
-	}()
-	for {
-		out, ended, err := p.follower.Next(ctx)
-		switch {
-		case err != nil:
-			return 0, err
-		case ended != nil:
-			return ended.Code, nil
-		}
-		to := p.spec.Stdout
-		if out.From == supervisor.Stderr {
-			to = p.spec.Stderr
-		}
-		if _, err := to.Write(out.Data); err != nil {
-			return 0, err
-		}
-	}
-}
-
-// kill kills all of the process's session.
-func (p *attached) kill(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTimeout)
-	defer cancel()
-	_ = p.Processes.Signal(ctx, p.pid, syscall.SIGKILL) // it may have ended, and with it its sandbox
-}
-
-// feed passes input on until it ends. What the process does not take is dropped.
-func (p *attached) feed(ctx context.Context) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := p.spec.Stdin.Read(buf)
-		if n > 0 && p.Input(ctx, p.pid, buf[:n]) != nil {
-			_, _ = io.Copy(io.Discard, p.spec.Stdin)
-			return
-		}
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				_ = p.EndInput(ctx, p.pid)
-			}
-			return
-		}
-	}
-}
-
-var outputStreams = map[byte]wire.OutputStream{
-	supervisor.Stdout: wire.OutputStdout, supervisor.Stderr: wire.OutputStderr, supervisor.Terminal: wire.OutputTerminal,
-}
-
-// wireProcess is a process in the API's words.
-func wireProcess(p runtime.Supervised) wire.Process {
-	process := wire.Process{
-		PID: p.PID, Args: p.Args, User: p.User, State: p.State, Supervised: p.Supervised, TTY: p.TTY, Input: p.Input, StartedAt: p.Started, TimedOut: p.TimedOut,
-		CPUMS: wire.Milliseconds(p.CPU), MemoryBytes: p.Memory, OutputFirst: p.First, OutputNext: p.Next,
-	}
-	if process.Args == nil {
-		process.Args = []string{}
-	}
-	if p.Ended {
-		process.State, process.EndedAt, process.ExitCode = "ended", &p.Stopped, &p.Code
-	}
-	return process
 }

@@ -1,0 +1,148 @@
+// Package processes puts the processes of sandboxes into the API's words, and joins them to their clients.
+package processes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+	"time"
+
+	"sandpool/daemon/wire"
+	"sandpool/runtime"
+	"sandpool/runtime/supervisor"
+)
+
+// killTimeout is how long a process's end may take to be asked for when its client has gone.
+const killTimeout = 10 * time.Second
+
+// Command is what a request asks to be run.
+func Command(body wire.ExecRequest) runtime.SupervisedCommand {
+	command := runtime.SupervisedCommand{
+		Args: body.Args, Env: body.Env, Folder: body.Cwd, User: body.User, TTY: body.TTY, Rows: body.Rows, Cols: body.Cols, Input: body.TTY,
+	}
+	if body.Timeout != nil {
+		command.Timeout = body.Timeout.Std()
+	}
+	return command
+}
+
+// Copy sends output between two positions, and returns the process if it ended before the second.
+func Copy(ctx context.Context, f *runtime.Follower, at, until int64, send func(wire.ProcessOutput) error) (*runtime.Supervised, error) {
+	for at < until {
+		out, ended, err := f.Next(ctx)
+		if err != nil || ended != nil {
+			return ended, err
+		}
+		line := wire.ProcessOutput{Position: out.Position, Stream: outputStreams[out.From], Data: out.Data, Dropped: out.Position - at}
+		if err := send(line); err != nil {
+			return nil, fmt.Errorf("send output: %w", err)
+		}
+		at = out.Position + int64(len(out.Data))
+	}
+	return nil, nil //nolint:nilnil // it lives
+}
+
+// Attached is a process that a client follows, and may feed, until it leaves.
+type Attached struct {
+	runtime.Processes
+	pid      int
+	follower *runtime.Follower
+	spec     runtime.ExecSpec
+	owned    bool // it ends with its client
+}
+
+// Attach makes one that goes on when its client leaves. It is fed until ctx ends.
+func Attach(ctx context.Context, of runtime.Processes, pid int, f *runtime.Follower, spec runtime.ExecSpec) *Attached {
+	p := &Attached{Processes: of, pid: pid, follower: f, spec: spec}
+	go p.feed(ctx)
+	return p
+}
+
+// Own is Attach for one that is killed when its client leaves.
+func Own(ctx context.Context, of runtime.Processes, pid int, f *runtime.Follower, spec runtime.ExecSpec) *Attached {
+	p := Attach(ctx, of, pid, f, spec)
+	p.owned = true
+	return p
+}
+
+// Resize tells the process how large its terminal is.
+func (p *Attached) Resize(ctx context.Context, rows, cols uint16) error {
+	return p.Processes.Resize(ctx, p.pid, rows, cols)
+}
+
+// Signal signals the process's group.
+func (p *Attached) Signal(ctx context.Context, signal syscall.Signal) error {
+	return p.Processes.Signal(ctx, p.pid, signal)
+}
+
+// Wait passes output on until the process has ended, or ctx.
+func (p *Attached) Wait(ctx context.Context) (code int, err error) {
+	defer p.follower.Close()
+	defer func() {
+		if err != nil && p.owned {
+			p.kill(ctx)
+		}
+	}()
+	for {
+		out, ended, err := p.follower.Next(ctx)
+		switch {
+		case err != nil:
+			return 0, err
+		case ended != nil:
+			return ended.Code, nil
+		}
+		to := p.spec.Stdout
+		if out.From == supervisor.Stderr {
+			to = p.spec.Stderr
+		}
+		if _, err := to.Write(out.Data); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// kill kills all of the process's session.
+func (p *Attached) kill(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTimeout)
+	defer cancel()
+	_ = p.Processes.Signal(ctx, p.pid, syscall.SIGKILL) // it may have ended, and with it its sandbox
+}
+
+// feed passes input on until it ends. What the process does not take is dropped.
+func (p *Attached) feed(ctx context.Context) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := p.spec.Stdin.Read(buf)
+		if n > 0 && p.Input(ctx, p.pid, buf[:n]) != nil {
+			_, _ = io.Copy(io.Discard, p.spec.Stdin)
+			return
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				_ = p.EndInput(ctx, p.pid)
+			}
+			return
+		}
+	}
+}
+
+var outputStreams = map[byte]wire.OutputStream{
+	supervisor.Stdout: wire.OutputStdout, supervisor.Stderr: wire.OutputStderr, supervisor.Terminal: wire.OutputTerminal,
+}
+
+// Wire is a process in the API's words.
+func Wire(p runtime.Supervised) wire.Process {
+	process := wire.Process{
+		PID: p.PID, Args: p.Args, User: p.User, State: p.State, Supervised: p.Supervised, TTY: p.TTY, Input: p.Input, StartedAt: p.Started, TimedOut: p.TimedOut,
+		CPUMS: wire.Milliseconds(p.CPU), MemoryBytes: p.Memory, OutputFirst: p.First, OutputNext: p.Next,
+	}
+	if process.Args == nil {
+		process.Args = []string{}
+	}
+	if p.Ended {
+		process.State, process.EndedAt, process.ExitCode = "ended", &p.Stopped, &p.Code
+	}
+	return process
+}
