@@ -14,6 +14,7 @@ import (
 	"sandpool/daemon/api"
 	"sandpool/daemon/events"
 	"sandpool/daemon/hooks"
+	"sandpool/daemon/processes"
 	"sandpool/daemon/telemetry"
 	"sandpool/daemon/templates"
 	"sandpool/daemon/wire"
@@ -189,7 +190,7 @@ func (d *Daemon) api(p *parts, started time.Time) api.Options {
 	return api.Options{
 		Claims: p.pools, Keeper: p.checkpoints, Shelf: p.restorer.store, Events: p.events, Stopping: d.stopping,
 		Pools: p.pools.Status, Sizes: p.pools, Images: p.images, Catalogue: templates.NewCatalogue(p.templates, p.engine, p.pools),
-		Exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (api.Process, error) {
+		Exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (processes.Process, error) {
 			return p.engine.Exec(ctx, sandbox, spec)
 		},
 		Processes: p.engine.Processes,

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
 
+	"sandpool/cmd/sandpool/environ"
 	"sandpool/daemon/wire"
 )
 
@@ -28,11 +26,11 @@ func (b *brings) flags(flags *pflag.FlagSet) {
 
 // into puts what the flags gave into a request.
 func (b *brings) into(req *wire.ClaimRequest) (err error) {
-	if req.Env, err = environment(b.envFiles, b.env); err != nil {
+	if req.Env, err = environ.Read(b.envFiles, b.env); err != nil {
 		return err
 	}
 	for _, flag := range b.secrets {
-		entry, err := secret(flag)
+		entry, err := environ.Secret(flag)
 		if err != nil {
 			return fmt.Errorf("--secret: %w", err)
 		}
@@ -50,33 +48,4 @@ func (b *brings) into(req *wire.ClaimRequest) (err error) {
 		req.Metadata[name] = value
 	}
 	return nil
-}
-
-// secret reads one that a flag names. All users of the host can see what is on a command line, so that has no values.
-func secret(flag string) (string, error) {
-	name, from, given := strings.Cut(flag, "=")
-	if !given {
-		return envEntry(name)
-	}
-	path, file := strings.CutPrefix(from, "@")
-	if !file || name == "" {
-		return "", errors.New("want NAME=@FILE, or the NAME of a variable that is set here: values on a command line are no secrets")
-	}
-	var in io.Reader = os.Stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return "", err
-		}
-		defer f.Close() //nolint:errcheck // it was only read
-		in = f
-	}
-	value, err := io.ReadAll(io.LimitReader(in, wire.MaxArgument+1))
-	if err != nil {
-		return "", fmt.Errorf("read %s: %w", path, err)
-	}
-	if len(value) > wire.MaxArgument {
-		return "", fmt.Errorf("%s is over the limit of %d bytes", path, wire.MaxArgument)
-	}
-	return envEntry(name + "=" + strings.TrimSuffix(string(value), "\n"))
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"sandpool/cmd/sandpool/environ"
 	"sandpool/daemon/wire"
 )
 
@@ -64,16 +65,16 @@ func TestBadEnvironment(t *testing.T) {
 			if tc.flag != "" {
 				flags = []string{tc.flag}
 			}
-			_, err := environment(files, flags)
+			_, err := environ.Read(files, flags)
 			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("%v, want %q and no value", err, tc.want)
 			}
 		})
 	}
-	if _, err := environment([]string{t.TempDir()}, nil); err == nil {
+	if _, err := environ.Read([]string{t.TempDir()}, nil); err == nil {
 		t.Error("a folder was read")
 	}
-	if _, err := environment([]string{"/nowhere/at/all"}, nil); err == nil || !strings.Contains(err.Error(), "--env-file") {
+	if _, err := environ.Read([]string{"/nowhere/at/all"}, nil); err == nil || !strings.Contains(err.Error(), "--env-file") {
 		t.Errorf("a file that is missing: %v", err)
 	}
 }

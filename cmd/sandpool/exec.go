@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sandpool/cmd/sandpool/environ"
+	"sandpool/cmd/sandpool/input"
 	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
@@ -46,7 +48,7 @@ func (a *app) execCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
-			if req.Env, err = environment(envFiles, env); err != nil {
+			if req.Env, err = environ.Read(envFiles, env); err != nil {
 				return err
 			}
 			req.Args = args[1:]
@@ -80,7 +82,7 @@ func (a *app) execCommand() *cobra.Command {
 		return err
 	})
 	cmd.MarkFlagsMutuallyExclusive("no-stdin", "tty")
-	completeFlag(cmd, "env", completeEnv)
+	completeFlag(cmd, "env", environ.Complete)
 	return cmd
 }
 
@@ -142,7 +144,7 @@ func (a *app) execPiped(ctx context.Context, id string, req wire.ExecRequest) (i
 	defer cancel(nil)
 	p := newPassing(cancel, func(ctx context.Context) { _, _ = a.daemon.Get(ctx, id) })
 	defer p.watch()()
-	return a.daemon.Exec(ctx, id, req, client.Stdio{In: background(a.in), Out: a.out, Err: a.errOut, Control: p.control, Sent: p.wasSent})
+	return a.daemon.Exec(ctx, id, req, client.Stdio{In: input.Background(a.in), Out: a.out, Err: a.errOut, Control: p.control, Sent: p.wasSent})
 }
 
 // watch calls handle for each of the signals until the returned function is called.

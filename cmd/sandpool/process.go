@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"sandpool/cmd/sandpool/input"
 	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
@@ -160,13 +161,13 @@ func (a *app) attach(ctx context.Context, id string, pid int, noStdin bool) erro
 	}
 	ctx, detach := context.WithCancelCause(ctx)
 	defer detach(nil)
-	stdio := client.Stdio{In: endless{ctx: ctx}, Out: a.out, Err: a.errOut}
+	stdio := client.Stdio{In: input.Endless(ctx, nil), Out: a.out, Err: a.errOut}
 	if !noStdin && p.Input && a.in != nil {
-		stdio.In = endless{ctx, background(a.in)}
+		stdio.In = input.Endless(ctx, input.Background(a.in))
 	}
 	var code int
 	if file, ok := a.in.(*os.File); ok && p.TTY && !noStdin && isTerminal(file) {
-		stdio.In = &leavable{in: a.in, leave: func() { detach(errDetached) }}
+		stdio.In = input.Leavable(a.in, func() { detach(errDetached) })
 		code, err = a.onTerminal(file, func(control chan wire.Frame) (int, error) {
 			control <- client.Resize(size(int(file.Fd())))
 			stdio.Control = control
@@ -185,41 +186,6 @@ func (a *app) attach(ctx context.Context, id string, pid int, noStdin bool) erro
 }
 
 var errDetached = errors.New("detached")
-
-// endless is input without an end: where it ends, Read waits for ctx.
-type endless struct {
-	ctx context.Context //nolint:containedctx // it is what the reader is bounded by
-	in  io.Reader
-}
-
-func (e endless) Read(b []byte) (int, error) {
-	if e.in != nil {
-		if n, err := e.in.Read(b); n > 0 || err == nil {
-			return n, nil
-		}
-	}
-	<-e.ctx.Done()
-	return 0, io.EOF
-}
-
-// leavable is a terminal's input with keys that leave: Ctrl-P and then Ctrl-Q.
-type leavable struct {
-	in    io.Reader
-	leave func()
-	begun bool // the first of the keys has come
-}
-
-func (l *leavable) Read(b []byte) (int, error) {
-	const first, second = 'P' - '@', 'Q' - '@'
-	n, err := l.in.Read(b)
-	for _, key := range b[:n] {
-		if l.begun && key == second {
-			l.leave()
-		}
-		l.begun = key == first
-	}
-	return n, err
-}
 
 func (a *app) killCommand() *cobra.Command {
 	var name string

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -57,39 +54,6 @@ func (a *app) onTerminal(file *os.File, call func(control chan wire.Frame) (int,
 		control <- client.Resize(size(fd))
 	}, unix.SIGWINCH, unix.SIGTSTP)()
 	return call(control)
-}
-
-// background is in, but when it is a terminal that another program has, as when a shell runs this one in the background, a Read waits
-// until this program has it again, and does not stop the program.
-func background(in io.Reader) io.Reader {
-	file, ok := in.(*os.File)
-	if !ok || !isTerminal(file) {
-		return in
-	}
-	signal.Ignore(unix.SIGTTIN) // a Read then fails instead
-	return sharedTerminal{file}
-}
-
-// turnInterval is the time between two looks at whose turn it is.
-const turnInterval = 200 * time.Millisecond
-
-type sharedTerminal struct{ file *os.File }
-
-func (s sharedTerminal) Read(b []byte) (int, error) {
-	for {
-		for s.isAnothers() {
-			time.Sleep(turnInterval)
-		}
-		n, err := s.file.Read(b)
-		if n > 0 || !errors.Is(err, unix.EIO) || !s.isAnothers() {
-			return n, err
-		}
-	}
-}
-
-func (s sharedTerminal) isAnothers() bool {
-	group, err := unix.IoctlGetInt(int(s.file.Fd()), unix.TIOCGPGRP)
-	return err == nil && group != unix.Getpgrp()
 }
 
 // withTerm tells the command the kind of terminal unless env does.

@@ -9,7 +9,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -17,6 +16,7 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/files"
+	"sandpool/daemon/processes"
 	"sandpool/daemon/telemetry"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
@@ -62,15 +62,6 @@ var (
 	_ Shelf  = (*checkpoint.Store)(nil)
 )
 
-// Process is a command that runs in a sandbox; see runtime.Process.
-type Process interface {
-	Resize(ctx context.Context, rows, cols uint16) error
-	Signal(ctx context.Context, signal syscall.Signal) error
-	Wait(ctx context.Context) (code int, err error)
-}
-
-var _ Process = (*runtime.Process)(nil)
-
 // Options are what the API is made of. All fields are required.
 type Options struct {
 	Claims    Claims
@@ -82,7 +73,7 @@ type Options struct {
 	Sizes     Sizes
 	Images    func(ctx context.Context) ([]image.Status, error)
 	Catalogue Catalogue // is asked about templates
-	Exec      func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (Process, error)
+	Exec      func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (processes.Process, error)
 	Processes func(ctx context.Context, sandbox string) (runtime.Processes, error)
 	Ready     func() error              // why the daemon cannot do its work, or nil
 	Alive     func(sandbox string) bool // its processes have not ended

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"sandpool/configs"
+	"sandpool/daemon/processes"
 )
 
 // Users who do not operate. The fake claim othersID is the first one's.
@@ -260,7 +261,7 @@ func TestAnswersThatNobodyReads(t *testing.T) {
 				}
 			}
 		})
-		for end := time.Now().Add(time.Minute); !hungUp(conn); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); !processes.HungUp(conn); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Errorf("%s: a minute after its client stopped reading the connection is open", path)
 				break

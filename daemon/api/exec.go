@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -58,7 +57,7 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 	if body.User != "" || body.Timeout != nil || body.TTY && claim.Given == pool.Secrets {
 		return a.execSupervised(w, r, claim, body)
 	}
-	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (Process, error) {
+	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (processes.Process, error) {
 		spec.Args, spec.Env, spec.Cwd, spec.TTY, spec.Rows, spec.Cols = body.Args, body.Env, body.Cwd, body.TTY, body.Rows, body.Cols
 		spec.Given = broughtAlong(claim)
 		return a.Exec(r.Context(), claim.Sandbox, spec)
@@ -66,24 +65,24 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 }
 
 // converse takes the connection over, and carries the input and output of the process that start returns, until it ends or the client leaves.
-func (a *api) converse(w http.ResponseWriter, r *http.Request, claim pool.Claim, start func(runtime.ExecSpec) (Process, error)) error {
-	s, err := hijack(w, a.Log.With("claim", claim.ID))
+func (a *api) converse(w http.ResponseWriter, r *http.Request, claim pool.Claim, start func(runtime.ExecSpec) (processes.Process, error)) error {
+	taken, s, err := hijack(w, a.Log.With("claim", claim.ID))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = s.taken.Close() }()
-	if _, err := io.WriteString(s.conn, switching); err != nil {
-		s.log.Debug("exec client is gone", "err", err)
+	defer func() { _ = taken.Close() }()
+	if _, err := io.WriteString(taken.UnixConn, switching); err != nil {
+		a.Log.Debug("exec client is gone", "err", err)
 		return nil
 	}
-	code, err := s.run(r.Context(), start)
+	code, err := s.Run(r.Context(), start)
 	if err != nil || code >= 128 { // ended by a signal: perhaps with all of its sandbox
 		err = cmp.Or(a.fate(r.Context(), claim), err)
 	}
 	if err != nil {
-		s.sendError(a.report(r, err))
+		s.SendError(a.report(r, err))
 	} else {
-		s.sendExit(code)
+		s.SendExit(code)
 	}
 	return nil
 }
@@ -152,21 +151,20 @@ func (a *api) lost(claim pool.Claim) error {
 	return nil
 }
 
-// hijack takes the connection over from net/http.
-func hijack(w http.ResponseWriter, log *slog.Logger) (*execStream, error) {
+// hijack takes the connection over from net/http; it is to be closed.
+func hijack(w http.ResponseWriter, log *slog.Logger) (*refusingConn, *processes.Stream, error) {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return nil, fmt.Errorf("take over connection: %w", err)
+		return nil, nil, fmt.Errorf("take over connection: %w", err)
 	}
 	taken, ok := conn.(*refusingConn)
 	if !ok {
 		_ = conn.Close()
-		return nil, fmt.Errorf("take over connection: it is a %T", conn)
+		return nil, nil, fmt.Errorf("take over connection: it is a %T", conn)
 	}
 	// What net/http read ahead comes first. Reading on through its buffer would end the request's context with the input.
 	ahead, _ := buffered.Peek(buffered.Reader.Buffered())
-	in := bufio.NewReader(io.MultiReader(bytes.NewReader(ahead), conn))
-	return &execStream{taken: taken, conn: taken.UnixConn, in: in, log: log}, nil
+	return taken, processes.NewStream(taken.UnixConn, io.MultiReader(bytes.NewReader(ahead), conn), log), nil
 }
 
 func wantsUpgrade(h http.Header) bool {

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sandpool/daemon/processes"
 	"sandpool/daemon/wire"
 )
 
@@ -214,7 +215,7 @@ func TestExecClientGone(t *testing.T) {
 			if err := c.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if cause := <-p.killed; !errors.Is(cause, errClientGone) {
+			if cause := <-p.killed; !errors.Is(cause, processes.ErrClientGone) {
 				t.Errorf("killed because of %v", cause)
 			}
 		})
@@ -234,7 +235,7 @@ func TestExecFlood(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if cause := <-p.killed; !errors.Is(cause, errClientGone) {
+	if cause := <-p.killed; !errors.Is(cause, processes.ErrClientGone) {
 		t.Errorf("killed because of %v", cause)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"sandpool/configs"
+	"sandpool/daemon/processes"
 	"sandpool/daemon/telemetry"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
@@ -257,7 +258,7 @@ func newTestAPI(t *testing.T) *testServer {
 		Claims: ts.claims, Keeper: ts.saver, Shelf: ts.shelf, Pools: status, Sizes: ts.sizes,
 		Images: func(context.Context) ([]image.Status, error) { return nil, nil },
 		Alive:  func(string) bool { return true },
-		Exec: func(_ context.Context, _ string, spec runtime.ExecSpec) (Process, error) {
+		Exec: func(_ context.Context, _ string, spec runtime.ExecSpec) (processes.Process, error) {
 			if spec.Args[0] == "missing" {
 				return nil, errdefs.ErrNotFound.WithMessage("no such command")
 			}

@@ -13,12 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"sandpool/daemon/processes"
 	"sandpool/runtime"
 )
 
 // filesExec stands for inits: that of write takes pieces until they end, says what it took and fails if it is told to.
-func filesExec(taken chan<- string) func(context.Context, string, runtime.ExecSpec) (Process, error) {
-	return func(_ context.Context, _ string, spec runtime.ExecSpec) (Process, error) {
+func filesExec(taken chan<- string) func(context.Context, string, runtime.ExecSpec) (processes.Process, error) {
+	return func(_ context.Context, _ string, spec runtime.ExecSpec) (processes.Process, error) {
 		return &initOf{spec, taken}, nil
 	}
 }

@@ -84,7 +84,7 @@ func (a *api) execSupervised(w http.ResponseWriter, r *http.Request, claim pool.
 	}
 	command := processes.Command(body)
 	command.Input = true
-	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (Process, error) {
+	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (processes.Process, error) {
 		p, f, err := of.Run(r.Context(), command)
 		if err != nil {
 			return nil, err
@@ -118,8 +118,8 @@ func (a *api) signalProcess(w http.ResponseWriter, r *http.Request, of runtime.P
 	if err := decode(w, r, &body); err != nil {
 		return err
 	}
-	if body.Signal < 1 || body.Signal > maxSignal {
-		return invalid("signal: %d: want 1 to %d", body.Signal, maxSignal)
+	if body.Signal < 1 || body.Signal > processes.MaxSignal {
+		return invalid("signal: %d: want 1 to %d", body.Signal, processes.MaxSignal)
 	}
 	return noContent(w, of.Signal(r.Context(), pid, syscall.Signal(body.Signal)))
 }
@@ -255,7 +255,7 @@ func (a *api) attachProcess(w http.ResponseWriter, r *http.Request, of runtime.P
 		f.Close()
 		return err
 	}
-	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (Process, error) {
+	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (processes.Process, error) {
 		return processes.Attach(r.Context(), of, pid, f, spec), nil
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"sandpool/daemon/processes"
 	"sandpool/daemon/wire"
 	"sandpool/runtime"
 	"sandpool/scripts/testhost"
@@ -19,7 +20,7 @@ func TestLogsKeepSecrets(t *testing.T) {
 	said := &testhost.Log{}
 	ts.api.Log = slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	inner := ts.api.Exec
-	ts.api.Exec = func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (Process, error) {
+	ts.api.Exec = func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (processes.Process, error) {
 		if spec.Args[0] == "broken" {
 			return nil, errors.New("the runtime has a fault")
 		}

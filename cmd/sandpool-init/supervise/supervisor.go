@@ -1,3 +1,4 @@
+// Package supervise is the part of process 1 that starts processes for the daemon, keeps what they write and tells of it.
 package supervise
 
 import (
@@ -27,10 +28,11 @@ type Supervisor struct {
 	known  map[int]*supervised
 	gone   []*supervised // of those, the ones that have ended, the oldest first
 	kept   []string      // what claims brought along, as KEY=VALUE
-	link   *link         // the present connection, or nil
+	kill   func(pid int, signal syscall.Signal) error
+	link   *link // the present connection, or nil
 }
 
-func New() *Supervisor { return &Supervisor{known: map[int]*supervised{}} }
+func New() *Supervisor { return &Supervisor{known: map[int]*supervised{}, kill: unix.Kill} }
 
 // start starts a process.
 func (s *Supervisor) start(c protocol.Command) (*supervised, error) {
@@ -141,7 +143,7 @@ func (s *Supervisor) signal(pid, number int64) error {
 	if err == nil {
 		err = p.signal(syscall.Signal(number))
 	} else {
-		err = unix.Kill(int(pid), syscall.Signal(number))
+		err = s.kill(int(pid), syscall.Signal(number))
 	}
 	if errors.Is(err, unix.ESRCH) {
 		return &protocol.Failure{Reason: protocol.NotFound, Text: fmt.Sprintf("process %d has ended", pid)}

@@ -1,4 +1,5 @@
-package main
+// Package environ reads what commands and claims get in their environment, from flags and files.
+package environ
 
 import (
 	"bufio"
@@ -15,9 +16,9 @@ import (
 	"sandpool/daemon/wire"
 )
 
-// environment makes what a command gets in its environment, from files first and then from flags; the last value of a name counts.
+// Read makes what a command gets in its environment, from files first and then from flags; the last value of a name counts.
 // Errors name a variable and never tell its value.
-func environment(files, flags []string) ([]string, error) {
+func Read(files, flags []string) ([]string, error) {
 	var env []string
 	for _, name := range files {
 		entries, err := readEnvFile(name)
@@ -27,7 +28,7 @@ func environment(files, flags []string) ([]string, error) {
 		env = append(env, entries...)
 	}
 	for _, flag := range flags {
-		entry, err := envEntry(flag)
+		entry, err := entryOf(flag)
 		if err != nil {
 			return nil, fmt.Errorf("--env: %w", err)
 		}
@@ -55,7 +56,7 @@ func readEnvFile(name string) ([]string, error) {
 		if line == "" || line[0] == '#' {
 			continue
 		}
-		entry, err := envEntry(line)
+		entry, err := entryOf(line)
 		if err != nil {
 			return nil, fmt.Errorf("%s:%d: %w", name, n, err)
 		}
@@ -69,8 +70,8 @@ func readEnvFile(name string) ([]string, error) {
 	return env, nil
 }
 
-// envEntry is KEY=VALUE, of a KEY alone with the value that it has in this command's own environment.
-func envEntry(text string) (string, error) {
+// entryOf is KEY=VALUE, of a KEY alone with the value that it has in this command's own environment.
+func entryOf(text string) (string, error) {
 	name, value, given := strings.Cut(text, "=")
 	if name == "" || strings.ContainsAny(name, " \t") || !utf8.ValidString(name) {
 		return "", errors.New("want KEY=VALUE or the name of a variable that is set here, without spaces in it")
@@ -100,12 +101,41 @@ func lastOfEach(env []string) []string {
 	return kept
 }
 
-// completeEnv offers the names of the variables that are set here.
-func completeEnv(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// Complete offers the names of the variables that are set here.
+func Complete(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var names []cobra.Completion
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
 		names = append(names, wire.Printable(name))
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// Secret reads one that a flag names. All users of the host can see what is on a command line, so that has no values.
+func Secret(flag string) (string, error) {
+	name, from, given := strings.Cut(flag, "=")
+	if !given {
+		return entryOf(name)
+	}
+	path, file := strings.CutPrefix(from, "@")
+	if !file || name == "" {
+		return "", errors.New("want NAME=@FILE, or the NAME of a variable that is set here: values on a command line are no secrets")
+	}
+	var in io.Reader = os.Stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close() //nolint:errcheck // it was only read
+		in = f
+	}
+	value, err := io.ReadAll(io.LimitReader(in, wire.MaxArgument+1))
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", path, err)
+	}
+	if len(value) > wire.MaxArgument {
+		return "", fmt.Errorf("%s is over the limit of %d bytes", path, wire.MaxArgument)
+	}
+	return entryOf(name + "=" + strings.TrimSuffix(string(value), "\n"))
 }

@@ -1,4 +1,4 @@
-package api
+package processes
 
 import (
 	"bufio"
@@ -26,26 +26,39 @@ const (
 	hangUpCheck = time.Second
 	// lastFrameTimeout is how long a client may take to receive the frame that ends its stream.
 	lastFrameTimeout = 5 * time.Second
-	// maxSignal is the number of the last signal.
-	maxSignal = 64
+	// MaxSignal is the number of the last signal.
+	MaxSignal = 64
 )
 
-// errClientGone ends a stream that nobody reads any more.
-var errClientGone = fmt.Errorf("exec client is gone: %w", context.Canceled)
+// ErrClientGone ends a stream that nobody reads any more.
+var ErrClientGone = fmt.Errorf("exec client is gone: %w", context.Canceled)
 
-// execStream carries the input and output of one process as frames. It holds at most one frame each way: a side that does
+// Process is a command that runs in a sandbox; see runtime.Process.
+type Process interface {
+	Resize(ctx context.Context, rows, cols uint16) error
+	Signal(ctx context.Context, signal syscall.Signal) error
+	Wait(ctx context.Context) (code int, err error)
+}
+
+var _ Process = (*runtime.Process)(nil)
+
+// Stream carries the input and output of one process as frames. It holds at most one frame each way: a side that does
 // not read stops the other one. A signal therefore waits behind input that the process does not read; hanging up does not.
-type execStream struct {
-	taken  io.Closer // what net/http gave away; to be closed
+type Stream struct {
 	conn   *net.UnixConn
 	in     *bufio.Reader // of conn
 	log    *slog.Logger
 	broken atomic.Bool // a frame may have been sent in part, so that none can follow
 }
 
-// run starts a process and carries frames until it ends, and returns its exit code; a client that hangs up kills it.
+// NewStream makes one of a connection, of which in is what was read ahead and then the connection itself.
+func NewStream(conn *net.UnixConn, in io.Reader, log *slog.Logger) *Stream {
+	return &Stream{conn: conn, in: bufio.NewReader(in), log: log}
+}
+
+// Run starts a process and carries frames until it ends, and returns its exit code; a client that hangs up kills it.
 // The frame that ends the stream is left to the caller.
-func (s *execStream) run(ctx context.Context, start func(runtime.ExecSpec) (Process, error)) (code int, err error) {
+func (s *Stream) Run(ctx context.Context, start func(runtime.ExecSpec) (Process, error)) (code int, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stdin, feed := io.Pipe()
@@ -69,14 +82,14 @@ func (s *execStream) run(ctx context.Context, start func(runtime.ExecSpec) (Proc
 }
 
 // guard looks for a client that hung up while nothing is read from it, and unblocks all reads and writes when ctx ends.
-func (s *execStream) guard(ctx context.Context, cancel context.CancelCauseFunc) {
+func (s *Stream) guard(ctx context.Context, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(hangUpCheck)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			if hungUp(s.conn) {
-				cancel(errClientGone)
+			if HungUp(s.conn) {
+				cancel(ErrClientGone)
 			}
 		case <-ctx.Done():
 			_ = s.conn.SetDeadline(time.Unix(1, 0)) // long past; an error means that it is closed
@@ -86,7 +99,7 @@ func (s *execStream) guard(ctx context.Context, cancel context.CancelCauseFunc) 
 }
 
 // receive acts on the client's frames. It returns why there are no more.
-func (s *execStream) receive(ctx context.Context, feed *io.PipeWriter, p Process) error {
+func (s *Stream) receive(ctx context.Context, feed *io.PipeWriter, p Process) error {
 	for {
 		frame, err := wire.ReadFrame(s.in)
 		if err != nil {
@@ -102,12 +115,12 @@ func (s *execStream) receive(ctx context.Context, feed *io.PipeWriter, p Process
 func badFrame(err error) error {
 	_, fromConn := errors.AsType[net.Error](err)
 	if fromConn || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errClientGone
+		return ErrClientGone
 	}
 	return invalid("%s", err)
 }
 
-func (s *execStream) obey(ctx context.Context, frame wire.Frame, feed *io.PipeWriter, p Process) error {
+func (s *Stream) obey(ctx context.Context, frame wire.Frame, feed *io.PipeWriter, p Process) error {
 	data, err := frame.Payload, error(nil)
 	switch {
 	case frame.Kind == wire.FrameStdin && len(data) == 0:
@@ -116,7 +129,7 @@ func (s *execStream) obey(ctx context.Context, frame wire.Frame, feed *io.PipeWr
 		_, err = feed.Write(data)
 	case frame.Kind == wire.FrameResize && len(data) == 4:
 		err = p.Resize(ctx, binary.BigEndian.Uint16(data), binary.BigEndian.Uint16(data[2:]))
-	case frame.Kind == wire.FrameSignal && len(data) == 1 && data[0] > 0 && data[0] <= maxSignal:
+	case frame.Kind == wire.FrameSignal && len(data) == 1 && data[0] > 0 && data[0] <= MaxSignal:
 		err = p.Signal(ctx, syscall.Signal(data[0]))
 	default:
 		return invalid("frame of kind %d with %d bytes is not for the daemon", frame.Kind, len(data))
@@ -129,7 +142,7 @@ func (s *execStream) obey(ctx context.Context, frame wire.Frame, feed *io.PipeWr
 
 // frameWriter sends what is written to it as frames of one kind.
 type frameWriter struct {
-	stream *execStream
+	stream *Stream
 	kind   wire.Kind
 	cancel context.CancelCauseFunc // of the stream
 }
@@ -139,7 +152,7 @@ func (w frameWriter) Write(data []byte) (int, error) {
 		chunk := data[sent:min(len(data), sent+wire.MaxFrame)]
 		if err := wire.WriteFrame(w.stream.conn, wire.Frame{Kind: w.kind, Payload: chunk}); err != nil {
 			w.stream.broken.Store(true)
-			w.cancel(errClientGone)
+			w.cancel(ErrClientGone)
 			return sent, err
 		}
 		sent += len(chunk)
@@ -147,11 +160,13 @@ func (w frameWriter) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-func (s *execStream) sendExit(code int) {
+// SendExit ends the stream with the process's exit code.
+func (s *Stream) SendExit(code int) {
 	s.send(wire.FrameExit, binary.BigEndian.AppendUint32(nil, uint32(code))) //nolint:gosec // an exit code fits
 }
 
-func (s *execStream) sendError(e *wire.Error) {
+// SendError ends the stream with why there is no exit code.
+func (s *Stream) SendError(e *wire.Error) {
 	data, err := json.Marshal(e)
 	if err != nil {
 		s.log.Error("encode exec error", "err", err)
@@ -161,7 +176,7 @@ func (s *execStream) sendError(e *wire.Error) {
 }
 
 // send sends a frame that ends the stream.
-func (s *execStream) send(kind wire.Kind, data []byte) {
+func (s *Stream) send(kind wire.Kind, data []byte) {
 	if s.broken.Load() {
 		return
 	}
@@ -174,8 +189,8 @@ func (s *execStream) send(kind wire.Kind, data []byte) {
 	}
 }
 
-// hungUp tells whether the other end was closed. Reading would tell only after all input that is on its way.
-func hungUp(conn *net.UnixConn) bool {
+// HungUp tells whether the other end was closed. Reading would tell only after all input that is on its way.
+func HungUp(conn *net.UnixConn) bool {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return true

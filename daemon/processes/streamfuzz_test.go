@@ -1,7 +1,6 @@
-package api
+package processes
 
 import (
-	"bufio"
 	"context"
 	"io"
 	"log/slog"
@@ -28,7 +27,7 @@ func FuzzExecFrames(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		near, far := socketPair(t)
-		s := &execStream{conn: near, in: bufio.NewReader(near), log: slog.New(slog.DiscardHandler)}
+		s := NewStream(near, near, slog.New(slog.DiscardHandler))
 		var before, after goruntime.MemStats
 		goruntime.ReadMemStats(&before)
 		var client sync.WaitGroup
@@ -38,7 +37,7 @@ func FuzzExecFrames(f *testing.F) {
 			_, _ = io.Copy(io.Discard, far)
 		})
 		guard := time.AfterFunc(time.Minute, func() { panic("the stream hangs") })
-		code, err := s.run(t.Context(), func(spec runtime.ExecSpec) (Process, error) { return drop{spec, make(chan int, 1)}, nil })
+		code, err := s.Run(t.Context(), func(spec runtime.ExecSpec) (Process, error) { return drop{spec, make(chan int, 1)}, nil })
 		guard.Stop()
 		_ = near.Close()
 		client.Wait()

@@ -1,0 +1,115 @@
+package supervisor
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"sandpool/runtime/supervisor/protocol"
+)
+
+// connect returns a connection whose process 1 says what it is told to, and what the connection says to it.
+func connect(t *testing.T) (c *Conn, says, hears *os.File) {
+	t.Helper()
+	in, says, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hears, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello, err := protocol.Frame{Kind: protocol.Hello, Payload: []byte(protocol.Version)}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := says.Write(hello); err != nil {
+		t.Fatal(err)
+	}
+	c, err = Open(t.Context(), in, out, func(f func()) { go f() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Close()
+		_, _ = says.Close(), hears.Close()
+		<-c.lost
+	})
+	return c, says, hears
+}
+
+// FuzzWhatProcess1Says answers with any bytes: nobody waits for ever, and what is kept has bounds.
+func FuzzWhatProcess1Says(f *testing.F) {
+	for _, frame := range []protocol.Frame{
+		{Kind: protocol.Reply, Stream: 1, Payload: protocol.Words(protocol.Process{PID: 7}.Words())},
+		{Kind: protocol.Failed, Stream: 1, Payload: (&protocol.Failure{Reason: protocol.NotFound, Text: "x"}).Encode()},
+		{Kind: protocol.Output, Stream: 2, Payload: protocol.Chunk{Position: 0, From: protocol.Stdout, Data: []byte("hi")}.Encode()},
+		{Kind: protocol.End, Stream: 2, Payload: protocol.Words(protocol.Process{PID: 7, Ended: true}.Words())},
+		{Kind: protocol.Reply, Stream: 99},
+	} {
+		data, err := frame.Encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, said []byte) {
+		c, says, hears := connect(t)
+		go func() {
+			buf := make([]byte, 4096)
+			for n, err := 0, error(nil); err == nil && n >= 0; n, err = hears.Read(buf) {
+				continue
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		got := make(chan struct{})
+		go func() {
+			defer close(got)
+			_, _ = c.Get(ctx, 7)
+		}()
+		follower, err := c.Follow(ctx, 7, 0)
+		if err == nil {
+			defer follower.Close()
+		}
+		_, _ = says.Write(said)
+		_ = says.Close()
+		<-got
+		for err == nil {
+			var ended *Process
+			_, ended, err = follower.Next(ctx)
+			if ended != nil {
+				break
+			}
+		}
+		if ctx.Err() != nil {
+			t.Error("somebody waited until the deadline")
+		}
+	})
+}
+
+// TestOutputThatNobodyAskedFor ends the connection: what a sandbox sends without leave would be kept.
+func TestOutputThatNobodyAskedFor(t *testing.T) {
+	c, says, _ := connect(t)
+	f, err := c.Follow(t.Context(), 7, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := int64(0); ; {
+		chunk := protocol.Chunk{Position: at, From: protocol.Stdout, Data: make([]byte, 32<<10)}
+		data, err := protocol.Frame{Kind: protocol.Output, Stream: f.stream, Payload: chunk.Encode()}.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := says.Write(data); err != nil {
+			break // it has hung up
+		}
+		if at += int64(len(chunk.Data)); at > 64<<20 {
+			t.Fatal("64 MiB were taken")
+		}
+	}
+	if f.costs > protocol.Window {
+		t.Errorf("%d bytes are kept", f.costs)
+	}
+}

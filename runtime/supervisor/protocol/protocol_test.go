@@ -1,0 +1,75 @@
+package protocol
+
+import (
+	"bytes"
+	"io"
+	"reflect"
+	"testing"
+	"time"
+)
+
+// FuzzRead reads any bytes as frames and all that they may say, and never more of them than there are.
+func FuzzRead(f *testing.F) {
+	for _, frame := range []Frame{
+		{Start, 1, Words(Command{Args: []string{"a", ""}, Env: []string{"K=V"}, Folder: "/", User: "u:g", TTY: true, Rows: 3, Cols: 4, Timeout: time.Second}.Words())},
+		{Reply, 2, Words(Process{PID: 7, Supervised: true, Ended: true, Code: 3, Started: time.Unix(1, 0), First: 1, Next: 9, State: "S", User: "0", Args: []string{"x"}}.Words())},
+		{Output, 3, Chunk{Position: 5, From: Stderr, Data: []byte("hi")}.Encode()},
+		{Failed, 4, (&Failure{Reason: Refused, Code: 127, Text: "no"}).Encode()},
+		{Signal, 5, Numbers(7, 9)},
+	} {
+		data, err := frame.Encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r := bytes.NewReader(data)
+		for {
+			frame, err := Read(r, func() {})
+			if err != nil {
+				return
+			}
+			_, _ = DecodeChunk(frame.Payload, 0)
+			_, _ = DecodeFailure(frame.Payload)
+			_, _ = Asked(frame.Payload, 2)
+			words, err := SplitWords(frame.Payload)
+			if err != nil {
+				continue
+			}
+			if !bytes.Equal(Words(words), frame.Payload) {
+				t.Errorf("%q became %q", frame.Payload, Words(words))
+			}
+			if c, err := CommandOf(words); err == nil {
+				if again, err := CommandOf(c.Words()); err != nil || !reflect.DeepEqual(again, c) {
+					t.Errorf("%+v became %+v, %v", c, again, err)
+				}
+			}
+			if p, err := ProcessOf(words); err == nil {
+				if again, err := ProcessOf(p.Words()); err != nil || !reflect.DeepEqual(again, p) {
+					t.Errorf("%+v became %+v, %v", p, again, err)
+				}
+			}
+		}
+	})
+}
+
+// TestFramesThatAreTooLarge are refused by who sends and by who receives them, before there is room made for them.
+func TestFramesThatAreTooLarge(t *testing.T) {
+	for kind, size := range map[Kind]int{Output: MaxData + 65, Start: MaxMessage + 1, Grant: 5, Leave: 1} {
+		if _, err := (Frame{kind, 1, make([]byte, size)}).Encode(); err == nil {
+			t.Errorf("kind %d with %d bytes is sent", kind, size)
+		}
+		head := []byte{byte(kind), 0, 0, 0, 1, byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}
+		if _, err := Read(io.MultiReader(bytes.NewReader(head), neverRead{t}), func() {}); err == nil {
+			t.Errorf("kind %d with %d bytes is read", kind, size)
+		}
+	}
+}
+
+type neverRead struct{ t *testing.T }
+
+func (n neverRead) Read([]byte) (int, error) {
+	n.t.Error("the payload is read")
+	return 0, io.EOF
+}
