@@ -239,7 +239,7 @@ func swappedFolder(t *testing.T, ctx context.Context, d *running, c wire.Claim, 
 		if err != nil {
 			t.Error(err)
 		}
-		_ = files.Remove(ctx, "/swap/name", true) //nolint:errcheck // there may be none at the moment
+		_ = files.Remove(ctx, "/swap/name", true) // there may be none at the moment
 	}
 	if got := shell(t, d.Client, c.ID, "touch /stop; ls /victim"); got != "v" {
 		t.Errorf("in what the link leads to there is %q", got)
