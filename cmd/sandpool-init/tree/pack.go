@@ -12,7 +12,7 @@ import (
 )
 
 // Pack writes what a folder has under a name as a tar stream, in which it is called as; "." stands for a folder's content. Modes, owners,
-// times, links and holes are kept. Sockets and devices are left out, and so is what goes away meanwhile.
+// times, links and holes are kept. Sockets and devices in it are left out, and so is what goes away meanwhile.
 func Pack(w io.Writer, folder *os.File, name, as string) error {
 	p := packer{w: w, links: map[inode]string{}, buf: make([]byte, copyBuffer)}
 	if err := p.add(folder, name, as); err != nil {
@@ -20,6 +20,9 @@ func Pack(w io.Writer, folder *os.File, name, as string) error {
 			_, _ = w.Write(failure(err))
 		}
 		return err
+	}
+	if !p.begun {
+		return fmt.Errorf("pack %q: it is a device or a socket: %w", as, unix.EINVAL)
 	}
 	return p.write(zeros[:2*blockSize])
 }
