@@ -157,24 +157,40 @@ func TestLargeCopy(t *testing.T) {
 	dir := t.TempDir()
 	sum := writeRandom(t, dir+"/big", size)
 	for _, way := range [][2]transfer.Place{{here(dir + "/big"), {Claim: claimed.ID, Path: "/big"}}, {{Claim: claimed.ID, Path: "/big"}, here(dir + "/back")}} {
-		var shown []int // per cent
-		bar := writerFunc(func(b []byte) (int, error) {
+		cut, cancel := context.WithCancel(t.Context())
+		var breaks [][2]int // per cent, before a break and after
+		last := 0
+		bar := transfer.NewBar(writerFunc(func(b []byte) (int, error) {
+			before := last
 			if match := percentage.FindSubmatch(b); match != nil {
-				n, _ := strconv.Atoi(string(match[1]))
-				if shown = append(shown, n); len(shown) == 2 {
-					p.Kill()
-					p = spawn(t, program, file, cfg.Daemon.Socket)
-				}
+				last, _ = strconv.Atoi(string(match[1]))
+			}
+			if n := len(breaks); n > 0 && breaks[n-1][1] < 0 {
+				breaks[n-1][1] = last
+			} else if n == 0 && last >= 25 {
+				breaks = append(breaks, [2]int{before, -1})
+				p.Kill()
+				p = spawn(t, program, file, cfg.Daemon.Socket)
+			} else if n == 1 && last >= 60 {
+				breaks = append(breaks, [2]int{before, -1})
+				cancel()
 			}
 			return len(b), nil
-		})
-		copier := transfer.Copier{Daemon: c, Bar: transfer.NewBar(bar), Patient: patience}
-		if err := copier.Copy(t.Context(), way[0], way[1]); err != nil {
+		}))
+		bar.Every = 0
+		copier := transfer.Copier{Daemon: c, Bar: bar, Patient: patience}
+		if err := copier.Copy(cut, way[0], way[1]); err == nil {
+			t.Errorf("copy %v: it did not end with its command", way)
+		}
+		if err := copier.Copy(t.Context(), way[0], way[1]); err != nil { // the same command once more
 			t.Errorf("copy %v: %v", way, err)
 		}
-		if len(shown) < 3 || shown[2] < shown[1]-5 {
-			t.Errorf("shown was %v per cent, and after two of them the daemon was killed", shown)
+		for _, at := range breaks {
+			if at[1] < at[0]-5 || len(breaks) != 2 {
+				t.Errorf("copy %v: before and after its breaks it was at %v per cent", way, breaks)
+			}
 		}
+		cancel()
 	}
 	if got := shell(t, c, claimed.ID, "sha256sum /big; ls -a / /tmp"); !strings.HasPrefix(got, sum) || strings.Contains(got, "sandpool-") {
 		t.Errorf("in the sandbox is %q, want the sum %s", got, sum)
@@ -221,7 +237,11 @@ func peakMemory(t *testing.T, pid int) int64 {
 func swappedFolder(t *testing.T, ctx context.Context, d *running, c wire.Claim, copier *transfer.Copier) {
 	shell(t, d.Client, c.ID, `mkdir -p /swap/real /victim; touch /victim/v /swap/real/r; cd /swap; while [ ! -e /stop ]; do mv real name; mv name real; ln -s /victim name; rm name; done >/dev/null 2>&1 & :`)
 	dir := t.TempDir()
+	if err := errors.Join(os.MkdirAll(dir+"/in/name", 0o755), os.WriteFile(dir+"/in/name/led-here", nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 20 {
+		_ = copier.Copy(ctx, here(dir+"/in/."), transfer.Place{Claim: c.ID, Path: "/swap"}) // a link may be in the way
 		to := filepath.Join(dir, fmt.Sprint(i))
 		if err := copier.Copy(ctx, transfer.Place{Claim: c.ID, Path: "/swap"}, here(to)); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Error(err)
