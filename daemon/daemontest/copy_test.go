@@ -98,6 +98,13 @@ func TestCopy(t *testing.T) {
 			t.Errorf("a plain file: %+v, %v", info, err)
 		}
 	})
+	t.Run("all of a sandbox", func(t *testing.T) {
+		all := t.TempDir() + "/all"
+		copies(copier(), in(one, "/"), here(all))
+		if got := onHost(t, `cd "$0" && ls proc sys && test -s bin/busybox && test -s etc/passwd && echo whole`, all); got != "proc:\n\nsys:\nwhole\n" {
+			t.Errorf("what came is not what was meant: %q", got)
+		}
+	})
 	t.Run("links in the way", func(t *testing.T) {
 		shell(t, d.Client, one.ID, `mkdir -p /way/x; ln -s /etc /way/x/out; ln -s / /out; echo mine >/mine`)
 		dir := t.TempDir()
@@ -140,6 +147,23 @@ func TestCopy(t *testing.T) {
 			if answer, is := errors.AsType[*wire.Error](err); want == "no such file" && (err == nil || is && answer.Code != "file_not_found") || want != "no such file" && want != "permission denied" && (err == nil || !strings.Contains(err.Error(), want)) || err == nil {
 				t.Errorf("error %v, want one that says %q", err, want)
 			}
+		}
+	})
+	t.Run("a claim that ends meanwhile", func(t *testing.T) {
+		came, released := 0, make(chan error, 1)
+		forever := readerFunc(func(b []byte) (int, error) {
+			if before := came; before < 4<<20 && before+len(b) >= 4<<20 {
+				go func() { released <- d.Release(ctx, two.ID) }()
+			}
+			came += len(b)
+			return len(b), nil
+		})
+		for _, code := range []string{"conflict", "not_found"} {
+			_, err := d.Files(two.ID).Write(ctx, "/x", forever, client.WriteOptions{})
+			wantError(t, err, code)
+		}
+		if err := <-released; err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -232,6 +256,10 @@ func peakMemory(t *testing.T, pid int) int64 {
 	}
 	return kib << 10
 }
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 // swappedFolder has a program in the sandbox swap a folder for a link, again and again, while it is copied, listed and removed.
 func swappedFolder(t *testing.T, ctx context.Context, d *running, c wire.Claim, copier *transfer.Copier) {

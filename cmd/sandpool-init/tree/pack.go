@@ -12,7 +12,8 @@ import (
 )
 
 // Pack writes what a folder has under a name as a tar stream, in which it is called as; "." stands for a folder's content. Modes, owners,
-// times, links and holes are kept. Sockets and devices in it are left out, and so is what goes away meanwhile.
+// times, links and holes are kept. Sockets, devices and what is in /proc
+// and /sys are left out of it, and so is what goes away meanwhile.
 func Pack(w io.Writer, folder *os.File, name, as string) error {
 	p := packer{w: w, links: map[inode]string{}, buf: make([]byte, copyBuffer)}
 	if err := p.add(folder, name, as); err != nil {
@@ -48,10 +49,11 @@ func (p *packer) write(b []byte) error {
 type inode struct{ device, number uint64 }
 
 type packer struct {
-	w     io.Writer
-	begun bool
-	links map[inode]string // files of several names, by the first that was packed
-	buf   []byte
+	w      io.Writer
+	begun  bool
+	inside bool             // of the first folder
+	links  map[inode]string // files of several names, by the first that was packed
+	buf    []byte
 }
 
 // add packs one name, and all that is in it.
@@ -91,9 +93,10 @@ func (p *packer) folder(in *os.File, name, as string) error {
 		err = p.write(entryOf(as+"/", tar.TypeDir, &st).encode())
 	}
 	var names []string
-	if err == nil {
+	if err == nil && (!p.inside || !madeUp(folder)) {
 		names, err = Names(folder)
 	}
+	p.inside = true
 	if err != nil {
 		return fmt.Errorf("pack %q: %w", as, err)
 	}
@@ -103,6 +106,13 @@ func (p *packer) folder(in *os.File, name, as string) error {
 		}
 	}
 	return nil
+}
+
+// madeUp tells whether a kernel makes up what is in a folder, as in /proc. That is packed only if it is named itself.
+func madeUp(folder *os.File) bool {
+	var fs unix.Statfs_t
+	err := unix.Fstatfs(int(folder.Fd()), &fs)
+	return err == nil && (fs.Type == unix.PROC_SUPER_MAGIC || fs.Type == unix.SYSFS_MAGIC)
 }
 
 // gone tells whether a name is not there any more. What was packed of it by then is whole: only a look finds nothing.
