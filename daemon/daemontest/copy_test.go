@@ -149,6 +149,27 @@ func TestCopy(t *testing.T) {
 			}
 		}
 	})
+	t.Run("another user than root", func(t *testing.T) {
+		shell(t, d.Client, one.ID, "echo secret >/root-only; chmod 600 /root-only; mkdir -p /shared; chmod 777 /shared; echo ours:x:77:ours,odd >>/etc/group; echo odd:x:1234:1235::/:/bin/sh >>/etc/passwd; mkdir /group; chgrp 77 /group; chmod 770 /group")
+		for user, gid := range map[string]uint32{"odd": 1235, "1234": 1235, "1234:77": 77, "odd:ours": 77, "4321": 0} {
+			f := d.Files(one.ID)
+			f.User = user
+			written, err := f.Write(ctx, "/shared/"+user, strings.NewReader("x"), client.WriteOptions{})
+			if err != nil || written.GID != gid || written.UID == 0 {
+				t.Errorf("as %s: %+v, %v; want group %d", user, written, err, gid)
+			}
+			_, _, err = f.Read(ctx, "/root-only", 0, "")
+			wantError(t, err, "permission_denied")
+			_, err = f.Chown(ctx, "/shared/"+user, "0")
+			wantError(t, err, "permission_denied")
+			_, err = f.Write(ctx, "/root-only", strings.NewReader("x"), client.WriteOptions{InPlace: true})
+			wantError(t, err, "permission_denied")
+			wantError(t, f.Remove(ctx, "/root-only", false), "permission_denied")
+			if _, err = f.Mkdir(ctx, "/group/"+user, 0o700, false); (err == nil) != (user != "4321") {
+				t.Errorf("as %s in the group's folder: %v", user, err)
+			}
+		}
+	})
 	t.Run("a claim that ends meanwhile", func(t *testing.T) {
 		came, released := 0, make(chan error, 1)
 		forever := readerFunc(func(b []byte) (int, error) {
