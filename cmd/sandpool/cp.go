@@ -24,8 +24,8 @@ func (a *app) cpCommand() *cobra.Command {
 		Long: "Copy files and folders into and out of claimed sandboxes, and from one to another. One of both is ID:PATH, a path in the sandbox of a claim;\n" +
 			"a relative one begins in the folder that its commands work in. A path of this host that has a colon begins with ./ or /.\n\n" +
 			"Into a folder that is there a copy goes under its own name; SOURCE/. means what is in the folder. - on this host is a tar stream, on\n" +
-			"standard input or output. Modes, times, links and holes are kept, and with --archive owners too, by their numbers. Devices and\n" +
-			"sockets are left out.\n\n" +
+			"standard input or output. Modes, times, links and holes are kept, and with --archive owners too, by their numbers. Devices,\n" +
+			"sockets and what is in /proc and /sys are left out.\n\n" +
 			"A file appears under its name when it is whole. A copy of a large file waits for a daemon that was started again and goes on where\n" +
 			"it was, and so does the same command when it was given up; the part is then beside the target, as .sandpool-part- and some digits.",
 		Args: cobra.ExactArgs(2),

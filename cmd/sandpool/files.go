@@ -39,6 +39,9 @@ func (a *app) filesCommand() *cobra.Command {
 // filesOf gives the files of a claim's sandbox.
 type filesOf func(claim string) client.Files
 
+// mostListed is how many files are listed at once: a sandbox may never come to an end.
+const mostListed = 1_000_000
+
 func (a *app) filesList(of filesOf) *cobra.Command {
 	var depth int
 	cmd := &cobra.Command{
@@ -52,7 +55,9 @@ func (a *app) filesList(of filesOf) *cobra.Command {
 			}
 			list := []wire.File{}
 			err := of(args[0]).List(cmd.Context(), folder, depth, func(f wire.File) error {
-				list = append(list, f)
+				if list = append(list, f); len(list) > mostListed {
+					return fmt.Errorf("there are more than %d files: list a folder in it", mostListed)
+				}
 				return nil
 			})
 			if err != nil {

@@ -40,8 +40,12 @@ func (a *api) withFiles(operation string, do fileHandler, allowed ...string) han
 			return a.Exec(ctx, claim.Sandbox, spec)
 		}
 		err = do(w, r, start, op)
+		unread, sends := errors.AsType[*unreadError](err)
 		if ended, is := errors.AsType[*files.EndedError](err); is && ended.Code >= 128 { // by a signal: perhaps with all of its sandbox
 			err = cmp.Or(a.fate(r.Context(), claim), err)
+		}
+		if sends {
+			return a.failWhileSending(w, r, unread.body, err)
 		}
 		return err
 	}
@@ -66,16 +70,15 @@ func removeFile(w http.ResponseWriter, r *http.Request, start files.Start, op fi
 
 // receiveFile takes the request's body as the content of a file, or as a tar stream.
 func (a *api) receiveFile(w http.ResponseWriter, r *http.Request, start files.Start, op files.Op) error {
-	return a.takeBody(w, r, func(body *pacedBody) error {
-		file, err := files.Send(r.Context(), start, op, body)
-		switch {
-		case err != nil:
-			return err
-		case op.Name == "unpack":
-			w.WriteHeader(http.StatusNoContent)
-			return nil
-		default:
-			return answerJSON(w, http.StatusOK, file)
-		}
-	})
+	body := a.newPacedBody(w, r)
+	file, err := files.Send(r.Context(), start, op, body)
+	switch {
+	case err != nil:
+		return body.failed(err)
+	case op.Name == "unpack":
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	default:
+		return answerJSON(w, http.StatusOK, file)
+	}
 }

@@ -168,6 +168,7 @@ func wantAnswer(t *testing.T, in *bufio.Reader, status int, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != status || !strings.Contains(string(body), text) {
 		t.Errorf("%s %s, %v; want %d and %q", resp.Status, body, err, status, text)

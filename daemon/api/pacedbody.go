@@ -25,13 +25,29 @@ type pacedBody struct {
 	stopped      bool // it is not wanted any more
 }
 
-// takeBody has do take a body of any length. If it fails before all has come, the client is answered while it still sends.
-func (a *api) takeBody(w http.ResponseWriter, r *http.Request, do func(*pacedBody) error) error {
-	body := &pacedBody{body: r.Body, control: http.NewResponseController(w), pace: a.pace, patient: a.pace}
-	err := do(body)
-	if err == nil || !body.begun || body.whole {
-		return err
+func (a *api) newPacedBody(w http.ResponseWriter, r *http.Request) *pacedBody {
+	return &pacedBody{body: r.Body, control: http.NewResponseController(w), pace: a.pace, patient: a.pace}
+}
+
+// unreadError is of a request whose client may still send its body.
+type unreadError struct {
+	error
+
+	body *pacedBody
+}
+
+func (e *unreadError) Unwrap() error { return e.error }
+
+// failed is err with the news that not all of the body has come, if it has not.
+func (b *pacedBody) failed(err error) error {
+	if b.begun && !b.whole {
+		return &unreadError{err, b}
 	}
+	return err
+}
+
+// failWhileSending answers with err a client that still sends.
+func (a *api) failWhileSending(w http.ResponseWriter, r *http.Request, body *pacedBody, err error) error {
 	if broken := body.control.EnableFullDuplex(); broken != nil { // else net/http reads the body before it answers
 		return errors.Join(err, broken)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -37,12 +38,12 @@ func (f Files) List(ctx context.Context, path string, depth int, each func(wire.
 	if err != nil {
 		return err
 	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
 	return readLines(resp, each)
 }
 
 // readLines calls each for the lines of an answer. One that broke off ends with an error.
 func readLines[T any](resp *http.Response, each func(T) error) error {
-	defer resp.Body.Close() //nolint:errcheck // it was only read
 	for lines := json.NewDecoder(resp.Body); ; {
 		var value T
 		if err := lines.Decode(&value); errors.Is(err, io.EOF) {
@@ -64,6 +65,7 @@ func (f Files) Watch(ctx context.Context, path string, recursive bool, after str
 	if err != nil {
 		return err
 	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
 	return readLines(resp, each)
 }
 
@@ -212,9 +214,7 @@ func (f Files) do(ctx context.Context, method, path string, query url.Values, he
 	if err != nil {
 		return nil, err
 	}
-	for key, values := range header {
-		req.Header[key] = values
-	}
+	maps.Copy(req.Header, header)
 	if body != nil {
 		req.Body = io.NopCloser(body)
 	}

@@ -98,6 +98,13 @@ func TestCopy(t *testing.T) {
 			t.Errorf("a plain file: %+v, %v", info, err)
 		}
 	})
+	t.Run("all of a sandbox", func(t *testing.T) {
+		all := t.TempDir() + "/all"
+		copies(copier(), in(one, "/"), here(all))
+		if got := onHost(t, `cd "$0" && ls proc sys && test -s bin/busybox && test -s etc/passwd && echo whole`, all); got != "proc:\n\nsys:\nwhole\n" {
+			t.Errorf("what came is not what was meant: %q", got)
+		}
+	})
 	t.Run("links in the way", func(t *testing.T) {
 		shell(t, d.Client, one.ID, `mkdir -p /way/x; ln -s /etc /way/x/out; ln -s / /out; echo mine >/mine`)
 		dir := t.TempDir()
@@ -124,22 +131,59 @@ func TestCopy(t *testing.T) {
 		if err := os.WriteFile(dir+"/file", nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
+		shell(t, d.Client, one.ID, "mkdir -p /folder/file")
 		for want, c := range map[string][2]transfer.Place{
-			"file does not exist":          {here(dir + "/none"), in(one, "/x")},
-			"no such file":                 {in(one, "/none/x"), here(dir)},
-			"no such folder":               {here(dir + "/file"), in(one, "/none/")},
-			"want CLAIM:PATH":              {here(dir), here(dir)},
-			"a path is missing":            {here(dir), in(one, "")},
-			"and a folder is to be copied": {here(dir), in(one, "/mine")},
-			"one of both is a folder":      {here(dir + "/file"), in(one, "/folder")},
-			"does not exist or has ended":  {here(dir), transfer.Place{Claim: "c-aaaaaaaaaaaaaaaa", Path: "/x"}},
-			"permission denied":            {in(one, "/mine"), here("/proc/1")},
+			dir + `/none": file does not`:   {here(dir + "/none"), in(one, "/x")},
+			`copy "/none/x": file does not`: {in(one, "/none/x"), here(dir)},
+			"no such folder":                {here(dir + "/file"), in(one, "/none/")},
+			"want CLAIM:PATH":               {here(dir), here(dir)},
+			"a path is missing":             {here(dir), in(one, "")},
+			"and a folder is to be copied":  {here(dir), in(one, "/mine")},
+			"one of both is a folder":       {here(dir + "/file"), in(one, "/folder")},
+			"does not exist or has ended":   {here(dir), transfer.Place{Claim: "c-aaaaaaaaaaaaaaaa", Path: "/x"}},
 		} {
-			shell(t, d.Client, one.ID, "mkdir -p /folder/file")
 			err := copier().Copy(ctx, c[0], c[1])
-			if answer, is := errors.AsType[*wire.Error](err); want == "no such file" && (err == nil || is && answer.Code != "file_not_found") || want != "no such file" && want != "permission denied" && (err == nil || !strings.Contains(err.Error(), want)) || err == nil {
+			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("error %v, want one that says %q", err, want)
 			}
+		}
+	})
+	t.Run("another user than root", func(t *testing.T) {
+		shell(t, d.Client, one.ID, "echo secret >/root-only; chmod 600 /root-only; mkdir -p /shared; chmod 777 /shared; echo ours:x:77:ours,odd >>/etc/group; echo odd:x:1234:1235::/:/bin/sh >>/etc/passwd; mkdir /group; chgrp 77 /group; chmod 770 /group")
+		for user, gid := range map[string]uint32{"odd": 1235, "1234": 1235, "1234:77": 77, "odd:ours": 77, "4321": 0} {
+			f := d.Files(one.ID)
+			f.User = user
+			written, err := f.Write(ctx, "/shared/"+user, strings.NewReader("x"), client.WriteOptions{})
+			if err != nil || written.GID != gid || written.UID == 0 {
+				t.Errorf("as %s: %+v, %v; want group %d", user, written, err, gid)
+			}
+			_, _, err = f.Read(ctx, "/root-only", 0, "")
+			wantError(t, err, "permission_denied")
+			_, err = f.Chown(ctx, "/shared/"+user, "0")
+			wantError(t, err, "permission_denied")
+			_, err = f.Write(ctx, "/root-only", strings.NewReader("x"), client.WriteOptions{InPlace: true})
+			wantError(t, err, "permission_denied")
+			wantError(t, f.Remove(ctx, "/root-only", false), "permission_denied")
+			if _, err = f.Mkdir(ctx, "/group/"+user, 0o700, false); (err == nil) != (user != "4321") {
+				t.Errorf("as %s in the group's folder: %v", user, err)
+			}
+		}
+	})
+	t.Run("a claim that ends meanwhile", func(t *testing.T) {
+		came, released := 0, make(chan error, 1)
+		forever := readerFunc(func(b []byte) (int, error) {
+			if before := came; before < 4<<20 && before+len(b) >= 4<<20 {
+				go func() { released <- d.Release(ctx, two.ID) }()
+			}
+			came += len(b)
+			return len(b), nil
+		})
+		for _, code := range []string{"conflict", "not_found"} {
+			_, err := d.Files(two.ID).Write(ctx, "/x", forever, client.WriteOptions{})
+			wantError(t, err, code)
+		}
+		if err := <-released; err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -157,24 +201,40 @@ func TestLargeCopy(t *testing.T) {
 	dir := t.TempDir()
 	sum := writeRandom(t, dir+"/big", size)
 	for _, way := range [][2]transfer.Place{{here(dir + "/big"), {Claim: claimed.ID, Path: "/big"}}, {{Claim: claimed.ID, Path: "/big"}, here(dir + "/back")}} {
-		var shown []int // per cent
-		bar := writerFunc(func(b []byte) (int, error) {
+		cut, cancel := context.WithCancel(t.Context())
+		var breaks [][2]int // per cent, before a break and after
+		last := 0
+		bar := transfer.NewBar(writerFunc(func(b []byte) (int, error) {
+			before := last
 			if match := percentage.FindSubmatch(b); match != nil {
-				n, _ := strconv.Atoi(string(match[1]))
-				if shown = append(shown, n); len(shown) == 2 {
-					p.Kill()
-					p = spawn(t, program, file, cfg.Daemon.Socket)
-				}
+				last, _ = strconv.Atoi(string(match[1]))
+			}
+			if n := len(breaks); n > 0 && breaks[n-1][1] < 0 {
+				breaks[n-1][1] = last
+			} else if n == 0 && last >= 25 {
+				breaks = append(breaks, [2]int{before, -1})
+				p.Kill()
+				p = spawn(t, program, file, cfg.Daemon.Socket)
+			} else if n == 1 && last >= 60 {
+				breaks = append(breaks, [2]int{before, -1})
+				cancel()
 			}
 			return len(b), nil
-		})
-		copier := transfer.Copier{Daemon: c, Bar: transfer.NewBar(bar), Patient: patience}
-		if err := copier.Copy(t.Context(), way[0], way[1]); err != nil {
+		}))
+		bar.Every = 0
+		copier := transfer.Copier{Daemon: c, Bar: bar, Patient: patience}
+		if err := copier.Copy(cut, way[0], way[1]); err == nil {
+			t.Errorf("copy %v: it did not end with its command", way)
+		}
+		if err := copier.Copy(t.Context(), way[0], way[1]); err != nil { // the same command once more
 			t.Errorf("copy %v: %v", way, err)
 		}
-		if len(shown) < 3 || shown[2] < shown[1]-5 {
-			t.Errorf("shown was %v per cent, and after two of them the daemon was killed", shown)
+		for _, at := range breaks {
+			if at[1] < at[0]-5 || len(breaks) != 2 {
+				t.Errorf("copy %v: before and after its breaks it was at %v per cent", way, breaks)
+			}
 		}
+		cancel()
 	}
 	if got := shell(t, c, claimed.ID, "sha256sum /big; ls -a / /tmp"); !strings.HasPrefix(got, sum) || strings.Contains(got, "sandpool-") {
 		t.Errorf("in the sandbox is %q, want the sum %s", got, sum)
@@ -217,11 +277,19 @@ func peakMemory(t *testing.T, pid int) int64 {
 	return kib << 10
 }
 
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
+
 // swappedFolder has a program in the sandbox swap a folder for a link, again and again, while it is copied, listed and removed.
 func swappedFolder(t *testing.T, ctx context.Context, d *running, c wire.Claim, copier *transfer.Copier) {
 	shell(t, d.Client, c.ID, `mkdir -p /swap/real /victim; touch /victim/v /swap/real/r; cd /swap; while [ ! -e /stop ]; do mv real name; mv name real; ln -s /victim name; rm name; done >/dev/null 2>&1 & :`)
 	dir := t.TempDir()
+	if err := errors.Join(os.MkdirAll(dir+"/in/name", 0o755), os.WriteFile(dir+"/in/name/led-here", nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 20 {
+		_ = copier.Copy(ctx, here(dir+"/in/."), transfer.Place{Claim: c.ID, Path: "/swap"}) // a link may be in the way
 		to := filepath.Join(dir, fmt.Sprint(i))
 		if err := copier.Copy(ctx, transfer.Place{Claim: c.ID, Path: "/swap"}, here(to)); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Error(err)
@@ -239,7 +307,7 @@ func swappedFolder(t *testing.T, ctx context.Context, d *running, c wire.Claim, 
 		if err != nil {
 			t.Error(err)
 		}
-		_ = files.Remove(ctx, "/swap/name", true) //nolint:errcheck // there may be none at the moment
+		_ = files.Remove(ctx, "/swap/name", true) // there may be none at the moment
 	}
 	if got := shell(t, d.Client, c.ID, "touch /stop; ls /victim"); got != "v" {
 		t.Errorf("in what the link leads to there is %q", got)

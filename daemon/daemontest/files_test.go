@@ -275,6 +275,7 @@ func filesCommand(t *testing.T, d *running, c wire.Claim) {
 		{"files ls -d 0 ID made", "", 0, "f 0600  0:0"},
 		{"files stat ID made/deep", "", 0, "1000:1000"},
 		{"--json files ls ID made", "", 0, `"kind": "folder"`},
+		{"cp ID:made " + dir + "/x", "", 1, "sandpool: pack \"x/name\": permission denied\n"},
 		{"__complete files stat ID made/", "", 0, "made/deep/\nmade/name\n"},
 		{"__complete cp ID:ma", "", 0, "ID:made/\n"},
 		{"__complete cp c-", "", 0, "ID:\t"},
@@ -298,7 +299,7 @@ func filesCommand(t *testing.T, d *running, c wire.Claim) {
 			t.Errorf("sandpool %s: exit code %d, %q; want %d and %q", step.args, code, out, step.code, step.out)
 		}
 	}
-	if got := onHost(t, `cat "$0"/hostname; ls "$0"`, dir); !strings.HasSuffix(got, "deep\nhostname\n") {
+	if got := onHost(t, `cat "$0"/hostname; ls "$0"`, dir); !strings.HasSuffix(got, "deep\nhostname\nx\n") {
 		t.Errorf("what was copied out: %q", got)
 	}
 }

@@ -3,6 +3,7 @@ package files
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/containerd/errdefs"
 
@@ -221,8 +223,28 @@ func TestParseOp(t *testing.T) {
 		"path=x&append=1&offset=x": "whole number",
 	} {
 		o, err := ParseOp("stat", query, []string{"path", "follow", "mode", "depth", "mtime", "as", "append", "offset"})
-		if got := fmt.Sprintf("%s %v %q", o.Name, o.Args, o.User); err == nil && got != want || err != nil && !(errdefs.IsInvalidArgument(err) && strings.Contains(err.Error(), want)) {
-			t.Errorf("%s: %s, %v", query, got, err)
+		got := fmt.Sprintf("%s %v %q", o.Name, o.Args, o.User)
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, want) || err != nil && !errdefs.IsInvalidArgument(err) {
+			t.Errorf("%s: %s, want %s", query, got, want)
 		}
 	}
+}
+
+// FuzzParse reads whatever a sandbox may say of a file.
+func FuzzParse(f *testing.F) {
+	f.Add(`f 644 0 0 1 1.5 1:2 "x" ""`)
+	f.Add(`l 777 1000 1000 0 -1.999999999 18446744073709551615:1 "caf\xe9" "\x00"`)
+	f.Add(`d 7777 4294967295 0 9223372036854775807 99999999999999.0 1:1 "" ""`)
+	f.Fuzz(func(t *testing.T, line string) {
+		file, err := parse(line)
+		if err != nil {
+			return
+		}
+		if _, err := json.Marshal(file); err != nil || file.Size < 0 || !utf8.ValidString(file.Path) {
+			t.Errorf("%q: %+v, %v", line, file, err)
+		}
+	})
 }

@@ -94,6 +94,9 @@ func serve(w http.ResponseWriter, kind string, do func(io.Writer) error) error {
 	w.Header().Set("Content-Type", kind)
 	err := do(out)
 	if out.begun {
+		if err != nil {
+			_ = http.NewResponseController(w).Flush() // what there is may say why
+		}
 		return broken(err)
 	}
 	if err != nil {

@@ -144,7 +144,7 @@ func (c call) look(p place) (mode uint32, keep func(*os.File) error, err error) 
 		keep = func(file *os.File) error { return keepOwner(file, &st) }
 	}
 	if asked >= 0 {
-		mode = uint32(asked) //nolint:gosec // bounded above
+		mode = uint32(asked)
 	}
 	return mode, keep, err
 }

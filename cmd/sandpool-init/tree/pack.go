@@ -12,13 +12,36 @@ import (
 )
 
 // Pack writes what a folder has under a name as a tar stream, in which it is called as; "." stands for a folder's content. Modes, owners,
-// times, links and holes are kept. Sockets and devices are left out, and so is what goes away meanwhile.
+// times, links and holes are kept. Sockets, devices and what is in /proc
+// and /sys are left out of it, and so is what goes away meanwhile.
 func Pack(w io.Writer, folder *os.File, name, as string) error {
 	p := packer{w: w, links: map[inode]string{}, buf: make([]byte, copyBuffer)}
 	if err := p.add(folder, name, as); err != nil {
+		if p.begun { // who unpacks is to know why there is no more
+			_, _ = w.Write(failure(err))
+		}
 		return err
 	}
-	_, err := w.Write(zeros[:2*blockSize])
+	if !p.begun {
+		return fmt.Errorf("pack %q: it is a device or a socket: %w", as, unix.EINVAL)
+	}
+	return p.write(zeros[:2*blockSize])
+}
+
+// errorKey is of the record that says why a stream has no end.
+const errorKey = "SANDPOOL.error"
+
+// failure is a header that says so. Others who read the stream pass over it.
+func failure(err error) []byte {
+	text := record(errorKey, err.Error())
+	e := entry{kind: tar.TypeXGlobalHeader, mode: 0o644, size: int64(len(text))}
+	return append(append(e.block("error"), text...), make([]byte, padding(int64(len(text))))...)
+}
+
+// write writes a part of the stream.
+func (p *packer) write(b []byte) error {
+	p.begun = true
+	_, err := p.w.Write(b)
 	return err
 }
 
@@ -26,9 +49,11 @@ func Pack(w io.Writer, folder *os.File, name, as string) error {
 type inode struct{ device, number uint64 }
 
 type packer struct {
-	w     io.Writer
-	links map[inode]string // files of several names, by the first that was packed
-	buf   []byte
+	w      io.Writer
+	begun  bool
+	inside bool             // of the first folder
+	links  map[inode]string // files of several names, by the first that was packed
+	buf    []byte
 }
 
 // add packs one name, and all that is in it.
@@ -45,10 +70,10 @@ func (p *packer) add(folder *os.File, name, as string) error {
 	case unix.S_IFLNK:
 		e := entryOf(as, tar.TypeSymlink, &st)
 		if e.link, err = Link(folder, name); err == nil {
-			_, err = p.w.Write(e.encode())
+			err = p.write(e.encode())
 		}
 	case unix.S_IFIFO:
-		_, err = p.w.Write(entryOf(as, tar.TypeFifo, &st).encode())
+		err = p.write(entryOf(as, tar.TypeFifo, &st).encode())
 	}
 	if err != nil {
 		return fmt.Errorf("pack %q: %w", as, err)
@@ -65,12 +90,13 @@ func (p *packer) folder(in *os.File, name, as string) error {
 	var st unix.Stat_t
 	err = unix.Fstat(int(folder.Fd()), &st)
 	if err == nil {
-		_, err = p.w.Write(entryOf(as+"/", tar.TypeDir, &st).encode())
+		err = p.write(entryOf(as+"/", tar.TypeDir, &st).encode())
 	}
 	var names []string
-	if err == nil {
+	if err == nil && (!p.inside || !madeUp(folder)) {
 		names, err = Names(folder)
 	}
+	p.inside = true
 	if err != nil {
 		return fmt.Errorf("pack %q: %w", as, err)
 	}
@@ -80,6 +106,13 @@ func (p *packer) folder(in *os.File, name, as string) error {
 		}
 	}
 	return nil
+}
+
+// madeUp tells whether a kernel makes up what is in a folder, as in /proc. That is packed only if it is named itself.
+func madeUp(folder *os.File) bool {
+	var fs unix.Statfs_t
+	err := unix.Fstatfs(int(folder.Fd()), &fs)
+	return err == nil && (fs.Type == unix.PROC_SUPER_MAGIC || fs.Type == unix.SYSFS_MAGIC)
 }
 
 // gone tells whether a name is not there any more. What was packed of it by then is whole: only a look finds nothing.
@@ -93,8 +126,7 @@ func (p *packer) plain(folder *os.File, name, as string, st *unix.Stat_t) error 
 	if first, known := p.links[inode{st.Dev, st.Ino}]; known && st.Nlink > 1 {
 		e := entryOf(as, tar.TypeLink, st)
 		e.link = first
-		_, err := p.w.Write(e.encode())
-		return err
+		return p.write(e.encode())
 	}
 	file, now, err := OpenPlain(folder, name)
 	if err != nil {
@@ -119,7 +151,7 @@ func (p *packer) plain(folder *os.File, name, as string, st *unix.Stat_t) error 
 	for _, part := range parts {
 		e.size += part.length
 	}
-	if _, err := p.w.Write(append(e.encode(), head...)); err != nil {
+	if err := p.write(append(e.encode(), head...)); err != nil {
 		return err
 	}
 	return p.content(file, parts, padding(e.size))
@@ -133,12 +165,11 @@ func (p *packer) content(file *os.File, parts []extent, pad int64) error {
 			if n == 0 && err != nil {
 				return shrunk(err)
 			}
-			if _, err := p.w.Write(p.buf[:n]); err != nil {
+			if err := p.write(p.buf[:n]); err != nil {
 				return err
 			}
 			at += int64(n)
 		}
 	}
-	_, err := p.w.Write(zeros[:pad])
-	return err
+	return p.write(zeros[:pad])
 }

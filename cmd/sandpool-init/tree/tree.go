@@ -60,7 +60,7 @@ func OpenInner(folder *os.File, name string) (*os.File, error) {
 func openAt(dir int, name string, flags int, mode uint32) (fd int, err error) {
 	for {
 		fd, err = unix.Openat(dir, name, flags|unix.O_CLOEXEC, mode)
-		if err != unix.EINTR { //nolint:errorlint // the kernel's own, not wrapped
+		if !errors.Is(err, unix.EINTR) {
 			return fd, err
 		}
 	}

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"archive/tar"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,9 @@ func Unpack(r io.Reader, folder *os.File, o Options) error {
 		}
 		if err != nil {
 			return fmt.Errorf("read tar stream: %w", streamError(err))
+		}
+		if why, failed := h.PAXRecords[errorKey]; failed && h.Typeflag == tar.TypeXGlobalHeader {
+			return errors.New(why)
 		}
 		if err := u.entry(h, in); err != nil {
 			return fmt.Errorf("unpack %q: %w", h.Name, err)
@@ -303,11 +307,7 @@ func Temporary() string {
 	if _, err := unix.Getrandom(random[:], 0); err != nil {
 		panic(err) // no kernel of ours has none
 	}
-	name := temporaryPrefix
-	for _, b := range random {
-		name += strconv.FormatUint(uint64(b)+0x100, 16)[1:]
-	}
-	return name
+	return temporaryPrefix + strconv.FormatUint(binary.NativeEndian.Uint64(random[:]), 16)
 }
 
 // errnoOf takes the path off an error: who reports it names the file.

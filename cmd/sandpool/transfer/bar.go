@@ -17,6 +17,8 @@ const (
 
 // Bar shows on a terminal how far a copy is. The nil one shows nothing.
 type Bar struct {
+	Every time.Duration // how often it is drawn at most
+
 	to io.Writer
 
 	mu      sync.Mutex
@@ -30,7 +32,7 @@ type Bar struct {
 }
 
 // NewBar makes a bar that is drawn on a terminal. End must be called.
-func NewBar(to io.Writer) *Bar { return &Bar{to: to, began: time.Now()} }
+func NewBar(to io.Writer) *Bar { return &Bar{Every: redrawEvery, to: to, began: time.Now()} }
 
 func (b *Bar) begin(name string, total int64) {
 	if b == nil {
@@ -69,7 +71,7 @@ func (b *Bar) add(n int) {
 	defer b.mu.Unlock()
 	b.at += int64(n)
 	b.came += int64(n)
-	if time.Since(b.drawn) >= redrawEvery {
+	if time.Since(b.drawn) >= b.Every {
 		b.drawLocked()
 	}
 }

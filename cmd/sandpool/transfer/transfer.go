@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -37,11 +38,11 @@ type Place struct {
 
 // ParsePlace reads CLAIM:PATH, a path of this host, or "-". A path of this host that has a colon in its first name is to begin with ./ or /.
 func ParsePlace(text string) Place {
-	claim, path, found := strings.Cut(text, ":")
+	claim, inside, found := strings.Cut(text, ":")
 	if !found || claim == "" || strings.ContainsAny(claim, "./") {
 		return Place{Path: text}
 	}
-	return Place{claim, path}
+	return Place{claim, inside}
 }
 
 // codeNoFile is the code of the daemon's error of a file that is not there.
@@ -78,6 +79,9 @@ func (c *Copier) Copy(ctx context.Context, from, to Place) error {
 	if err != nil {
 		return err
 	}
+	if source.Kind == wire.KindFolder && within(target, from) {
+		return fmt.Errorf("copy %q to %q: a folder cannot be copied into itself", from.Path, to.Path)
+	}
 	switch {
 	case source.Kind == wire.KindFile && from.Claim == "" && !c.Owners && !c.sparse(from):
 		return c.upload(ctx, from, target)
@@ -86,6 +90,12 @@ func (c *Copier) Copy(ctx context.Context, from, to Place) error {
 	default:
 		return c.pass(ctx, from, target)
 	}
+}
+
+// within tells whether a copy would be in what is copied.
+func within(to target, from Place) bool {
+	inner, outer := path.Clean(to.path()), path.Clean(from.Path)
+	return to.Claim == from.Claim && (inner == outer || strings.HasPrefix(inner, strings.TrimSuffix(outer, "/")+"/"))
 }
 
 // packTo writes a tar stream to standard output.
@@ -122,10 +132,10 @@ func (c *Copier) look(ctx context.Context, p Place, follow bool) (*wire.File, er
 	return &file, nil
 }
 
-func lookHere(path string, follow bool) (*wire.File, error) {
-	info, err := os.Lstat(path)
+func lookHere(name string, follow bool) (*wire.File, error) {
+	info, err := os.Lstat(name)
 	if err == nil && follow {
-		info, err = os.Stat(path)
+		info, err = os.Stat(name)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -144,7 +154,7 @@ func lookHere(path string, follow bool) (*wire.File, error) {
 	case info.Mode()&fs.ModeNamedPipe != 0:
 		kind = wire.KindPipe
 	}
-	return &wire.File{Path: path, Kind: kind, Size: info.Size()}, nil
+	return &wire.File{Path: name, Kind: kind, Size: info.Size()}, nil
 }
 
 // target is where a copy goes: a folder that is there, and the name in it.
@@ -223,15 +233,15 @@ func (c *Copier) pack(ctx context.Context, from Place, as string) (io.ReadCloser
 	if from.Claim != "" {
 		return c.files(from).Pack(ctx, from.Path, as, c.Follow || strings.HasSuffix(from.Path, "/"))
 	}
-	path := from.Path
+	source := from.Path
 	if c.Follow {
-		resolved, err := filepath.EvalSymlinks(path)
+		resolved, err := filepath.EvalSymlinks(source)
 		if err != nil {
 			return nil, err
 		}
-		path = resolved
+		source = resolved
 	}
-	parent, name := tree.Split(path)
+	parent, name := tree.Split(source)
 	folder, err := tree.OpenFolder(parent)
 	if err != nil {
 		return nil, err
