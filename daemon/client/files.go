@@ -125,6 +125,7 @@ type WriteOptions struct {
 	Append  bool      // add to it; what comes before a break stays
 	Offset  *int64    // with Append: the file must have this size
 	InPlace bool      // write over it; what comes before a break stays
+	Size    int64     // how many bytes of the content are written; fewer are an error. 0: all, and it is not known how many
 }
 
 // Write writes a file. It fails, and the old file stays, when content does.
@@ -139,7 +140,7 @@ func (f Files) Write(ctx context.Context, path string, content io.Reader, o Writ
 	if o.Offset != nil {
 		query.Set("offset", strconv.FormatInt(*o.Offset, 10))
 	}
-	return file, f.send(ctx, "/files", query, content, &file)
+	return file, f.send(ctx, "/files", query, content, o.Size, &file)
 }
 
 // Pack returns a tar stream of what a path leads to, which is to be closed. In it that is called as; empty means its own name, and "." that a
@@ -154,7 +155,7 @@ func (f Files) Pack(ctx context.Context, path, as string, follow bool) (io.ReadC
 
 // Unpack makes what a tar stream has in a folder of the sandbox, with owners by the numbers in it.
 func (f Files) Unpack(ctx context.Context, path string, stream io.Reader, owners bool) error {
-	return f.send(ctx, "/tar", url.Values{"path": {path}, "owners": {strconv.FormatBool(owners)}}, stream, nil)
+	return f.send(ctx, "/tar", url.Values{"path": {path}, "owners": {strconv.FormatBool(owners)}}, stream, 0, nil)
 }
 
 func octal(mode uint32) string { return strconv.FormatUint(uint64(mode), 8) }
@@ -178,9 +179,12 @@ func readInto(resp *http.Response, out any) error {
 	return nil
 }
 
-// send sends a body of any length once the daemon wants it.
-func (f Files) send(ctx context.Context, path string, query url.Values, body io.Reader, out any) error {
-	from := &source{from: body}
+// send sends a body once the daemon wants it. A size of 0 is unknown.
+func (f Files) send(ctx context.Context, path string, query url.Values, body io.Reader, size int64, out any) error {
+	if size > 0 {
+		body = io.LimitReader(body, size)
+	}
+	from := &source{from: body, size: size}
 	resp, err := f.do(ctx, http.MethodPut, path, query, http.Header{"Expect": {"100-continue"}}, from)
 	if broken := from.err.Load(); broken != nil && err != nil { // what became of the request says nothing about it
 		err = *broken
@@ -194,6 +198,7 @@ func (f Files) send(ctx context.Context, path string, query url.Values, body io.
 // source keeps why what is sent could not be read.
 type source struct {
 	from io.Reader
+	size int64
 	err  atomic.Pointer[error] // the transport may go on when it has the answer
 }
 
@@ -206,7 +211,7 @@ func (s *source) Read(b []byte) (int, error) {
 }
 
 // do makes a request about the files. Any answer but a success is an error.
-func (f Files) do(ctx context.Context, method, path string, query url.Values, header http.Header, body io.Reader) (*http.Response, error) {
+func (f Files) do(ctx context.Context, method, path string, query url.Values, header http.Header, body *source) (*http.Response, error) {
 	if f.User != "" {
 		query.Set("user", f.User)
 	}
@@ -216,7 +221,7 @@ func (f Files) do(ctx context.Context, method, path string, query url.Values, he
 	}
 	maps.Copy(req.Header, header)
 	if body != nil {
-		req.Body = io.NopCloser(body)
+		req.Body, req.ContentLength = io.NopCloser(body), body.size
 	}
 	resp, err := f.client.client().Do(req)
 	if err != nil {

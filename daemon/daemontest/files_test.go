@@ -175,6 +175,12 @@ func TestFiles(t *testing.T) {
 		}
 		_, err := own.Write(ctx, "big", io.LimitReader(endless{}, 1<<30), client.WriteOptions{})
 		wantError(t, err, "disk_full")
+		if _, err := own.Write(ctx, "big", strings.NewReader("other"), client.WriteOptions{Size: 6}); err == nil {
+			t.Error("5 bytes are taken for 6")
+		}
+		if got, err := own.Write(ctx, "part", strings.NewReader("other"), client.WriteOptions{Size: 3}); err != nil || got.Size != 3 {
+			t.Errorf("3 of 5 bytes: %+v, %v", got, err)
+		}
 		if got := readAll(t, own, "big"); got != "old" {
 			t.Errorf("the old file has %.20q", got)
 		}

@@ -82,7 +82,7 @@ func (f Files) Run(ctx context.Context) (report FilesReport, err error) {
 func (f Files) bytes() int64 { return f.MiB << 20 }
 
 func (f Files) fileIn(ctx context.Context, id string) error {
-	_, err := f.Daemon.Files(id).Write(ctx, benchFile, f.content(), client.WriteOptions{})
+	_, err := f.Daemon.Files(id).Write(ctx, benchFile, f.content(), client.WriteOptions{Size: f.bytes()})
 	return err
 }
 

@@ -62,6 +62,7 @@ func (c *Copier) upload(ctx context.Context, from Place, to target) error {
 	}
 	c.Bar.begin(to.name, info.Size())
 	if info.Size() < largeFile || link { // behind a link it is not known where the parts could be
+		o.Size = info.Size()
 		_, err := c.files(to.Place).Write(ctx, to.path(), c.Bar.reader(io.LimitReader(file, info.Size()), 0), o)
 		return errors.Join(err, changed(file, info))
 	}
@@ -103,7 +104,7 @@ func (c *Copier) uploadLarge(ctx context.Context, file *os.File, info fs.FileInf
 			return at, err
 		}
 		o := o
-		o.Append, o.Offset = true, &at
+		o.Append, o.Offset, o.Size = true, &at, info.Size()-at
 		written, err = files.Write(ctx, part.path(), c.Bar.reader(io.LimitReader(file, info.Size()-at), at), o)
 		if answer, ok := errors.AsType[*wire.Error](err); ok && answer.Code == "conflict" {
 			err = fmt.Errorf("%w: %w", err, syscall.EPIPE) // what was on its way before a break was written since
