@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"sandpool/configs"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
@@ -20,13 +19,15 @@ import (
 // shout is a command that repeats what it is told.
 var shout = wire.ExecRequest{Args: []string{"sh", "-c", `while read line; do echo "got $line"; done; echo bye >&2; exit 3`}}
 
-// TestDetachedProcesses works with commands that outlive their clients, as users do: by the command.
+// TestDetachedProcesses works with commands that outlive their clients and a daemon that is killed, as users do: by the command.
 func TestDetachedProcesses(t *testing.T) {
 	program := realCommand(t)
 	cfg := testConfig(t, 1, 1)
-	cfg.Daemon.OnStop = configs.OnStopKeep
-	d := start(t, cfg)
-	c := claim(t, d.Client, wire.ClaimRequest{})
+	file := writeConfig(t, cfg)
+	p := spawn(t, realDaemon(t), file, cfg.Daemon.Socket)
+	d := &client.Client{Socket: cfg.Daemon.Socket}
+	defer d.Close()
+	c := claim(t, d, wire.ClaimRequest{})
 	command := func(args ...string) *exec.Cmd {
 		return exec.CommandContext(t.Context(), program, append([]string{"--socket", cfg.Daemon.Socket}, args...)...)
 	}
@@ -60,9 +61,9 @@ func TestDetachedProcesses(t *testing.T) {
 	if out := run(0, "ps", c.ID); !strings.Contains(out, pid+"*") || !strings.Contains(out, "while read line") {
 		t.Errorf("ps shows %s", out)
 	}
-	d.finish(t)
-	cfg.Daemon.OnStop = configs.OnStopRemove
-	d = start(t, cfg)
+	p.Kill()
+	d.Close()
+	p = spawn(t, realDaemon(t), file, cfg.Daemon.Socket)
 	feed("two\n")
 	await(t, "the log goes on after the restart", func() bool { return strings.Contains(followed.String(), "got two\n") })
 
@@ -105,6 +106,10 @@ func TestDetachedProcesses(t *testing.T) {
 		return err == nil && p.ExitCode != nil && *p.ExitCode == 137
 	})
 	run(124, "exec", "--timeout", "100ms", c.ID, "--", "sh", "-c", "sleep 100000 & sleep 100000")
+	if err := p.Stop(patience); err != nil {
+		t.Errorf("the daemon stopped with %v", err)
+	}
+	checkNothingLeft(t)
 }
 
 // TestCommandsOfProcess1 runs commands that are another user's, or have an end, with all that other commands can do.
