@@ -26,10 +26,13 @@ func (a *app) claimCommand() *cobra.Command {
 			"in its environment. Secrets are in memory only, of the daemon and the sandbox: as long as it has any, the claim cannot be saved, forked\n" +
 			"or suspended, unless it is claimed with --checkpoint-secrets.",
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
-				return fmt.Errorf("%q: a command comes behind --", args[0])
+				return fmt.Errorf("unknown command %q for %q: one for the sandbox comes behind --", args[0], cmd.CommandPath())
 			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if cold {
 				req.Start = wire.StartCold
 			}

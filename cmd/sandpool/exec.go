@@ -119,7 +119,7 @@ func (a *app) exec(ctx context.Context, id string, req wire.ExecRequest) error {
 // execDetached leaves the command to the sandbox's process 1, which keeps its output.
 func (a *app) execDetached(ctx context.Context, id string, req wire.ProcessRequest) error {
 	if req.TTY {
-		req.Env = withTerm(req.Env)
+		req.Env = input.WithTerm(req.Env)
 	}
 	p, err := a.daemon.StartProcess(ctx, id, req)
 	if err != nil {

@@ -8,11 +8,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/containerd/console"
 	"golang.org/x/term"
 
 	"sandpool/daemon/wire"
+	"sandpool/lifetime"
 )
 
 func TestExec(t *testing.T) {
@@ -40,8 +42,16 @@ func TestExec(t *testing.T) {
 func TestExecDetached(t *testing.T) {
 	f := newFake(t)
 	id := f.claimOne()
+	var started wire.ProcessRequest
+	f.start = func(req wire.ProcessRequest) { started = req }
+	if code, out, errOut := f.sandpoolWith(strings.NewReader("not for it"), "exec", "-d", "-i", "-u", "bob", "--timeout", "1m", "-w", "/tmp", "-e", "A=b", id, "--", "sleep", "9"); code != 0 || out != "17\n" || errOut != "" {
+		t.Errorf("exit %d, stdout %q, stderr %q", code, out, errOut)
+	}
+	want := wire.ProcessRequest{ExecRequest: wire.ExecRequest{Args: []string{"sleep", "9"}, Env: []string{"A=b"}, Cwd: "/tmp", User: "bob", Timeout: new(lifetime.Duration(time.Minute))}, Input: true}
+	if !reflect.DeepEqual(started, want) {
+		t.Errorf("asked for %+v, want %+v", started, want)
+	}
 	for flags, want := range map[string][]string{
-		"-d":                              {"/.sandpool/init", "spawn", "--", "sleep", "9"},
 		"--detach --log /tmp/log -w /tmp": {"/.sandpool/init", "spawn", "--log", "/tmp/log", "--", "sleep", "9"},
 	} {
 		f.exec = func(conn net.Conn, stream io.Reader, req wire.ExecRequest) {

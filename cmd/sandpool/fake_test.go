@@ -36,6 +36,29 @@ type fakeDaemon struct {
 	imageEnds string // the state of its image once it was asked for
 	served    []wire.Tier
 	exec      func(conn net.Conn, stream io.Reader, req wire.ExecRequest) // nil: the command ends with 0
+	start     func(req wire.ProcessRequest)                               // may be nil
+}
+
+// startProcess starts any program as process 17 but no-such.
+func (f *fakeDaemon) startProcess(w http.ResponseWriter, r *http.Request) {
+	var req wire.ProcessRequest
+	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+		f.t.Error(err)
+	}
+	if f.start != nil {
+		f.start(req)
+	}
+	var answer any = wire.Process{PID: 17, Args: req.Args}
+	w.Header().Set("Content-Type", "application/json")
+	if req.Args[0] == "no-such" {
+		answer = wire.Error{Status: http.StatusBadRequest, Code: codeCommandNotFound, Message: "no such program"}
+		w.WriteHeader(http.StatusBadRequest)
+	} else {
+		w.WriteHeader(http.StatusCreated)
+	}
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		f.t.Error(err)
+	}
 }
 
 func newFake(t *testing.T) *fakeDaemon {
@@ -56,6 +79,7 @@ func newFake(t *testing.T) *fakeDaemon {
 	mux.HandleFunc("GET /v1/claims/{id}", f.one)
 	mux.HandleFunc("DELETE /v1/claims/{id}", f.one)
 	mux.HandleFunc("POST /v1/claims/{id}/exec", f.run)
+	mux.HandleFunc("POST /v1/claims/{id}/processes", f.startProcess)
 	mux.HandleFunc("POST /v1/claims/{id}/extend", f.extend)
 	mux.HandleFunc("POST /v1/claims/{id}/checkpoint", f.checkpoint)
 	mux.HandleFunc("POST /v1/claims/{id}/fork", f.fork)

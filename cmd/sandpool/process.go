@@ -169,7 +169,7 @@ func (a *app) attach(ctx context.Context, id string, pid int, noStdin bool) erro
 	if file, ok := a.in.(*os.File); ok && p.TTY && !noStdin && isTerminal(file) {
 		stdio.In = input.Leavable(a.in, func() { detach(errDetached) })
 		code, err = a.onTerminal(file, func(control chan wire.Frame) (int, error) {
-			control <- client.Resize(size(int(file.Fd())))
+			control <- client.Resize(input.Size(int(file.Fd())))
 			stdio.Control = control
 			return a.daemon.Attach(ctx, id, pid, p.OutputFirst, stdio)
 		})

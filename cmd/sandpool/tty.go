@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"sandpool/cmd/sandpool/input"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
 )
@@ -21,8 +21,8 @@ func (a *app) execTTY(ctx context.Context, id string, req wire.ExecRequest) (cod
 	if !ok || !isTerminal(file) {
 		return 0, errors.New("-t needs a terminal on standard input")
 	}
-	req.Env = withTerm(req.Env)
-	req.Rows, req.Cols = size(int(file.Fd()))
+	req.Env = input.WithTerm(req.Env)
+	req.Rows, req.Cols = input.Size(int(file.Fd()))
 	return a.onTerminal(file, func(control chan wire.Frame) (int, error) {
 		return a.daemon.Exec(ctx, id, req, client.Stdio{In: a.in, Out: a.out, Err: a.errOut, Control: control})
 	})
@@ -51,29 +51,7 @@ func (a *app) onTerminal(file *os.File, call func(control chan wire.Frame) (int,
 		case <-control: // an older size that was not sent yet
 		default:
 		}
-		control <- client.Resize(size(fd))
+		control <- client.Resize(input.Size(fd))
 	}, unix.SIGWINCH, unix.SIGTSTP)()
 	return call(control)
-}
-
-// withTerm tells the command the kind of terminal unless env does.
-func withTerm(env []string) []string {
-	for _, entry := range env {
-		if strings.HasPrefix(entry, "TERM=") {
-			return env
-		}
-	}
-	if kind := os.Getenv("TERM"); kind != "" {
-		return append([]string{"TERM=" + kind}, env...)
-	}
-	return env
-}
-
-// size returns the terminal's rows and columns; an unknown size is that of the oldest terminals.
-func size(fd int) (rows, cols uint16) {
-	width, height, err := term.GetSize(fd)
-	if err != nil || width <= 0 || height <= 0 {
-		return 24, 80
-	}
-	return uint16(height), uint16(width) //nolint:gosec // the kernel keeps them in 16 bits
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -85,4 +86,26 @@ func (l *leavable) Read(b []byte) (int, error) {
 		l.begun = key == first
 	}
 	return n, err
+}
+
+// WithTerm tells the command the kind of terminal unless env does.
+func WithTerm(env []string) []string {
+	for _, entry := range env {
+		if strings.HasPrefix(entry, "TERM=") {
+			return env
+		}
+	}
+	if kind := os.Getenv("TERM"); kind != "" {
+		return append([]string{"TERM=" + kind}, env...)
+	}
+	return env
+}
+
+// Size returns the terminal's rows and columns; an unknown size is that of the oldest terminals.
+func Size(fd int) (rows, cols uint16) {
+	width, height, err := term.GetSize(fd)
+	if err != nil || width <= 0 || height <= 0 {
+		return 24, 80
+	}
+	return uint16(height), uint16(width) //nolint:gosec // the kernel keeps them in 16 bits
 }
