@@ -27,12 +27,14 @@ type Process = command.Process
 // Processes are those of a sandbox, which outlive their clients.
 type Processes = command.Processes
 
-// The parts of Processes; see package supervisor.
-type (
-	SupervisedCommand = supervisor.Command
-	Supervised        = supervisor.Process
-	Follower          = supervisor.Follower
-)
+// SupervisedCommand is a command to start by Processes.
+type SupervisedCommand = supervisor.Command
+
+// Supervised is one of them.
+type Supervised = supervisor.Process
+
+// Follower reads what one of them writes.
+type Follower = supervisor.Follower
 
 // MaxGiven is what a claim may give its sandbox, in bytes.
 const MaxGiven = command.MaxGiven

@@ -52,11 +52,7 @@ func (a *app) claimCommand() *cobra.Command {
 	flags.StringVar(&req.RequestID, "request-id", "", "claim once only: the same id gets the same sandbox")
 	flags.BoolVar(&cold, "cold", false, "start a sandbox for this claim rather than take one from the pool")
 	flags.BoolVar(&req.Fallback, "fallback", false, "take a sandbox of the template generic rather than wait for one")
-	flags.Func("wait", "wait at most this `duration` for a sandbox, 0 not at all (default: the daemon's)", func(text string) error {
-		wait, err := lifetime.ParseDuration(text)
-		req.Wait = &wait
-		return err
-	})
+	durationFlag(flags, "wait", &req.Wait, "wait at most this `duration` for a sandbox, 0 not at all (default: the daemon's)")
 	lifetimeFlag(flags, &req.Lifetime)
 	a.completeTemplates(cmd)
 	completeFlag(cmd, "checkpoint", a.completeCheckpoints)
@@ -65,9 +61,14 @@ func (a *app) claimCommand() *cobra.Command {
 }
 
 func lifetimeFlag(flags *pflag.FlagSet, to **lifetime.Duration) {
-	flags.Func("lifetime", "how long the sandbox may live, a `duration` such as 90s, 1h30m or 7d (default: that of its type)", func(text string) error {
-		lasting, err := lifetime.ParseDuration(text)
-		*to = &lasting
+	durationFlag(flags, "lifetime", to, "how long the sandbox may live, a `duration` such as 90s, 1h30m or 7d (default: that of its type)")
+}
+
+// durationFlag is a flag that leaves its value nil unless it is given.
+func durationFlag(flags *pflag.FlagSet, name string, to **lifetime.Duration, help string) {
+	flags.Func(name, help, func(text string) error {
+		d, err := lifetime.ParseDuration(text)
+		*to = &d
 		return err
 	})
 }

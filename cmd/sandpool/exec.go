@@ -16,7 +16,6 @@ import (
 	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
-	"sandpool/lifetime"
 )
 
 func (a *app) execCommand() *cobra.Command {
@@ -39,13 +38,8 @@ func (a *app) execCommand() *cobra.Command {
 			"name alone, or by standard input. A file has lines of KEY=VALUE, of a KEY that is set here, or of comments that begin with #; all behind\n" +
 			"the first = is the value, without quotes. --env-file /dev/stdin goes with --no-stdin.\n\n" +
 			"The exit code is the command's, 127 when there is no such command, 126 when it cannot be run, or 125 for any error of sandpool's own.",
-		Args: cobra.MinimumNArgs(2),
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			if len(args) > 0 {
-				return nil, cobra.ShellCompDirectiveNoFileComp // the sandbox's files are not ours
-			}
-			return a.completeClaims(cmd, args, word)
-		},
+		Args:              cobra.MinimumNArgs(2),
+		ValidArgsFunction: a.completeOneClaim,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if req.Env, err = environ.Read(envFiles, env); err != nil {
@@ -76,11 +70,7 @@ func (a *app) execCommand() *cobra.Command {
 	flags.BoolVarP(&interactive, "interactive", "i", false, "with --detach: keep the command's input open, for sandpool attach")
 	flags.StringVar(&log, "log", "", "with --detach: a `file` in the sandbox that the command's output is added to, instead of being kept for sandpool logs")
 	flags.StringVarP(&req.User, "user", "u", "", "run as this `user` of the sandbox, a name or a number, with :group behind it for another group")
-	flags.Func("timeout", "kill the command and all that it started after this `duration`; the exit code is 124 then", func(text string) error {
-		limit, err := lifetime.ParseDuration(text)
-		req.Timeout = &limit
-		return err
-	})
+	durationFlag(flags, "timeout", &req.Timeout, "kill the command and all that it started after this `duration`; the exit code is 124 then")
 	cmd.MarkFlagsMutuallyExclusive("no-stdin", "tty")
 	completeFlag(cmd, "env", environ.Complete)
 	return cmd

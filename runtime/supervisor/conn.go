@@ -282,7 +282,7 @@ func (c *Conn) EndInput(ctx context.Context, pid int) error { return c.feed(ctx,
 
 // feed gives a process input after those before it have.
 func (c *Conn) feed(ctx context.Context, pid int, data []byte) error {
-	turn := c.feeding[uint(pid)%uint(len(c.feeding))] //nolint:gosec // any will do
+	turn := c.feeding[uint(pid)%uint(len(c.feeding))]
 	select {
 	case turn <- struct{}{}:
 		defer func() { <-turn }()

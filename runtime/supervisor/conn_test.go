@@ -83,7 +83,7 @@ func FuzzWhatProcess1Says(f *testing.F) {
 				break
 			}
 		}
-		if ctx.Err() != nil {
+		if context.Cause(ctx) != nil {
 			t.Error("somebody waited until the deadline")
 		}
 	})

@@ -154,6 +154,7 @@ func SessionOf(stat []byte) int {
 // Status is what /proc tells about a process, by name.
 type Status map[string]string
 
+// StatusOf reads that of a process, by number or as "self".
 func StatusOf(pid string) (Status, error) {
 	data, err := os.ReadFile("/proc/" + pid + "/status")
 	if err != nil {
@@ -184,6 +185,7 @@ func (s Status) Differs(other Status, names ...string) string {
 	return ""
 }
 
+// Groups are the groups beside the process's own.
 func (s Status) Groups() []uint32 {
 	var groups []uint32
 	for field := range strings.FieldsSeq(s["Groups"]) {
@@ -202,6 +204,7 @@ func NotRun(err error) int {
 	return NotRunnable
 }
 
+// ExitCode is how a process ended, as shells say it.
 func ExitCode(status unix.WaitStatus) int {
 	if status.Signaled() {
 		return Signalled + int(status.Signal())

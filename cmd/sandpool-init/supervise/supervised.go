@@ -96,7 +96,7 @@ func (f *files) openTerminal(rows, cols uint16) error {
 	if err != nil {
 		return err
 	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0) //nolint:gosec // of the sandbox
+	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type Supervisor struct {
 	link   *link // the present connection, or nil
 }
 
+// New makes one that has started nothing.
 func New() *Supervisor { return &Supervisor{known: map[int]*supervised{}, kill: unix.Kill} }
 
 // start starts a process.
