@@ -109,6 +109,7 @@ func TestOutputThatNobodyAskedFor(t *testing.T) {
 			t.Fatal("64 MiB were taken")
 		}
 	}
+	<-c.lost
 	if f.costs > protocol.Window {
 		t.Errorf("%d bytes are kept", f.costs)
 	}
