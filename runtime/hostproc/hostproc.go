@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -67,26 +68,46 @@ func List() (Table, error) {
 	return table, nil
 }
 
+// proc is the host's /proc, which is looked for once.
+var proc = sync.OnceValues(procfs.NewDefaultFS)
+
+// open opens what /proc has of one process; false if that has ended.
+func open(pid int) (procfs.Proc, bool) {
+	fs, err := proc()
+	if err != nil {
+		return procfs.Proc{}, false
+	}
+	one, err := fs.Proc(pid)
+	return one, err == nil
+}
+
 // Look looks at one process; false if it has ended.
 func Look(pid int) (Process, bool) {
-	proc, err := procfs.NewProc(pid)
-	if err != nil {
+	one, ok := open(pid)
+	if !ok {
 		return Process{}, false
 	}
-	return read(proc)
+	return read(one)
 }
 
 // read reads one process; false if it has ended.
-func read(proc procfs.Proc) (Process, bool) {
+func read(proc procfs.Proc) (p Process, _ bool) {
+	if !p.readStat(proc) {
+		return Process{}, false
+	}
+	var err error
+	p.args, err = proc.CmdLine()
+	return p, err == nil
+}
+
+// readStat reads all of a process but its arguments; false if it has ended.
+func (p *Process) readStat(proc procfs.Proc) bool {
 	stat, err := proc.Stat()
 	if err != nil || stat.State == "Z" {
-		return Process{}, false
+		return false
 	}
-	args, err := proc.CmdLine()
-	if err != nil {
-		return Process{}, false
-	}
-	return Process{PID: stat.PID, parent: stat.PPID, started: stat.Starttime, ticks: stat.UTime + stat.STime, args: args}, true
+	p.PID, p.parent, p.started, p.ticks = stat.PID, stat.PPID, stat.Starttime, stat.UTime+stat.STime
+	return true
 }
 
 // Serving returns the processes of these roles, or of all if none is named, that serve the sandbox id, and their descendants: a

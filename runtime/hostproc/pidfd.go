@@ -43,8 +43,9 @@ func (p Process) Open() (*os.File, error) {
 
 // Alive tells whether the process has not ended; a zombie has.
 func (p Process) Alive() bool {
-	now, ok := Look(p.PID)
-	return ok && now.Is(p)
+	one, ok := open(p.PID)
+	var now Process
+	return ok && now.readStat(one) && now.Is(p)
 }
 
 // Await waits until the process has ended; a zombie has.

@@ -92,6 +92,29 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// Cgroups are found in every hierarchy, and those of version 2 only in the one that there is.
+func TestCgroups(t *testing.T) {
+	const id = "sb-aaaaaaaaaaaaaaaa"
+	for version, layout := range map[string]struct{ dirs, want []string }{
+		"1": {[]string{"memory/ns/" + id, "pids/ns/" + id, "cpu/ns/sb-other", "freezer"}, []string{"memory/ns/" + id, "pids/ns/" + id}},
+		"2": {[]string{"ns/" + id, "cgroup.controllers", "system.slice/ns/" + id}, []string{"ns/" + id}},
+	} {
+		root := t.TempDir()
+		for _, dir := range layout.dirs {
+			if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found, err := cgroupsIn(root, "ns", id)
+		for i := range found {
+			found[i], _ = filepath.Rel(root, found[i])
+		}
+		if err != nil || !slices.Equal(found, layout.want) {
+			t.Errorf("version %s: %v, %v; want %v", version, found, err, layout.want)
+		}
+	}
+}
+
 // TestContainerdIsAskedOnce counts the connections by which the process behind a socket is found.
 func TestContainerdIsAskedOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
