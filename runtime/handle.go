@@ -57,20 +57,13 @@ func (e *Engine) sandbox(ctx context.Context, id string) (*Sandbox, error) {
 	if s != nil {
 		return s, nil
 	}
-	container, err := e.client.LoadContainer(ctx, id)
+	container, err := e.client.ContainerService().Get(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("load container: %w", call.Native(err))
 	}
-	return e.openSandbox(ctx, container)
-}
-
-// openSandbox makes the handle on a container's sandbox.
-func (e *Engine) openSandbox(ctx context.Context, container client.Container) (*Sandbox, error) {
-	// Without a refresh this asks nobody.
-	info, err := container.Info(ctx, client.WithoutRefreshedMetadata)
 	var own specs.Spec
-	if err == nil && info.Spec != nil {
-		err = json.Unmarshal(info.Spec.GetValue(), &own)
+	if container.Spec != nil {
+		err = json.Unmarshal(container.Spec.GetValue(), &own)
 	}
 	if err == nil && own.Process == nil {
 		err = errors.New("it names no process")
@@ -78,16 +71,24 @@ func (e *Engine) openSandbox(ctx context.Context, container client.Container) (*
 	if err != nil {
 		return nil, fmt.Errorf("read spec: %w", err)
 	}
-	file, err := runsc.ReadShimFile(e.cfg.sandboxFile(container.ID(), shimSuffix))
+	file, err := runsc.ReadShimFile(e.cfg.sandboxFile(id, shimSuffix))
 	if err != nil {
 		return nil, err
 	}
-	id := container.ID()
-	s := &Sandbox{e.commands.Target(container, own.Process, file.Flags, func() { e.handles.served(id, nil) })}
+	return e.openSandbox(id, own.Process, file.Flags), nil
+}
+
+// openSandbox makes the handle on the sandbox of a container whose own process and runsc's flags are known.
+func (e *Engine) openSandbox(id string, process *specs.Process, flags map[string]string) *Sandbox {
+	s := &Sandbox{e.commands.Target(command.Sandbox{
+		ID: id, Process: process, Flags: flags,
+		Container: func(ctx context.Context) (client.Container, error) { return e.client.LoadContainer(ctx, id) },
+		ByShim:    func() { e.handles.served(id, nil) },
+	})}
 	e.handles.mu.Lock()
 	defer e.handles.mu.Unlock()
 	e.handles.open[id] = s
-	return s, nil
+	return s
 }
 
 // drop forgets the handle on a sandbox whose task has ended or is to be another. It returns the processes that serve it, if they are known.

@@ -21,7 +21,7 @@ var steps = []string{
 	"release begun", "release labelled", "release destroyed",
 	"refill started", "refill paused", "refill labelled",
 	"heat labelled", "heat resumed", "drain begun",
-	"lease created", "snapshot prepared", "container created", "task created", "task started",
+	"container created", "snapshot prepared", "task created", "task started",
 	"sentry killed", "task deleted", "container deleted",
 }
 
