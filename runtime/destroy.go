@@ -91,8 +91,10 @@ func (e *Engine) destroyTask(ctx context.Context, id string, serving hostproc.Ta
 
 // killSentry kills the sentry that is known, if it still is that of the sandbox, or else looks for one.
 func killSentry(ctx context.Context, id string, serving hostproc.Table) error {
-	if sentry, known := serving.Find(id, hostproc.Sentry); known && sentry.Alive() {
-		return hostproc.Table{sentry}.Kill(ctx)
+	if sentry, known := serving.Find(id, hostproc.Sentry); known {
+		if lived, err := sentry.End(ctx); lived || err != nil {
+			return err
+		}
 	}
 	return hostproc.Kill(ctx, id, hostproc.Sentry)
 }

@@ -3,6 +3,7 @@ package wait
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -42,6 +43,9 @@ func Every(ctx context.Context, interval time.Duration, do func()) {
 		}
 	}
 }
+
+// Never is what a look returns when only a wake has something to look at.
+const Never time.Duration = math.MaxInt64
 
 // Loop looks at something whenever it is woken, and when its last look said so. Make it with NewLoop.
 type Loop struct {

@@ -71,43 +71,30 @@ func List() (Table, error) {
 // proc is the host's /proc, which is looked for once.
 var proc = sync.OnceValues(procfs.NewDefaultFS)
 
-// open opens what /proc has of one process; false if that has ended.
-func open(pid int) (procfs.Proc, bool) {
-	fs, err := proc()
-	if err != nil {
-		return procfs.Proc{}, false
-	}
-	one, err := fs.Proc(pid)
-	return one, err == nil
-}
-
 // Look looks at one process; false if it has ended.
 func Look(pid int) (Process, bool) {
-	one, ok := open(pid)
-	if !ok {
+	fs, err := proc()
+	if err != nil {
+		return Process{}, false
+	}
+	one, err := fs.Proc(pid)
+	if err != nil {
 		return Process{}, false
 	}
 	return read(one)
 }
 
 // read reads one process; false if it has ended.
-func read(proc procfs.Proc) (p Process, _ bool) {
-	if !p.readStat(proc) {
-		return Process{}, false
-	}
-	var err error
-	p.args, err = proc.CmdLine()
-	return p, err == nil
-}
-
-// readStat reads all of a process but its arguments; false if it has ended.
-func (p *Process) readStat(proc procfs.Proc) bool {
+func read(proc procfs.Proc) (Process, bool) {
 	stat, err := proc.Stat()
 	if err != nil || stat.State == "Z" {
-		return false
+		return Process{}, false
 	}
-	p.PID, p.parent, p.started, p.ticks = stat.PID, stat.PPID, stat.Starttime, stat.UTime+stat.STime
-	return true
+	args, err := proc.CmdLine()
+	if err != nil {
+		return Process{}, false
+	}
+	return Process{PID: stat.PID, parent: stat.PPID, started: stat.Starttime, ticks: stat.UTime + stat.STime, args: args}, true
 }
 
 // Serving returns the processes of these roles, or of all if none is named, that serve the sandbox id, and their descendants: a
@@ -226,7 +213,12 @@ func Kill(ctx context.Context, id string, roles ...Role) error {
 func (t Table) Kill(ctx context.Context) error {
 	var errs []error
 	for _, p := range t {
-		errs = append(errs, p.Kill())
+		file, err := p.Open()
+		if err == nil && file != nil {
+			err = p.kill(file)
+			defer func() { _ = file.Close() }()
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, t.Await(ctx))...)
 }
