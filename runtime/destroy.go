@@ -47,7 +47,8 @@ func (e *Engine) destroy(ctx context.Context, id string) error {
 
 // halt ends a sandbox but for its container and what belongs to that.
 func (e *Engine) halt(ctx context.Context, id string) error {
-	serving := e.drop(id)
+	serving, done := e.endTask(id)
+	defer done()
 	if shim, known := serving.Find(id, hostproc.Shim); !known || !shim.Alive() {
 		serving = nil // containerd may be tidying up behind it
 	}

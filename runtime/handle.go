@@ -34,10 +34,11 @@ type handles struct {
 	mu      sync.Mutex
 	open    map[string]*Sandbox
 	serving map[string]hostproc.Table // sentry, gofer and shim; none where there may be more
+	ending  map[string]bool           // the engine ends its task: nobody asks how that ended
 }
 
 func newHandles() handles {
-	return handles{open: map[string]*Sandbox{}, serving: map[string]hostproc.Table{}}
+	return handles{open: map[string]*Sandbox{}, serving: map[string]hostproc.Table{}, ending: map[string]bool{}}
 }
 
 // served notes which processes serve a sandbox, or that this is not known any more.
@@ -89,6 +90,26 @@ func (e *Engine) openSandbox(id string, process *specs.Process, flags map[string
 	defer e.handles.mu.Unlock()
 	e.handles.open[id] = s
 	return s
+}
+
+// endTask forgets the handle on a sandbox whose task the engine ends until done is called. It returns what drop does.
+func (e *Engine) endTask(id string) (serving hostproc.Table, done func()) {
+	note := func(ending bool) {
+		e.handles.mu.Lock()
+		defer e.handles.mu.Unlock()
+		if e.handles.ending[id] = ending; !ending {
+			delete(e.handles.ending, id)
+		}
+	}
+	note(true)
+	return e.drop(id), func() { note(false) }
+}
+
+// isEnding tells whether the engine itself ends the task of a sandbox.
+func (h *handles) isEnding(id string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ending[id]
 }
 
 // drop forgets the handle on a sandbox whose task has ended or is to be another. It returns the processes that serve it, if they are known.
