@@ -9,9 +9,9 @@ import (
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 
+	"sandpool/lifetime/wait"
 	"sandpool/runtime/call"
 	"sandpool/runtime/hostproc"
-	"sandpool/runtime/poll"
 )
 
 // Destroy kills a sandbox and deletes its task, its container and all that it owns. When that is not done within the deadline all of
@@ -121,7 +121,7 @@ func (e *Engine) awaitProcesses(ctx context.Context, id string, serving hostproc
 				return err
 			}
 		}
-		if err := poll.Sleep(ctx, poll.Interval); err != nil {
+		if err := wait.Sleep(ctx, wait.Interval); err != nil {
 			return fmt.Errorf("%d processes do not end: %w", len(left), err)
 		}
 	}
@@ -146,7 +146,7 @@ func (e *Engine) awaitStop(ctx context.Context, id string, status tasktypes.Stat
 		if status == tasktypes.Status_STOPPED {
 			return nil
 		}
-		if err := poll.Sleep(ctx, poll.Interval); err != nil {
+		if err := wait.Sleep(ctx, wait.Interval); err != nil {
 			return err
 		}
 	}
@@ -160,7 +160,7 @@ func (e *Engine) endByForce(ctx context.Context, id string, do func(ctx context.
 	}
 	for {
 		err := do(ctx, id)
-		if err == nil || poll.Sleep(ctx, poll.Interval) != nil {
+		if err == nil || wait.Sleep(ctx, wait.Interval) != nil {
 			return err
 		}
 	}

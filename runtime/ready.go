@@ -11,9 +11,9 @@ import (
 	"sync"
 	"time"
 
+	"sandpool/lifetime/wait"
 	"sandpool/runtime/atomicfile"
 	"sandpool/runtime/oneline"
-	"sandpool/runtime/poll"
 	"sandpool/runtime/runsc"
 	"sandpool/runtime/template"
 )
@@ -85,7 +85,7 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 			if !e.Alive(id) { // no later try can succeed
 				return cmp.Or(err, runsc.ErrSentryGone)
 			}
-			if sleepErr := poll.Sleep(ctx, readyInterval); sleepErr != nil {
+			if sleepErr := wait.Sleep(ctx, readyInterval); sleepErr != nil {
 				return errors.Join(err, sleepErr)
 			}
 		}

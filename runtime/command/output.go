@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sandpool/runtime/poll"
+	"sandpool/lifetime/wait"
 )
 
 const (
@@ -38,7 +38,7 @@ func (o *outputs) to(w io.Writer) io.Writer { return outputWriter{w, o} }
 // drop drops all that comes, and returns when nothing is written any more.
 func (o *outputs) drop() {
 	for o.dropping.Store(true); o.writing.Load() > 0; {
-		time.Sleep(poll.Interval)
+		time.Sleep(wait.Interval)
 	}
 }
 

@@ -16,8 +16,8 @@ import (
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"sandpool/lifetime/wait"
 	"sandpool/runtime/call"
-	"sandpool/runtime/poll"
 	"sandpool/runtime/template"
 )
 
@@ -140,7 +140,7 @@ func (f *firstLine) Write(b []byte) (int, error) {
 func loadTask(ctx context.Context, container client.Container) (client.Task, error) {
 	for {
 		task, err := container.Task(ctx, nil)
-		if err == nil || !errdefs.IsDeadlineExceeded(call.Native(err)) || poll.Sleep(ctx, poll.Interval) != nil {
+		if err == nil || !errdefs.IsDeadlineExceeded(call.Native(err)) || wait.Sleep(ctx, wait.Interval) != nil {
 			return task, err
 		}
 	}

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"sandpool/runtime/poll"
+	"sandpool/lifetime/wait"
 )
 
 // End kills the process and waits until it has ended; false if it had before. It goes through a pidfd, so that a process that got the pid
@@ -105,7 +105,7 @@ func Exit(pidfd *os.File, patience time.Duration) *unix.WaitStatus {
 			return &status
 		}
 		unknown := errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL)
-		if unknown || poll.Sleep(ctx, poll.Interval/4) != nil {
+		if unknown || wait.Sleep(ctx, wait.Interval/4) != nil {
 			return nil
 		}
 	}
