@@ -68,7 +68,7 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 	e.cfg.Step("task started")
 	took.Sentry = lap.end(ctx, "sentry")
 	end.begin(e, id, t)
-	var said tail
+	var said lastWords
 	err = e.begin(ctx, id, &said)
 	if err != nil {
 		err = withOutput(e.whyEnded(ctx, id, t.command, err), &said)
@@ -82,7 +82,7 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 
 // begin gives a new sandbox its names, and lets its command start. That this runs is a probe, too. It says what a command that has
 // ended already wrote last.
-func (e *Engine) begin(ctx context.Context, id string, said *tail) error {
+func (e *Engine) begin(ctx context.Context, id string, said *lastWords) error {
 	s, err := e.sandbox(ctx, id)
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ var imports = map[string][]string{
 	"cmd/sandpool":       {"cmd/sandpool/bench", "cmd/sandpool/table", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
 	"cmd/sandpool/bench": {"cmd/sandpool/table", "daemon/client", "daemon/wire"},
 	"cmd/sandpool/table": {"daemon/wire"},
-	"cmd/sandpool-init":  {},
+	"cmd/sandpool-init":  {"runtime/tail"},
 	"cmd/sandpoold":      {"configs", "daemon", "systemd"},
 	"configs":            {"lifetime", "runtime/hostpath"},
 	"daemon": {
@@ -51,7 +51,7 @@ var imports = map[string][]string{
 	"pool/size":         {},
 	"runtime": {
 		"lifetime/wait", "runtime/atomicfile", "runtime/call", "runtime/checkpoint", "runtime/command", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/lockfile", "runtime/oneline",
-		"runtime/resource", "runtime/rootfs", "runtime/runsc", "runtime/template",
+		"runtime/resource", "runtime/rootfs", "runtime/runsc", "runtime/tail", "runtime/template",
 	},
 	"runtime/atomicfile":      {},
 	"runtime/call":            {},
@@ -66,6 +66,7 @@ var imports = map[string][]string{
 	"runtime/rootfs":          {},
 	"runtime/runsc":           {"lifetime/wait", "runtime/atomicfile", "runtime/hostpath", "runtime/hostproc"},
 	"runtime/runsc/runsctest": {},
+	"runtime/tail":            {},
 	"runtime/template":        {"runtime/hostpath", "runtime/rootfs"},
 	"systemd":                 {},
 	"systemd/systemdtest":     {},
