@@ -45,6 +45,7 @@ func TestAliveUntilItsEnd(t *testing.T) {
 			if err := p.Await(t.Context()); err != nil || p.Alive() {
 				t.Errorf("it has ended: alive %v, %v", p.Alive(), err)
 			}
+			_ = in.Close()
 			_ = cmd.Wait() // which says that it was killed
 			if lived, err := p.End(t.Context()); lived || err != nil || p.Alive() {
 				t.Errorf("it was reaped: ended again %v, %v", lived, err)
