@@ -12,6 +12,7 @@ import (
 	"sandpool/daemon/events"
 	"sandpool/daemon/hooks"
 	"sandpool/daemon/wire"
+	"sandpool/lifetime/wait"
 	"sandpool/pool"
 	"sandpool/runtime/checkpoint"
 	"sandpool/runtime/image"
@@ -53,7 +54,7 @@ type (
 
 // queue holds what happened until it is told. It is made before all that puts something into it, and who does waits for nobody.
 type queue struct {
-	more chan struct{} // one slot: there is something in it
+	loop *wait.Loop // of who tells it
 	mu   sync.Mutex
 	all  []queued
 }
@@ -63,17 +64,14 @@ type queued struct {
 	at time.Time
 }
 
-func newQueue() *queue { return &queue{more: make(chan struct{}, 1)} }
+func newQueue() *queue { return &queue{loop: wait.NewLoop()} }
 
 // put adds what has just happened.
 func (q *queue) put(n news) {
 	q.mu.Lock()
 	q.all = append(q.all, queued{n, time.Now().UTC()})
 	q.mu.Unlock()
-	select {
-	case q.more <- struct{}{}:
-	default:
-	}
+	q.loop.Wake()
 }
 
 func (q *queue) take() []queued {
@@ -97,18 +95,12 @@ type teller struct {
 
 // run passes events on until ctx ends, and then those that are queued.
 func (t *teller) run(ctx context.Context) {
-	for {
-		select {
-		case <-t.queue.more:
-			t.pass()
-		case <-ctx.Done():
-			t.pass()
-			return
-		}
-	}
+	t.queue.loop.Run(ctx, t.pass)
+	t.pass()
 }
 
-func (t *teller) pass() {
+// pass passes on what is queued.
+func (t *teller) pass() time.Duration {
 	for _, q := range t.queue.take() {
 		e := q.event(q.at)
 		e.Time = q.at
@@ -120,6 +112,7 @@ func (t *teller) pass() {
 			t.ended(c.Claim)
 		}
 	}
+	return wait.Never
 }
 
 // journal writes an event to the journal. That a claim was made or released is there already, as a request.

@@ -137,8 +137,7 @@ func (w *watcher) died(id string, d runtime.Death) {
 func (w *watcher) awaitContainerd(ctx context.Context) {
 	for failures := 1; ; failures++ {
 		w.rounds.Add(1)
-		wait.Sleep(ctx, pings.After(failures))
-		if context.Cause(ctx) != nil {
+		if wait.Sleep(ctx, pings.After(failures)) != nil {
 			return
 		}
 		if err := w.sandboxes.Ping(ctx); err == nil {

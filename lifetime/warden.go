@@ -243,7 +243,7 @@ func (w *Warden) advance(ctx context.Context, k *ward, seen Lease, to Stage, lat
 		if late {
 			return false
 		}
-		if wait.Sleep(ctx, notes.After(failures)); context.Cause(ctx) != nil {
+		if wait.Sleep(ctx, notes.After(failures)) != nil {
 			return false
 		}
 	}

@@ -9,8 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/go-runc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -79,13 +78,13 @@ func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Compatib
 		if err != nil {
 			return err
 		}
-		container, err := e.create(ctx, id, t, labels)
+		root, err := e.create(ctx, id, t, labels)
 		if err != nil {
 			return fmt.Errorf("create container: %w", err)
 		}
 		e.cfg.Step("restore created")
 		took.Image = lap.end(ctx, "image")
-		if err := e.goOn(ctx, container, dir); err != nil {
+		if err := e.goOn(ctx, id, root, dir); err != nil {
 			return err
 		}
 		took.Sentry = lap.end(ctx, "sentry")
@@ -140,19 +139,19 @@ func (e *Engine) Revive(ctx context.Context, id string, fit checkpoint.Compatibi
 		if _, err := e.taskStatus(ctx, id); !errdefs.IsNotFound(err) {
 			return errors.Join(err, errdefs.ErrFailedPrecondition.WithMessage("it is not halted"))
 		}
-		container, err := e.client.LoadContainer(ctx, id)
-		if err != nil {
+		if _, err := e.client.ContainerService().Get(ctx, id); err != nil {
 			return fmt.Errorf("load container: %w", err)
 		}
 		files, err := e.ownFiles(id, t)
 		if err != nil {
 			return err
 		}
-		if err := e.owned.Renew(ctx, resource.Spec{ID: id, Parent: t.parent, Files: files}); err != nil {
+		owned := resource.Spec{ID: id, Parent: t.parent, Files: files}
+		if err := e.owned.Renew(ctx, &owned); err != nil {
 			return err
 		}
 		e.drop(id)
-		if err := e.goOn(ctx, container, dir); err != nil {
+		if err := e.goOn(ctx, id, owned.Root, dir); err != nil {
 			return err
 		}
 		e.cfg.Step("revived")
@@ -161,16 +160,14 @@ func (e *Engine) Revive(ctx context.Context, id string, fit checkpoint.Compatibi
 }
 
 // goOn starts the task of a container from the checkpoint in dir.
-func (e *Engine) goOn(ctx context.Context, container client.Container, dir string) error {
-	id := container.ID()
+func (e *Engine) goOn(ctx context.Context, id string, root []mount.Mount, dir string) error {
 	if err := e.writeRestoreFiles(id, dir); err != nil {
 		return err
 	}
-	task, err := container.NewTask(ctx, cio.NullIO)
-	if err != nil {
+	if err := e.createTask(ctx, id, root); err != nil {
 		return fmt.Errorf("create task: %w", err)
 	}
-	if err := task.Start(ctx); err != nil {
+	if err := e.startTask(ctx, id); err != nil {
 		return fmt.Errorf("start task: %w", err)
 	}
 	e.cfg.Step("restore started")

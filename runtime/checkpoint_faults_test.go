@@ -172,7 +172,7 @@ func TestSweepRemovesFilesOfSandboxes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := e.owned.Renew(e.in(t), resource.Spec{ID: gone, Parent: prepared["default"].parent, Files: files}); err != nil {
+	if err := e.owned.Renew(e.in(t), &resource.Spec{ID: gone, Parent: prepared["default"].parent, Files: files}); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.writeRestoreFiles(gone, dir); err != nil {

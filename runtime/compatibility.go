@@ -17,28 +17,13 @@ import (
 
 	"sandpool/runtime/checkpoint"
 	"sandpool/runtime/hostproc"
-	"sandpool/runtime/runsc"
-	"sandpool/runtime/template"
 )
 
 // specFile holds the OCI spec of the sandbox beside the images that runsc makes of it.
 const specFile = "spec.json"
 
-// compatibilityNow is what a sandbox of t would be made with.
+// compatibilityNow is what a sandbox of t is made with that is started now.
 func (e *Engine) compatibilityNow(t *Prepared) (checkpoint.Compatibility, error) {
-	file, err := e.shimFile(t)
-	if err != nil {
-		return checkpoint.Compatibility{}, err
-	}
-	return e.compatibility(t, file)
-}
-
-// compatibility says what a sandbox that is started now, with a shim's file as it is before it has anything of its own, is made with.
-func (e *Engine) compatibility(t *Prepared, file runsc.ShimFile) (checkpoint.Compatibility, error) {
-	shared, err := template.SharedSpec(t.spec)
-	if err != nil {
-		return checkpoint.Compatibility{}, err
-	}
 	// A restored init goes on in the middle of its program, whose pages it reads from this file.
 	program, err := e.init.digest(e.cfg.Init)
 	if err != nil {
@@ -46,8 +31,8 @@ func (e *Engine) compatibility(t *Prepared, file runsc.ShimFile) (checkpoint.Com
 	}
 	cpu, err := processor()
 	return checkpoint.Compatibility{
-		Runsc: e.info.Runsc, Platform: t.platform, CPU: cpu, Settings: strings.Join(file.Args("platform"), " "),
-		Init: program, Image: t.image, ImageDigest: t.digest, Layers: t.parent, Spec: digest(shared),
+		Runsc: e.info.Runsc, Platform: t.platform, CPU: cpu, Settings: strings.Join(t.shim.Args("platform"), " "),
+		Init: program, Image: t.image, ImageDigest: t.digest, Layers: t.parent, Spec: digest(t.shared),
 	}, err
 }
 

@@ -9,9 +9,9 @@ import (
 	tasktypes "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/errdefs"
 
+	"sandpool/lifetime/wait"
 	"sandpool/runtime/call"
 	"sandpool/runtime/hostproc"
-	"sandpool/runtime/poll"
 )
 
 // Destroy kills a sandbox and deletes its task, its container and all that it owns. When that is not done within the deadline all of
@@ -47,7 +47,8 @@ func (e *Engine) destroy(ctx context.Context, id string) error {
 
 // halt ends a sandbox but for its container and what belongs to that.
 func (e *Engine) halt(ctx context.Context, id string) error {
-	serving := e.drop(id)
+	serving, done := e.endTask(id)
+	defer done()
 	if shim, known := serving.Find(id, hostproc.Shim); !known || !shim.Alive() {
 		serving = nil // containerd may be tidying up behind it
 	}
@@ -91,8 +92,10 @@ func (e *Engine) destroyTask(ctx context.Context, id string, serving hostproc.Ta
 
 // killSentry kills the sentry that is known, if it still is that of the sandbox, or else looks for one.
 func killSentry(ctx context.Context, id string, serving hostproc.Table) error {
-	if sentry, known := serving.Find(id, hostproc.Sentry); known && sentry.Alive() {
-		return hostproc.Table{sentry}.Kill(ctx)
+	if sentry, known := serving.Find(id, hostproc.Sentry); known {
+		if lived, err := sentry.End(ctx); lived || err != nil {
+			return err
+		}
 	}
 	return hostproc.Kill(ctx, id, hostproc.Sentry)
 }
@@ -118,7 +121,7 @@ func (e *Engine) awaitProcesses(ctx context.Context, id string, serving hostproc
 				return err
 			}
 		}
-		if err := poll.Sleep(ctx, poll.Interval); err != nil {
+		if err := wait.Sleep(ctx, wait.Interval); err != nil {
 			return fmt.Errorf("%d processes do not end: %w", len(left), err)
 		}
 	}
@@ -143,7 +146,7 @@ func (e *Engine) awaitStop(ctx context.Context, id string, status tasktypes.Stat
 		if status == tasktypes.Status_STOPPED {
 			return nil
 		}
-		if err := poll.Sleep(ctx, poll.Interval); err != nil {
+		if err := wait.Sleep(ctx, wait.Interval); err != nil {
 			return err
 		}
 	}
@@ -157,7 +160,7 @@ func (e *Engine) endByForce(ctx context.Context, id string, do func(ctx context.
 	}
 	for {
 		err := do(ctx, id)
-		if err == nil || poll.Sleep(ctx, poll.Interval) != nil {
+		if err == nil || wait.Sleep(ctx, wait.Interval) != nil {
 			return err
 		}
 	}

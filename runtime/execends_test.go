@@ -17,7 +17,7 @@ import (
 // output keeps what commands write, and tells of the first of it.
 type output struct {
 	mu    sync.Mutex
-	kept  tail
+	kept  lastWords
 	begun chan struct{} // closed by the first write
 }
 

@@ -15,7 +15,6 @@ import (
 	"sandpool/runtime/command"
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/runsc"
-	"sandpool/runtime/supervisor"
 )
 
 // ExecSpec is a command to run in a sandbox.
@@ -26,18 +25,6 @@ type Process = command.Process
 
 // Processes are those of a sandbox, which outlive their clients.
 type Processes = command.Processes
-
-// SupervisedCommand is a command to start by Processes.
-type SupervisedCommand = supervisor.Command
-
-// Supervised is one of them.
-type Supervised = supervisor.Process
-
-// Follower reads what one of them writes.
-type Follower = supervisor.Follower
-
-// MaxGiven is what a claim may give its sandbox, in bytes.
-const MaxGiven = command.MaxGiven
 
 // Sandbox is a handle on a sandbox: what of it stays the same from a start of its task to the end of that. It is opened once, so that
 // what is done in the sandbox looks nothing up. It is no store: all of it can be read again, and is by the next daemon.
@@ -50,10 +37,11 @@ type handles struct {
 	mu      sync.Mutex
 	open    map[string]*Sandbox
 	serving map[string]hostproc.Table // sentry, gofer and shim; none where there may be more
+	ending  map[string]bool           // the engine ends its task: nobody asks how that ended
 }
 
 func newHandles() handles {
-	return handles{open: map[string]*Sandbox{}, serving: map[string]hostproc.Table{}}
+	return handles{open: map[string]*Sandbox{}, serving: map[string]hostproc.Table{}, ending: map[string]bool{}}
 }
 
 // served notes which processes serve a sandbox, or that this is not known any more.
@@ -73,20 +61,13 @@ func (e *Engine) sandbox(ctx context.Context, id string) (*Sandbox, error) {
 	if s != nil {
 		return s, nil
 	}
-	container, err := e.client.LoadContainer(ctx, id)
+	container, err := e.client.ContainerService().Get(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("load container: %w", call.Native(err))
 	}
-	return e.openSandbox(ctx, container)
-}
-
-// openSandbox makes the handle on a container's sandbox.
-func (e *Engine) openSandbox(ctx context.Context, container client.Container) (*Sandbox, error) {
-	// Without a refresh this asks nobody.
-	info, err := container.Info(ctx, client.WithoutRefreshedMetadata)
 	var own specs.Spec
-	if err == nil && info.Spec != nil {
-		err = json.Unmarshal(info.Spec.GetValue(), &own)
+	if container.Spec != nil {
+		err = json.Unmarshal(container.Spec.GetValue(), &own)
 	}
 	if err == nil && own.Process == nil {
 		err = errors.New("it names no process")
@@ -94,16 +75,44 @@ func (e *Engine) openSandbox(ctx context.Context, container client.Container) (*
 	if err != nil {
 		return nil, fmt.Errorf("read spec: %w", err)
 	}
-	file, err := runsc.ReadShimFile(e.cfg.sandboxFile(container.ID(), shimSuffix))
+	file, err := runsc.ReadShimFile(e.cfg.sandboxFile(id, shimSuffix))
 	if err != nil {
 		return nil, err
 	}
-	id := container.ID()
-	s := &Sandbox{e.commands.Target(container, own.Process, file.Flags, func() { e.handles.served(id, nil) })}
+	return e.openSandbox(id, own.Process, file.Flags), nil
+}
+
+// openSandbox makes the handle on the sandbox of a container whose own process and runsc's flags are known.
+func (e *Engine) openSandbox(id string, process *specs.Process, flags map[string]string) *Sandbox {
+	s := &Sandbox{e.commands.Target(command.Sandbox{
+		ID: id, Process: process, Flags: flags,
+		Container: func(ctx context.Context) (client.Container, error) { return e.client.LoadContainer(ctx, id) },
+		ByShim:    func() { e.handles.served(id, nil) },
+	})}
 	e.handles.mu.Lock()
 	defer e.handles.mu.Unlock()
 	e.handles.open[id] = s
-	return s, nil
+	return s
+}
+
+// endTask forgets the handle on a sandbox whose task the engine ends until done is called. It returns what drop does.
+func (e *Engine) endTask(id string) (serving hostproc.Table, done func()) {
+	note := func(ending bool) {
+		e.handles.mu.Lock()
+		defer e.handles.mu.Unlock()
+		if e.handles.ending[id] = ending; !ending {
+			delete(e.handles.ending, id)
+		}
+	}
+	note(true)
+	return e.drop(id), func() { note(false) }
+}
+
+// isEnding tells whether the engine itself ends the task of a sandbox.
+func (h *handles) isEnding(id string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ending[id]
 }
 
 // drop forgets the handle on a sandbox whose task has ended or is to be another. It returns the processes that serve it, if they are known.
@@ -174,10 +183,10 @@ func (e *Engine) Processes(ctx context.Context, id string) (p Processes, err err
 func (e *Engine) Give(ctx context.Context, id string, env []string, inherits bool) error {
 	return e.calls.Do(ctx, e.cfg.StartTimeout, on("give", "an environment to ", id), func(ctx context.Context) error {
 		s, err := e.sandbox(ctx, id)
-		if err != nil {
-			return err
+		if err == nil {
+			err = s.commands.Give(ctx, env, inherits)
 		}
-		return s.commands.Give(ctx, env, inherits)
+		return err
 	})
 }
 

@@ -7,8 +7,8 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/lifetime/wait"
 	"sandpool/runtime/hostproc"
-	"sandpool/runtime/poll"
 )
 
 // TestCommandsLookNothingUp counts what commands ask of containerd, once their sandbox has a handle.
@@ -84,7 +84,7 @@ func TestLivesLookForNoProcesses(t *testing.T) {
 		watched <- e.Watch(ctx, func(string, Death) {}, func(context.Context, string, Status) {})
 	}()
 	for asked := map[string]int{}; asked["Containers/List"]+asked["Containers/ListStream"] == 0; asked = m.taken() { // of those that there are
-		if err := poll.Sleep(t.Context(), poll.Interval); err != nil {
+		if err := wait.Sleep(t.Context(), wait.Interval); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -97,7 +97,7 @@ func TestLivesLookForNoProcesses(t *testing.T) {
 	}
 	for _, id := range ids {
 		for !known(id) {
-			if err := poll.Sleep(t.Context(), poll.Interval); err != nil {
+			if err := wait.Sleep(t.Context(), wait.Interval); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -10,7 +10,7 @@ import (
 	"syscall"
 	"testing"
 
-	"sandpool/runtime/poll"
+	"sandpool/lifetime/wait"
 	"sandpool/runtime/template"
 )
 
@@ -110,7 +110,7 @@ func TestProcessorLimit(t *testing.T) {
 		} else if n > 20 {
 			break
 		}
-		if err := poll.Sleep(t.Context(), poll.Interval); err != nil {
+		if err := wait.Sleep(t.Context(), wait.Interval); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
+	"sandpool/lifetime/wait"
 	"sandpool/runtime/hostproc"
-	"sandpool/runtime/poll"
 )
 
 // meter counts an engine's calls of containerd.
@@ -181,7 +181,7 @@ func TestListingsNoticeChanges(t *testing.T) {
 				t.Fatal(err)
 			}
 			for after := before; after != test.want; after = statusOf(t, e, id) { // which is at least one more listing
-				if err := poll.Sleep(waiting, poll.Interval); err != nil {
+				if err := wait.Sleep(waiting, wait.Interval); err != nil {
 					t.Fatalf("it is %q, want %q", after, test.want)
 				}
 			}

@@ -22,7 +22,7 @@ type endWatch struct {
 	cancel context.CancelCauseFunc
 	begun  chan struct{} // closed when it waits in the sandbox
 	over   chan struct{} // closed when the command has ended, or cannot be watched; nil until begin
-	said   tail          // by which the init says that it runs and that it has ended, and then what the command wrote last
+	said   lastWords     // by which the init says that it runs and that it has ended, and then what the command wrote last
 	heard  sync.Once
 }
 
@@ -70,7 +70,7 @@ func (w *endWatch) explain(err error) error {
 	case <-w.over:
 	case <-time.After(outputTime):
 	}
-	var said tail
+	var said lastWords
 	_, _ = said.Write(bytes.TrimLeft(w.said.bytes(), "+-"))
 	return withOutput(err, &said)
 }
@@ -84,7 +84,7 @@ func (w *endWatch) stop() {
 }
 
 // withOutput adds to an error the last that a command wrote, if it wrote anything.
-func withOutput(err error, said *tail) error {
+func withOutput(err error, said *lastWords) error {
 	if end := said.end(); end != "" {
 		return fmt.Errorf("%w; it wrote last: %s", err, end)
 	}

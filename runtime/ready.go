@@ -11,10 +11,11 @@ import (
 	"sync"
 	"time"
 
+	"sandpool/lifetime/wait"
 	"sandpool/runtime/atomicfile"
 	"sandpool/runtime/oneline"
-	"sandpool/runtime/poll"
 	"sandpool/runtime/runsc"
+	"sandpool/runtime/tail"
 	"sandpool/runtime/template"
 )
 
@@ -32,7 +33,7 @@ func (e *Engine) prewarm(ctx context.Context, id string, t *Prepared) error {
 	if len(t.Prewarm) == 0 {
 		return nil
 	}
-	var kept tail
+	var kept lastWords
 	defer func() {
 		if err := atomicfile.Write(e.cfg.prewarmLog(t.name), kept.bytes()); err != nil {
 			e.log.Warn("output of prewarm commands is lost", "template", t.name, "err", err)
@@ -74,7 +75,7 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 			return nil
 		}
 		for doing = strconv.Quote(t.ReadyCommand); ; {
-			var out tail
+			var out lastWords
 			code, err := e.shell(ctx, id, t.ReadyCommand, &out)
 			if err == nil && code == 0 {
 				return nil
@@ -85,7 +86,7 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 			if !e.Alive(id) { // no later try can succeed
 				return cmp.Or(err, runsc.ErrSentryGone)
 			}
-			if sleepErr := poll.Sleep(ctx, readyInterval); sleepErr != nil {
+			if sleepErr := wait.Sleep(ctx, readyInterval); sleepErr != nil {
 				return errors.Join(err, sleepErr)
 			}
 		}
@@ -97,7 +98,7 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 }
 
 // shell runs a command line in a sandbox and returns its exit code.
-func (e *Engine) shell(ctx context.Context, id, command string, out *tail) (int, error) {
+func (e *Engine) shell(ctx context.Context, id, command string, out *lastWords) (int, error) {
 	p, err := e.exec(ctx, id, ExecSpec{Args: []string{"/bin/sh", "-c", command}, Stdout: out, Stderr: out})
 	if err != nil {
 		return 0, err
@@ -124,30 +125,27 @@ func (c Config) prewarmLog(template string) string {
 	return filepath.Join(c.StateDir, "prewarm-"+template+".log")
 }
 
-// tail keeps the end of what is written to it. Its zero value is ready.
-type tail struct {
+// lastWords keeps the end of what is written to it. Its zero value is ready.
+type lastWords struct {
 	mu  sync.Mutex
 	buf []byte
 }
 
-func (t *tail) Write(b []byte) (int, error) {
+func (t *lastWords) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.buf = append(t.buf, b...)
-	if over := len(t.buf) - keptOutput; over > 0 {
-		t.buf = append(t.buf[:0], t.buf[over:]...)
-	}
+	t.buf = tail.Append(t.buf, b, keptOutput)
 	return len(b), nil
 }
 
-func (t *tail) bytes() []byte {
+func (t *lastWords) bytes() []byte {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return bytes.Clone(t.buf)
 }
 
 // end is the last of it on one line, for a message.
-func (t *tail) end() string {
+func (t *lastWords) end() string {
 	all := bytes.TrimSpace(t.bytes())
 	return oneline.Of(string(all[max(0, len(all)-shownOutput):]))
 }

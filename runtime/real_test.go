@@ -13,7 +13,6 @@ import (
 	"time"
 
 	tasktypes "github.com/containerd/containerd/api/types/task"
-	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
 	"sandpool/runtime/call"
@@ -278,12 +277,12 @@ func TestDestroyOfAHalfMadeSandbox(t *testing.T) {
 	for _, step := range []string{"container", "task", "dead task"} {
 		t.Run(step, func(t *testing.T) {
 			id := NewID()
-			container, err := e.create(ctx, id, prepared["default"], nil)
+			root, err := e.create(ctx, id, prepared["default"], nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if step != "container" {
-				if _, err := container.NewTask(ctx, cio.NullIO); err != nil {
+				if err := e.createTask(ctx, id, root); err != nil {
 					t.Fatal(err)
 				}
 			}

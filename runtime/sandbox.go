@@ -7,9 +7,9 @@ import (
 
 	tasksapi "github.com/containerd/containerd/api/services/tasks/v1"
 	runtimeoptions "github.com/containerd/containerd/api/types/runtimeoptions/v1"
-	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
-	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/typeurl/v2"
 
 	"sandpool/runtime/call"
 	"sandpool/runtime/resource"
@@ -53,24 +53,22 @@ func (e *Engine) Start(ctx context.Context, id string, t *Prepared, labels map[s
 
 func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[string]string, end *endWatch) (took Phases, _ error) {
 	lap := newLap()
-	container, err := e.create(ctx, id, t, labels)
+	root, err := e.create(ctx, id, t, labels)
 	if err != nil {
 		return took, atStep(StepCreate, "create container", err)
 	}
-	e.cfg.Step("container created")
 	took.Image = lap.end(ctx, "image")
-	task, err := container.NewTask(ctx, cio.NullIO)
-	if err != nil {
+	if err := e.createTask(ctx, id, root); err != nil {
 		return took, atStep(StepStart, "create task", err)
 	}
 	e.cfg.Step("task created")
-	if err := task.Start(ctx); err != nil {
+	if err := e.startTask(ctx, id); err != nil {
 		return took, atStep(StepStart, "start task", err)
 	}
 	e.cfg.Step("task started")
 	took.Sentry = lap.end(ctx, "sentry")
 	end.begin(e, id, t)
-	var said tail
+	var said lastWords
 	err = e.begin(ctx, id, &said)
 	if err != nil {
 		err = withOutput(e.whyEnded(ctx, id, t.command, err), &said)
@@ -84,7 +82,7 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 
 // begin gives a new sandbox its names, and lets its command start. That this runs is a probe, too. It says what a command that has
 // ended already wrote last.
-func (e *Engine) begin(ctx context.Context, id string, said *tail) error {
+func (e *Engine) begin(ctx context.Context, id string, said *lastWords) error {
 	s, err := e.sandbox(ctx, id)
 	if err != nil {
 		return err
@@ -107,46 +105,54 @@ func (e *Engine) probe(ctx context.Context, id string) error {
 	return nil
 }
 
-// create makes what the sandbox owns, and its container.
-func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[string]string) (client.Container, error) {
+// create makes a sandbox's container and what it owns. It returns the mounts of its root file system.
+func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[string]string) ([]mount.Mount, error) {
 	files, err := e.ownFiles(id, t)
 	if err != nil {
 		return nil, err
 	}
-	ctx, err = e.owned.Make(ctx, resource.Spec{ID: id, Parent: t.parent, Files: files})
+	record, err := e.record(id, t, labels)
 	if err != nil {
 		return nil, err
 	}
-	defer e.release(ctx, id)
-	spec, err := template.SandboxSpec(t.spec, e.cfg.Namespace, id)
-	if err != nil {
+	if _, err := e.client.ContainerService().Create(ctx, record); err != nil {
+		return nil, call.Native(err)
+	}
+	e.cfg.Step("container created")
+	owned := resource.Spec{ID: id, Parent: t.parent, Files: files}
+	if err := e.owned.Make(ctx, &owned); err != nil {
 		return nil, err
 	}
-	options := &runtimeoptions.Options{TypeUrl: runsc.ShimOptions, ConfigPath: e.cfg.sandboxFile(id, shimSuffix)}
-	container, err := e.client.NewContainer(ctx, id,
-		client.WithSnapshotter(e.cfg.Snapshotter),
-		func(_ context.Context, _ *client.Client, c *containers.Container) error {
-			c.SnapshotKey, c.Image = id, t.image
-			return nil
-		},
-		client.WithSpec(spec),
-		client.WithRuntime(e.cfg.Shim, options),
-		client.WithContainerLabels(labels),
-	)
-	if err != nil {
-		return nil, err
-	}
-	_, err = e.openSandbox(ctx, container)
-	return container, err
+	e.openSandbox(id, t.spec.Process, t.shim.Flags)
+	return owned.Root, nil
 }
 
-// release ends the lease on what a container was made from, when the container holds it or nothing does.
-func (e *Engine) release(ctx context.Context, id string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), call.CleanupTimeout)
-	defer cancel()
-	if err := e.owned.Release(ctx, id); err != nil {
-		e.log.Warn("lease could not be deleted; it expires by itself", "sandbox", id, "err", err)
+// record is what containerd is to know of a sandbox.
+func (e *Engine) record(id string, t *Prepared, labels map[string]string) (containers.Container, error) {
+	spec, err := typeurl.MarshalAny(template.SandboxSpec(t.spec, e.cfg.Namespace, id))
+	if err != nil {
+		return containers.Container{}, fmt.Errorf("encode spec: %w", err)
 	}
+	options, err := typeurl.MarshalAny(&runtimeoptions.Options{TypeUrl: runsc.ShimOptions, ConfigPath: e.cfg.sandboxFile(id, shimSuffix)})
+	if err != nil {
+		return containers.Container{}, fmt.Errorf("encode the shim's options: %w", err)
+	}
+	return containers.Container{
+		ID: id, Labels: labels, Image: t.image, Spec: spec,
+		Snapshotter: e.cfg.Snapshotter, SnapshotKey: id,
+		Runtime: containers.RuntimeInfo{Name: e.cfg.Shim, Options: options},
+	}, nil
+}
+
+// createTask has a container's shim and sentry started, which startTask lets run.
+func (e *Engine) createTask(ctx context.Context, id string, root []mount.Mount) error {
+	_, err := e.client.TaskService().Create(ctx, &tasksapi.CreateTaskRequest{ContainerID: id, Rootfs: mount.ToProto(root)})
+	return call.Native(err)
+}
+
+func (e *Engine) startTask(ctx context.Context, id string) error {
+	_, err := e.client.TaskService().Start(ctx, &tasksapi.StartRequest{ContainerID: id})
+	return call.Native(err)
 }
 
 // Pause freezes a running sandbox.

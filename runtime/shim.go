@@ -29,11 +29,7 @@ func (c Config) sandboxFile(id, suffix string) string { return filepath.Join(c.s
 
 // ownFiles are the files of a new sandbox: what its shim reads, and what the sandbox is made with.
 func (e *Engine) ownFiles(id string, t *Prepared) (map[string][]byte, error) {
-	file, err := e.shimFile(t)
-	if err != nil {
-		return nil, err
-	}
-	made, err := e.compatibility(t, file)
+	made, err := e.compatibilityNow(t)
 	if err != nil {
 		return nil, err
 	}
@@ -41,6 +37,7 @@ func (e *Engine) ownFiles(id string, t *Prepared) (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode what the sandbox is made with: %w", err)
 	}
+	file := t.shim.Clone()
 	if e.panicLogs {
 		file.Flags[runsc.FlagPanicLog] = e.cfg.sandboxFile(id, panicSuffix)
 	}
@@ -52,7 +49,7 @@ func (e *Engine) ownFiles(id string, t *Prepared) (map[string][]byte, error) {
 	return map[string][]byte{fitSuffix: fit, shimSuffix: shim, panicSuffix: nil}, nil
 }
 
-// shimFile is what the shims of a template's sandboxes read.
+// shimFile is what the shims of a template's sandboxes read; its platform's file stays the same for as long as the engine is there.
 func (e *Engine) shimFile(t *Prepared) (runsc.ShimFile, error) {
 	file, err := runsc.ReadShimFile(runsc.PlatformFile(e.cfg.StateDir, t.platform))
 	if err != nil {

@@ -5,13 +5,14 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -23,19 +24,24 @@ import (
 	"sandpool/runtime/template"
 )
 
+// keptLabel keeps a snapshot from containerd's garbage collection.
+const keptLabel = "containerd.io/gc.root"
+
 // Prepared is a Template that sandboxes can be started from: what those of one kind have in common.
 type Prepared struct {
 	template.Template
 
 	name        string
-	image       string // empty for a sandbox that has nothing but the init
-	digest      string // of the image
-	parent      string // snapshot of the image's layers
-	spec        []byte // OCI spec as JSON; the sandbox's own names are filled in later
-	command     string // the program that the init starts; empty: none
-	platform    string // of gVisor; this and disk follow from the spec
-	disk        string // bytes that a sandbox may write; empty: any number
+	image       string      // empty for a sandbox that has nothing but the init
+	digest      string      // of the image
+	parent      string      // snapshot of the image's layers
+	spec        *specs.Spec // the sandbox's own names are filled in later
+	shared      []byte      // that as JSON, without such names
+	command     string      // the program that the init starts; empty: none
+	platform    string      // of gVisor; this and disk follow from the spec
+	disk        string      // bytes that a sandbox may write; empty: any number
 	setuid      bool
+	shim        runsc.ShimFile // what the sandboxes' shims read, but for what is each sandbox's own
 	fingerprint string
 }
 
@@ -102,12 +108,13 @@ func (e *Engine) prepare(ctx context.Context, image client.Image, t template.Tem
 
 // follow makes spec the one that sandboxes of t are started with, and takes from it what else they are started with.
 func (e *Engine) follow(t *Prepared, spec *specs.Spec) (err error) {
-	if t.spec, err = json.Marshal(spec); err != nil {
-		return fmt.Errorf("encode spec: %w", err)
+	if t.shared, err = template.SharedSpec(spec); err != nil {
+		return err
 	}
 	notes := template.NotesOf(spec)
-	t.platform, t.disk, t.setuid = cmp.Or(notes.Platform, e.info.Platform), notes.Disk, notes.Setuid
-	return nil
+	t.spec, t.platform, t.disk, t.setuid = spec, cmp.Or(notes.Platform, e.info.Platform), notes.Disk, notes.Setuid
+	t.shim, err = e.shimFile(t)
+	return err
 }
 
 // use makes an image the one that sandboxes of t have.
@@ -125,19 +132,21 @@ func (t *Prepared) use(ctx context.Context, image client.Image) error {
 func (e *Engine) baseSpec(ctx context.Context, parent string, config ocispec.ImageConfig, t template.Template) (spec *specs.Spec, command []string, err error) {
 	key := NewID()
 	defer e.hide(key)() // to a sweep it is named as a sandbox
-	if ctx, err = e.owned.Hold(ctx, key); err != nil {
-		return nil, nil, err
-	}
-	defer e.release(ctx, key)
 	if spec, err = oci.GenerateSpec(ctx, e.client, &containers.Container{ID: key}); err != nil {
 		return nil, nil, fmt.Errorf("make spec: %w", err)
 	}
-	snapshots := e.client.SnapshotService(e.cfg.Snapshotter)
-	view, err := snapshots.View(ctx, key, parent)
+	views := e.client.SnapshotService(e.cfg.Snapshotter)
+	view, err := views.View(ctx, key, parent, snapshots.WithLabels(map[string]string{keptLabel: time.Now().UTC().Format(time.RFC3339)}))
 	if err != nil {
 		return nil, nil, fmt.Errorf("view image: %w", err)
 	}
-	defer func() { _ = snapshots.Remove(ctx, key) }() // the lease's end would remove it too
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), call.CleanupTimeout)
+		defer cancel()
+		if err := views.Remove(ctx, key); err != nil {
+			e.log.Warn("view of an image could not be removed; the next sweep does", "snapshot", key, "err", err)
+		}
+	}()
 	err = mount.WithReadonlyTempMount(ctx, view, func(dir string) error {
 		files, err := rootfs.Open(dir)
 		if err != nil {
@@ -159,10 +168,6 @@ func (e *Engine) fingerprint(t *Prepared) (string, error) {
 		}
 		_, _ = fmt.Fprintf(h, "%d\n%s", len(data), data)
 	}
-	spec, err := template.SharedSpec(t.spec)
-	if err != nil {
-		return "", fmt.Errorf("fingerprint: %w", err)
-	}
-	_, _ = fmt.Fprintf(h, "%s\n%s\n%s\n%q\n%q %d", e.info.Runsc, t.digest, spec, t.Prewarm, t.ReadyCommand, t.ReadyPort)
+	_, _ = fmt.Fprintf(h, "%s\n%s\n%s\n%q\n%q %d", e.info.Runsc, t.digest, t.shared, t.Prewarm, t.ReadyCommand, t.ReadyPort)
 	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }

@@ -111,6 +111,13 @@ func (g *watches) exited(id string, status uint32) {
 	starved := g.starved[id]
 	delete(g.sentries, id)
 	delete(g.starved, id)
+	if g.engine.handles.isEnding(id) { // and has no other either
+		if held {
+			_ = sentry.pidfd.Close()
+		}
+		g.under.Go(func() { g.died(id, ending{status: int(status)}.death()) })
+		return
+	}
 	g.under.Go(func() {
 		end := g.engine.ending(id, status)
 		if held {

@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// gate waits for leave and then becomes the command. runsc takes a command that ends before runsc has looked at it for one that
+// gate waits for the go-ahead and then becomes the command. runsc takes a command that ends before runsc has looked at it for one that
 // never began, and loses its exit code: so no command begins before runsc has said that it did.
 func gate(args []string) int {
 	if len(args) < 2 || args[0] != "--" {
 		return fail(exitUsage, "usage: sandpool-init exec -- CMD ARG...")
 	}
-	if !leave() {
+	if !awaitGoAhead() {
 		return exitRefused
 	}
 	command := args[1:]
@@ -48,9 +48,9 @@ func find(command string) (string, error) {
 	return path, err
 }
 
-// leave waits for one byte of input, and takes no more than that. A terminal gives leave with its end-of-file character, which
+// awaitGoAhead waits for one byte of input, and takes no more than that. A terminal gives it with its end-of-file character, which
 // it does not echo; any other input that ends gives none.
-func leave() bool {
+func awaitGoAhead() bool {
 	var b [1]byte
 	for {
 		n, err := unix.Read(0, b[:])

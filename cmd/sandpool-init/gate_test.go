@@ -82,7 +82,7 @@ func TestGateOnTerminal(t *testing.T) {
 		out.Write(b[:n])
 	}
 	if strings.ContainsAny(out.String(), "\x04^") {
-		t.Errorf("the terminal shows %q: the leave was echoed", out.String())
+		t.Errorf("the terminal shows %q: the go-ahead was echoed", out.String())
 	}
 	if code := exitOf(cmd.Wait()); code != 0 {
 		t.Errorf("exit code %d", code)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/tail"
 )
 
 const (
@@ -92,10 +94,7 @@ func (o *lastOutput) keep() {
 func (o *lastOutput) add(b []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.kept = append(o.kept, b...)
-	if over := len(o.kept) - maxOutput; over > 0 {
-		o.kept = append(o.kept[:0], o.kept[over:]...)
-	}
+	o.kept = tail.Append(o.kept, b, maxOutput)
 }
 
 // serve takes watchers. What the command wrote is for its own user and for root.

@@ -61,8 +61,8 @@ func (a *app) diagnose(results []doctor.Result) error {
 	err := a.print(map[string]any{"ok": !failed, "checks": results}, func(w io.Writer) {
 		for _, r := range results {
 			text := r.Text
-			if r.Mend != "" {
-				text += " → " + r.Mend
+			if r.Repair != "" {
+				text += " → " + r.Repair
 			}
 			table.Line(w, r.Level, r.Name, text)
 		}

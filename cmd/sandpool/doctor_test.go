@@ -24,7 +24,7 @@ func TestDoctorTellsFailures(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &answer); err != nil || code != exitError || errOut != "" || answer.OK {
 		t.Fatalf("exit %d, %v, stdout %s, stderr %q", code, err, out, errOut)
 	}
-	if first := answer.Checks[0]; first.Name != "configuration" || first.Level != doctor.Failure || first.Mend != "sandpoold --check-config "+path {
+	if first := answer.Checks[0]; first.Name != "configuration" || first.Level != doctor.Failure || first.Repair != "sandpoold --check-config "+path {
 		t.Errorf("first check is %+v", first)
 	}
 	if code, out, _ := f.sandpool("doctor", "--config", path); code != exitError || !strings.HasPrefix(out, "failure  configuration  ") {

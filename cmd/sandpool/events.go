@@ -74,7 +74,7 @@ func (a *app) follow(ctx context.Context, after, claim string) error {
 			_, _ = fmt.Fprintln(a.errOut, "sandpool: the connection to the daemon is gone; trying again until it is back")
 			told = true
 		}
-		wait.Sleep(ctx, reconnectAfter)
+		_ = wait.Sleep(ctx, reconnectAfter)
 	}
 }
 

@@ -75,7 +75,7 @@ func shortDigest(digest string) string {
 func (a *app) watchImages(ctx context.Context) error {
 	file, isFile := a.out.(*os.File)
 	over := isFile && !a.json && term.IsTerminal(int(file.Fd()))
-	for shown := ""; ; wait.Sleep(ctx, redrawAfter) {
+	for shown := ""; ; _ = wait.Sleep(ctx, redrawAfter) {
 		images, err := a.daemon.Images(ctx)
 		if err != nil {
 			return err

@@ -35,24 +35,22 @@ type crowd struct {
 
 // newCrowd reads the bounds anew for each that is taken. refused is told of each that is not.
 func newCrowd(config func() *configs.Config, refused func(kind string)) *crowd {
-	of := func(kind, what, key string, each func(configs.Limits) int) *shares {
+	of := func(kind, what, key string, most func(configs.Limits) (each, all int)) *shares {
 		return &shares{
 			what: what, key: key, refused: func() { refused(kind) }, held: map[uint32]int{}, all: map[bool]int{},
-			most: func() (int, int) { return each(config().Limits), math.MaxInt }, // no more in all than connections
+			most: func() (each, all int) { return most(config().Limits) },
 		}
 	}
-	c := &crowd{
-		connections: of(refusedConnection, "connections", "limits.connections_per_user", nil),
-		execs:       of(refusedExec, "execs", "limits.execs_per_user", func(l configs.Limits) int { return l.ExecsPerUser }),
-		followers:   of(refusedFollower, "followers of events", "limits.followers_per_user", func(l configs.Limits) int { return l.FollowersPerUser }),
-		claims:      of(refusedClaim, "claims under way", "limits.waiting_per_user", func(l configs.Limits) int { return l.WaitingPerUser }),
-		large:       of(refusedExec, "large bodies under way", "", func(configs.Limits) int { return largePerUser }),
+	const unbounded = math.MaxInt // in all there are no more than connections
+	return &crowd{
+		connections: of(refusedConnection, "connections", "limits.connections_per_user", func(l configs.Limits) (each, all int) {
+			return l.ConnectionsPerUser, min(l.Connections, roomForConnections())
+		}),
+		execs:     of(refusedExec, "execs", "limits.execs_per_user", func(l configs.Limits) (each, all int) { return l.ExecsPerUser, unbounded }),
+		followers: of(refusedFollower, "followers of events", "limits.followers_per_user", func(l configs.Limits) (each, all int) { return l.FollowersPerUser, unbounded }),
+		claims:    of(refusedClaim, "claims under way", "limits.waiting_per_user", func(l configs.Limits) (each, all int) { return l.WaitingPerUser, unbounded }),
+		large:     of(refusedExec, "large bodies under way", "", func(configs.Limits) (each, all int) { return largePerUser, unbounded }),
 	}
-	c.connections.most = func() (each, all int) {
-		l := config().Limits
-		return l.ConnectionsPerUser, min(l.Connections, roomForConnections())
-	}
-	return c
 }
 
 // shares bounds how many of one thing each user has, and all users together. Operators, who are root and the daemon's own user, have

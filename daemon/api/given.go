@@ -12,7 +12,7 @@ import (
 	"sandpool/daemon/processes"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
-	"sandpool/runtime"
+	"sandpool/runtime/supervisor"
 )
 
 // setGiven checks what a claim brings along.
@@ -37,8 +37,8 @@ func setGiven(body wire.ClaimRequest, req *pool.Request) error {
 		size += len(entry) + 4
 	}
 	switch {
-	case size > runtime.MaxGiven:
-		return processes.TooLong(fmt.Sprintf("env and secrets have %d bytes in all, and the limit is %d", size, runtime.MaxGiven))
+	case size > supervisor.MaxGiven:
+		return processes.TooLong(fmt.Sprintf("env and secrets have %d bytes in all, and the limit is %d", size, supervisor.MaxGiven))
 	case len(body.Secrets) > 0 && !body.CheckpointSecrets:
 		req.Given = pool.Secrets
 	case size > 0:
@@ -89,7 +89,7 @@ func (a *api) begin(ctx context.Context, claim pool.Claim, args []string) (*wire
 	if err != nil {
 		return nil, err
 	}
-	p, err := of.Start(ctx, runtime.SupervisedCommand{Args: args})
+	p, err := of.Start(ctx, supervisor.Command{Args: args})
 	if err != nil {
 		return nil, err
 	}

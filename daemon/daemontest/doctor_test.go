@@ -55,7 +55,7 @@ func examineFile(t *testing.T, path string) map[string]doctor.Result {
 	}
 	found := map[string]doctor.Result{}
 	for _, r := range doctor.Check(h) {
-		t.Logf("%-8s %-14s %s → %s", r.Level, r.Name, r.Text, r.Mend)
+		t.Logf("%-8s %-14s %s → %s", r.Level, r.Name, r.Text, r.Repair)
 		found[r.Name] = r
 	}
 	return found

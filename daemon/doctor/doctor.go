@@ -20,10 +20,10 @@ const (
 
 // Result is what one check found.
 type Result struct {
-	Name  string `json:"name"`
-	Level Level  `json:"level"`
-	Text  string `json:"text"`           // what was found and what it means
-	Mend  string `json:"mend,omitempty"` // the command that mends it
+	Name   string `json:"name"`
+	Level  Level  `json:"level"`
+	Text   string `json:"text"`           // what was found and what it means
+	Repair string `json:"mend,omitempty"` // the command that mends it
 }
 
 // Check makes all checks of a host, in the order in which faults are best mended.
@@ -44,18 +44,18 @@ func good(name, format string, args ...any) Result { return result(name, OK, "",
 
 func info(name, format string, args ...any) Result { return result(name, Info, "", format, args...) }
 
-func warning(name, mend, format string, args ...any) Result {
-	return result(name, Warning, mend, format, args...)
+func warning(name, repair, format string, args ...any) Result {
+	return result(name, Warning, repair, format, args...)
 }
 
-func failure(name, mend, format string, args ...any) Result {
-	return result(name, Failure, mend, format, args...)
+func failure(name, repair, format string, args ...any) Result {
+	return result(name, Failure, repair, format, args...)
 }
 
 // result is one line, whatever lines the errors in it have.
-func result(name string, level Level, mend, format string, args ...any) Result {
+func result(name string, level Level, repair, format string, args ...any) Result {
 	text := strings.ReplaceAll(strings.TrimSpace(fmt.Sprintf(format, args...)), "\n", "; ")
-	return Result{Name: name, Level: level, Text: text, Mend: mend}
+	return Result{Name: name, Level: level, Text: text, Repair: repair}
 }
 
 func checkConfig(h Host) Result {

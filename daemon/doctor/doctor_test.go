@@ -39,7 +39,7 @@ func goodHost() Host {
 func TestGoodHost(t *testing.T) {
 	names := map[string]bool{}
 	for _, r := range Check(goodHost()) {
-		if r.Level != OK || r.Mend != "" || r.Text == "" || names[r.Name] {
+		if r.Level != OK || r.Repair != "" || r.Text == "" || names[r.Name] {
 			t.Errorf("%+v", r)
 		}
 		names[r.Name] = true
@@ -137,8 +137,8 @@ func TestBadHosts(t *testing.T) {
 				if r.Name == c.name {
 					found = &results[i]
 				}
-				if (r.Level == Failure || r.Level == Warning) == (r.Mend == "") {
-					t.Errorf("mend %q at %+v", r.Mend, r)
+				if (r.Level == Failure || r.Level == Warning) == (r.Repair == "") {
+					t.Errorf("mend %q at %+v", r.Repair, r)
 				}
 				if strings.Contains(r.Text, "\n") {
 					t.Errorf("more than a line: %q", r.Text)

@@ -40,14 +40,14 @@ func roomChecks(h Host) []Result {
 }
 
 // room compares what is left with what the daemon keeps for others and what the sandboxes take that its pools still want.
-func (h Host) room(name, unit string, left uint64, reserve int, each uint64, mend string) Result {
+func (h Host) room(name, unit string, left uint64, reserve int, each uint64, repair string) Result {
 	missing := max(target(h.Config)-h.Sandboxes, 0)
 	need := uint64(missing) * each
 	switch {
 	case left < uint64(reserve): //nolint:gosec // not negative, as configs checks
-		return failure(name, mend, "%d %s left, below the reserve of %d: no sandbox is started", left, unit, reserve)
+		return failure(name, repair, "%d %s left, below the reserve of %d: no sandbox is started", left, unit, reserve)
 	case left < uint64(reserve)+need: //nolint:gosec // likewise
-		return warning(name, mend, "%d %s left: the reserve is %d and the %d sandboxes that the pools still want take about %d", left, unit, reserve, missing, need)
+		return warning(name, repair, "%d %s left: the reserve is %d and the %d sandboxes that the pools still want take about %d", left, unit, reserve, missing, need)
 	default:
 		return good(name, "%d %s left, %d reserved, about %d more for the pools", left, unit, reserve, need)
 	}

@@ -28,11 +28,11 @@ func stackChecks(h Host) []Result {
 }
 
 // broken is a failure, unless a lack of rights explains it.
-func broken(h Host, name, mend, what string, err error) Result {
+func broken(h Host, name, repair, what string, err error) Result {
 	if !h.Root && errors.Is(err, fs.ErrPermission) {
 		return warning(name, asRoot, "not checked: %v", err)
 	}
-	return failure(name, mend, "%s: %v", what, err)
+	return failure(name, repair, "%s: %v", what, err)
 }
 
 func checkContainerd(h Host) Result {
@@ -96,14 +96,14 @@ func checkSidecars(h Host) Result {
 }
 
 func checkFlags(h Host) Result {
-	const mend = "runsc flags"
+	const repair = "runsc flags"
 	switch {
 	case h.Stack.RunscErr != nil:
 		return info("flags", "not checked without runsc")
 	case h.Stack.Flags != nil:
-		return failure("flags", mend, "the daemon does not start with them: %v", h.Stack.Flags)
+		return failure("flags", repair, "the daemon does not start with them: %v", h.Stack.Flags)
 	case len(h.Stack.FlagWarnings) > 0:
-		return warning("flags", mend, "%s", strings.Join(h.Stack.FlagWarnings, "; "))
+		return warning("flags", repair, "%s", strings.Join(h.Stack.FlagWarnings, "; "))
 	default:
 		return good("flags", "runsc takes all that are configured")
 	}

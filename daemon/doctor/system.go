@@ -100,14 +100,14 @@ func checkCapabilities(h Host) Result {
 }
 
 func checkClock(h Host) Result {
-	const mend = "timedatectl set-ntp true"
+	const repair = "timedatectl set-ntp true"
 	switch {
 	case h.ClockStep.Abs().Milliseconds() > 500:
-		return warning("clock", mend, "it was set by %s during this check: the ends of claims move with it", h.ClockStep)
+		return warning("clock", repair, "it was set by %s during this check: the ends of claims move with it", h.ClockStep)
 	case h.ClockErr != nil:
 		return info("clock", "steady; whether it follows a time server is not known: %v", h.ClockErr)
 	case !h.Synchronised:
-		return warning("clock", mend, "steady, but no time server keeps it: should it be set, the ends of claims move with it")
+		return warning("clock", repair, "steady, but no time server keeps it: should it be set, the ends of claims move with it")
 	default:
 		return good("clock", "steady, and kept by a time server")
 	}

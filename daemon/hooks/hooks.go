@@ -98,7 +98,7 @@ type worker struct {
 	queue   chan wire.Event
 	missed  atomic.Int64 // events that found the queue full since it was empty
 	attempt func(ctx context.Context, e wire.Event, body []byte) error
-	sleep   func(ctx context.Context, d time.Duration)
+	sleep   func(ctx context.Context, d time.Duration) error
 	observe func(outcome string)
 	log     *slog.Logger
 }
@@ -172,7 +172,7 @@ func (w *worker) deliver(ctx context.Context, e wire.Event) {
 			w.observe(Failed)
 			return
 		}
-		w.sleep(ctx, deliveries.After(failures))
+		_ = w.sleep(ctx, deliveries.After(failures))
 	}
 }
 

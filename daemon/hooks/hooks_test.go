@@ -39,7 +39,7 @@ func start(t *testing.T, list ...Hook) *fixture {
 	f := &fixture{outcomes: make(chan string, 10_000), slept: make(chan time.Duration, 10_000), out: &testhost.Log{}}
 	f.Hooks = New(list, func(hook int, outcome string) { f.outcomes <- fmt.Sprint(hook, " ", outcome) }, slog.New(slog.NewTextHandler(f.out, nil)))
 	for _, w := range f.workers {
-		w.sleep = func(_ context.Context, d time.Duration) { f.slept <- d }
+		w.sleep = func(_ context.Context, d time.Duration) error { f.slept <- d; return nil }
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})

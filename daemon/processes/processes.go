@@ -18,8 +18,8 @@ import (
 const killTimeout = 10 * time.Second
 
 // Command is what a request asks to be run.
-func Command(body wire.ExecRequest) runtime.SupervisedCommand {
-	command := runtime.SupervisedCommand{
+func Command(body wire.ExecRequest) supervisor.Command {
+	command := supervisor.Command{
 		Args: body.Args, Env: body.Env, Folder: body.Cwd, User: body.User, TTY: body.TTY, Rows: body.Rows, Cols: body.Cols, Input: body.TTY,
 	}
 	if body.Timeout != nil {
@@ -29,7 +29,7 @@ func Command(body wire.ExecRequest) runtime.SupervisedCommand {
 }
 
 // Copy sends output between two positions, and returns the process if it ended before the second.
-func Copy(ctx context.Context, f *runtime.Follower, at, until int64, send func(wire.ProcessOutput) error) (*runtime.Supervised, error) {
+func Copy(ctx context.Context, f *supervisor.Follower, at, until int64, send func(wire.ProcessOutput) error) (*supervisor.Process, error) {
 	for at < until {
 		out, ended, err := f.Next(ctx)
 		if err != nil || ended != nil {
@@ -48,20 +48,20 @@ func Copy(ctx context.Context, f *runtime.Follower, at, until int64, send func(w
 type Attached struct {
 	runtime.Processes
 	pid      int
-	follower *runtime.Follower
+	follower *supervisor.Follower
 	spec     runtime.ExecSpec
 	owned    bool // it ends with its client
 }
 
 // Attach makes one that goes on when its client leaves. It is fed until ctx ends.
-func Attach(ctx context.Context, of runtime.Processes, pid int, f *runtime.Follower, spec runtime.ExecSpec) *Attached {
+func Attach(ctx context.Context, of runtime.Processes, pid int, f *supervisor.Follower, spec runtime.ExecSpec) *Attached {
 	p := &Attached{Processes: of, pid: pid, follower: f, spec: spec}
 	go p.feed(ctx)
 	return p
 }
 
 // Own is Attach for one that is killed when its client leaves.
-func Own(ctx context.Context, of runtime.Processes, pid int, f *runtime.Follower, spec runtime.ExecSpec) *Attached {
+func Own(ctx context.Context, of runtime.Processes, pid int, f *supervisor.Follower, spec runtime.ExecSpec) *Attached {
 	p := Attach(ctx, of, pid, f, spec)
 	p.owned = true
 	return p
@@ -133,7 +133,7 @@ var outputStreams = map[byte]wire.OutputStream{
 }
 
 // Wire is a process in the API's words.
-func Wire(p runtime.Supervised) wire.Process {
+func Wire(p supervisor.Process) wire.Process {
 	process := wire.Process{
 		PID: p.PID, Args: p.Args, User: p.User, State: p.State, Supervised: p.Supervised, TTY: p.TTY, Input: p.Input, StartedAt: p.Started, TimedOut: p.TimedOut,
 		CPUMS: wire.Milliseconds(p.CPU), MemoryBytes: p.Memory, OutputFirst: p.First, OutputNext: p.Next,

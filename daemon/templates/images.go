@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"sandpool/lifetime/wait"
 	"sandpool/runtime/checkpoint"
 )
 
@@ -16,39 +17,29 @@ const pruneInterval = time.Hour
 type imageKeeper struct {
 	prune func(ctx context.Context, isTemplate, inUse func(string) bool) error
 	saved func() []checkpoint.Manifest
-	due   chan struct{} // one slot
+	loop  *wait.Loop
 	log   *slog.Logger
 }
 
 func newImageKeeper(prune func(ctx context.Context, isTemplate, inUse func(string) bool) error, saved func() []checkpoint.Manifest, log *slog.Logger) *imageKeeper {
-	return &imageKeeper{prune: prune, saved: saved, due: make(chan struct{}, 1), log: log}
+	return &imageKeeper{prune: prune, saved: saved, loop: wait.NewLoop(), log: log}
 }
 
-// poke says that an image may not be used any more.
-func (k *imageKeeper) poke() {
-	select {
-	case k.due <- struct{}{}:
-	default:
-	}
-}
-
-// run lets go of images whenever poke was called, and now and then, until ctx ends. isTemplate tells whether a template is configured,
+// run lets go of images whenever its loop is woken, since an image may not be used any more, and now and then, until ctx ends. isTemplate tells whether a template is configured,
 // startedFrom whether sandboxes are started from the image of a digest.
 func (k *imageKeeper) run(ctx context.Context, isTemplate, startedFrom func(string) bool) {
 	inUse := func(digest string) bool { return startedFrom(digest) || k.kept(digest) }
-	tick := time.NewTicker(pruneInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-k.due:
-		case <-tick.C:
+	begun := false
+	k.loop.Run(ctx, func() time.Duration {
+		if !begun { // nobody has said yet what is used
+			begun = true
+			return pruneInterval
 		}
 		if err := k.prune(ctx, isTemplate, inUse); err != nil && context.Cause(ctx) == nil {
 			k.log.Warn("unused images could not be deleted; it is tried again", "err", err)
 		}
-	}
+		return pruneInterval
+	})
 }
 
 // kept tells whether a checkpoint goes on from the image.

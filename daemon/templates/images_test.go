@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"sandpool/lifetime/wait"
 	"sandpool/runtime/checkpoint"
 )
 
@@ -28,13 +29,13 @@ func TestImagesOfCheckpointsAreUsed(t *testing.T) {
 		saved: func() []checkpoint.Manifest {
 			return []checkpoint.Manifest{{Compatibility: checkpoint.Compatibility{ImageDigest: "saved"}}}
 		},
-		due: make(chan struct{}, 1), log: slog.New(slog.DiscardHandler),
+		loop: wait.NewLoop(), log: slog.New(slog.DiscardHandler),
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var loop sync.WaitGroup
 	loop.Go(func() { k.run(ctx, p.knows, p.uses) })
 	for range 2 { // an error does not end it
-		k.poke()
+		k.loop.Wake()
 		if got := <-pruned; got != "other" {
 			t.Errorf("%s is pruned, want the other", got)
 		}

@@ -133,7 +133,7 @@ func (p *Preparer) Run(ctx context.Context) {
 // Tidy deletes the snapshots that nothing goes on from any more, and has unused images deleted.
 func (p *Preparer) Tidy() {
 	p.drop(p.keeps)
-	p.images.poke()
+	p.images.loop.Wake()
 }
 
 // Limit changes how many templates are made ready at once, from the next one on.

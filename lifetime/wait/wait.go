@@ -1,8 +1,9 @@
-// Package wait says how long to wait: until the next attempt of what fails, and until something is to be done.
+// Package wait says how long to wait: until the next attempt of what fails, until something is to be done, and for what nobody tells of.
 package wait
 
 import (
 	"context"
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -19,13 +20,18 @@ func (b Backoff) After(failures int) time.Duration {
 	return min(pause, b.Last)
 }
 
-// Sleep returns after d, or when ctx ends.
-func Sleep(ctx context.Context, d time.Duration) {
+// Interval is the time between two looks at something that there is no event for.
+const Interval = 20 * time.Millisecond
+
+// Sleep waits for d; it returns the cause when ctx ends first.
+func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
-	case <-ctx.Done():
 	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
@@ -42,6 +48,9 @@ func Every(ctx context.Context, interval time.Duration, do func()) {
 		}
 	}
 }
+
+// Never is what a look returns when only a wake has something to look at.
+const Never time.Duration = math.MaxInt64
 
 // Loop looks at something whenever it is woken, and when its last look said so. Make it with NewLoop.
 type Loop struct {

@@ -2,6 +2,7 @@ package wait
 
 import (
 	"context"
+	"errors"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -24,13 +25,13 @@ func TestSleep(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		begin := time.Now()
-		Sleep(ctx, time.Second)
-		if slept := time.Since(begin); slept != time.Second {
-			t.Errorf("slept for %s, want a second", slept)
+		err := Sleep(ctx, time.Second)
+		if slept := time.Since(begin); slept != time.Second || err != nil {
+			t.Errorf("slept for %s, %v; want a second", slept, err)
 		}
-		Sleep(ctx, time.Hour)
-		if slept := time.Since(begin); slept != time.Minute {
-			t.Errorf("slept until %s, want until the context ended after a minute", slept)
+		err = Sleep(ctx, time.Hour)
+		if slept := time.Since(begin); slept != time.Minute || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("slept until %s, %v; want until the context ended after a minute", slept, err)
 		}
 	})
 }

@@ -111,7 +111,7 @@ func (s *Target) Start(ctx context.Context, spec Spec) (*Process, error) {
 		spec.Env = slices.Concat(env, spec.Env)
 	}
 	spec = spec.withStreams()
-	process := processSpec(s.process, spec)
+	process := processSpec(s.Process, spec)
 	// A terminal's signals go to a process of the host, which only the shim starts.
 	if s.starter.Direct && !spec.TTY {
 		return s.execDirectly(ctx, process, spec)
@@ -201,7 +201,7 @@ func (p *Process) Wait(ctx context.Context) (int, error) {
 		p.in.starter.leftovers.keep(p, flowed)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("wait for process in sandbox %s: %w", p.in.id, call.Native(err))
+		return 0, fmt.Errorf("wait for process in sandbox %s: %w", p.in.ID, call.Native(err))
 	}
 	return code, nil
 }
@@ -212,7 +212,7 @@ func (p *Process) abandon(ctx context.Context) {
 	defer cancel()
 	p.output.dropping.Store(true)
 	if err := p.kill(ctx); err != nil {
-		p.in.starter.cfg.Log.Warn("process could not be killed", "sandbox", p.in.id, "err", err)
+		p.in.starter.cfg.Log.Warn("process could not be killed", "sandbox", p.in.ID, "err", err)
 	}
 	p.in.starter.leftovers.keep(p, p.flowed())
 }
@@ -224,7 +224,7 @@ func (p *Process) discard(ctx context.Context) {
 	err := p.forget(ctx)
 	p.close()
 	if err != nil && !errdefs.IsNotFound(call.Native(err)) {
-		p.in.starter.cfg.Log.Warn("process could not be deleted", "sandbox", p.in.id, "err", err)
+		p.in.starter.cfg.Log.Warn("process could not be deleted", "sandbox", p.in.ID, "err", err)
 	}
 }
 

@@ -9,12 +9,10 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/runtime/oneline"
+	"sandpool/runtime/supervisor"
 	"sandpool/runtime/supervisor/protocol"
 	"sandpool/runtime/template"
 )
-
-// MaxGiven is what claims may give a sandbox at a time, in bytes: less than a pipe holds, so that it is in the sandbox when its process is.
-const MaxGiven = 48 << 10
 
 // Give adds to what commands get in their environment. It is handed to process 1, which keeps it: so it outlives the daemon, and is in no
 // file. A sandbox may be paused, and then takes it as it wakes. One that inherits may have something already, and is waited for.
@@ -23,8 +21,8 @@ func (s *Target) Give(ctx context.Context, env []string, inherits bool) error {
 		return errdefs.ErrNotImplemented.WithMessage("this runsc lets no other than the shim start commands, which would write the environment into files: see warnings in sandpool info")
 	}
 	words := protocol.Words(env)
-	if len(words) > MaxGiven {
-		return errdefs.ErrInvalidArgument.WithMessage(fmt.Sprintf("an environment of %d bytes: the limit is %d", len(words), MaxGiven))
+	if len(words) > supervisor.MaxGiven {
+		return errdefs.ErrInvalidArgument.WithMessage(fmt.Sprintf("an environment of %d bytes: the limit is %d", len(words), supervisor.MaxGiven))
 	}
 	process, err := s.keep(ctx, words)
 	if err != nil {
@@ -59,7 +57,7 @@ func (s *Target) keep(ctx context.Context, words []byte) (*sentryProcess, error)
 	}
 	process := &sentryProcess{result: newResult(), in: s}
 	files := []*os.File{in, null, null}
-	command := processSpec(s.process, Spec{Args: []string{template.InitPath, "keep"}, Root: true})
+	command := processSpec(s.Process, Spec{Args: []string{template.InitPath, "keep"}, Root: true})
 	err = process.start(ctx, command, s.Flags["net-raw"] == "true", files)
 	closeAll(files)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sandpool/runtime/poll"
+	"sandpool/lifetime/wait"
 )
 
 const (
@@ -38,7 +38,7 @@ func (o *outputs) to(w io.Writer) io.Writer { return outputWriter{w, o} }
 // drop drops all that comes, and returns when nothing is written any more.
 func (o *outputs) drop() {
 	for o.dropping.Store(true); o.writing.Load() > 0; {
-		time.Sleep(poll.Interval)
+		time.Sleep(wait.Interval)
 	}
 }
 
@@ -125,12 +125,12 @@ func (l *leftovers) keep(p *Process, flowed <-chan struct{}) {
 func (l *leftovers) add(p *Process) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	all := append(l.of[p.in.id], p)
+	all := append(l.of[p.in.ID], p)
 	if len(all) > keptLeftovers {
 		all[0].close()
 		all = all[1:]
 	}
-	l.of[p.in.id] = all
+	l.of[p.in.ID] = all
 	if l.shut {
 		l.closeLocked()
 	}
@@ -140,13 +140,13 @@ func (l *leftovers) add(p *Process) {
 func (l *leftovers) remove(p *Process) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	i := slices.Index(l.of[p.in.id], p)
+	i := slices.Index(l.of[p.in.ID], p)
 	if i < 0 {
 		return false
 	}
-	l.of[p.in.id] = slices.Delete(l.of[p.in.id], i, i+1)
-	if len(l.of[p.in.id]) == 0 {
-		delete(l.of, p.in.id)
+	l.of[p.in.ID] = slices.Delete(l.of[p.in.ID], i, i+1)
+	if len(l.of[p.in.ID]) == 0 {
+		delete(l.of, p.in.ID)
 	}
 	return true
 }

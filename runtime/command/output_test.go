@@ -58,7 +58,7 @@ func TestOutputOfAnEndedProcess(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				starter, b := fakeStarter(), newFakeBody()
-				p := (&Target{starter: starter, id: "sb-1"}).newProcess(b, Spec{})
+				p := (&Target{starter: starter, Sandbox: Sandbox{ID: "sb-1"}}).newProcess(b, Spec{})
 				var passed, after int
 				returned := false
 				to := p.output.to(writerFunc(func(b []byte) (int, error) {
@@ -104,11 +104,11 @@ func TestLeftoversAreFew(t *testing.T) {
 	for range keptLeftovers + 2 {
 		b := newFakeBody()
 		all = append(all, b)
-		p := (&Target{starter: starter, id: "sb-1"}).newProcess(b, Spec{})
+		p := (&Target{starter: starter, Sandbox: Sandbox{ID: "sb-1"}}).newProcess(b, Spec{})
 		starter.leftovers.keep(p, p.flowed())
 	}
 	other := newFakeBody()
-	p := (&Target{starter: starter, id: "sb-2"}).newProcess(other, Spec{})
+	p := (&Target{starter: starter, Sandbox: Sandbox{ID: "sb-2"}}).newProcess(other, Spec{})
 	starter.leftovers.keep(p, p.flowed())
 	for i, b := range all {
 		if want := i < 2; b.cancelled() != want {

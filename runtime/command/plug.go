@@ -58,7 +58,7 @@ func (p Processes) asOwn(ctx context.Context, c supervisor.Command) (supervisor.
 // FailedPrecondition.
 func (s *Target) Processes(ctx context.Context) (Processes, error) {
 	c, err := s.supervise(ctx)
-	return Processes{c, s.process, s.Given}, err
+	return Processes{c, s.Process, s.Given}, err
 }
 
 // supervise returns the connection to the sandbox's process 1, which is opened when there is none.
@@ -118,7 +118,7 @@ func (s *Target) plug(ctx context.Context) (*supervisor.Conn, error) {
 // handOver runs the init's plug with files as its first three.
 func (s *Target) handOver(ctx context.Context, files []*os.File, said io.Reader) error {
 	process := &sentryProcess{result: newResult(), in: s}
-	command := processSpec(s.process, Spec{Args: []string{template.InitPath, "plug"}, Root: true})
+	command := processSpec(s.Process, Spec{Args: []string{template.InitPath, "plug"}, Root: true})
 	err := process.start(ctx, command, s.Flags["net-raw"] == "true", files)
 	closeAll(files)
 	if err != nil {

@@ -38,7 +38,7 @@ func fakeSentry(t *testing.T, answers ...runsctest.Answer) *Target {
 		t.Fatal(err)
 	}
 	runsctest.Sentry(t, socket, answers...)
-	return &Target{starter: starter, id: id}
+	return &Target{starter: starter, Sandbox: Sandbox{ID: id}}
 }
 
 // TestCommandThatStartsTooLateIsKilled lets a client leave while the sentry starts its command.

@@ -16,8 +16,8 @@ import (
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"sandpool/lifetime/wait"
 	"sandpool/runtime/call"
-	"sandpool/runtime/poll"
 	"sandpool/runtime/template"
 )
 
@@ -41,8 +41,12 @@ func gated(use string, args []string) []string {
 }
 
 func (s *Target) execByShim(ctx context.Context, process *specs.Process, spec Spec) (*Process, error) {
-	s.byShim()
-	task, err := loadTask(ctx, s.container)
+	s.ByShim()
+	container, err := s.load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load container: %w", call.Native(err))
+	}
+	task, err := loadTask(ctx, container)
 	if err != nil {
 		return nil, fmt.Errorf("load task: %w", err)
 	}
@@ -56,7 +60,7 @@ func (s *Target) execByShim(ctx context.Context, process *specs.Process, spec Sp
 		case !errors.Is(err, errNotBegun) || context.Cause(ctx) != nil:
 			return p, err
 		}
-		s.starter.cfg.Log.Debug("a command did not begin; it is tried again", "sandbox", s.id, "err", err)
+		s.starter.cfg.Log.Debug("a command did not begin; it is tried again", "sandbox", s.ID, "err", err)
 	}
 }
 
@@ -136,7 +140,7 @@ func (f *firstLine) Write(b []byte) (int, error) {
 func loadTask(ctx context.Context, container client.Container) (client.Task, error) {
 	for {
 		task, err := container.Task(ctx, nil)
-		if err == nil || !errdefs.IsDeadlineExceeded(call.Native(err)) || poll.Sleep(ctx, poll.Interval) != nil {
+		if err == nil || !errdefs.IsDeadlineExceeded(call.Native(err)) || wait.Sleep(ctx, wait.Interval) != nil {
 			return task, err
 		}
 	}
@@ -155,7 +159,7 @@ func (p *Process) start(ctx context.Context, process *shimProcess, spec Spec) er
 	if spec.TTY && spec.Rows > 0 && spec.Cols > 0 {
 		// runsc does not heed the spec's ConsoleSize. A process that ended already needs no size.
 		if err := p.Resize(ctx, spec.Rows, spec.Cols); err != nil {
-			p.in.starter.cfg.Log.Debug("terminal has no size", "sandbox", p.in.id, "err", err)
+			p.in.starter.cfg.Log.Debug("terminal has no size", "sandbox", p.in.ID, "err", err)
 		}
 	}
 	return nil
@@ -212,7 +216,7 @@ func (p *Process) closeStdin(process *shimProcess) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.in.starter.cfg.PauseTimeout)
 	defer cancel()
 	if err := process.CloseIO(ctx, client.WithStdinCloser); err != nil && !errdefs.IsNotFound(call.Native(err)) {
-		p.in.starter.cfg.Log.Debug("input could not be closed", "sandbox", p.in.id, "err", err)
+		p.in.starter.cfg.Log.Debug("input could not be closed", "sandbox", p.in.ID, "err", err)
 	}
 }
 

@@ -56,24 +56,40 @@ func (s *Starter) Close() {
 
 // Target is a sandbox as commands see it, from a start of its task to the end of that.
 type Target struct {
-	starter   *Starter
-	id        string
-	container client.Container
-	process   *specs.Process    // its own: commands have its user, folder and environment
-	Flags     map[string]string // of runsc
-	byShim    func()            // told before a shim starts a command, and with it processes that serve the sandbox
+	Sandbox
+	starter *Starter
 
-	mu      sync.Mutex
-	control runsc.Control // once it was asked for
+	mu        sync.Mutex
+	control   runsc.Control    // once it was asked for
+	container client.Container // likewise
 
 	plugging   chan struct{} // has room for one: who opens the connection
 	supervisor atomic.Pointer[supervisor.Conn]
 	given      atomic.Pointer[[]string] // what claims gave it, once that is known
 }
 
-// Target makes one of a container whose own process and runsc's flags are known. byShim is told before a shim starts a command.
-func (s *Starter) Target(container client.Container, process *specs.Process, flags map[string]string, byShim func()) *Target {
-	return &Target{starter: s, id: container.ID(), container: container, process: process, Flags: flags, byShim: byShim, plugging: make(chan struct{}, 1)}
+// Sandbox is what is known of a sandbox by who has its commands started.
+type Sandbox struct {
+	ID        string
+	Process   *specs.Process                                  // its own: commands have its user, folder and environment
+	Flags     map[string]string                               // of runsc
+	Container func(context.Context) (client.Container, error) // asks containerd for it: a shim starts commands by it
+	ByShim    func()                                          // told before a shim starts a command, and with it processes that serve the sandbox
+}
+
+// Target makes one of a sandbox.
+func (s *Starter) Target(of Sandbox) *Target {
+	return &Target{starter: s, Sandbox: of, plugging: make(chan struct{}, 1)}
+}
+
+// load asks for the container once.
+func (s *Target) load(ctx context.Context) (_ client.Container, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.container == nil {
+		s.container, err = s.Container(ctx)
+	}
+	return s.container, err
 }
 
 // Sentry is where the sandbox's sentry takes calls.
@@ -83,7 +99,7 @@ func (s *Target) Sentry() (runsc.Control, error) {
 	if s.control.Socket != "" {
 		return s.control, nil
 	}
-	control, err := s.starter.cfg.Root.Control(s.id)
+	control, err := s.starter.cfg.Root.Control(s.ID)
 	if err == nil {
 		s.control = control
 	}
@@ -92,5 +108,5 @@ func (s *Target) Sentry() (runsc.Control, error) {
 
 // do makes a short call about a part of the sandbox.
 func (s *Target) do(ctx context.Context, verb, part string, fn func(context.Context) error) error {
-	return s.starter.cfg.Calls.Do(ctx, s.starter.cfg.PauseTimeout, call.Op{Verb: verb, Object: part + " in sandbox " + s.id, Sandbox: s.id}, fn)
+	return s.starter.cfg.Calls.Do(ctx, s.starter.cfg.PauseTimeout, call.Op{Verb: verb, Object: part + " in sandbox " + s.ID, Sandbox: s.ID}, fn)
 }

@@ -129,18 +129,18 @@ func (e entry) is(kind uint32) bool { return e.stat.Mode&unix.S_IFMT == kind }
 
 // check judges one entry.
 func (e entry) check() error {
-	var faults, mends []string
+	var faults, repairs []string
 	if uid := e.stat.Uid; uid != 0 && int(uid) != os.Geteuid() {
 		faults = append(faults, fmt.Sprintf("belongs to uid %d", uid))
-		mends = append(mends, "chown -h root: "+e.path)
+		repairs = append(repairs, "chown -h root: "+e.path)
 	}
 	sticky := !e.last && e.is(unix.S_IFDIR) && e.stat.Mode&unix.S_ISVTX != 0
 	if !e.is(unix.S_IFLNK) && !e.is(unix.S_IFSOCK) && e.stat.Mode&0o022 != 0 && !sticky {
 		faults = append(faults, fmt.Sprintf("can be written by others (mode %04o)", e.stat.Mode&0o7777))
-		mends = append(mends, "chmod go-w "+e.path)
+		repairs = append(repairs, "chmod go-w "+e.path)
 	}
 	if faults == nil {
 		return nil
 	}
-	return fmt.Errorf("%s %s, and what is there is used as root: %s, or use another path", e.path, strings.Join(faults, " and "), strings.Join(mends, " && "))
+	return fmt.Errorf("%s %s, and what is there is used as root: %s, or use another path", e.path, strings.Join(faults, " and "), strings.Join(repairs, " && "))
 }

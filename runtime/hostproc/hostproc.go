@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -67,13 +68,20 @@ func List() (Table, error) {
 	return table, nil
 }
 
+// proc is the host's /proc, which is looked for once.
+var proc = sync.OnceValues(procfs.NewDefaultFS)
+
 // Look looks at one process; false if it has ended.
 func Look(pid int) (Process, bool) {
-	proc, err := procfs.NewProc(pid)
+	fs, err := proc()
 	if err != nil {
 		return Process{}, false
 	}
-	return read(proc)
+	one, err := fs.Proc(pid)
+	if err != nil {
+		return Process{}, false
+	}
+	return read(one)
 }
 
 // read reads one process; false if it has ended.
@@ -205,7 +213,12 @@ func Kill(ctx context.Context, id string, roles ...Role) error {
 func (t Table) Kill(ctx context.Context) error {
 	var errs []error
 	for _, p := range t {
-		errs = append(errs, p.Kill())
+		file, err := p.Open()
+		if err == nil && file != nil {
+			err = p.kill(file)
+			defer func() { _ = file.Close() }()
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, t.Await(ctx))...)
 }

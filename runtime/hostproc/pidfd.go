@@ -1,24 +1,35 @@
 package hostproc
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"sandpool/runtime/poll"
+	"sandpool/lifetime/wait"
 )
 
-// Kill goes through a pidfd, so that a process that got the pid meanwhile is never hit. One that has ended is no error.
-func (p Process) Kill() error {
+// End kills the process and waits until it has ended; false if it had before. It goes through a pidfd, so that a process that got the pid
+// meanwhile is never hit.
+func (p Process) End(ctx context.Context) (bool, error) {
 	file, err := p.Open()
 	if err != nil || file == nil {
-		return err
+		return false, err
 	}
 	defer func() { _ = file.Close() }()
+	if err := p.kill(file); err != nil {
+		return true, err
+	}
+	return true, p.await(ctx, file)
+}
+
+// kill kills the process that a pidfd is of. One that has ended is no error.
+func (p Process) kill(file *os.File) error {
 	if err := unix.PidfdSendSignal(int(file.Fd()), unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("kill process %d: %w", p.PID, err)
 	}
@@ -41,10 +52,15 @@ func (p Process) Open() (*os.File, error) {
 	return file, nil
 }
 
-// Alive tells whether the process has not ended; a zombie has.
+// Alive tells whether the process has not ended; a zombie has. It is asked so often in the life of a sandbox that it reads two fields only.
 func (p Process) Alive() bool {
-	now, ok := Look(p.PID)
-	return ok && now.Is(p)
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID))
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:]) // behind its name, which may have anything in it
+	if err != nil || len(fields) < 20 || string(fields[0]) == "Z" {
+		return false
+	}
+	started, err := strconv.ParseUint(string(fields[19]), 10, 64)
+	return err == nil && started == p.started
 }
 
 // Await waits until the process has ended; a zombie has.
@@ -54,6 +70,11 @@ func (p Process) Await(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = file.Close() }()
+	return p.await(ctx, file)
+}
+
+// await waits until the process has ended that a pidfd is of.
+func (p Process) await(ctx context.Context, file *os.File) error {
 	stop := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Now()) })
 	defer stop()
 	conn, err := file.SyscallConn()
@@ -84,7 +105,7 @@ func Exit(pidfd *os.File, patience time.Duration) *unix.WaitStatus {
 			return &status
 		}
 		unknown := errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EINVAL)
-		if unknown || poll.Sleep(ctx, poll.Interval/4) != nil {
+		if unknown || wait.Sleep(ctx, wait.Interval/4) != nil {
 			return nil
 		}
 	}

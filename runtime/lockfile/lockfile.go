@@ -19,7 +19,7 @@ type Lock struct {
 }
 
 // Take makes the file name in dir and locks it. While another process has it the error names that one, and says what to do.
-func Take(dir, name, mend string) (_ *Lock, err error) {
+func Take(dir, name, repair string) (_ *Lock, err error) {
 	l := &Lock{name: name}
 	defer func() {
 		if err != nil {
@@ -38,7 +38,7 @@ func Take(dir, name, mend string) (_ *Lock, err error) {
 		}
 		err = unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another sandpoold%s has it: %s", l.holder(), mend)
+			return nil, fmt.Errorf("another sandpoold%s has it: %s", l.holder(), repair)
 		}
 		if err != nil {
 			return nil, err

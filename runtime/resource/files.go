@@ -11,7 +11,7 @@ import (
 
 // files are those that the shim reads and those that the engine takes notes in, each named after the sandbox.
 func (s *Set) files() kind {
-	write := func(_ context.Context, spec Spec) error {
+	write := func(_ context.Context, spec *Spec) error {
 		for suffix, content := range spec.Files {
 			path := filepath.Join(s.cfg.FilesDir, spec.ID+suffix)
 			var err error
@@ -28,7 +28,7 @@ func (s *Set) files() kind {
 	}
 	return kind{
 		name:   "files",
-		make:   func(ctx context.Context, spec Spec) (context.Context, error) { return ctx, write(ctx, spec) },
+		make:   write,
 		renew:  write, // the folder may not outlive the host
 		remove: func(_ context.Context, id string) error { return removeMatches(s.cfg.FilesDir, id+".*") },
 		owners: func(context.Context) ([]string, error) { return idsIn(s.cfg.FilesDir) },

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/mount"
 )
 
 // Spec is what is made for one sandbox.
@@ -17,15 +18,16 @@ type Spec struct {
 	ID     string
 	Parent string            // the snapshot that the sandbox's own lies on
 	Files  map[string][]byte // of the sandbox's own, by their suffix; one without content is removed
+	Root   []mount.Mount     // of its root file system; set by Make and Renew
 }
 
 // kind is one kind of thing that sandboxes own.
 type kind struct {
 	name string
-	// make makes it for a new sandbox and returns the context for all that is made after it; nil: the container's task brings it along.
-	make func(ctx context.Context, spec Spec) (context.Context, error)
+	// make makes it for a new container; nil: the container's task brings it along.
+	make func(ctx context.Context, spec *Spec) error
 	// renew makes it fit for another task of the same container; nil: it stays as it is.
-	renew func(ctx context.Context, spec Spec) error
+	renew func(ctx context.Context, spec *Spec) error
 	// remove removes it. That there is none is no error.
 	remove func(ctx context.Context, id string) error
 	// owners returns the ids of all sandboxes that have one; nil: it does not show whose it is.
@@ -50,30 +52,30 @@ type Set struct {
 	server  server
 
 	// The kinds, in the order in which they are made. They are removed in the opposite order.
-	ofContainer []kind // from before the container is made until it was deleted
+	ofContainer []kind // from when the container is made until it was deleted
 	ofTask      []kind // what containerd, the shim and runsc make for a task, and leave when they are killed
 }
 
 // New lists the kinds.
 func New(cfg Config) *Set {
 	s := &Set{cfg: cfg}
-	s.ofContainer = []kind{s.files(), s.lease(), s.snapshot()}
+	s.ofContainer = []kind{s.files(), s.snapshot()}
 	s.ofTask = []kind{s.bundle(), s.runscFiles(), s.cgroups()}
 	return s
 }
 
-// Make makes what a new container needs. Until the container is there the returned context and a lease keep it; see Release.
-func (s *Set) Make(ctx context.Context, spec Spec) (_ context.Context, err error) {
+// Make makes what the task of a new container needs.
+func (s *Set) Make(ctx context.Context, spec *Spec) error {
 	for _, k := range s.ofContainer {
-		if ctx, err = k.make(ctx, spec); err != nil {
-			return nil, fmt.Errorf("make %s: %w", k.name, err)
+		if err := k.make(ctx, spec); err != nil {
+			return fmt.Errorf("make %s: %w", k.name, err)
 		}
 	}
-	return ctx, nil
+	return nil
 }
 
 // Renew makes what there is fit for another task of the same container.
-func (s *Set) Renew(ctx context.Context, spec Spec) error {
+func (s *Set) Renew(ctx context.Context, spec *Spec) error {
 	for _, k := range s.ofContainer {
 		if k.renew == nil {
 			continue

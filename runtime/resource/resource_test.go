@@ -23,7 +23,7 @@ func recorded(name string, book *[]string, fault error) kind {
 	}
 	return kind{
 		name:   name,
-		make:   func(ctx context.Context, _ Spec) (context.Context, error) { return ctx, note("make") },
+		make:   func(context.Context, *Spec) error { return note("make") },
 		remove: func(context.Context, string) error { return note("remove") },
 		owners: func(context.Context) ([]string, error) { return []string{"sb-" + strings.Repeat("a", 16)}, nil },
 	}
@@ -34,10 +34,10 @@ func TestOrder(t *testing.T) {
 	var book []string
 	broken := errors.New("broken")
 	s := &Set{
-		ofContainer: []kind{recorded("files", &book, nil), recorded("lease", &book, broken), recorded("snapshot", &book, nil)},
+		ofContainer: []kind{recorded("files", &book, nil), recorded("snapshot", &book, broken)},
 		ofTask:      []kind{recorded("bundle", &book, nil), recorded("cgroups", &book, broken)},
 	}
-	if _, err := s.Make(t.Context(), Spec{}); !errors.Is(err, broken) || !strings.Contains(err.Error(), "make lease") {
+	if err := s.Make(t.Context(), &Spec{}); !errors.Is(err, broken) || !strings.Contains(err.Error(), "make snapshot") {
 		t.Errorf("make: %v", err)
 	}
 	for _, remove := range []func(context.Context, string) error{s.RemoveOfTask, s.RemoveOfContainer} {
@@ -45,12 +45,12 @@ func TestOrder(t *testing.T) {
 			t.Errorf("remove: %v", err)
 		}
 	}
-	want := "make files, make lease, remove cgroups, remove bundle, remove snapshot, remove lease, remove files"
+	want := "make files, make snapshot, remove cgroups, remove bundle, remove snapshot, remove files"
 	if got := strings.Join(book, ", "); got != want {
 		t.Errorf("%s; want %s", got, want)
 	}
 	owned, err := s.Owners(t.Context())
-	if names := owned["sb-"+strings.Repeat("a", 16)]; err != nil || !slices.Equal(names, []string{"files", "lease", "snapshot", "bundle", "cgroups"}) {
+	if names := owned["sb-"+strings.Repeat("a", 16)]; err != nil || !slices.Equal(names, []string{"files", "snapshot", "bundle", "cgroups"}) {
 		t.Errorf("owners %v, %v", owned, err)
 	}
 }
@@ -67,7 +67,7 @@ func TestFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range []string{id, other} {
-		if _, err := files.make(t.Context(), Spec{ID: id, Files: map[string][]byte{".toml": []byte("x"), ".panic": nil}}); err != nil {
+		if err := files.make(t.Context(), &Spec{ID: id, Files: map[string][]byte{".toml": []byte("x"), ".panic": nil}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,7 +75,7 @@ func TestFiles(t *testing.T) {
 	if err := os.WriteFile(crash, []byte("goroutine 1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := files.renew(t.Context(), Spec{ID: id, Files: map[string][]byte{".toml": []byte("y"), ".panic": nil}}); err != nil {
+	if err := files.renew(t.Context(), &Spec{ID: id, Files: map[string][]byte{".toml": []byte("y"), ".panic": nil}}); err != nil {
 		t.Fatal(err)
 	}
 	if data, err := os.ReadFile(filepath.Join(dir, id+".toml")); err != nil || string(data) != "y" {
@@ -89,6 +89,29 @@ func TestFiles(t *testing.T) {
 	}
 	if ids, err := files.owners(t.Context()); err != nil || !slices.Equal(ids, []string{other}) {
 		t.Errorf("%v are left, %v; want %s", ids, err, other)
+	}
+}
+
+// Cgroups are found in every hierarchy, and those of version 2 only in the one that there is.
+func TestCgroups(t *testing.T) {
+	const id = "sb-aaaaaaaaaaaaaaaa"
+	for version, layout := range map[string]struct{ dirs, want []string }{
+		"1": {[]string{"memory/ns/" + id, "pids/ns/" + id, "cpu/ns/sb-other", "freezer"}, []string{"memory/ns/" + id, "pids/ns/" + id}},
+		"2": {[]string{"ns/" + id, "cgroup.controllers", "system.slice/ns/" + id}, []string{"ns/" + id}},
+	} {
+		root := t.TempDir()
+		for _, dir := range layout.dirs {
+			if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found, err := cgroupsIn(root, "ns", id)
+		for i := range found {
+			found[i], _ = filepath.Rel(root, found[i])
+		}
+		if err != nil || !slices.Equal(found, layout.want) {
+			t.Errorf("version %s: %v, %v; want %v", version, found, err, layout.want)
+		}
 	}
 }
 

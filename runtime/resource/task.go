@@ -27,9 +27,34 @@ func (s *Set) cgroups() kind {
 	}}
 }
 
-// Cgroups returns those of a sandbox in a namespace, or without an id the namespace's folders of them.
-func Cgroups(namespace, id string) ([]string, error) {
-	return matches(cgroupRoot, filepath.Join(namespace, id), filepath.Join("*", namespace, id))
+// Cgroups returns those of a sandbox in a namespace, or without an id the namespace's folders of them. It looks at their names
+// only: a namespace's folder lists all of its sandboxes.
+func Cgroups(namespace, id string) ([]string, error) { return cgroupsIn(cgroupRoot, namespace, id) }
+
+func cgroupsIn(root, namespace, id string) (found []string, _ error) {
+	dirs, err := hierarchies(root)
+	if err != nil {
+		return nil, fmt.Errorf("list cgroups: %w", err)
+	}
+	for _, dir := range dirs {
+		path := filepath.Join(dir, namespace, id)
+		if _, err := os.Lstat(path); err == nil {
+			found = append(found, path)
+		}
+	}
+	return found, nil
+}
+
+// hierarchies returns where cgroups are: in the one hierarchy of version 2, or in one or more of version 1.
+func hierarchies(root string) (dirs []string, _ error) {
+	if _, err := os.Lstat(filepath.Join(root, "cgroup.controllers")); err == nil {
+		return []string{root}, nil
+	}
+	entries, err := os.ReadDir(root)
+	for _, entry := range entries {
+		dirs = append(dirs, filepath.Join(root, entry.Name()))
+	}
+	return dirs, err
 }
 
 // runscFiles are runsc's notes on a sandbox, with their lock, and the sentry's socket.

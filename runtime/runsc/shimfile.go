@@ -32,6 +32,12 @@ func ReadShimFile(path string) (file ShimFile, _ error) {
 	return file, nil
 }
 
+// Clone returns a copy that shares nothing with the file.
+func (f ShimFile) Clone() ShimFile {
+	f.Flags = maps.Clone(f.Flags)
+	return f
+}
+
 // Encode returns the file's text.
 func (f ShimFile) Encode() ([]byte, error) {
 	data, err := toml.Marshal(f)

@@ -11,7 +11,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
-	"sandpool/runtime/poll"
+	"sandpool/lifetime/wait"
 )
 
 // Paused is what runsc notes of a paused sandbox; it is not part of the specification.
@@ -83,8 +83,8 @@ func (r Root) Version(id string) (Version, error) {
 
 // Status reads under runsc's lock the status that is noted, and which text says so. Without notes, and with such as a runsc left that was
 // killed as it wrote, it is empty. While a runsc changes the sandbox this waits until ctx ends, or is ErrBusy.
-func (r Root) Status(ctx context.Context, id string, wait bool) (specs.ContainerState, Version, error) {
-	lock, err := lockShared(ctx, r.file(id, ".lock"), wait)
+func (r Root) Status(ctx context.Context, id string, patient bool) (specs.ContainerState, Version, error) {
+	lock, err := lockShared(ctx, r.file(id, ".lock"), patient)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", Version{}, nil
 	}
@@ -113,8 +113,8 @@ func (r Root) Control(id string) (Control, error) {
 	return Control{ID: id, Socket: state.Sandbox.ControlSocketPath}, err
 }
 
-// lockShared locks a file against those who want it for themselves alone, until it is closed. While one has it this waits, or is ErrBusy.
-func lockShared(ctx context.Context, path string, wait bool) (*os.File, error) {
+// lockShared locks a file against those who want it for themselves alone, until it is closed. While one has it this waits if it is patient, or is ErrBusy.
+func lockShared(ctx context.Context, path string, patient bool) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -125,8 +125,8 @@ func lockShared(ctx context.Context, path string, wait bool) (*os.File, error) {
 			return f, nil
 		}
 		switch busy := errors.Is(err, unix.EWOULDBLOCK); {
-		case busy && wait:
-			err = poll.Sleep(ctx, poll.Interval)
+		case busy && patient:
+			err = wait.Sleep(ctx, wait.Interval)
 		case busy:
 			err = ErrBusy
 		}

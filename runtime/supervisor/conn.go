@@ -17,6 +17,9 @@ import (
 	"sandpool/runtime/supervisor/protocol"
 )
 
+// MaxGiven is what a claim may give its sandbox at a time, in bytes: less than a pipe holds, so that it is in the sandbox when who takes it is.
+const MaxGiven = 48 << 10
+
 // Process is a process of a sandbox.
 type Process = protocol.Process
 

@@ -48,13 +48,13 @@ func (t Template) Settle(s *specs.Spec, config ocispec.ImageConfig, files *rootf
 
 // setProcess says who the sandbox's processes are, where they work and what is in their environment.
 func (t Template) setProcess(s *specs.Spec, config ocispec.ImageConfig, files *rootfs.Files) error {
-	user, mend := t.User, "mend the template's user"
+	user, repair := t.User, "mend the template's user"
 	if user == "" {
-		user, mend = config.User, "the image's user can be replaced by the template's user, such as two numbers as in \"1000:1000\""
+		user, repair = config.User, "the image's user can be replaced by the template's user, such as two numbers as in \"1000:1000\""
 	}
 	who, err := files.User(user)
 	if err != nil {
-		return fmt.Errorf("%w: %s", err, mend)
+		return fmt.Errorf("%w: %s", err, repair)
 	}
 	s.Process.User = who
 	s.Process.Env = mergeEnv([]string{defaultPath}, config.Env, s.Process.Env, t.Env)

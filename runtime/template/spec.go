@@ -35,29 +35,26 @@ func annotate(s *specs.Spec, key, value string) {
 }
 
 // SharedSpec is an OCI spec as JSON without the names that are each sandbox's own.
-func SharedSpec(data []byte) ([]byte, error) {
-	var spec specs.Spec
-	if err := json.Unmarshal(data, &spec); err != nil {
-		return nil, fmt.Errorf("decode spec: %w", err)
-	}
-	spec.Hostname = ""
-	if spec.Linux != nil {
-		spec.Linux.CgroupsPath = ""
-	}
-	shared, err := json.Marshal(spec)
+func SharedSpec(spec *specs.Spec) ([]byte, error) {
+	shared, err := json.Marshal(named(spec, "", ""))
 	if err != nil {
 		return nil, fmt.Errorf("encode spec: %w", err)
 	}
 	return shared, nil
 }
 
-// SandboxSpec is an OCI spec, from JSON, with a sandbox's own names in it.
-func SandboxSpec(data []byte, namespace, id string) (*specs.Spec, error) {
-	spec := &specs.Spec{}
-	if err := json.Unmarshal(data, spec); err != nil {
-		return nil, fmt.Errorf("decode spec: %w", err)
+// SandboxSpec is an OCI spec with a sandbox's own names in it.
+func SandboxSpec(spec *specs.Spec, namespace, id string) *specs.Spec {
+	return named(spec, id, filepath.Join("/", namespace, id))
+}
+
+// named is a copy of a spec with other names; what has none is shared.
+func named(spec *specs.Spec, host, cgroups string) *specs.Spec {
+	own := *spec
+	own.Hostname = host
+	if spec.Linux != nil {
+		linux := *spec.Linux
+		linux.CgroupsPath, own.Linux = cgroups, &linux
 	}
-	spec.Hostname = id
-	spec.Linux.CgroupsPath = filepath.Join("/", namespace, id)
-	return spec, nil
+	return &own
 }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"sandpool/runtime/poll"
+	"sandpool/lifetime/wait"
 )
 
 const (
@@ -35,7 +35,7 @@ max = %[2]d
 // daemon.
 func (d *demo) measureIdle(ctx context.Context) error {
 	d.say("A pool of %d sandboxes is left alone: for %s, and then for %s, which are measured.", idleSandboxes, idleSettle, idleTime)
-	if err := poll.Sleep(ctx, idleSettle); err != nil {
+	if err := wait.Sleep(ctx, idleSettle); err != nil {
 		return err
 	}
 	if err := d.measureFor(ctx, idleTime); err != nil {
@@ -52,7 +52,7 @@ func (d *demo) measureIdle(ctx context.Context) error {
 // measureFor prints how much processor time each program uses within a time.
 func (d *demo) measureFor(ctx context.Context, span time.Duration) error {
 	began, before, machine := time.Now(), d.host.ProcessorTime(), machineTime()
-	if err := poll.Sleep(ctx, span); err != nil {
+	if err := wait.Sleep(ctx, span); err != nil {
 		return err
 	}
 	took, after := time.Since(began), d.host.ProcessorTime()

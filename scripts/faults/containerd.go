@@ -23,7 +23,7 @@ func killContainerd(ctx context.Context, r *rig, _ int) error {
 	if err := r.host.StartContainerd(ctx); err != nil {
 		return err
 	}
-	r.mended = time.Now()
+	r.repaired = time.Now()
 	pause(ctx, time.Second)
 	return nil
 }
@@ -44,7 +44,7 @@ func stopContainerd(ctx context.Context, r *rig, _ int) error {
 	if err := unix.Kill(pid, unix.SIGCONT); err != nil {
 		return fmt.Errorf("continue containerd: %w", err)
 	}
-	r.mended = time.Now()
+	r.repaired = time.Now()
 	pause(ctx, time.Second)
 	return nil
 }
@@ -78,6 +78,6 @@ func removeImage(ctx context.Context, r *rig, _ int) error {
 	if err := r.host.Import(ctx, r.host.Image); err != nil {
 		return err
 	}
-	r.mended = time.Now()
+	r.repaired = time.Now()
 	return nil
 }

@@ -21,7 +21,7 @@ var steps = []string{
 	"release begun", "release labelled", "release destroyed",
 	"refill started", "refill paused", "refill labelled",
 	"heat labelled", "heat resumed", "drain begun",
-	"lease created", "snapshot prepared", "container created", "task created", "task started",
+	"container created", "snapshot prepared", "task created", "task started",
 	"sentry killed", "task deleted", "container deleted",
 }
 
@@ -73,7 +73,7 @@ func crashAtStep(ctx context.Context, r *rig, round int) error {
 	if err := os.Remove(r.crashFile()); err != nil {
 		return err
 	}
-	r.mended = time.Now()
+	r.repaired = time.Now()
 	return r.start(ctx)
 }
 
@@ -95,7 +95,7 @@ func killDaemon(ctx context.Context, r *rig, _ int) error {
 	pause(ctx, r.chance(500*time.Millisecond, 4*time.Second))
 	r.daemon.Kill()
 	stop()
-	r.mended = time.Now()
+	r.repaired = time.Now()
 	return r.start(ctx)
 }
 

@@ -81,7 +81,7 @@ func (r *rig) changeAt(ctx context.Context, moment int, sandbox string, commands
 		r.daemon.Kill()
 	}
 	stop()
-	r.mended = time.Now()
+	r.repaired = time.Now()
 	if moment != whileRunning {
 		err = errors.Join(err, r.start(ctx))
 	}

@@ -34,21 +34,21 @@ type setup struct {
 // rig is a host with a daemon, its clients and their book.
 type rig struct {
 	setup
-	host    *testhost.Host
-	program string // sandpoold, built with its crash points
-	config  string
-	socket  string
-	state   string // the daemon's state folder
-	daemon  *testhost.Process
-	client  *client.Client
-	book    *book
-	out     *outcome
-	rng     *rand.Rand // of the scenario's own goroutine
-	short   bool
-	steps   []string  // of the daemon's, at which it is to crash
-	mended  time.Time // when the last fault was taken away
-	level   level     // of the daemon at rest
-	on      string    // what the daemon runs on
+	host     *testhost.Host
+	program  string // sandpoold, built with its crash points
+	config   string
+	socket   string
+	state    string // the daemon's state folder
+	daemon   *testhost.Process
+	client   *client.Client
+	book     *book
+	out      *outcome
+	rng      *rand.Rand // of the scenario's own goroutine
+	short    bool
+	steps    []string  // of the daemon's, at which it is to crash
+	repaired time.Time // when the last fault was taken away
+	level    level     // of the daemon at rest
+	on       string    // what the daemon runs on
 	// failures counts what the daemon need not notice, but shows that a fault bit.
 	failures int
 }

@@ -35,7 +35,7 @@ func spoilRunsc(ctx context.Context, r *rig, round int) error {
 	if err := r.spoil("work", "none"); err != nil {
 		return err
 	}
-	r.mended = time.Now()
+	r.repaired = time.Now()
 	return nil
 }
 
@@ -79,7 +79,7 @@ func fillDisk(ctx context.Context, r *rig, _ int) error {
 	if err := os.Remove(path); err != nil {
 		return err
 	}
-	r.mended = time.Now()
+	r.repaired = time.Now()
 	return nil
 }
 
@@ -129,7 +129,7 @@ func protectState(ctx context.Context, r *rig, _ int) error {
 	if err := r.inDaemon(ctx, `umount --lazy "$0"`); err != nil {
 		return err
 	}
-	r.mended = time.Now()
+	r.repaired = time.Now()
 	return nil
 }
 

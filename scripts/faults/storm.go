@@ -48,7 +48,7 @@ func storm(ctx context.Context, r *rig, _ int) error {
 	}
 	all.Wait()
 	r.client.Close()
-	r.mended = time.Now()
+	r.repaired = time.Now()
 	r.out.remark = log.String()
 	return context.Cause(ctx)
 }

@@ -49,8 +49,6 @@ func (r *rig) leftovers(ctx context.Context) []string {
 		for _, kind := range kinds {
 			if !containers[id] {
 				left = append(left, kind+" "+id)
-			} else if kind == resource.Lease {
-				left = append(left, kind+" of container "+id)
 			}
 		}
 	}

@@ -25,7 +25,7 @@ func (r *rig) verify(ctx context.Context) error {
 	if err := r.awaitWhole(ctx); err != nil {
 		return err
 	}
-	r.out.recovery = append(r.out.recovery, time.Since(r.mended))
+	r.out.recovery = append(r.out.recovery, time.Since(r.repaired))
 	for _, e := range r.book.held() {
 		r.checkHeld(ctx, e)
 		r.checkTold(ctx, e)

@@ -49,7 +49,7 @@ func killServant(ctx context.Context, r *rig, round int) error {
 	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
 		return fmt.Errorf("kill %s: %w", servant.name, err)
 	}
-	r.mended = time.Now()
+	r.repaired = time.Now()
 	pause(ctx, noticeTime)
 	if warm {
 		return r.checkNeverGiven(ctx, victim, "its "+servant.name+" was killed")
