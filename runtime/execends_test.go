@@ -11,13 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"sandpool/runtime/command"
 	"sandpool/runtime/template"
 )
 
 // output keeps what commands write, and tells of the first of it.
 type output struct {
 	mu    sync.Mutex
-	kept  lastWords
+	kept  command.LastWords
 	begun chan struct{} // closed by the first write
 }
 
@@ -98,8 +99,8 @@ func testExecEndsWithItsCommand(t *testing.T, e *Engine) {
 			if code := finish(t, p); code != 3 {
 				t.Errorf("exit code %d, want 3", code)
 			}
-			if name != "flooding" && !strings.HasPrefix(string(out.kept.bytes()), "first\n") {
-				t.Errorf("output is %q", out.kept.end())
+			if name != "flooding" && !strings.HasPrefix(string(out.kept.Bytes()), "first\n") {
+				t.Errorf("output is %q", out.kept.End())
 			}
 			script := `was=$(cat /tmp/` + name + ` 2>/dev/null | wc -l); i=0; until ` + test.lives +
 				`; do i=$((i+1)); [ $i -lt 600 ] || exit 1; usleep 50000; done; ` + test.end
@@ -111,8 +112,8 @@ func testExecEndsWithItsCommand(t *testing.T, e *Engine) {
 	}
 	t.Run("terminal", func(t *testing.T) { // which hangs up with its command
 		p, out := begin(t, e, id, ExecSpec{TTY: true, Args: []string{"sh", "-c", `echo first; (while :; do echo tick; usleep 300000; done) & exit 3`}})
-		if code := finish(t, p); code != 3 || !strings.HasPrefix(string(out.kept.bytes()), "first\r\n") {
-			t.Errorf("exit code %d, output %q; want 3", code, out.kept.end())
+		if code := finish(t, p); code != 3 || !strings.HasPrefix(string(out.kept.Bytes()), "first\r\n") {
+			t.Errorf("exit code %d, output %q; want 3", code, out.kept.End())
 		}
 	})
 }
@@ -148,8 +149,8 @@ func testCommandsEndWhole(t *testing.T, e *Engine) {
 			if err := p.Signal(t.Context(), syscall.SIGINT); err != nil {
 				t.Error(err)
 			}
-			if code := finish(t, p); code != 128+int(syscall.SIGINT) || strings.Contains(string(out.kept.bytes()), "after") {
-				t.Errorf("exit code %d, output %q; want 130 and none", code, out.kept.end())
+			if code := finish(t, p); code != 128+int(syscall.SIGINT) || strings.Contains(string(out.kept.Bytes()), "after") {
+				t.Errorf("exit code %d, output %q; want 130 and none", code, out.kept.End())
 			}
 			if _, all := run(t, e, id, "", "ps"); strings.Contains(all, "6661") {
 				t.Errorf("what the signal was for goes on:\n%s", all)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"sandpool/runtime/command"
 	"sandpool/runtime/template"
 )
 
@@ -20,9 +21,9 @@ var errEnded = errors.New("the template's command ended")
 type endWatch struct {
 	ctx    context.Context //nolint:containedctx // ends with the command: of what waits for the command to be ready
 	cancel context.CancelCauseFunc
-	begun  chan struct{} // closed when it waits in the sandbox
-	over   chan struct{} // closed when the command has ended, or cannot be watched; nil until begin
-	said   lastWords     // by which the init says that it runs and that it has ended, and then what the command wrote last
+	begun  chan struct{}     // closed when it waits in the sandbox
+	over   chan struct{}     // closed when the command has ended, or cannot be watched; nil until begin
+	said   command.LastWords // by which the init says that it runs and that it has ended, and then what the command wrote last
 	heard  sync.Once
 }
 
@@ -70,8 +71,8 @@ func (w *endWatch) explain(err error) error {
 	case <-w.over:
 	case <-time.After(outputTime):
 	}
-	var said lastWords
-	_, _ = said.Write(bytes.TrimLeft(w.said.bytes(), "+-"))
+	var said command.LastWords
+	_, _ = said.Write(bytes.TrimLeft(w.said.Bytes(), "+-"))
 	return withOutput(err, &said)
 }
 
@@ -84,8 +85,8 @@ func (w *endWatch) stop() {
 }
 
 // withOutput adds to an error the last that a command wrote, if it wrote anything.
-func withOutput(err error, said *lastWords) error {
-	if end := said.end(); end != "" {
+func withOutput(err error, said *command.LastWords) error {
+	if end := said.End(); end != "" {
 		return fmt.Errorf("%w; it wrote last: %s", err, end)
 	}
 	return err

@@ -1,29 +1,22 @@
 package runtime
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"time"
 
 	"sandpool/lifetime/wait"
 	"sandpool/runtime/atomicfile"
-	"sandpool/runtime/oneline"
+	"sandpool/runtime/command"
 	"sandpool/runtime/runsc"
-	"sandpool/runtime/tail"
 	"sandpool/runtime/template"
 )
 
 const (
-	// keptOutput is how much of a command's output is kept, in bytes: its end.
-	keptOutput = 64 << 10
-	// shownOutput is how much of it goes into an error.
-	shownOutput = 300
 	// readyInterval is the time between two runs of a readiness command.
 	readyInterval = 200 * time.Millisecond
 )
@@ -33,9 +26,9 @@ func (e *Engine) prewarm(ctx context.Context, id string, t *Prepared) error {
 	if len(t.Prewarm) == 0 {
 		return nil
 	}
-	var kept lastWords
+	var kept command.LastWords
 	defer func() {
-		if err := atomicfile.Write(e.cfg.prewarmLog(t.name), kept.bytes()); err != nil {
+		if err := atomicfile.Write(e.cfg.prewarmLog(t.name), kept.Bytes()); err != nil {
 			e.log.Warn("output of prewarm commands is lost", "template", t.name, "err", err)
 		}
 	}()
@@ -48,7 +41,7 @@ func (e *Engine) prewarm(ctx context.Context, id string, t *Prepared) error {
 				return err
 			}
 			if code != 0 {
-				return fmt.Errorf("exit code %d: %s (all of it in %s)", code, kept.end(), e.cfg.prewarmLog(t.name))
+				return fmt.Errorf("exit code %d: %s (all of it in %s)", code, kept.End(), e.cfg.prewarmLog(t.name))
 			}
 		}
 		return nil
@@ -75,13 +68,13 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 			return nil
 		}
 		for doing = strconv.Quote(t.ReadyCommand); ; {
-			var out lastWords
+			var out command.LastWords
 			code, err := e.shell(ctx, id, t.ReadyCommand, &out)
 			if err == nil && code == 0 {
 				return nil
 			}
 			if err == nil { // the last of them may have been broken off
-				doing = fmt.Sprintf("%q: exit code %d: %s", t.ReadyCommand, code, out.end())
+				doing = fmt.Sprintf("%q: exit code %d: %s", t.ReadyCommand, code, out.End())
 			}
 			if !e.Alive(id) { // no later try can succeed
 				return cmp.Or(err, runsc.ErrSentryGone)
@@ -98,8 +91,8 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 }
 
 // shell runs a command line in a sandbox and returns its exit code.
-func (e *Engine) shell(ctx context.Context, id, command string, out *lastWords) (int, error) {
-	p, err := e.exec(ctx, id, ExecSpec{Args: []string{"/bin/sh", "-c", command}, Stdout: out, Stderr: out})
+func (e *Engine) shell(ctx context.Context, id, line string, out *command.LastWords) (int, error) {
+	p, err := e.exec(ctx, id, ExecSpec{Args: []string{"/bin/sh", "-c", line}, Stdout: out, Stderr: out})
 	if err != nil {
 		return 0, err
 	}
@@ -123,29 +116,4 @@ func (e *Engine) mustSucceed(ctx context.Context, id string, spec ExecSpec) erro
 // prewarmLog is where the output of a template's last prewarm commands is kept.
 func (c Config) prewarmLog(template string) string {
 	return filepath.Join(c.StateDir, "prewarm-"+template+".log")
-}
-
-// lastWords keeps the end of what is written to it. Its zero value is ready.
-type lastWords struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-func (t *lastWords) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = tail.Append(t.buf, b, keptOutput)
-	return len(b), nil
-}
-
-func (t *lastWords) bytes() []byte {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return bytes.Clone(t.buf)
-}
-
-// end is the last of it on one line, for a message.
-func (t *lastWords) end() string {
-	all := bytes.TrimSpace(t.bytes())
-	return oneline.Of(string(all[max(0, len(all)-shownOutput):]))
 }

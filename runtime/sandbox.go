@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 
 	"sandpool/runtime/call"
+	"sandpool/runtime/command"
 	"sandpool/runtime/resource"
 	"sandpool/runtime/runsc"
 	"sandpool/runtime/template"
@@ -68,11 +69,11 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 	e.cfg.Step("task started")
 	took.Sentry = lap.end(ctx, "sentry")
 	end.begin(e, id, t)
-	var said lastWords
+	var said command.LastWords
 	err = e.begin(ctx, id, &said)
 	if err != nil {
 		err = withOutput(e.whyEnded(ctx, id, t.command, err), &said)
-		if said.end() == "" { // the watch may have been told first, and the sandbox was gone then
+		if said.End() == "" { // the watch may have been told first, and the sandbox was gone then
 			err = end.explain(err)
 		}
 	}
@@ -82,7 +83,7 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 
 // begin gives a new sandbox its names, and lets its command start. That this runs is a probe, too. It says what a command that has
 // ended already wrote last.
-func (e *Engine) begin(ctx context.Context, id string, said *lastWords) error {
+func (e *Engine) begin(ctx context.Context, id string, said *command.LastWords) error {
 	s, err := e.sandbox(ctx, id)
 	if err != nil {
 		return err
