@@ -112,7 +112,7 @@ func (a *app) logs(ctx context.Context, id string, pid int, since int64, follow 
 			_, _ = fmt.Fprintln(a.errOut, "sandpool: the connection to the daemon is gone; trying again until it is back")
 			told = true
 		}
-		wait.Sleep(ctx, reconnectAfter)
+		_ = wait.Sleep(ctx, reconnectAfter) // its end is seen by the next call
 	}
 }
 
