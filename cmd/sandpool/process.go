@@ -74,13 +74,7 @@ func (a *app) logsCommand() *cobra.Command {
 			"daemon is restarted meanwhile. With --json each piece is a line of JSON; --since takes a position and goes on there.",
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.completeProcess,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			pid, err := processID(args[1])
-			if err != nil {
-				return err
-			}
-			return a.logs(cmd.Context(), args[0], pid, since, follow)
-		},
+		RunE:              onProcess(func(ctx context.Context, id string, pid int) error { return a.logs(ctx, id, pid, since, follow) }),
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what it writes until it ends")
 	cmd.Flags().Int64Var(&since, "since", 0, "a position: leave out the bytes before it")
@@ -142,13 +136,7 @@ func (a *app) attachCommand() *cobra.Command {
 			"its own by Ctrl-P Ctrl-Q; the end of this one's input is not passed on.",
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.completeProcess,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			pid, err := processID(args[1])
-			if err != nil {
-				return err
-			}
-			return a.attach(cmd.Context(), args[0], pid, noStdin)
-		},
+		RunE:              onProcess(func(ctx context.Context, id string, pid int) error { return a.attach(ctx, id, pid, noStdin) }),
 	}
 	cmd.Flags().BoolVarP(&noStdin, "no-stdin", "n", false, "read no input: only watch")
 	return cmd
@@ -196,17 +184,13 @@ func (a *app) killCommand() *cobra.Command {
 			"of its group gets it, and KILL is for its whole session.",
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.completeProcess,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			pid, err := processID(args[1])
-			if err != nil {
-				return err
-			}
+		RunE: onProcess(func(ctx context.Context, id string, pid int) error {
 			number, err := signalNumber(name)
 			if err != nil {
 				return err
 			}
-			return a.daemon.SignalProcess(cmd.Context(), args[0], pid, number)
-		},
+			return a.daemon.SignalProcess(ctx, id, pid, number)
+		}),
 	}
 	cmd.Flags().StringVarP(&name, "signal", "s", "TERM", "the signal's `name` or number")
 	return cmd
@@ -222,12 +206,15 @@ func signalNumber(name string) (syscall.Signal, error) {
 	return 0, fmt.Errorf("--signal: %q: want a name such as TERM, or a number from 1 to 64", name)
 }
 
-func processID(text string) (int, error) {
-	pid, err := strconv.ParseUint(text, 10, 31)
-	if err != nil || pid == 0 {
-		return 0, fmt.Errorf("process id %q: want a number, as sandpool ps shows it", text)
+// onProcess is a command whose arguments are a claim and a process.
+func onProcess(do func(ctx context.Context, id string, pid int) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		pid, err := strconv.ParseUint(args[1], 10, 31)
+		if err != nil || pid == 0 {
+			return fmt.Errorf("process id %q: want a number, as sandpool ps shows it", args[1])
+		}
+		return do(cmd.Context(), args[0], int(pid))
 	}
-	return int(pid), nil
 }
 
 // completeOneClaim offers claims for the first argument.
