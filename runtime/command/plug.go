@@ -82,7 +82,6 @@ func (s *Target) supervise(ctx context.Context) (*supervisor.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to process 1: %w", err)
 	}
-	context.AfterFunc(s.starter.life, c.Close)
 	s.supervisor.Store(c)
 	return c, nil
 }
@@ -112,7 +111,18 @@ func (s *Target) plug(ctx context.Context) (*supervisor.Conn, error) {
 		closeAll(ours[:2])
 		return nil, err
 	}
-	return supervisor.Open(ctx, ours[1], ours[0], s.starter.work.Go)
+	in, out := ours[1], ours[0]
+	stop := context.AfterFunc(s.starter.life, func() { _, _ = in.Close(), out.Close() })
+	c, err := supervisor.Open(ctx, in, out, func(read func()) {
+		s.starter.work.Go(func() {
+			defer stop()
+			read()
+		})
+	})
+	if err != nil {
+		stop()
+	}
+	return c, err
 }
 
 // handOver runs the init's plug with files as its first three.

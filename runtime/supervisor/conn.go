@@ -32,6 +32,11 @@ type Failure = protocol.Failure
 // ErrLost is that the connection ended: process 1 or the sandbox did, or another daemon took over. What was started lives on.
 var ErrLost = errdefs.ErrUnavailable.WithMessage("the connection to the sandbox's process 1 has ended")
 
+// answerTime is how long process 1 may take to answer.
+const answerTime = 30 * time.Second
+
+var errSilent = errdefs.ErrUnavailable.WithMessage(fmt.Sprintf("the sandbox's process 1 has not answered within %s: it may be paused, or stopped from inside", answerTime))
+
 // Conn is a connection to process 1. All methods may be called at once. Errors are of class NotFound where there is no such process,
 // InvalidArgument, or Unavailable when there is too much at once or the connection has ended.
 type Conn struct {
@@ -157,6 +162,11 @@ func (c *Conn) ask(ctx context.Context, kind protocol.Kind, payload []byte) ([]s
 		return false, nil
 	})
 	defer c.leave(stream)
+	if kind != protocol.Input { // which waits for the process to read
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, answerTime, errSilent)
+		defer cancel()
+	}
 	if err := c.send(protocol.Frame{Kind: kind, Stream: stream, Payload: payload}); err != nil {
 		return nil, err
 	}

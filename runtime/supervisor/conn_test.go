@@ -2,8 +2,10 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sandpool/runtime/supervisor/protocol"
@@ -113,4 +115,20 @@ func TestOutputThatNobodyAskedFor(t *testing.T) {
 	if f.costs > protocol.Window {
 		t.Errorf("%d bytes are kept", f.costs)
 	}
+}
+
+// TestSilentProcess1 stops process 1: who asks is told so in the end.
+func TestSilentProcess1(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Conn{lost: make(chan struct{}), streams: map[uint32]receiver{}}
+		in, out, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _, _ = in.Close(), out.Close() }()
+		c.out = out
+		if _, err := c.Get(t.Context(), 7); !errors.Is(err, errSilent) {
+			t.Errorf("%v, want that it does not answer", err)
+		}
+	})
 }
