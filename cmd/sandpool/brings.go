@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -12,8 +13,8 @@ import (
 
 // brings is what a claim brings along, as flags give it.
 type brings struct {
-	env, envFiles, secrets, labels []string
-	saved                          bool
+	env, envFiles, secrets, labels, files []string
+	saved                                 bool
 }
 
 func (b *brings) flags(flags *pflag.FlagSet) {
@@ -21,6 +22,7 @@ func (b *brings) flags(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&b.envFiles, "env-file", nil, "set what this `file` says in its lines of KEY=VALUE; may be repeated, and --env goes before it")
 	flags.StringArrayVar(&b.secrets, "secret", nil, "set a secret in that environment: `NAME=@FILE` of a file, - for standard input, or a NAME alone as it is set here; may be repeated")
 	flags.StringArrayVar(&b.labels, "label", nil, "give the claim a label `NAME=VALUE` of your own, for sandpool ls --label; may be repeated")
+	flags.StringArrayVar(&b.files, "file", nil, "write a small file: `PATH=@FILE` of this host, at that path in the sandbox; may be repeated")
 	flags.BoolVar(&b.saved, "checkpoint-secrets", false, "let secrets be in checkpoints, on disk")
 }
 
@@ -35,6 +37,20 @@ func (b *brings) into(req *wire.ClaimRequest) (err error) {
 			return fmt.Errorf("--secret: %w", err)
 		}
 		req.Secrets = append(req.Secrets, entry)
+	}
+	for _, flag := range b.files {
+		path, from, ok := strings.Cut(flag, "=@")
+		if !ok {
+			return fmt.Errorf("--file: %q: want PATH=@FILE", flag)
+		}
+		content, err := os.ReadFile(from)
+		if err != nil {
+			return fmt.Errorf("--file: %w", err)
+		}
+		if len(content) > wire.MaxBody {
+			return fmt.Errorf("--file: %s is no small file: send it by sandpool cp", from)
+		}
+		req.Files = append(req.Files, wire.ClaimFile{Path: path, Content: content})
 	}
 	req.CheckpointSecrets = b.saved
 	if len(b.labels) > 0 {

@@ -55,7 +55,7 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 	if repeated {
 		return answerJSON(w, http.StatusOK, wireClaim(claim))
 	}
-	process, err := a.begin(r.Context(), claim, body.Command)
+	process, err := a.begin(r.Context(), claim, body)
 	if err != nil {
 		claim.RequestID = "" // so that it is taken back in any case
 		a.takeBack(r.Context(), err, claim)

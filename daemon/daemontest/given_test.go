@@ -26,6 +26,7 @@ func TestWhatAClaimBringsAlong(t *testing.T) {
 	awaitPool(t, d.Client)
 	c := claim(t, d.Client, wire.ClaimRequest{
 		Env: []string{"PLAIN=visible"}, Secrets: []string{"HIDDEN=" + hidden}, Metadata: map[string]string{"job": "17", "team/name": "ä"}, Command: show,
+		Files: []wire.ClaimFile{{Path: "/tmp/one", Text: "one\n", Mode: "600"}, {Path: "/tmp/two", Content: []byte{0, 255}, User: "1234"}},
 	})
 	if c.Tier != wire.TierPaused || c.Given != "secrets" || c.Metadata["team/name"] != "ä" || c.Process == nil {
 		t.Errorf("the claim is %+v", c)
@@ -39,6 +40,9 @@ func TestWhatAClaimBringsAlong(t *testing.T) {
 		if code, err := d.Exec(t.Context(), id, wire.ExecRequest{Args: show, TTY: true, User: "1234"}, client.Stdio{Out: &out}); err != nil || code != 0 || strings.TrimSpace(out.String()) != strings.TrimSpace(want) {
 			t.Errorf("a command on a terminal: exit code %d, %v, %q, want %q", code, err, out.String(), want)
 		}
+	}
+	if _, out, err := output(t.Context(), d.Client, c.ID, "", "sh", "-c", "cat /tmp/one; wc -c </tmp/two; stat -c %a:%u /tmp/one /tmp/two"); err != nil || out != "one\n2\n600:0\n644:1234\n" {
+		t.Errorf("its files: %q, %v", out, err)
 	}
 	both := "visible " + hidden + "\n"
 	check(c.ID, both)
@@ -62,6 +66,11 @@ func TestWhatAClaimBringsAlong(t *testing.T) {
 	}
 	if err := d.Release(t.Context(), c.ID); err != nil {
 		t.Fatal(err)
+	}
+
+	_, err := d.Claim(t.Context(), wire.ClaimRequest{Files: []wire.ClaimFile{{Path: "/proc/nothing", Text: "x"}}})
+	if list, errList := d.List(t.Context()); err == nil || errList != nil || len(list) > 0 {
+		t.Errorf("a file that cannot be written: %v; claims %+v, %v", err, list, errList)
 	}
 
 	cold := claim(t, d.Client, wire.ClaimRequest{Start: wire.StartCold, Env: []string{"PLAIN=cold"}})

@@ -89,8 +89,19 @@ type ClaimRequest struct {
 	Secrets []string `json:"secrets,omitempty"`
 	// CheckpointSecrets lets the secrets be in checkpoints.
 	CheckpointSecrets bool `json:"checkpoint_secrets,omitempty"`
+	// Files are written before the answer, and before Command.
+	Files []ClaimFile `json:"files,omitempty"`
 	// Command is started before the answer, as by ProcessRequest.
 	Command []string `json:"command,omitempty"`
+}
+
+// ClaimFile is a small file that a claim brings along. A larger one is sent by PUT /v1/claims/{id}/files.
+type ClaimFile struct {
+	Path    string `json:"path"`
+	Content []byte `json:"content,omitempty"` // in base64
+	Text    string `json:"text,omitempty"`    // instead of Content
+	Mode    string `json:"mode,omitempty"`    // in octal
+	User    string `json:"user,omitempty"`    // whose rights it is written with, and who owns it; empty: the sandbox's own
 }
 
 // MaxMetadata is how many metadata a claim may have.
