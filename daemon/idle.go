@@ -118,9 +118,7 @@ func (i *idler) step(ctx context.Context, c pool.Claim, now time.Time) error {
 	switch {
 	case c.Rest == pool.Awake && spent >= p.Pause:
 		return i.claims.Pause(ctx, c.ID)
-	case c.Rest == pool.IdlePaused && p.Suspend > 0 && spent >= p.Suspend && c.Given == pool.Secrets:
-		return nil // they must not be on disk: it stays paused
-	case c.Rest == pool.IdlePaused && p.Suspend > 0 && spent >= p.Suspend:
+	case c.Rest == pool.IdlePaused && p.Suspend > 0 && spent >= p.Suspend && c.Given != pool.Secrets: // which must not be on disk
 		return i.claims.Suspend(ctx, c.ID, i.save)
 	case c.Rest == pool.Suspended && p.Delete > 0 && spent >= p.Delete:
 		i.claims.End(c.ID, "it was idle for too long")

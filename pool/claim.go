@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -330,28 +331,24 @@ func (c *Controller) prepare(ctx context.Context, s *sandbox, r Record, env []st
 		c.log.Warn("sandbox is handed out without a mark that its claim is not answered yet", "sandbox", s.id, "err", promised)
 	}
 	c.step("claim reserved")
-	given := make(chan error, 1) // while the label is written: a sandbox that is paused takes it as it wakes
-	go func() { given <- c.give(ctx, s, env) }()
+	var giving sync.WaitGroup // while the label is written: a sandbox that is paused takes it as it wakes
+	var given error
+	if len(env) > 0 {
+		giving.Go(func() { given = c.backend.Give(ctx, s.id, env, s.from != "") })
+	}
 	err := c.backend.Label(ctx, s.id, r.Labels())
 	c.step("claim labelled")
 	if err == nil && s.paused {
 		err = c.backend.Resume(ctx, s.id)
 		c.step("claim resumed")
 	}
-	err = errors.Join(err, <-given)
+	giving.Wait()
+	err = errors.Join(err, given)
 	if err == nil && promised == nil {
 		err = c.backend.Fulfil(s.id)
 		c.step("claim fulfilled")
 	}
 	return err
-}
-
-// give hands what the claim brought along to the sandbox, where it outlives the daemon.
-func (c *Controller) give(ctx context.Context, s *sandbox, env []string) error {
-	if len(env) == 0 {
-		return nil
-	}
-	return c.backend.Give(ctx, s.id, env, s.from != "")
 }
 
 // enterLocked makes the claim of s known by its id and its request id.

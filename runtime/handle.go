@@ -97,15 +97,14 @@ func (e *Engine) openSandbox(id string, process *specs.Process, flags map[string
 
 // endTask forgets the handle on a sandbox whose task the engine ends until done is called. It returns what drop does.
 func (e *Engine) endTask(id string) (serving hostproc.Table, done func()) {
-	note := func(ending bool) {
+	e.handles.mu.Lock()
+	e.handles.ending[id] = true
+	e.handles.mu.Unlock()
+	return e.drop(id), func() {
 		e.handles.mu.Lock()
 		defer e.handles.mu.Unlock()
-		if e.handles.ending[id] = ending; !ending {
-			delete(e.handles.ending, id)
-		}
+		delete(e.handles.ending, id)
 	}
-	note(true)
-	return e.drop(id), func() { note(false) }
 }
 
 // isEnding tells whether the engine itself ends the task of a sandbox.

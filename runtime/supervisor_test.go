@@ -37,7 +37,7 @@ func outputOf(t *testing.T, c *supervisor.Conn, pid int, from int64) (texts map[
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	f, err := c.Follow(ctx, pid, from)
+	f, err := c.Follow(pid, from)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +71,7 @@ func await(t *testing.T, c *supervisor.Conn, pid int, from int64, want string) i
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	f, err := c.Follow(ctx, pid, from)
+	f, err := c.Follow(pid, from)
 	if err != nil {
 		t.Fatal(err)
 	}

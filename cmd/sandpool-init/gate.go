@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"strings"
 	"syscall"
+
+	"sandpool/cmd/sandpool-init/supervise"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,17 +36,8 @@ func announcedGate(args []string) int {
 	return gate(args)
 }
 
-// find finds a command as a shell does, also by a PATH that leads to the folder that it runs in: package exec warns of that.
-func find(command string) (string, error) {
-	if list, set := os.LookupEnv("PATH"); set && list == "" && !strings.Contains(command, "/") {
-		command = "./" + command
-	}
-	path, err := exec.LookPath(command)
-	if errors.Is(err, exec.ErrDot) {
-		err = nil
-	}
-	return path, err
-}
+// find finds a command by this program's own environment.
+func find(command string) (string, error) { return supervise.Find(command, os.Environ(), "") }
 
 // awaitGoAhead waits for one byte of input, and takes no more than that. A terminal gives it with its end-of-file character, which
 // it does not echo; any other input that ends gives none.

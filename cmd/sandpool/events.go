@@ -51,20 +51,32 @@ func (a *app) event(e wire.Event) error {
 	return printed(err)
 }
 
-// follow prints events until ctx ends. Once it was connected it connects again whenever the connection breaks.
+// follow prints events until ctx ends.
 func (a *app) follow(ctx context.Context, after, claim string) error {
+	return a.reconnecting(ctx, func(print printing) (bool, error) {
+		cursor, err := a.daemon.Events(ctx, after, claim, true, func(e wire.Event) error { return print(a.event(e)) })
+		after = cursor
+		return false, err
+	})
+}
+
+// printing is told, with its error, that something was printed, and returns the error.
+type printing func(error) error
+
+// reconnecting makes a call that prints what it gets, until it says that it is done or ctx ends. Once it was connected it is made again
+// whenever the connection breaks.
+func (a *app) reconnecting(ctx context.Context, call func(printing) (done bool, err error)) error {
 	for connected, told := false, false; ; {
 		var failed error // to print
-		cursor, err := a.daemon.Events(ctx, after, claim, true, func(e wire.Event) error {
+		done, err := call(func(err error) error {
 			told = false
-			failed = a.event(e)
-			return failed
+			failed = err
+			return err
 		})
-		after = cursor
 		switch {
 		case failed != nil:
 			return failed
-		case context.Cause(ctx) != nil:
+		case done, context.Cause(ctx) != nil:
 			return nil
 		case !passes(err, connected):
 			return err

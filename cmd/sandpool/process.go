@@ -18,7 +18,6 @@ import (
 	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
-	"sandpool/lifetime/wait"
 )
 
 func (a *app) psCommand() *cobra.Command {
@@ -81,33 +80,17 @@ func (a *app) logsCommand() *cobra.Command {
 	return cmd
 }
 
-// logs prints output. Once it was connected, and is to follow, it connects again whenever the connection breaks.
+// logs prints output.
 func (a *app) logs(ctx context.Context, id string, pid int, since int64, follow bool) error {
-	for connected, told := false, false; ; {
-		var failed error // to print
-		at, ended, err := a.daemon.ProcessOutput(ctx, id, pid, since, follow, func(o wire.ProcessOutput) error {
-			connected, told = true, false
-			failed = a.output(o)
-			return failed
-		})
-		since = at
-		switch {
-		case failed != nil:
-			return failed
-		case ended != nil:
-			return nil
-		case context.Cause(ctx) != nil:
-			return nil
-		case !follow || !passes(err, connected):
-			return err
-		}
-		connected = true
-		if !told {
-			_, _ = fmt.Fprintln(a.errOut, "sandpool: the connection to the daemon is gone; trying again until it is back")
-			told = true
-		}
-		_ = wait.Sleep(ctx, reconnectAfter) // its end is seen by the next call
+	if !follow {
+		_, _, err := a.daemon.ProcessOutput(ctx, id, pid, since, false, a.output)
+		return err
 	}
+	return a.reconnecting(ctx, func(print printing) (bool, error) {
+		at, ended, err := a.daemon.ProcessOutput(ctx, id, pid, since, true, func(o wire.ProcessOutput) error { return print(a.output(o)) })
+		since = at
+		return ended != nil, err
+	})
 }
 
 // output prints a piece of what a process wrote.

@@ -42,6 +42,10 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	content, err := claimFiles(body.Files)
+	if err != nil {
+		return err
+	}
 	leave, err := a.crowd.claims.take(who)
 	if err != nil {
 		return err
@@ -55,7 +59,7 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 	if repeated {
 		return answerJSON(w, http.StatusOK, wireClaim(claim))
 	}
-	process, err := a.begin(r.Context(), claim, body)
+	process, err := a.begin(r.Context(), claim, content, body.Command)
 	if err != nil {
 		claim.RequestID = "" // so that it is taken back in any case
 		a.takeBack(r.Context(), err, claim)
@@ -224,14 +228,14 @@ func (a *api) takeBack(ctx context.Context, why error, claims ...pool.Claim) {
 }
 
 func (a *api) listClaims(w http.ResponseWriter, r *http.Request) error {
-	wanted, err := metadataFilter(r)
+	wanted, err := metadata.Filter(r.URL.RawQuery)
 	if err != nil {
-		return err
+		return invalid("%v", err)
 	}
 	who, _ := actorOf(r.Context())
 	list := wire.ClaimList{Claims: []wire.Claim{}}
 	for _, c := range a.Claims.Claims() {
-		if who.sees(c.Owner) && wanted(c) {
+		if who.sees(c.Owner) && wanted(c.Metadata) {
 			list.Claims = append(list.Claims, wireClaim(c))
 		}
 	}

@@ -41,15 +41,24 @@ func decode(w http.ResponseWriter, r *http.Request, into any) error {
 
 // decodeUpTo is decode for a body of at most limit bytes.
 func decodeUpTo(limit int64, w http.ResponseWriter, r *http.Request, into any) error {
-	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	text, err := readBody(limit, w, r)
 	if err != nil {
-		return badBody(err) // with its deadline: net/http reads on before it answers
+		return err
+	}
+	return decodeObject(text, into)
+}
+
+// readBody reads a request's body of at most limit bytes.
+func readBody(limit int64, w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		return nil, badBody(err) // with its deadline: net/http reads on before it answers
 	}
 	// All has come. Later reads on the connection are net/http's own, which takes a missed deadline for a client that went away.
 	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
-		return fmt.Errorf("clear read deadline: %w", err)
+		return nil, fmt.Errorf("clear read deadline: %w", err)
 	}
-	return decodeObject(text, into)
+	return data, nil
 }
 
 // decodeObject is strict: names are exact, known and given once, and text is UTF-8. White space alone is no body.

@@ -31,11 +31,7 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !wantsUpgrade(r.Header) {
-		return errUpgrade
-	}
-	who, _ := actorOf(r.Context())
-	leave, err := a.crowd.execs.take(who)
+	leave, err := a.admitStream(r)
 	if err != nil {
 		return err
 	}
@@ -62,6 +58,15 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 		spec.Given = broughtAlong(claim)
 		return a.Exec(r.Context(), claim.Sandbox, spec)
 	})
+}
+
+// admitStream gives a request to carry frames its place among those of its user, until leave is called.
+func (a *api) admitStream(r *http.Request) (leave func(), err error) {
+	if !wantsUpgrade(r.Header) {
+		return nil, errUpgrade
+	}
+	who, _ := actorOf(r.Context())
+	return a.crowd.execs.take(who)
 }
 
 // converse takes the connection over, and carries the input and output of the process that start returns, until it ends or the client leaves.

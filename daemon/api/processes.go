@@ -1,15 +1,13 @@
 package api
 
 import (
+	"cmp"
 	"context"
-	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"net/url"
 	"strconv"
 	"syscall"
-	"time"
 
 	"sandpool/daemon/processes"
 	"sandpool/daemon/wire"
@@ -17,13 +15,24 @@ import (
 	"sandpool/runtime"
 )
 
-const (
-	maxPID = 1<<31 - 1
-)
+// maxPID is the highest number of a process that any kernel gives.
+const maxPID = 1<<31 - 1
+
+// within is what a request about processes is about.
+type within struct {
+	runtime.Processes
+
+	claim pool.Claim
+	pid   int // 0: none in particular
+}
 
 // inside does something with the processes of the claim that the path names, whose sandbox is awake meanwhile.
-func (a *api) inside(do func(http.ResponseWriter, *http.Request, runtime.Processes) error) handler {
+func (a *api) inside(do func(http.ResponseWriter, *http.Request, within) error) handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
+		pid, err := processOf(r)
+		if err != nil {
+			return err
+		}
 		claim, err := a.find(r)
 		if err != nil {
 			return err
@@ -35,26 +44,26 @@ func (a *api) inside(do func(http.ResponseWriter, *http.Request, runtime.Process
 		defer done()
 		of, err := a.Processes(r.Context(), claim.Sandbox)
 		if err == nil {
-			err = do(w, r, of)
+			err = do(w, r, within{of, claim, pid})
 		}
 		if err != nil {
-			if lost := a.lost(claim); lost != nil {
-				return lost
-			}
+			return cmp.Or(a.lost(claim), err)
 		}
-		return err
+		return nil
 	}
 }
 
-// ofProcess is inside with the process that the path names.
-func (a *api) ofProcess(do func(http.ResponseWriter, *http.Request, runtime.Processes, int) error) handler {
-	return a.inside(func(w http.ResponseWriter, r *http.Request, of runtime.Processes) error {
-		pid, err := strconv.Atoi(r.PathValue("pid"))
-		if err != nil || pid < 1 || pid > maxPID {
-			return invalid("process id %.64q: want a number of the sandbox's processes", r.PathValue("pid"))
-		}
-		return do(w, r, of, pid)
-	})
+// processOf returns the number of the process that the path names, 0 if it names none.
+func processOf(r *http.Request) (int, error) {
+	text := r.PathValue("pid")
+	if text == "" {
+		return 0, nil
+	}
+	pid, err := strconv.Atoi(text)
+	if err != nil || pid < 1 || pid > maxPID {
+		return 0, invalid("process id %.64q: want a number of the sandbox's processes", text)
+	}
+	return pid, nil
 }
 
 func (a *api) startProcess(w http.ResponseWriter, r *http.Request) error {
@@ -67,12 +76,15 @@ func (a *api) startProcess(w http.ResponseWriter, r *http.Request) error {
 	}
 	command := processes.Command(body.ExecRequest)
 	command.Input = command.Input || body.Input
-	return a.inside(func(w http.ResponseWriter, r *http.Request, of runtime.Processes) error {
-		p, err := of.Start(r.Context(), command)
+	return a.inside(func(w http.ResponseWriter, r *http.Request, in within) error {
+		p, err := in.Start(r.Context(), command)
 		if err != nil {
 			return err
 		}
-		return answerJSON(w, http.StatusCreated, processes.Wire(p))
+		if err := answerJSON(w, http.StatusCreated, processes.Wire(p)); err != nil { // nobody knows of it
+			processes.Kill(r.Context(), in, p.PID)
+		}
+		return nil
 	})(w, r)
 }
 
@@ -89,12 +101,12 @@ func (a *api) execSupervised(w http.ResponseWriter, r *http.Request, claim pool.
 		if err != nil {
 			return nil, err
 		}
-		return processes.Own(context.WithoutCancel(r.Context()), of, p.PID, f, spec), nil
+		return processes.Own(of, p.PID, f, spec), nil
 	})
 }
 
-func (a *api) listProcesses(w http.ResponseWriter, r *http.Request, of runtime.Processes) error {
-	all, err := of.List(r.Context())
+func (a *api) listProcesses(w http.ResponseWriter, r *http.Request, in within) error {
+	all, err := in.List(r.Context())
 	if err != nil {
 		return err
 	}
@@ -105,15 +117,15 @@ func (a *api) listProcesses(w http.ResponseWriter, r *http.Request, of runtime.P
 	return answerJSON(w, http.StatusOK, list)
 }
 
-func (a *api) getProcess(w http.ResponseWriter, r *http.Request, of runtime.Processes, pid int) error {
-	p, err := of.Get(r.Context(), pid)
+func (a *api) getProcess(w http.ResponseWriter, r *http.Request, in within) error {
+	p, err := in.Get(r.Context(), in.pid)
 	if err != nil {
 		return err
 	}
 	return answerJSON(w, http.StatusOK, processes.Wire(p))
 }
 
-func (a *api) signalProcess(w http.ResponseWriter, r *http.Request, of runtime.Processes, pid int) error {
+func (a *api) signalProcess(w http.ResponseWriter, r *http.Request, in within) error {
 	var body wire.SignalRequest
 	if err := decode(w, r, &body); err != nil {
 		return err
@@ -121,30 +133,27 @@ func (a *api) signalProcess(w http.ResponseWriter, r *http.Request, of runtime.P
 	if body.Signal < 1 || body.Signal > processes.MaxSignal {
 		return invalid("signal: %d: want 1 to %d", body.Signal, processes.MaxSignal)
 	}
-	return noContent(w, of.Signal(r.Context(), pid, syscall.Signal(body.Signal)))
+	return noContent(w, in.Signal(r.Context(), in.pid, syscall.Signal(body.Signal)))
 }
 
-func (a *api) resizeProcess(w http.ResponseWriter, r *http.Request, of runtime.Processes, pid int) error {
+func (a *api) resizeProcess(w http.ResponseWriter, r *http.Request, in within) error {
 	var body wire.ResizeRequest
 	if err := decode(w, r, &body); err != nil {
 		return err
 	}
-	return noContent(w, of.Resize(r.Context(), pid, body.Rows, body.Cols))
+	return noContent(w, in.Resize(r.Context(), in.pid, body.Rows, body.Cols))
 }
 
 // feedProcess gives a process the body as input; an empty one ends its input.
-func (a *api) feedProcess(w http.ResponseWriter, r *http.Request, of runtime.Processes, pid int) error {
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxBody))
+func (a *api) feedProcess(w http.ResponseWriter, r *http.Request, in within) error {
+	data, err := readBody(wire.MaxBody, w, r)
 	if err != nil {
-		return badBody(err)
-	}
-	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
-		return fmt.Errorf("clear read deadline: %w", err)
+		return err
 	}
 	if len(data) == 0 {
-		return noContent(w, of.EndInput(r.Context(), pid))
+		return noContent(w, in.EndInput(r.Context(), in.pid))
 	}
-	return noContent(w, of.Input(r.Context(), pid, data))
+	return noContent(w, in.Input(r.Context(), in.pid, data))
 }
 
 func noContent(w http.ResponseWriter, err error) error {
@@ -179,7 +188,7 @@ func outputQuery(r *http.Request) (since int64, follow bool, err error) {
 }
 
 // processOutput sends what a process wrote, as lines of JSON: what is kept and, with follow, what comes until its end.
-func (a *api) processOutput(w http.ResponseWriter, r *http.Request, of runtime.Processes, pid int) error {
+func (a *api) processOutput(w http.ResponseWriter, r *http.Request, in within) error {
 	since, follow, err := outputQuery(r)
 	if err != nil {
 		return err
@@ -190,11 +199,11 @@ func (a *api) processOutput(w http.ResponseWriter, r *http.Request, of runtime.P
 		return err
 	}
 	defer leave()
-	p, err := of.Get(r.Context(), pid)
+	p, err := in.Get(r.Context(), in.pid)
 	if err != nil {
 		return err
 	}
-	f, err := of.Follow(r.Context(), pid, since)
+	f, err := in.Follow(in.pid, since)
 	if err != nil {
 		return err
 	}
@@ -206,14 +215,23 @@ func (a *api) processOutput(w http.ResponseWriter, r *http.Request, of runtime.P
 	ctx, cancel := a.untilStopping(r.Context())
 	defer cancel()
 	w.Header().Set("Content-Type", "application/x-ndjson")
-	last := wire.ProcessOutput{Position: p.Next, Process: new(processes.Wire(p))}
-	if ended, err := processes.Copy(ctx, f, since, until, func(line wire.ProcessOutput) error { return sendLines(w, []wire.ProcessOutput{line}) }); err != nil {
-		last = wire.ProcessOutput{Error: a.report(r, err)} // an answer that has begun can tell no other way
-	} else if ended != nil {
-		last = wire.ProcessOutput{Position: ended.Next, Process: new(processes.Wire(*ended))}
+	var unsent error // an answer that has begun cannot tell it
+	send := func(line wire.ProcessOutput) error {
+		unsent = sendLines(w, []wire.ProcessOutput{line})
+		return unsent
 	}
-	if err := sendLines(w, []wire.ProcessOutput{last}); err != nil {
-		a.Log.Debug("output could not be sent", "err", err)
+	ended, err := processes.Copy(ctx, f, since, until, send)
+	switch {
+	case unsent != nil:
+	case err != nil:
+		_ = send(wire.ProcessOutput{Error: a.report(r, err)})
+	case ended != nil:
+		_ = send(wire.ProcessOutput{Position: ended.Next, Process: new(processes.Wire(*ended))})
+	default:
+		_ = send(wire.ProcessOutput{Position: p.Next, Process: new(processes.Wire(p))})
+	}
+	if unsent != nil {
+		a.Log.Debug("output could not be sent", "err", unsent)
 	}
 	return nil
 }
@@ -232,30 +250,24 @@ func (a *api) untilStopping(ctx context.Context) (context.Context, context.Cance
 }
 
 // attachProcess carries a process's output and input as frames, as exec does. A client that hangs up leaves the process as it is.
-func (a *api) attachProcess(w http.ResponseWriter, r *http.Request, of runtime.Processes, pid int) error {
+func (a *api) attachProcess(w http.ResponseWriter, r *http.Request, in within) error {
 	since, _, err := outputQuery(r)
 	if err != nil {
 		return err
 	}
-	if !wantsUpgrade(r.Header) {
-		return errUpgrade
-	}
-	who, _ := actorOf(r.Context())
-	leave, err := a.crowd.execs.take(who)
+	leave, err := a.admitStream(r)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	f, err := of.Follow(r.Context(), pid, since)
-	if err != nil {
-		return err
+	if _, err := in.Get(r.Context(), in.pid); err != nil {
+		return err // while it can be said by a status
 	}
-	claim, err := a.find(r)
-	if err != nil {
-		f.Close()
-		return err
-	}
-	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (processes.Process, error) {
-		return processes.Attach(r.Context(), of, pid, f, spec), nil
+	return a.converse(w, r, in.claim, func(spec runtime.ExecSpec) (processes.Process, error) {
+		f, err := in.Follow(in.pid, since)
+		if err != nil {
+			return nil, err
+		}
+		return processes.Attach(in, in.pid, f, spec), nil
 	})
 }

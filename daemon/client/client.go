@@ -187,20 +187,30 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 // longestSocket is what a unix socket's address holds, in bytes, with a NUL behind it.
 const longestSocket = len(unix.RawSockaddrUnix{}.Path) - 1
 
-// call sends in, unless it is nil, as JSON and reads the answer into out, unless that is nil.
-func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+// ask sends in, unless it is nil, and returns an answer that is a success. Bytes are sent as they are, and all else as JSON.
+func (c *Client) ask(ctx context.Context, method, path string, in any) (*http.Response, error) {
 	req, err := newRequest(ctx, method, path, in)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	resp, err := c.client().Do(req)
 	if err != nil {
-		return callError(req, err)
+		return nil, callError(req, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
 	if resp.StatusCode >= http.StatusMultipleChoices {
-		return readError(resp)
+		defer resp.Body.Close() //nolint:errcheck // it was only read
+		return nil, readError(resp)
 	}
+	return resp, nil
+}
+
+// call is ask that reads the answer into out, unless that is nil.
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	resp, err := c.ask(ctx, method, path, in)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()            //nolint:errcheck // it was only read
 	body, err := io.ReadAll(resp.Body) // to its end, so that the connection is kept
 	if err == nil && out != nil {
 		err = json.Unmarshal(body, out)
@@ -213,7 +223,10 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 
 func newRequest(ctx context.Context, method, path string, in any) (*http.Request, error) {
 	var body io.Reader
-	if in != nil {
+	text, raw := in.([]byte)
+	if raw {
+		body = bytes.NewReader(text)
+	} else if in != nil {
 		text, err := json.Marshal(in)
 		if err != nil {
 			return nil, fmt.Errorf("encode request: %w", err)
@@ -224,7 +237,7 @@ func newRequest(ctx context.Context, method, path string, in any) (*http.Request
 	if err != nil {
 		return nil, fmt.Errorf("make request: %w", err)
 	}
-	if in != nil {
+	if in != nil && !raw {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(req.Header)) // nothing, if ctx is in no trace

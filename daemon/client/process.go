@@ -1,10 +1,7 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -52,20 +49,7 @@ func (c *Client) ResizeProcess(ctx context.Context, id string, pid int, rows, co
 
 // FeedProcess gives a process input, at most wire.MaxBody bytes; none ends its input.
 func (c *Client) FeedProcess(ctx context.Context, id string, pid int, data []byte) error {
-	req, err := newRequest(ctx, http.MethodPost, processPath(id, pid)+"/input", nil)
-	if err != nil {
-		return err
-	}
-	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
-	resp, err := c.client().Do(req)
-	if err != nil {
-		return callError(req, err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
-	if resp.StatusCode >= http.StatusMultipleChoices {
-		return readError(resp)
-	}
-	return nil
+	return c.call(ctx, http.MethodPost, processPath(id, pid)+"/input", data, nil)
 }
 
 // ProcessOutput calls each for what a process wrote from a position on, oldest first; with follow it goes on until the process's end. It
@@ -73,36 +57,30 @@ func (c *Client) FeedProcess(ctx context.Context, id string, pid int, data []byt
 // returned as it is.
 func (c *Client) ProcessOutput(ctx context.Context, id string, pid int, since int64, follow bool, each func(wire.ProcessOutput) error) (int64, *wire.Process, error) {
 	query := url.Values{"since": {strconv.FormatInt(since, 10)}, "follow": {strconv.FormatBool(follow)}}
-	req, err := newRequest(ctx, http.MethodGet, processPath(id, pid)+"/output?"+query.Encode(), nil)
+	resp, err := c.ask(ctx, http.MethodGet, processPath(id, pid)+"/output?"+query.Encode(), nil)
 	if err != nil {
 		return since, nil, err
 	}
-	resp, err := c.client().Do(req)
-	if err != nil {
-		return since, nil, callError(req, err)
-	}
 	defer resp.Body.Close() //nolint:errcheck // it was only read
-	if resp.StatusCode >= http.StatusMultipleChoices {
-		return since, nil, readError(resp)
-	}
-	for lines := json.NewDecoder(resp.Body); ; {
-		var line wire.ProcessOutput
-		if err := lines.Decode(&line); errors.Is(err, io.EOF) {
-			return since, nil, callError(req, io.ErrUnexpectedEOF)
-		} else if err != nil {
-			return since, nil, callError(req, err)
-		}
+	var ended *wire.Process
+	err = readLines(resp, func(line wire.ProcessOutput) error {
 		switch {
 		case line.Error != nil:
-			return since, nil, line.Error
+			return line.Error
 		case line.Process != nil:
-			return since, line.Process, nil
+			ended = line.Process
+			return nil
 		}
-		if err := each(line); err != nil {
-			return since, nil, err
+		err := each(line)
+		if err == nil {
+			since = line.Position + int64(len(line.Data))
 		}
-		since = line.Position + int64(len(line.Data))
+		return err
+	})
+	if err == nil && ended == nil {
+		err = callError(resp.Request, io.ErrUnexpectedEOF)
 	}
+	return since, ended, err
 }
 
 // Attach carries the output of a process from a position on, and input to it, until it ends, and returns its exit code. When ctx ends the

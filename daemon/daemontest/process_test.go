@@ -105,7 +105,10 @@ func TestDetachedProcesses(t *testing.T) {
 		p, err := d.Process(t.Context(), c.ID, n)
 		return err == nil && p.ExitCode != nil && *p.ExitCode == 137
 	})
-	run(124, "exec", "--timeout", "100ms", c.ID, "--", "sh", "-c", "sleep 100000 & sleep 100000")
+	run(124, "exec", "--timeout", "100ms", c.ID, "--", "sh", "-c", "sleep 313131 & sleep 100000")
+	if out := run(0, "ps", c.ID); strings.Contains(strings.ReplaceAll(out, "sleep 313131 & sleep", ""), "313131") {
+		t.Errorf("what the command had started lives on: %s", out)
+	}
 	if err := p.Stop(patience); err != nil {
 		t.Errorf("the daemon stopped with %v", err)
 	}

@@ -4,7 +4,9 @@ package metadata
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -49,4 +51,33 @@ func Decode(text string) map[string]string {
 		return nil
 	}
 	return metadata
+}
+
+// Filter tells whether metadata has all that a query asks for, by NAME=VALUE in its parameters metadata.
+func Filter(rawQuery string) (wanted func(text string) bool, err error) {
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("query: %w", err)
+	}
+	for key := range query {
+		if key != "metadata" {
+			return nil, fmt.Errorf("query: unknown parameter %.64q", key)
+		}
+	}
+	for _, pair := range query["metadata"] {
+		if !strings.Contains(pair, "=") {
+			return nil, fmt.Errorf("metadata: %.64q: want NAME=VALUE", pair)
+		}
+	}
+	return func(text string) bool {
+		if len(query) == 0 {
+			return true
+		}
+		has := Decode(text)
+		return !slices.ContainsFunc(query["metadata"], func(pair string) bool {
+			name, value, _ := strings.Cut(pair, "=")
+			got, there := has[name]
+			return !there || got != value
+		})
+	}, nil
 }

@@ -44,45 +44,59 @@ func Copy(ctx context.Context, f *supervisor.Follower, at, until int64, send fun
 	return nil, nil //nolint:nilnil // it lives
 }
 
-// Attached is a process that a client follows, and may feed, until it leaves.
-type Attached struct {
-	runtime.Processes
+// Supervisor is what a client's process is reached by; see supervisor.Conn.
+type Supervisor interface {
+	Resize(ctx context.Context, pid int, rows, cols uint16) error
+	Signal(ctx context.Context, pid int, signal syscall.Signal) error
+	Input(ctx context.Context, pid int, data []byte) error
+	EndInput(ctx context.Context, pid int) error
+}
+
+// attached is a process that a client follows, and may feed, until it leaves.
+type attached struct {
+	of       Supervisor
 	pid      int
 	follower *supervisor.Follower
 	spec     runtime.ExecSpec
 	owned    bool // it ends with its client
+	unfeed   context.CancelFunc
 }
 
-// Attach makes one that goes on when its client leaves. It is fed until ctx ends.
-func Attach(ctx context.Context, of runtime.Processes, pid int, f *supervisor.Follower, spec runtime.ExecSpec) *Attached {
-	p := &Attached{Processes: of, pid: pid, follower: f, spec: spec}
+// Attach joins a process to a client, and leaves it as it is when the client leaves.
+func Attach(of Supervisor, pid int, f *supervisor.Follower, spec runtime.ExecSpec) Process {
+	return attach(of, pid, f, spec, false)
+}
+
+// Own is Attach for a process that is killed when its client leaves.
+func Own(of Supervisor, pid int, f *supervisor.Follower, spec runtime.ExecSpec) Process {
+	return attach(of, pid, f, spec, true)
+}
+
+// attach begins to feed the process. That ends with Wait and the end of the input, which is not far behind.
+func attach(of Supervisor, pid int, f *supervisor.Follower, spec runtime.ExecSpec, owned bool) Process {
+	ctx, unfeed := context.WithCancel(context.Background())
+	p := &attached{of, pid, f, spec, owned, unfeed}
 	go p.feed(ctx)
 	return p
 }
 
-// Own is Attach for one that is killed when its client leaves.
-func Own(ctx context.Context, of runtime.Processes, pid int, f *supervisor.Follower, spec runtime.ExecSpec) *Attached {
-	p := Attach(ctx, of, pid, f, spec)
-	p.owned = true
-	return p
-}
-
 // Resize tells the process how large its terminal is.
-func (p *Attached) Resize(ctx context.Context, rows, cols uint16) error {
-	return p.Processes.Resize(ctx, p.pid, rows, cols)
+func (p *attached) Resize(ctx context.Context, rows, cols uint16) error {
+	return p.of.Resize(ctx, p.pid, rows, cols)
 }
 
 // Signal signals the process's group.
-func (p *Attached) Signal(ctx context.Context, signal syscall.Signal) error {
-	return p.Processes.Signal(ctx, p.pid, signal)
+func (p *attached) Signal(ctx context.Context, signal syscall.Signal) error {
+	return p.of.Signal(ctx, p.pid, signal)
 }
 
 // Wait passes output on until the process has ended, or ctx.
-func (p *Attached) Wait(ctx context.Context) (code int, err error) {
+func (p *attached) Wait(ctx context.Context) (code int, err error) {
+	defer p.unfeed()
 	defer p.follower.Close()
 	defer func() {
 		if err != nil && p.owned {
-			p.kill(ctx)
+			Kill(ctx, p.of, p.pid)
 		}
 	}()
 	for {
@@ -103,25 +117,25 @@ func (p *Attached) Wait(ctx context.Context) (code int, err error) {
 	}
 }
 
-// kill kills all of the process's session.
-func (p *Attached) kill(ctx context.Context) {
+// Kill kills all of a process's session, also when ctx has ended.
+func Kill(ctx context.Context, of Supervisor, pid int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTimeout)
 	defer cancel()
-	_ = p.Processes.Signal(ctx, p.pid, syscall.SIGKILL) // it may have ended, and with it its sandbox
+	_ = of.Signal(ctx, pid, syscall.SIGKILL) // it may have ended, and with it its sandbox
 }
 
 // feed passes input on until it ends. What the process does not take is dropped.
-func (p *Attached) feed(ctx context.Context) {
+func (p *attached) feed(ctx context.Context) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := p.spec.Stdin.Read(buf)
-		if n > 0 && p.Input(ctx, p.pid, buf[:n]) != nil {
+		if n > 0 && p.of.Input(ctx, p.pid, buf[:n]) != nil {
 			_, _ = io.Copy(io.Discard, p.spec.Stdin)
 			return
 		}
 		if err != nil {
 			if errors.Is(err, io.EOF) {
-				_ = p.EndInput(ctx, p.pid)
+				_ = p.of.EndInput(ctx, p.pid)
 			}
 			return
 		}

@@ -59,9 +59,10 @@ type Target struct {
 	Sandbox
 	starter *Starter
 
-	mu        sync.Mutex
-	control   runsc.Control    // once it was asked for
-	container client.Container // likewise
+	mu      sync.Mutex
+	control runsc.Control // once it was asked for
+
+	container atomic.Pointer[client.Container] // likewise
 
 	plugging   chan struct{} // has room for one: who opens the connection
 	supervisor atomic.Pointer[supervisor.Conn]
@@ -82,14 +83,16 @@ func (s *Starter) Target(of Sandbox) *Target {
 	return &Target{starter: s, Sandbox: of, plugging: make(chan struct{}, 1)}
 }
 
-// load asks for the container once.
-func (s *Target) load(ctx context.Context) (_ client.Container, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.container == nil {
-		s.container, err = s.Container(ctx)
+// load asks for the container, unless it is known. Two who ask at once both do.
+func (s *Target) load(ctx context.Context) (client.Container, error) {
+	if known := s.container.Load(); known != nil {
+		return *known, nil
 	}
-	return s.container, err
+	container, err := s.Container(ctx)
+	if err == nil {
+		s.container.Store(&container)
+	}
+	return container, err
 }
 
 // Sentry is where the sandbox's sentry takes calls.

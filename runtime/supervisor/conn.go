@@ -20,6 +20,9 @@ import (
 // MaxGiven is what a claim may give its sandbox at a time, in bytes: less than a pipe holds, so that it is in the sandbox when who takes it is.
 const MaxGiven = 48 << 10
 
+// GivenSize is what an environment takes of that.
+func GivenSize(env []string) int { return len(protocol.Words(env)) }
+
 // Process is a process of a sandbox.
 type Process = protocol.Process
 
@@ -45,6 +48,8 @@ type Conn struct {
 
 	sending sync.Mutex
 
+	run func(func()) // runs its argument beside all else
+
 	mu      sync.Mutex
 	streams map[uint32]receiver
 	last    uint32
@@ -57,7 +62,7 @@ type receiver func(f protocol.Frame) (more bool, err error)
 // Open begins a conversation over a pair of pipes, which the connection owns from then on, also after an error. It waits for process 1's
 // first word. run has its argument run beside all else until it returns.
 func Open(ctx context.Context, in, out *os.File, run func(func())) (*Conn, error) {
-	c := &Conn{in: in, out: out, lost: make(chan struct{}), streams: map[uint32]receiver{}}
+	c := &Conn{in: in, out: out, run: run, lost: make(chan struct{}), streams: map[uint32]receiver{}}
 	for i := range c.feeding {
 		c.feeding[i] = make(chan struct{}, 1)
 	}
@@ -154,6 +159,39 @@ func (c *Conn) send(f protocol.Frame) error {
 	return nil
 }
 
+// disown has a process killed that is started after all: who asked for it has gone. answered has what came meanwhile.
+func (c *Conn) disown(stream uint32, answered <-chan protocol.Frame) {
+	late := func(f protocol.Frame) (bool, error) {
+		if f.Kind != protocol.Reply {
+			return false, nil // it did not start
+		}
+		words, err := protocol.SplitWords(f.Payload)
+		if err != nil {
+			return false, err
+		}
+		p, err := protocol.ProcessOf(words)
+		if err != nil {
+			return false, err
+		}
+		c.run(func() {
+			_ = c.Signal(context.Background(), p.PID, syscall.SIGKILL) // has a time of its own; the sandbox may have ended
+			_ = c.send(protocol.Frame{Kind: protocol.Leave, Stream: stream})
+		})
+		return false, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case f := <-answered:
+		delete(c.streams, stream)
+		if _, err := late(f); err != nil {
+			c.Close()
+		}
+	default:
+		c.streams[stream] = late
+	}
+}
+
 // ask sends a request and returns the words of its answer.
 func (c *Conn) ask(ctx context.Context, kind protocol.Kind, payload []byte) ([]string, error) {
 	answer := make(chan protocol.Frame, 1)
@@ -161,22 +199,31 @@ func (c *Conn) ask(ctx context.Context, kind protocol.Kind, payload []byte) ([]s
 		answer <- f
 		return false, nil
 	})
-	defer c.leave(stream)
+	f, err := c.await(ctx, kind, stream, payload, answer)
+	if err != nil {
+		c.leave(stream)
+		return nil, err
+	}
+	return c.words(f)
+}
+
+// await sends the first frame of a stream and waits for its answer.
+func (c *Conn) await(ctx context.Context, kind protocol.Kind, stream uint32, payload []byte, answer <-chan protocol.Frame) (protocol.Frame, error) {
 	if kind != protocol.Input { // which waits for the process to read
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, answerTime, errSilent)
 		defer cancel()
 	}
 	if err := c.send(protocol.Frame{Kind: kind, Stream: stream, Payload: payload}); err != nil {
-		return nil, err
+		return protocol.Frame{}, err
 	}
 	select {
 	case f := <-answer:
-		return c.words(f)
+		return f, nil
 	case <-c.lost:
-		return nil, ErrLost
+		return protocol.Frame{}, ErrLost
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return protocol.Frame{}, context.Cause(ctx)
 	}
 }
 
@@ -235,10 +282,11 @@ func (c *Conn) process(words []string, err error) (Process, error) {
 	return p, nil
 }
 
-// Start starts a process that lives on when nobody follows it.
+// Start starts a process that lives on when nobody follows it. One that is started only after ctx ended is killed.
 func (c *Conn) Start(ctx context.Context, command Command) (Process, error) {
 	command.Follow = false
-	return c.process(c.ask(ctx, protocol.Start, protocol.Words(command.Words())))
+	p, _, err := c.start(ctx, command)
+	return p, err
 }
 
 // Get returns a process that was started by Start: those that ended, too, until many others have.

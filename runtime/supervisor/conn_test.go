@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -71,7 +72,7 @@ func FuzzWhatProcess1Says(f *testing.F) {
 			defer close(got)
 			_, _ = c.Get(ctx, 7)
 		}()
-		follower, err := c.Follow(ctx, 7, 0)
+		follower, err := c.Follow(7, 0)
 		if err == nil {
 			defer follower.Close()
 		}
@@ -94,7 +95,7 @@ func FuzzWhatProcess1Says(f *testing.F) {
 // TestOutputThatNobodyAskedFor ends the connection: what a sandbox sends without leave would be kept.
 func TestOutputThatNobodyAskedFor(t *testing.T) {
 	c, says, _ := connect(t)
-	f, err := c.Follow(t.Context(), 7, 0)
+	f, err := c.Follow(7, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,4 +132,44 @@ func TestSilentProcess1(t *testing.T) {
 			t.Errorf("%v, want that it does not answer", err)
 		}
 	})
+}
+
+// TestLateStartIsKilled lets who asked for a process leave while process 1 starts it.
+func TestLateStartIsKilled(t *testing.T) {
+	for name, start := range map[string]func(*Conn, context.Context) error{
+		"start": func(c *Conn, ctx context.Context) error {
+			_, err := c.Start(ctx, Command{Args: []string{"x"}})
+			return err
+		},
+		"run": func(c *Conn, ctx context.Context) error {
+			_, _, err := c.Run(ctx, Command{Args: []string{"x"}})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, says, hears := connect(t)
+			ctx, leave := context.WithCancelCause(t.Context())
+			left := make(chan error, 1)
+			go func() { left <- start(c, ctx) }()
+			asked, err := protocol.Read(hears, func() {})
+			if err != nil || asked.Kind != protocol.Start {
+				t.Fatalf("%+v, %v", asked, err)
+			}
+			leave(os.ErrClosed)
+			if err := <-left; !errors.Is(err, os.ErrClosed) {
+				t.Errorf("%v, want why it left", err)
+			}
+			reply, err := protocol.Frame{Kind: protocol.Reply, Stream: asked.Stream, Payload: protocol.Words(protocol.Process{PID: 7}.Words())}.Encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := says.Write(reply); err != nil {
+				t.Fatal(err)
+			}
+			killed, err := protocol.Read(hears, func() {})
+			if err != nil || killed.Kind != protocol.Signal || !bytes.Equal(killed.Payload, protocol.Numbers(7, 9)) {
+				t.Errorf("%+v, %v, want that process 7 is killed", killed, err)
+			}
+		})
+	}
 }

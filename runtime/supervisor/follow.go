@@ -42,21 +42,26 @@ type piece struct {
 
 // Follow reads a process's output from a position on, until the process has ended and its output too: that of its children is waited for
 // two seconds more.
-func (c *Conn) Follow(ctx context.Context, pid int, from int64) (*Follower, error) {
+func (c *Conn) Follow(pid int, from int64) (*Follower, error) {
 	f := &Follower{conn: c, next: max(from, 0), ready: make(chan struct{}, 1)}
 	f.stream = c.open(f.receive)
 	if err := c.send(protocol.Frame{Kind: protocol.Follow, Stream: f.stream, Payload: protocol.Numbers(int64(pid), f.next)}); err != nil {
 		c.leave(f.stream)
 		return nil, err
 	}
-	return f, context.Cause(ctx)
+	return f, nil
 }
 
 // Run starts a process and follows it from its beginning, so that none of its output is dropped: it waits for the follower to read. When the
 // follower has left it lives on as others do.
 func (c *Conn) Run(ctx context.Context, command Command) (Process, *Follower, error) {
-	f := &Follower{conn: c, ready: make(chan struct{}, 1)}
 	command.Follow = true
+	return c.start(ctx, command)
+}
+
+// start starts a process. What comes behind the answer is for the follower.
+func (c *Conn) start(ctx context.Context, command Command) (Process, *Follower, error) {
+	f := &Follower{conn: c, ready: make(chan struct{}, 1)}
 	started := make(chan protocol.Frame, 1)
 	began := false
 	f.stream = c.open(func(frame protocol.Frame) (bool, error) {
@@ -65,24 +70,15 @@ func (c *Conn) Run(ctx context.Context, command Command) (Process, *Follower, er
 		}
 		began = true
 		started <- frame
-		return frame.Kind == protocol.Reply, nil
+		return frame.Kind == protocol.Reply && command.Follow, nil
 	})
-	err := c.send(protocol.Frame{Kind: protocol.Start, Stream: f.stream, Payload: protocol.Words(command.Words())})
-	if err == nil {
-		var p Process
-		select {
-		case frame := <-started:
-			if p, err = c.process(c.words(frame)); err == nil {
-				return p, f, nil
-			}
-		case <-c.lost:
-			err = ErrLost
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		}
+	frame, err := c.await(ctx, protocol.Start, f.stream, protocol.Words(command.Words()), started)
+	if err != nil {
+		c.disown(f.stream, started)
+		return Process{}, nil, err
 	}
-	c.leave(f.stream)
-	return Process{}, nil, err
+	p, err := c.process(c.words(frame))
+	return p, f, err
 }
 
 // receive keeps what the sandbox may send without being asked again, and no more.

@@ -8,30 +8,23 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"sandpool/runtime/supervisor/protocol"
 )
 
-// findIn finds a command by PATH of its own environment, in its own folder.
-func findIn(c protocol.Command) (string, error) {
-	name, list := c.Args[0], ""
-	for _, entry := range c.Env {
-		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
-			list = value // the last of a name counts
-		}
-	}
+// Find finds a command as a shell does: by PATH of the environment that it gets, of which relative and empty entries lead to the folder that it
+// runs in.
+func Find(name string, env []string, folder string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
 	}
 	found := exec.ErrNotFound
-	for dir := range strings.SplitSeq(list, ":") {
+	for _, dir := range pathOf(env) {
 		path := filepath.Join(cmp.Or(dir, "."), name)
 		if path == name {
 			path = "./" + name
 		}
 		from := path
 		if !filepath.IsAbs(path) {
-			from = filepath.Join(c.Folder, path)
+			from = filepath.Join(folder, path)
 		}
 		switch info, err := os.Stat(from); {
 		case err != nil || info.IsDir():
@@ -42,6 +35,16 @@ func findIn(c protocol.Command) (string, error) {
 		}
 	}
 	return "", found
+}
+
+// pathOf returns the entries of PATH, none if it is not set.
+func pathOf(env []string) []string {
+	for _, entry := range slices.Backward(env) { // the last of a name counts
+		if list, ok := strings.CutPrefix(entry, "PATH="); ok {
+			return strings.Split(list, ":")
+		}
+	}
+	return nil
 }
 
 // withHome adds a user's home to an environment that has none.

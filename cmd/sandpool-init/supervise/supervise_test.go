@@ -165,10 +165,13 @@ func TestFind(t *testing.T) {
 		{"text", dir, "/", "", "permission denied"},
 		{"none", dir, "/", "", "not found"},
 	} {
-		got, err := findIn(protocol.Command{Args: []string{test.name}, Env: []string{"PATH=/wrong", "PATH=" + test.path}, Folder: test.folder})
+		got, err := Find(test.name, []string{"PATH=/wrong", "PATH=" + test.path}, test.folder)
 		if got != test.want || (err == nil) != (test.fails == "") || err != nil && !strings.Contains(err.Error(), test.fails) {
 			t.Errorf("%+v: %q, %v", test, got, err)
 		}
+	}
+	if got, err := Find("program", nil, dir); err == nil {
+		t.Errorf("without a PATH: %q", got)
 	}
 	if env := withHome([]string{"A=b"}, "/home/u"); !slices.Equal(env, []string{"A=b", "HOME=/home/u"}) || len(withHome([]string{"HOME=/x"}, "/y")) != 1 {
 		t.Errorf("%q", env)

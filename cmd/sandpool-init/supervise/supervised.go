@@ -153,7 +153,7 @@ func spawnFor(c protocol.Command) (*supervised, *files, error) {
 		}
 		c.Env = withHome(c.Env, user.Home)
 	}
-	path, err := findIn(c)
+	path, err := Find(c.Args[0], c.Env, c.Folder)
 	if err != nil {
 		return nil, nil, cannotStart(c, err)
 	}
