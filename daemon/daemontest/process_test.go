@@ -125,10 +125,16 @@ func TestCommandsOfProcess1(t *testing.T) {
 	}
 	t.Run("all output arrives at a slow reader", func(t *testing.T) {
 		var out int
-		slow := writerFunc(func(b []byte) (int, error) {
-			if out += len(b); out < 1<<20 {
-				time.Sleep(time.Millisecond)
+		// It reads nothing until the command has written all that is kept, and gives it the time to write more.
+		full := sync.OnceFunc(func() {
+			await(t, "the command has filled what is kept", func() bool { return written(t, d.Client, c.ID) >= 1<<20 })
+			for range 200 {
+				written(t, d.Client, c.ID)
 			}
+		})
+		slow := writerFunc(func(b []byte) (int, error) {
+			full()
+			out += len(b)
 			return len(b), nil
 		})
 		code, err := d.Exec(t.Context(), c.ID, request(fmt.Sprintf("head -c %d /dev/zero; i=0; while [ $i -lt 20000 ]; do echo; echo >&2; i=$((i+1)); done", 8<<20)), client.Stdio{Out: slow, Err: slow})
@@ -190,6 +196,21 @@ func TestCommandsOfProcess1(t *testing.T) {
 			}
 		}
 	})
+}
+
+// written is how much the processes of a sandbox have written that live.
+func written(t *testing.T, c *client.Client, id string) (all int64) {
+	t.Helper()
+	list, err := c.Processes(t.Context(), id)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, p := range list {
+		if p.Supervised && p.ExitCode == nil {
+			all += p.OutputNext
+		}
+	}
+	return all
 }
 
 // lockedBuffer is a buffer that a program fills while it is read.

@@ -148,6 +148,9 @@ func TestLateStartIsKilled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, says, hears := connect(t)
+			if err := hears.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+				t.Fatal(err)
+			}
 			ctx, leave := context.WithCancelCause(t.Context())
 			left := make(chan error, 1)
 			go func() { left <- start(c, ctx) }()
