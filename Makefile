@@ -81,6 +81,7 @@ share: build ## make the manual and the shells' completion in .build/share
 
 .PHONY: install
 install: share ## install below PREFIX (/usr/local), and below DESTDIR for packages; see docs/install.md
+	@scripts/stack.sh shim
 	@scripts/install.sh install
 
 .PHONY: uninstall
@@ -89,7 +90,7 @@ uninstall: ## remove what install put there, but no configuration that was chang
 
 .PHONY: packages
 packages: share ## build a .deb and an .rpm in .build/packages with nfpm
-	@scripts/stack.sh nfpm
+	@for part in nfpm shim; do scripts/stack.sh $$part; done
 	@scripts/packages.sh $(VERSION)
 
 .PHONY: test-packages

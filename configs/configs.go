@@ -90,7 +90,7 @@ type Containerd struct {
 // Runsc is the gVisor runtime and how it is run.
 type Runsc struct {
 	Path          string             `toml:"path"` // a program in PATH or an absolute path
-	Shim          string             `toml:"shim"` // containerd's name of the runtime, or an absolute path
+	Shim          string             `toml:"shim"` // containerd's name of the runtime, an absolute path, or "auto"
 	Init          string             `toml:"init"` // absolute path on the host
 	Platform      Platforms          `toml:"platform"`
 	CanaryTimeout lifetime.Duration  `toml:"canary_timeout"`
@@ -271,7 +271,7 @@ func Default() Config {
 		},
 		Runsc: Runsc{
 			Path:          "runsc",
-			Shim:          "io.containerd.runsc.v1",
+			Shim:          "auto",
 			Init:          "/usr/libexec/sandpool/sandpool-init",
 			Platform:      Platforms{"systrap"},
 			CanaryTimeout: seconds(10),

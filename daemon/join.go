@@ -202,7 +202,7 @@ func (d *Daemon) api(p *parts, started time.Time) api.Options {
 func (d *Daemon) info(on runtime.Info, started time.Time) wire.Info {
 	info := wire.Info{
 		Version: d.Version, PID: os.Getpid(), StartedAt: started, Region: d.Config.Region,
-		Containerd: on.Containerd, Namespace: d.Config.Containerd.Namespace, Runsc: on.Runsc, Platform: on.Platform,
+		Containerd: on.Containerd, Namespace: d.Config.Containerd.Namespace, Runsc: on.Runsc, Shim: on.Shim, Platform: on.Platform,
 		Canaries: []wire.Canary{}, Warnings: on.Warnings,
 	}
 	for _, c := range on.Canaries {

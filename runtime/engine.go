@@ -34,7 +34,7 @@ type Config struct {
 	ConnectTimeout time.Duration
 
 	Runsc     string // a program in PATH or an absolute path
-	Shim      string // containerd's name of the runtime, or the shim's absolute path
+	Shim      string // containerd's name of the runtime, the shim's absolute path, or runsc.AutoShim
 	Init      string // the static init that every sandbox runs as PID 1
 	StateDir  string // holds generated files; one engine at a time
 	Platforms []string
@@ -57,11 +57,10 @@ type Config struct {
 
 // Info says what the engine runs on.
 type Info struct {
-	Containerd string // version
-	Runsc      string // version
-	Platform   string
-	Canaries   []Canary // in the order tried
-	Warnings   []string
+	Containerd, Runsc string   // versions
+	Shim, Platform    string   // containerd's name of the shim, or the shim's path
+	Canaries          []Canary // in the order tried
+	Warnings          []string
 }
 
 // Engine starts, freezes and destroys sandboxes. Its methods may be called from many goroutines.
@@ -240,6 +239,7 @@ func (e *Engine) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect to containerd at %s: %w: start containerd (systemctl start containerd) or set containerd.address", e.cfg.Address, err)
 	}
+	e.info.Shim, _ = e.findShim(ctx) // without it no sandbox starts, which is said then
 	return checkContainerd(e.info.Containerd)
 }
 

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,11 +29,11 @@ type Inspection struct {
 	Flags        error    // in [runsc.flags]
 	FlagWarnings []string // likewise
 
-	Containerd    string // version
-	ContainerdErr error
-	Plugins       []string // what is wrong with those that sandboxes need
-	Snapshotter   error
-	Shim          error
+	Containerd        string // version
+	ContainerdErr     error
+	Plugins           []string // what is wrong with those that sandboxes need
+	ShimName          string   // as containerd is told
+	Snapshotter, Shim error
 
 	Canaries    []Canary // none when a part that they need is missing
 	Headroom    hostproc.Headroom
@@ -125,7 +126,7 @@ func (e *Engine) inspectContainerd(ctx context.Context, found *Inspection) {
 		}
 	}
 	found.Snapshotter = isLoaded(loaded, snapshotterType+"/"+e.cfg.Snapshotter)
-	found.Shim = e.findShim(ctx)
+	found.ShimName, found.Shim = e.findShim(ctx)
 	found.Headroom, found.HeadroomErr = e.Headroom(ctx)
 }
 
@@ -141,12 +142,10 @@ func isLoaded(loaded []*introspection.Plugin, name string) error {
 	return nil
 }
 
-func (e *Engine) findShim(ctx context.Context) error {
+func (e *Engine) findShim(ctx context.Context) (string, error) {
 	pid, err := resource.ContainerdPID(ctx, e.cfg.Address)
-	if err != nil {
-		return err
-	}
-	return runsc.FindShim(e.cfg.Shim, pid)
+	name, missing := runsc.FindShim(e.cfg.Shim, pid)
+	return name, cmp.Or(err, missing)
 }
 
 // removeNamespace removes the namespace of the trials, which nothing is left in.

@@ -40,7 +40,7 @@ func testConfig(t *testing.T) Config {
 	}
 	return Config{
 		Address: host.Address, Namespace: host.Namespace, Snapshotter: "overlayfs", ConnectTimeout: patience,
-		Runsc: host.Runsc, Shim: host.Shim, Init: host.Init, StateDir: dir,
+		Runsc: host.Runsc, Shim: runsc.AutoShim, Init: host.Init, StateDir: dir,
 		Platforms: []string{runsc.Systrap}, Settings: map[string]runsc.Setting{"network": {Value: "none", Pos: "test:1"}},
 		CanaryTimeout: patience, StartTimeout: patience, PauseTimeout: patience, KillTimeout: patience, CheckpointTimeout: patience,
 		Images:  image.Policy{Pull: image.PullMissing, PullTimeout: patience, StallTimeout: patience, KeepUnused: time.Hour},

@@ -141,7 +141,7 @@ func (e *Engine) record(id string, t *Prepared, labels map[string]string) (conta
 	return containers.Container{
 		ID: id, Labels: labels, Image: t.image, Spec: spec,
 		Snapshotter: e.cfg.Snapshotter, SnapshotKey: id,
-		Runtime: containers.RuntimeInfo{Name: e.cfg.Shim, Options: options},
+		Runtime: containers.RuntimeInfo{Name: e.info.Shim, Options: options},
 	}, nil
 }
 

@@ -68,3 +68,27 @@ func TestRestoreScriptIsNeverSwapped(t *testing.T) {
 		t.Errorf("link: %v, want %v", err, fs.ErrNotExist)
 	}
 }
+
+// TestShims starts a sandbox by each of the shims, named in each of the ways that there are.
+func TestShims(t *testing.T) {
+	const own, stock = "io.containerd.sandpool.v1", "io.containerd.runsc.v1"
+	wants := map[string]string{stock: stock, host.Shim: host.Shim, runsc.AutoShim: stock}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(host.Shim), "containerd-shim-sandpool-v1")); err == nil { // it is not among official builds
+		wants[own], wants[runsc.AutoShim] = own, own
+	}
+	for shim, want := range wants {
+		t.Run(filepath.Base(shim), func(t *testing.T) {
+			cfg := testConfig(t)
+			cfg.Shim = shim
+			e := openEngine(t, cfg)
+			container, err := e.client.LoadContainer(t.Context(), startSandbox(t, e))
+			if err != nil {
+				t.Fatal(err)
+			}
+			info, err := container.Info(t.Context())
+			if err != nil || info.Runtime.Name != want || e.Info().Shim != want {
+				t.Errorf("it runs by %q, and the engine says %q (%v): want %q", info.Runtime.Name, e.Info().Shim, err, want)
+			}
+		})
+	}
+}

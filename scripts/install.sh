@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what `make build share` made, below DESTDIR, or removes it again.
+# Installs what `make build share` and `scripts/stack.sh shim` made, below DESTDIR, or removes it again.
 #
 #   scripts/install.sh install     a configuration that was changed stays as it is
 #   scripts/install.sh uninstall   the same, and whatever the daemon wrote stays too
@@ -19,6 +19,7 @@ files() {
 	echo 755 $bin/sandpool "$prefix/bin/sandpool"
 	echo 755 $bin/sandpoold "$prefix/bin/sandpoold"
 	echo 755 $bin/sandpool-init "$prefix/libexec/sandpool/sandpool-init"
+	echo 755 .build/stack/containerd-shim-sandpool-v1 "$prefix/bin/containerd-shim-sandpool-v1" # in containerd's PATH
 	echo 644 systemd/sandpoold.service "$prefix/lib/systemd/system/sandpoold.service"
 	echo 644 systemd/sandpoold.socket "$prefix/lib/systemd/system/sandpoold.socket"
 	echo 644 systemd/sandpool.sysusers "$prefix/lib/sysusers.d/sandpool.conf"

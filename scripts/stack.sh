@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds what the project runs on, from modules pinned in scripts/stack, into .build; what is up to date stays.
 #
-#   scripts/stack.sh           containerd, ctr, runsc and containerd-shim-runsc-v1
+#   scripts/stack.sh           containerd, ctr, runsc, containerd-shim-runsc-v1 and the project's own shim
+#   scripts/stack.sh shim      the project's own shim alone
 #   scripts/stack.sh lint      golangci-lint, and shellcheck from Debian
 #   scripts/stack.sh busybox   the static busybox that the default image is made of
 #   scripts/stack.sh python    the files of CPython 3 and uuidgen, which the tests' second image adds to busybox, from Debian
@@ -19,6 +20,7 @@ cd "$(dirname "$0")/.."
 root=$PWD
 
 readonly stack=$root/.build/stack images=$root/.build/images
+readonly -A modules=([shim]=gvisor) # that build the parts whose names are not theirs
 export CGO_ENABLED=0 GOWORK=off GOFLAGS=
 
 say() { printf 'stack: %s\n' "$*"; }
@@ -28,13 +30,15 @@ die() {
 	exit 1
 }
 
-# stamp PART: what the part is made by, as one line: its functions here and, of what is built, Go and the module's requirements.
-# So an edit to one part makes no other part anew.
+# stamp PART: what the part is made by, as one line: its functions here and, of what is built, Go, the module's requirements and its own
+# code. So an edit to one part makes no other part anew.
 stamp() {
-	if [[ -d scripts/stack/$1 ]]; then
+	local module=scripts/stack/${modules[$1]-$1}
+	if [[ -d $module ]]; then
 		go version
 		declare -f "build_$1" build
-		cat "scripts/stack/$1"/go.{mod,sum}
+		cat "$module"/go.{mod,sum}
+		find "$module" -name '*.go' -exec cat {} +
 	else
 		declare -f "fetch_$1" libraries
 	fi | sha256sum
@@ -88,6 +92,25 @@ build_gvisor() {
 	build gvisor runsc $path/runsc -ldflags "-s -w -X $path/runsc/version.version=$date"
 	build gvisor containerd-shim-runsc-v1 $path/shim -ldflags '-s -w'
 	made gvisor
+}
+
+# build_shim builds gVisor's shim once more, as the project's own: containerd's library in it frees memory only when there is some.
+build_shim() {
+	fresh shim "$stack/containerd-shim-sandpool-v1" && return
+	local path=github.com/containerd/containerd/v2 copy=$stack/.shim.d original
+	original=$(go mod download -C scripts/stack/gvisor -json "$path@$(version gvisor $path)" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+	rm -rf "$copy"
+	mkdir "$copy"
+	cp -r --no-preserve=mode "$original/." "$copy"
+	cp scripts/stack/gvisor/shim/free.go "$copy/pkg/shim/"
+	sed -i 's/\tdebug\.FreeOSMemory()$/\tfreeMemory()/' "$copy/pkg/shim/shim.go"
+	[[ $(diff "$original/pkg/shim/shim.go" "$copy/pkg/shim/shim.go" | grep -c '^>') == 1 ]] || die "containerd's shims do not free memory at one place"
+	mkdir "$copy/.build"
+	cp scripts/stack/gvisor/go.{mod,sum} "$copy/.build"
+	go mod edit -replace "$path=../../../.build/stack/${copy##*/}" "$copy/.build/go.mod" # as it is told by the program, whoever built it
+	build gvisor containerd-shim-sandpool-v1 gvisor.dev/gvisor/shim -modfile "$copy/.build/go.mod" -ldflags '-s -w'
+	rm -rf "$copy"
+	made shim
 }
 
 build_lint() {
@@ -212,8 +235,10 @@ stack)
 	else
 		build_containerd
 		build_gvisor
+		build_shim
 	fi
 	;;
+shim) build_shim ;;
 lint)
 	build_lint
 	need shellcheck shellcheck
@@ -239,5 +264,5 @@ systemd)
 	;;
 tmux) need tmux tmux ;;
 race) need gcc gcc libc6-dev ;;
-*) die "unknown part $1: want lint, buildkit, nfpm, debian, busybox, python, prometheus, systemd, tmux, race or none" ;;
+*) die "unknown part $1: want shim, lint, buildkit, nfpm, debian, busybox, python, prometheus, systemd, tmux, race or none" ;;
 esac

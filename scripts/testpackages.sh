@@ -32,7 +32,7 @@ test_install() {
 		"$root$prefix/bin/sandpoold" --check-config "$root/etc/sandpool/sandpoold.toml" >/dev/null
 		grep -q "^ExecStart=$prefix/bin/sandpoold" "$root$prefix/lib/systemd/system/sandpoold.service"
 		grep -q "^init = \"$prefix/libexec/sandpool/sandpool-init\"" "$root/etc/sandpool/sandpoold.toml"
-		[[ -x $root$prefix/libexec/sandpool/sandpool-init ]]
+		[[ -x $root$prefix/libexec/sandpool/sandpool-init && -x $root$prefix/bin/containerd-shim-sandpool-v1 ]]
 		diff <(cd "$root" && find . -type f ! -path './etc/*' ! -name installed ! -path '*/doc/sandpool/sandpoold.toml' | sort) \
 			<(sed 's/^/./' "$root$prefix/share/doc/sandpool/installed" | sort)
 		DESTDIR=$root PREFIX=$prefix scripts/install.sh uninstall

@@ -85,6 +85,7 @@ func (a *app) info(ctx context.Context) error {
 		table.Line(w, "containerd", info.Containerd)
 		table.Line(w, "namespace", info.Namespace)
 		table.Line(w, "runsc", info.Runsc)
+		table.Line(w, "shim", info.Shim)
 		table.Line(w, "platform", info.Platform)
 		table.Line(w, "promised memory", ofHost(info.Promised.MemoryMiB, info.Promised.HostMemoryMiB))
 		table.Line(w, "promised disk", ofHost(info.Promised.DiskMiB, info.Promised.HostDiskMiB))

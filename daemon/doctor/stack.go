@@ -69,7 +69,7 @@ func checkShim(h Host) Result {
 	if err := h.Stack.Shim; err != nil {
 		return broken(h, "shim", getRunsc, "containerd cannot start sandboxes", err)
 	}
-	return good("shim", "containerd finds %s", h.Config.Runsc.Shim)
+	return good("shim", "containerd finds %s", h.Stack.ShimName)
 }
 
 func checkRunsc(h Host) Result {

@@ -347,6 +347,7 @@ type Info struct {
 	Containerd string    `json:"containerd"` // version
 	Namespace  string    `json:"namespace"`
 	Runsc      string    `json:"runsc"` // version
+	Shim       string    `json:"shim"`  // containerd's name of it, or its path
 	Platform   string    `json:"platform"`
 	Canaries   []Canary  `json:"canaries"`
 	Warnings   []string  `json:"warnings,omitempty"`

@@ -160,7 +160,8 @@ func (t Table) CPUTimes(ids ...string) map[string]time.Duration {
 func (p Process) Serves(id string) bool {
 	at := slices.Index(p.args, id)
 	return at > 0 && slices.ContainsFunc(p.args[:min(2, at)], func(word string) bool {
-		return strings.Contains(filepath.Base(word), "runsc")
+		name := filepath.Base(word)
+		return strings.Contains(name, "runsc") || strings.HasPrefix(name, "containerd-shim-")
 	})
 }
 

@@ -11,9 +11,28 @@ import (
 	"sandpool/runtime/hostproc"
 )
 
-// FindShim looks for a shim, by containerd's name of the runtime or an absolute path, where the containerd of a process does: in its PATH,
-// then beside its own program. That there is none is an error.
-func FindShim(shim string, containerd int) error {
+// AutoShim stands for the first of shims that containerd finds.
+const AutoShim = "auto"
+
+// shims are containerd's names of the project's own shim, which costs nothing while its sandbox rests, and of gVisor's.
+var shims = []string{"io.containerd.sandpool.v1", "io.containerd.runsc.v1"}
+
+// FindShim looks for a shim, by containerd's name of the runtime, an absolute path or AutoShim, where the containerd of a process does: in its
+// PATH, then beside its own program. It returns what containerd is to be told. That there is none is an error.
+func FindShim(shim string, containerd int) (string, error) {
+	if shim != AutoShim {
+		return shim, findShim(shim, containerd)
+	}
+	var err error
+	for _, shim = range shims {
+		if err = findShim(shim, containerd); err == nil {
+			break
+		}
+	}
+	return shim, err
+}
+
+func findShim(shim string, containerd int) error {
 	root := hostproc.Root(containerd)
 	if filepath.IsAbs(shim) {
 		_, err := os.Stat(filepath.Join(root, shim))
