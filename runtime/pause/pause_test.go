@@ -136,25 +136,31 @@ func TestNotesThatCannotBeRead(t *testing.T) {
 // TestSentriesThatDoNotPause tells what was not done from what may have been done.
 func TestSentriesThatDoNotPause(t *testing.T) {
 	for name, test := range map[string]struct {
-		answer   runsctest.Answer // none: nobody listens
-		deadline time.Duration
-		known    bool // that nothing was done
-		want     string
+		answer runsctest.Answer // none: nobody listens
+		known  bool             // that nothing was done
+		want   string
 	}{
-		"nobody listens":     {nil, patience, true, "could not be asked: its sentry has ended"},
-		"hangs up":           {runsctest.Says(""), patience, false, "nobody knows whether it was done: its sentry has ended"},
-		"refuses":            {runsctest.Says(`{"success":false,"err":"unknown method"}`), patience, false, "nobody knows whether it was done: the sentry says: unknown method"},
-		"is no sentry":       {runsctest.Says("HTTP/1.1 400"), patience, false, "nobody knows whether it was done: ask the sentry"},
-		"does not answer":    {func(conn *net.UnixConn, _ string) { _, _ = io.Copy(io.Discard, conn) }, 100 * time.Millisecond, false, "nobody knows whether it was done: not done within 100ms"},
-		"answers half of it": {runsctest.Says(`{"success":`), patience, false, "nobody knows whether it was done"},
+		"nobody listens":     {nil, true, "could not be asked: its sentry has ended"},
+		"hangs up":           {runsctest.Says(""), false, "nobody knows whether it was done: its sentry has ended"},
+		"refuses":            {runsctest.Says(`{"success":false,"err":"unknown method"}`), false, "nobody knows whether it was done: the sentry says: unknown method"},
+		"is no sentry":       {runsctest.Says("HTTP/1.1 400"), false, "nobody knows whether it was done: ask the sentry"},
+		"does not answer":    {nil, false, "nobody knows whether it was done: multiple Read calls"},
+		"answers half of it": {runsctest.Says(`{"success":`), false, "nobody knows whether it was done"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, specs.StateRunning)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			if name == "does not answer" {
+				test.answer = func(conn *net.UnixConn, _ string) {
+					cancel(io.ErrNoProgress)
+					_, _ = io.Copy(io.Discard, conn)
+				}
+			}
 			if test.answer != nil {
 				runsctest.Sentry(t, f.socket, test.answer)
 			}
-			if err := f.pause(t.Context(), test.deadline); err == nil || !strings.Contains(err.Error(), test.want) {
+			if err := f.pause(ctx, patience); err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v, want %q", err, test.want)
 			}
 			f.expect(t, specs.StateRunning, !test.known)

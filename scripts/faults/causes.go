@@ -34,6 +34,8 @@ var causes = []struct {
 }{
 	{"extend", []cause{(*rig).extendTwice}},
 	{"stage", []cause{(*rig).letExpire}},
+	{"pause", []cause{(*rig).letPause, (*rig).useOne}},
+	{"resume", []cause{(*rig).wakePaused, (*rig).useOne}},
 	{"rest labelled", []cause{(*rig).letPause, (*rig).retireOne}},
 	{"rest paused", []cause{(*rig).letPause, (*rig).retireOne}},
 	{"wake", []cause{(*rig).wakePaused, (*rig).wakeSuspended}},
