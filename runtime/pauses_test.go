@@ -190,6 +190,9 @@ func TestPausesBesideRunsc(t *testing.T) {
 	if err := e.Pause(t.Context(), id); !errdefs.IsAborted(err) {
 		t.Errorf("a pause after that: %v, want that it is refused", err)
 	}
+	if err := unix.Kill(sentry.Sandbox.PID, unix.SIGCONT); err != nil { // and it does what it was asked to
+		t.Fatal(err)
+	}
 	destroyWithoutForce(t, e, id)
 }
 

@@ -151,6 +151,7 @@ func TestSentriesThatDoNotPause(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t, specs.StateRunning)
 			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
 			if name == "does not answer" {
 				test.answer = func(conn *net.UnixConn, _ string) {
 					cancel(io.ErrNoProgress)
