@@ -28,15 +28,14 @@ const (
 
 // spoilRunsc makes a command of runsc hang or fail for longer than the deadlines.
 func spoilRunsc(ctx context.Context, r *rig, round int) error {
-	stop := r.load(ctx)
-	defer stop()
 	bad := spoilers[round]
 	repair := func() error { return r.spoil("work", "none") }
-	var err error
-	switch bad.mode {
-	case locked:
+	_, err := r.ready(ctx, "warm") // for the clients to claim
+	switch {
+	case err != nil:
+	case bad.mode == locked:
 		repair, err = r.lockNotes()
-	case stalled:
+	case bad.mode == stalled:
 		repair, err = r.stallSentries(ctx)
 	default:
 		err = r.spoil(bad.mode, bad.command)
@@ -44,6 +43,8 @@ func spoilRunsc(ctx context.Context, r *rig, round int) error {
 	if err != nil {
 		return err
 	}
+	stop := r.load(ctx)
+	defer stop()
 	pause(ctx, 7*time.Second)
 	if bad.mode == "hang" {
 		pause(ctx, 7*time.Second) // past the deadline of a start
