@@ -70,8 +70,9 @@ func (e *Engine) destroyTask(ctx context.Context, id string, serving hostproc.Ta
 	}
 	if status == tasktypes.Status_PAUSED {
 		if err := e.pauses.Forsake(ctx, id); err != nil {
-			return fmt.Errorf("resume task: %w", call.Native(err))
+			return fmt.Errorf("forsake task: %w", call.Native(err))
 		}
+		e.cfg.Step("task forsaken")
 	}
 	// A signal to the sentry ends all that runs in it, in a moment; one by way of runsc takes 60 ms.
 	if err := killSentry(ctx, id, serving); err != nil {

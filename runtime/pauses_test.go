@@ -214,11 +214,17 @@ func TestPausesThatWereCutOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := []struct {
-		step, noted string
-		want        Status
+		step   string
+		paused bool // before
+		change func(*Engine, context.Context, string) error
+		noted  Status
+		want   Status
 	}{
-		{"pause locked", "running", Running}, {"pause done", "running", Paused},
-		{"resume locked", "paused", Paused}, {"resume done", "paused", Running},
+		{"pause locked", false, (*Engine).Pause, Running, Running},
+		{"pause done", false, (*Engine).Pause, Running, Paused},
+		{"resume locked", true, (*Engine).Resume, Paused, Paused},
+		{"resume done", true, (*Engine).Resume, Paused, Running},
+		{"task forsaken", true, (*Engine).Halt, Running, Paused},
 	}
 	ids := map[string]string{}
 	for _, test := range tests {
@@ -227,18 +233,16 @@ func TestPausesThatWereCutOff(t *testing.T) {
 		if _, err := first.Start(t.Context(), id, prepared["default"], map[string]string{"sandpool.state": "test"}); err != nil {
 			t.Fatal(err)
 		}
-		change := first.Pause
-		if strings.HasPrefix(test.step, "resume") {
-			change = first.Resume
+		if test.paused {
 			if err := first.Pause(t.Context(), id); err != nil {
 				t.Fatal(err)
 			}
 		}
 		at.Store(test.step)
 		var cut sync.WaitGroup
-		cut.Go(func() { t.Errorf("%s: %v, want that it never returns", test.step, change(t.Context(), id)) })
+		cut.Go(func() { t.Errorf("%s: %v, want that it never returns", test.step, test.change(first, t.Context(), id)) })
 		cut.Wait()
-		if got, err := first.Status(t.Context(), id); err != nil || string(got) != test.noted {
+		if got, err := first.Status(t.Context(), id); err != nil || got != test.noted {
 			t.Errorf("%s: noted is %s, %v; want %s", test.step, got, err, test.noted)
 		}
 	}

@@ -165,7 +165,7 @@ func (w waiting) Unwrap() error { return w.err }
 func (w waiting) With(cause error) error { return waiting{w.what, cause} }
 
 // Forsake has runsc take a paused sandbox that is to be killed for one that runs: it neither signals nor deletes one that is paused. What is
-// in the sandbox does not run again.
+// in the sandbox does not run again. If it is not killed, a draft says that it does not run.
 func (p *Pauser) Forsake(ctx context.Context, id string) error {
 	if !p.Direct {
 		return p.resumeByShim(ctx, id)
@@ -175,5 +175,8 @@ func (p *Pauser) Forsake(ctx context.Context, id string) error {
 		return err
 	}
 	defer notes.Close()
+	if err := notes.Draft(runsc.Paused); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
 	return notes.Set(specs.StateRunning)
 }

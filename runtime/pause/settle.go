@@ -48,7 +48,7 @@ func (p *Pauser) settle(ctx context.Context, id string, probe func(ctx context.C
 		return "", err
 	}
 	defer notes.Close()
-	return status, notes.Set(status)
+	return status, errors.Join(notes.Set(status), notes.Discard())
 }
 
 // find finds out what a sandbox does.

@@ -56,17 +56,18 @@ func (n *Notes) Control() (Control, error) { return n.control(n.id) }
 
 // Draft writes the notes with another status, to replace those that there are when Adopt says so. Meanwhile, and after a crash, it says that
 // the sandbox may have either status. That there is one already is os.ErrExist.
-func (n *Notes) Draft(status specs.ContainerState) error { return n.write(status, os.O_EXCL) }
+func (n *Notes) Draft(status specs.ContainerState) error { return n.write(n.draft, status, os.O_EXCL) }
 
-// Set notes a status of which the caller is certain, whatever was noted and drafted before.
+// Set notes a status, whatever was noted before. A draft stays.
 func (n *Notes) Set(status specs.ContainerState) error {
-	if err := n.write(status, os.O_TRUNC); err != nil {
+	next := n.path + ".set"
+	if err := n.write(next, status, os.O_TRUNC); err != nil {
 		return err
 	}
-	return n.Adopt()
+	return os.Rename(next, n.path)
 }
 
-func (n *Notes) write(status specs.ContainerState, flag int) error {
+func (n *Notes) write(path string, status specs.ContainerState, flag int) error {
 	var err error
 	if n.fields["status"], err = json.Marshal(status); err != nil {
 		return fmt.Errorf("encode runsc's state: %w", err)
@@ -75,13 +76,13 @@ func (n *Notes) write(status specs.ContainerState, flag int) error {
 	if err != nil {
 		return fmt.Errorf("encode runsc's state: %w", err)
 	}
-	f, err := os.OpenFile(n.draft, os.O_CREATE|os.O_WRONLY|flag, 0o640) // as runsc has them
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|flag, 0o640) // as runsc has them
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
 	if err = errors.Join(err, f.Close()); err != nil {
-		err = errors.Join(err, n.Discard())
+		err = errors.Join(err, os.Remove(path))
 	}
 	return err
 }

@@ -72,7 +72,13 @@ func TestNotesKeepWhatOnlyRunscKnows(t *testing.T) {
 		t.Errorf("noted is %v, want %v", got, want)
 	}
 	if err := errors.Join(n.Draft(Paused), n.Set(specs.StateRunning)); err != nil {
-		t.Errorf("over a draft: %v", err)
+		t.Errorf("beside a draft: %v", err)
+	}
+	if ids, err := root.Drafts(); err != nil || len(ids) != 1 {
+		t.Errorf("drafts: %v, %v; want that it stays", ids, err)
+	}
+	if err := n.Discard(); err != nil {
+		t.Error(err)
 	}
 	n.Close()
 	if ids, err := root.Drafts(); err != nil || len(ids) > 0 {

@@ -47,6 +47,7 @@ var causes = []struct {
 	{"restore created", []cause{(*rig).restoreOne, (*rig).forkOne}},
 	{"restore started", []cause{(*rig).restoreOne, (*rig).forkOne, (*rig).wakeSuspended}},
 	{"release begun", []cause{(*rig).retireOne}},
+	{"task forsaken", []cause{(*rig).letSuspend, (*rig).drain}},
 	{"heat", []cause{(*rig).heatAll, (*rig).heatNone}},
 	{"refill", []cause{(*rig).useOne}},
 	{"drain", []cause{(*rig).drain}},

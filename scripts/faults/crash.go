@@ -23,7 +23,7 @@ var steps = []string{
 	"refill started", "refill paused", "refill labelled",
 	"heat labelled", "heat resumed", "drain begun",
 	"container created", "snapshot prepared", "task created", "task started",
-	"sentry killed", "task deleted", "container deleted",
+	"task forsaken", "sentry killed", "task deleted", "container deleted",
 }
 
 // crashTimeout is how long a step may take to come.
