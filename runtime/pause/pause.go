@@ -123,8 +123,13 @@ var errNoDraft = errors.New("write runsc's state")
 // in the place of another; and the draft of the notes is there for as long as the sandbox may not be as they say.
 func (p *Pauser) directly(ctx context.Context, id string, c change) error {
 	notes, err := p.cfg.Root.Lock(ctx, id)
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return errdefs.ErrNotFound.WithMessage("runsc knows of no such sandbox")
+	case err != nil && context.Cause(ctx) != nil:
 		return waiting{"while another program had it locked", err}
+	case err != nil:
+		return err
 	}
 	defer notes.Close()
 	if notes.Status != c.from {

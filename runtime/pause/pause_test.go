@@ -123,13 +123,25 @@ func TestNotesThatCannotBeRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, specs.StateRunning)
 			f.write(t, ".state", text)
-			if err := f.pause(t.Context(), patience); err == nil || !strings.Contains(err.Error(), "runsc's state of sandbox "+f.id) {
+			if err := f.pause(t.Context(), patience); err == nil || !strings.Contains(err.Error(), "runsc's state of sandbox "+f.id) || strings.Contains(err.Error(), "locked") {
 				t.Errorf("%v, want one about runsc's state", err)
 			}
 			if got, err := os.ReadFile(f.path(".state")); err != nil || string(got) != text {
 				t.Errorf("noted is %q, %v", got, err)
 			}
 		})
+	}
+}
+
+func TestASandboxThatRunscDoesNotKnow(t *testing.T) {
+	for _, suffix := range []string{".state", ".lock"} {
+		f := newFixture(t, specs.StateRunning)
+		if err := os.Remove(f.path(suffix)); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.pause(t.Context(), patience); !errdefs.IsNotFound(err) {
+			t.Errorf("without %s: %v, want that it is not found", suffix, err)
+		}
 	}
 }
 
