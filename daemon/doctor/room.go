@@ -89,11 +89,11 @@ func checkInotify(h Host) Result {
 	return good("inotify", "%d instances for each user, about %d needed", h.Inotify, need)
 }
 
-// checkStateFolder is about the file that each pause and each resume replaces: a file system on a disk writes it out before it has the name.
+// checkStateFolder is about the file that each pause and each resume replaces: a file system on a disk may write it out before it has the name.
 func checkStateFolder(h Host) Result {
 	dir := h.Config.Daemon.StateDir
 	if h.StateOnDisk {
-		return warning("state folder", "findmnt --target "+dir, "%s is on a disk, for which each pause and each claim of a paused sandbox waits: set daemon.state_dir to a folder on a tmpfs, unless the log of events in it is to outlive a restart of the host", dir)
+		return warning("state folder", "findmnt --target "+dir, "%s is on a disk, for which each pause and each claim of a paused sandbox may wait: set daemon.state_dir to a folder on a tmpfs, unless the log of events in it is to outlive a restart of the host", dir)
 	}
 	return good("state folder", "%s is in memory", dir)
 }
