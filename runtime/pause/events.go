@@ -33,7 +33,7 @@ func (p *Pauser) publish() {
 		select {
 		case e := <-p.events:
 			_ = p.pass(context.Background(), e)
-		case <-p.closed:
+		case <-p.life.Done():
 			ctx, cancel := context.WithTimeout(context.Background(), call.CleanupTimeout)
 			defer cancel()
 			for len(p.events) > 0 && p.pass(ctx, <-p.events) == nil {

@@ -35,22 +35,24 @@ type Config struct {
 type Pauser struct {
 	Direct bool // sentries do it without the shim, see Try; set before there are others than trials
 
-	cfg    Config
-	events chan event
-	closed chan struct{}
-	work   sync.WaitGroup
+	cfg     Config
+	events  chan event
+	life    context.Context //nolint:containedctx // ends with the pauser
+	endLife context.CancelFunc
+	work    sync.WaitGroup
 }
 
 // New makes a pauser.
 func New(cfg Config) *Pauser {
-	p := &Pauser{cfg: cfg, events: make(chan event, maxEvents), closed: make(chan struct{})}
+	p := &Pauser{cfg: cfg, events: make(chan event, maxEvents)}
+	p.life, p.endLife = context.WithCancel(context.Background())
 	p.work.Go(p.publish)
 	return p
 }
 
 // Close waits until containerd was told of all that was done, as long as it listens.
 func (p *Pauser) Close() {
-	close(p.closed)
+	p.endLife()
 	p.work.Wait()
 }
 

@@ -47,7 +47,7 @@ func newFixtureOf(t *testing.T, id string, status specs.ContainerState) *fixture
 	f.socket = filepath.Join(f.dir, "s")
 	f.write(t, ".lock", "")
 	f.write(t, ".state", fmt.Sprintf(`{"status":%q,"sandbox":{"controlSocketPath":%q}}`, status, f.socket))
-	f.Pauser = &Pauser{cfg: Config{Root: runsc.Root(f.dir), Timeout: patience, Step: func(string) {}, Log: slog.New(slog.DiscardHandler)}}
+	f.Pauser = &Pauser{life: t.Context(), cfg: Config{Root: runsc.Root(f.dir), Timeout: patience, Step: func(string) {}, Log: slog.New(slog.DiscardHandler)}}
 	return f
 }
 
@@ -248,4 +248,36 @@ func TestASentryWithAFullSocket(t *testing.T) {
 		t.Error(err)
 	}
 	f.expect(t, runsc.Paused, false)
+}
+
+// TestSettle asks sandboxes whose pause was cut off whether they run. What nobody can tell stays as it is, and is said.
+func TestSettle(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer error
+		noted  specs.ContainerState
+		draft  bool
+	}{
+		"it runs":             {nil, specs.StateRunning, false},
+		"it has ended":        {fmt.Errorf("start process: %w", runsc.ErrSentryGone), runsc.Paused, true},
+		"containerd has none": {errdefs.ErrNotFound, runsc.Paused, true},
+		"nobody can tell":     {errors.New("broken"), runsc.Paused, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, runsc.Paused)
+			f.write(t, ".state.new", "half of it")
+			var asked []string
+			err := f.Settle(t.Context(), func(_ context.Context, id string) error {
+				asked = append(asked, id)
+				return test.answer
+			})
+			if err != nil || len(asked) != 1 || asked[0] != f.id {
+				t.Errorf("asked %v, %v", asked, err)
+			}
+			f.expect(t, test.noted, test.draft)
+		})
+	}
+	f := newFixture(t, runsc.Paused)
+	if err := f.Settle(t.Context(), nil); err != nil {
+		t.Errorf("nothing was cut off: %v", err)
+	}
 }

@@ -18,7 +18,7 @@ import (
 const probeTime = 10 * time.Second
 
 // Settle finds out whether those sandboxes run that a daemon was pausing or resuming as it was killed, and notes it. probe returns nil once
-// such a sandbox has run a command; of a frozen one it may be under way until that is resumed, and Close waits for its end.
+// such a sandbox has run a command; of a frozen one it may be under way until that is resumed, or Close ends it.
 func (p *Pauser) Settle(ctx context.Context, probe func(ctx context.Context, id string) error) error {
 	ids, err := p.cfg.Root.Drafts()
 	var all sync.WaitGroup
@@ -54,7 +54,7 @@ func (p *Pauser) settle(ctx context.Context, id string, probe func(ctx context.C
 // find finds out what a sandbox does.
 func (p *Pauser) find(ctx context.Context, id string, probe func(ctx context.Context, id string) error) (specs.ContainerState, error) {
 	answer := make(chan error, 1)
-	p.work.Go(func() { answer <- probe(context.WithoutCancel(ctx), id) }) // what a frozen one was asked it does when it is resumed
+	p.work.Go(func() { answer <- probe(p.life, id) }) // what a frozen one was asked it does when it is resumed
 	timer := time.NewTimer(probeTime)
 	defer timer.Stop()
 	select {

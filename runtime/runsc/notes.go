@@ -76,7 +76,7 @@ func (n *Notes) write(path string, status specs.ContainerState, flag int) error 
 	if err != nil {
 		return fmt.Errorf("encode runsc's state: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|flag, 0o640) // as runsc has them
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|flag, 0o640) //nolint:gosec // as runsc has them
 	if err != nil {
 		return err
 	}
