@@ -64,16 +64,15 @@ func (e *Engine) halt(ctx context.Context, id string) error {
 
 // destroyTask ends the processes of a sandbox and makes containerd forget them. That there are none is no error.
 func (e *Engine) destroyTask(ctx context.Context, id string, serving hostproc.Table) error {
-	tasks := e.client.TaskService()
 	status, err := e.taskStatus(ctx, id)
 	if err != nil {
 		return ignoreNotFound(err)
 	}
 	if status == tasktypes.Status_PAUSED {
-		// runsc neither signals nor deletes a paused sandbox.
-		if _, err := tasks.Resume(ctx, &tasksapi.ResumeTaskRequest{ContainerID: id}); err != nil {
-			return fmt.Errorf("resume task: %w", call.Native(err))
+		if err := e.pauses.Forsake(ctx, id); err != nil {
+			return fmt.Errorf("forsake task: %w", call.Native(err))
 		}
+		e.cfg.Step("task forsaken")
 	}
 	// A signal to the sentry ends all that runs in it, in a moment; one by way of runsc takes 60 ms.
 	if err := killSentry(ctx, id, serving); err != nil {
@@ -83,7 +82,7 @@ func (e *Engine) destroyTask(ctx context.Context, id string, serving hostproc.Ta
 	if err := e.awaitStop(ctx, id, status); err != nil {
 		return fmt.Errorf("wait for task: %w", err)
 	}
-	_, err = tasks.Delete(ctx, &tasksapi.DeleteTaskRequest{ContainerID: id})
+	_, err = e.client.TaskService().Delete(ctx, &tasksapi.DeleteTaskRequest{ContainerID: id})
 	if err := ignoreNotFound(call.Native(err)); err != nil {
 		return fmt.Errorf("delete task: %w", err)
 	}

@@ -22,6 +22,7 @@ import (
 	"sandpool/runtime/command"
 	"sandpool/runtime/image"
 	"sandpool/runtime/lockfile"
+	"sandpool/runtime/pause"
 	"sandpool/runtime/resource"
 	"sandpool/runtime/runsc"
 )
@@ -80,6 +81,7 @@ type Engine struct {
 	trials    chan struct{} // one slot: held by whoever tries a platform for a template
 
 	commands  *command.Starter
+	pauses    *pause.Pauser // once containerd is connected
 	looks     looks
 	handles   handles
 	images    *image.Store // once containerd is connected
@@ -112,6 +114,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (_ *Engine, err err
 	if err := e.choosePlatform(ctx); err != nil {
 		return nil, err
 	}
+	if err := e.pauses.Settle(ctx, e.probe); err != nil {
+		return nil, err
+	}
 	// Nothing can be starting yet, so every half-made thing is left over from an earlier life.
 	return e, e.Sweep(ctx, func(string) bool { return false })
 }
@@ -134,6 +139,7 @@ func (e *Engine) Close() error {
 	e.commands.Close()
 	var errs []error
 	if e.client != nil {
+		e.pauses.Close()
 		errs = append(errs, e.client.Close())
 	}
 	return errors.Join(append(errs, e.namespace.Release(), e.state.Release())...)
@@ -246,6 +252,9 @@ func (e *Engine) connect(ctx context.Context) error {
 // use makes a client the engine's.
 func (e *Engine) use(c *client.Client) {
 	e.client, e.images = c, e.newImages(c)
+	e.pauses = pause.New(pause.Config{
+		Client: c, Calls: e.calls, Program: e.runsc, Root: e.cfg.runscRoot(), Timeout: e.cfg.PauseTimeout, Step: e.cfg.Step, Log: e.log,
+	})
 	e.owned = resource.New(resource.Config{
 		Client: c, Address: e.cfg.Address, Namespace: e.cfg.Namespace, Snapshotter: e.cfg.Snapshotter,
 		RunscDir: string(e.cfg.runscRoot()), FilesDir: e.cfg.shimDir(), Step: e.cfg.Step,

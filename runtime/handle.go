@@ -189,13 +189,19 @@ func (e *Engine) Give(ctx context.Context, id string, env []string, inherits boo
 	})
 }
 
-// tryDirectly finds out whether this runsc's sentries start processes for the daemon itself, in a sandbox that runs. If not, the
-// shim does.
+// tryDirectly finds out, in a sandbox that runs, whether this runsc's sentries start processes for the daemon itself, and pause and resume.
+// What they do not do, the shim does.
 func (e *Engine) tryDirectly(ctx context.Context, id string) {
-	e.commands.Direct = true
-	err := e.calls.Do(ctx, e.cfg.PauseTimeout, call.Op{Verb: "exec", Object: "without the shim"}, func(ctx context.Context) error { return e.probe(ctx, id) })
+	e.commands.Direct, e.pauses.Direct = true, false
+	e.commands.Direct = e.try(ctx, "exec", "commands in sandboxes start slowly, since only the shim can start them", func(ctx context.Context) error { return e.probe(ctx, id) })
+	e.pauses.Direct = e.try(ctx, "pause", "claims of paused sandboxes take longer, since only the shim can pause and resume", func(ctx context.Context) error { return e.pauses.Try(ctx, id, e.probe) })
+}
+
+// try does without the shim what otherwise is slow, and warns if that fails.
+func (e *Engine) try(ctx context.Context, verb, slow string, do func(ctx context.Context) error) bool {
+	err := e.calls.Do(ctx, e.cfg.PauseTimeout, call.Op{Verb: verb, Object: "without the shim"}, do)
 	if err != nil && context.Cause(ctx) == nil {
-		e.commands.Direct = false
-		e.warn(fmt.Sprintf("commands in sandboxes start slowly, since only the shim can start them: %v", err))
+		e.warn(fmt.Sprintf("%s: %v", slow, err))
 	}
+	return err == nil
 }

@@ -159,16 +159,14 @@ func (e *Engine) startTask(ctx context.Context, id string) error {
 // Pause freezes a running sandbox.
 func (e *Engine) Pause(ctx context.Context, id string) error {
 	return e.calls.Do(ctx, e.cfg.PauseTimeout, on("pause", "", id), func(ctx context.Context) error {
-		_, err := e.client.TaskService().Pause(ctx, &tasksapi.PauseTaskRequest{ContainerID: id})
-		return err
+		return e.pauses.Pause(ctx, id)
 	})
 }
 
 // Resume lets a paused sandbox go on.
 func (e *Engine) Resume(ctx context.Context, id string) error {
 	return e.calls.Do(ctx, e.cfg.PauseTimeout, on("resume", "", id), func(ctx context.Context) error {
-		_, err := e.client.TaskService().Resume(ctx, &tasksapi.ResumeTaskRequest{ContainerID: id})
-		return err
+		return e.pauses.Resume(ctx, id)
 	})
 }
 

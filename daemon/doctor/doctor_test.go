@@ -126,6 +126,7 @@ func TestBadHosts(t *testing.T) {
 		{"room", Info, "without containerd", func(h *Host) { h.Stack.ContainerdErr = fault }},
 		{"file limit", Warning, "256", func(h *Host) { h.FileLimit = 256 }},
 		{"inotify", Warning, "160", func(h *Host) { h.Inotify = 159 }},
+		{"state folder", Warning, "on a disk", func(h *Host) { h.StateOnDisk = true }},
 		{"inotify", OK, "128", func(h *Host) { h.Inotify, h.CgroupV2 = 128, false }},
 	} {
 		t.Run(c.name+" "+string(c.level), func(t *testing.T) {

@@ -32,6 +32,7 @@ type Host struct {
 	Sandboxes    int                     // that the daemon's pools hold
 	FileLimit    uint64                  // open files of the daemon, or of this process while it is down
 	Inotify      uint64                  // instances that one user may have
+	StateOnDisk  bool                    // the file system of the daemon's state folder is not one in memory
 	CNI          []string                // plugins that are installed
 	Synchronised bool                    // the clock follows a time server
 	ClockErr     error                   // why that is not known

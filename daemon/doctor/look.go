@@ -55,6 +55,7 @@ func Look(ctx context.Context, o Options) (Host, error) {
 		h.Daemon, h.Sandboxes = &info, sandboxes
 	}
 	h.lookAtLimits()
+	h.lookAtState()
 	if h.ConfigErr == nil {
 		h.lookAtStack(ctx)
 	}
@@ -68,6 +69,16 @@ func (h *Host) lookAtStack(ctx context.Context) {
 		cfg.StateDir = filepath.Join(os.TempDir(), "sandpool") // others may write nowhere else
 	}
 	h.Stack, h.StackErr = runtime.Inspect(ctx, cfg)
+}
+
+// lookAtState looks where the state folder lies, or will lie once the daemon makes it.
+func (h *Host) lookAtState() {
+	var fs unix.Statfs_t
+	dir := h.Config.Daemon.StateDir
+	for unix.Statfs(dir, &fs) != nil && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+	}
+	h.StateOnDisk = fs.Type != unix.TMPFS_MAGIC && fs.Type != unix.RAMFS_MAGIC
 }
 
 func (h *Host) lookAtKernel() {

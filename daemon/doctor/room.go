@@ -36,7 +36,7 @@ func roomChecks(h Host) []Result {
 			h.room("open files", "files", left.Files, keep.Files, filesEach, "sysctl -w fs.file-max=9223372036854775807"),
 		)
 	}
-	return append(all, checkFileLimit(h), checkInotify(h))
+	return append(all, checkFileLimit(h), checkInotify(h), checkStateFolder(h))
 }
 
 // room compares what is left with what the daemon keeps for others and what the sandboxes take that its pools still want.
@@ -87,4 +87,13 @@ func checkInotify(h Host) Result {
 		return warning("inotify", fmt.Sprintf("sysctl -w fs.inotify.max_user_instances=%d", need), "%d instances for each user, about %d needed", h.Inotify, need)
 	}
 	return good("inotify", "%d instances for each user, about %d needed", h.Inotify, need)
+}
+
+// checkStateFolder is about the file that each pause and each resume replaces: a file system on a disk may write it out before it has the name.
+func checkStateFolder(h Host) Result {
+	dir := h.Config.Daemon.StateDir
+	if h.StateOnDisk {
+		return warning("state folder", "findmnt --target "+dir, "%s is on a disk, for which each pause and each claim of a paused sandbox may wait: set daemon.state_dir to a folder on a tmpfs, unless the log of events in it is to outlive a restart of the host", dir)
+	}
+	return good("state folder", "%s is in memory", dir)
 }

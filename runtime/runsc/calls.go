@@ -48,6 +48,16 @@ type (
 	}
 )
 
+// Pause freezes all that runs in the sandbox. Pauses nest: only one that runs may be paused. Without sent nothing was done.
+func (c Control) Pause(ctx context.Context) (sent bool, err error) {
+	return c.tell(ctx, "containerManager.Pause")
+}
+
+// Resume lets a paused sandbox go on. The sentry of one that is not paused crashes. Without sent nothing was done.
+func (c Control) Resume(ctx context.Context) (sent bool, err error) {
+	return c.tell(ctx, "containerManager.Resume")
+}
+
 // Signal signals a process of the sandbox, or a group that it names.
 func (c Control) Signal(ctx context.Context, pid int32, signal syscall.Signal, to Delivery) error {
 	return c.call(ctx, "containerManager.Signal", signalArgs{CID: c.ID, Signo: signal, PID: pid, Mode: to}, nil)

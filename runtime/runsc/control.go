@@ -12,6 +12,8 @@ import (
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
+
+	"sandpool/lifetime/wait"
 )
 
 // Control is where the sentry of a sandbox takes calls, as runsc's own commands make them, but without a process for each.
@@ -69,15 +71,32 @@ func (c Control) begin(ctx context.Context, method string, arg any, files []*os.
 	return pending{conn}, nil
 }
 
+// dial connects to the sentry, which may have more to accept than its socket holds.
 func (c Control) dial(ctx context.Context) (*net.UnixConn, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.Socket)
-	switch {
-	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
-		return nil, ErrSentryGone
-	case err != nil:
-		return nil, fmt.Errorf("connect to the sentry: %w", err)
+	for {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", c.Socket)
+		switch {
+		case err == nil:
+			return conn.(*net.UnixConn), nil
+		case errors.Is(err, unix.EAGAIN):
+			err = wait.Sleep(ctx, wait.Interval)
+		case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+			return nil, ErrSentryGone
+		}
+		if err != nil {
+			return nil, fmt.Errorf("connect to the sentry: %w", err)
+		}
 	}
-	return conn.(*net.UnixConn), nil
+}
+
+// tell is call of what has no arguments and no result. It is sent as a whole or not at all; after an error nobody knows whether what was sent
+// was done.
+func (c Control) tell(ctx context.Context, method string) (sent bool, err error) {
+	conn, err := c.begin(ctx, method, nil, nil)
+	if err == nil {
+		sent, err = true, conn.await(ctx, nil)
+	}
+	return sent, err
 }
 
 // pending is a request that was sent.

@@ -4,6 +4,7 @@ package runsc
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // Flags that the daemon sets for some sandboxes.
@@ -52,6 +55,19 @@ func Find(ctx context.Context, name string) (p Program, _ error) {
 	first, _, _ := strings.Cut(string(out), "\n")
 	p.Version = strings.TrimPrefix(first, "runsc version ")
 	return p, nil
+}
+
+// Status asks the program for the status of a sandbox.
+func (p Program) Status(ctx context.Context, root Root, id string) (specs.ContainerState, error) {
+	out, err := exec.CommandContext(ctx, p.Path, "--root", string(root), "state", id).Output()
+	var state specs.State
+	if err == nil {
+		err = json.Unmarshal(out, &state)
+	}
+	if err != nil {
+		return "", fmt.Errorf("run %s state: %w", p.Path, err)
+	}
+	return state.Status, nil
 }
 
 // ReadFlags asks the program which flags it has.

@@ -17,6 +17,9 @@ import (
 // Paused is what runsc notes of a paused sandbox; it is not part of the specification.
 const Paused specs.ContainerState = "paused"
 
+// lockInterval is the time between two attempts to lock what another has locked: a claim may wait for it.
+const lockInterval = wait.Interval / 20
+
 // Root is the folder where runsc keeps what it knows of the sandboxes of one of containerd's namespaces.
 type Root string
 
@@ -50,7 +53,7 @@ func (r Root) State(id string) (state State, err error) {
 
 // LockedState reads what runsc has noted down under its lock: while a runsc changes the sandbox it waits for that until ctx ends.
 func (r Root) LockedState(ctx context.Context, id string) (State, error) {
-	lock, err := lockShared(ctx, r.file(id, ".lock"), true)
+	lock, err := lockFile(ctx, r.file(id, ".lock"), unix.LOCK_SH, true)
 	if err != nil {
 		return State{}, fmt.Errorf("lock runsc's state of sandbox %s: %w", id, err)
 	}
@@ -84,7 +87,7 @@ func (r Root) Version(id string) (Version, error) {
 // Status reads under runsc's lock the status that is noted, and which text says so. Without notes, and with such as a runsc left that was
 // killed as it wrote, it is empty. While a runsc changes the sandbox this waits until ctx ends, or is ErrBusy.
 func (r Root) Status(ctx context.Context, id string, patient bool) (specs.ContainerState, Version, error) {
-	lock, err := lockShared(ctx, r.file(id, ".lock"), patient)
+	lock, err := lockFile(ctx, r.file(id, ".lock"), unix.LOCK_SH, patient)
 	if errors.Is(err, os.ErrNotExist) {
 		return "", Version{}, nil
 	}
@@ -107,26 +110,34 @@ func (r Root) Control(id string) (Control, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return Control{}, ErrSentryGone
 	}
-	if err == nil && state.Sandbox.ControlSocketPath == "" {
-		err = fmt.Errorf("runsc's state of sandbox %s names no socket", id)
+	if err != nil {
+		return Control{}, err
 	}
-	return Control{ID: id, Socket: state.Sandbox.ControlSocketPath}, err
+	return state.control(id)
 }
 
-// lockShared locks a file against those who want it for themselves alone, until it is closed. While one has it this waits if it is patient, or is ErrBusy.
-func lockShared(ctx context.Context, path string, patient bool) (*os.File, error) {
+func (s State) control(id string) (Control, error) {
+	if s.Sandbox.ControlSocketPath == "" {
+		return Control{}, fmt.Errorf("runsc's state of sandbox %s names no socket", id)
+	}
+	return Control{ID: id, Socket: s.Sandbox.ControlSocketPath}, nil
+}
+
+// lockFile locks a file, against all others or with unix.LOCK_SH against those who want it for themselves alone, until it is closed. While
+// another has it this waits if it is patient, or is ErrBusy.
+func lockFile(ctx context.Context, path string, how int, patient bool) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 		if err == nil {
 			return f, nil
 		}
 		switch busy := errors.Is(err, unix.EWOULDBLOCK); {
 		case busy && patient:
-			err = wait.Sleep(ctx, wait.Interval)
+			err = wait.Sleep(ctx, lockInterval)
 		case busy:
 			err = ErrBusy
 		}

@@ -34,6 +34,8 @@ var causes = []struct {
 }{
 	{"extend", []cause{(*rig).extendTwice}},
 	{"stage", []cause{(*rig).letExpire}},
+	{"pause", []cause{(*rig).letPause, (*rig).useOne}},
+	{"resume", []cause{(*rig).wakePaused, (*rig).useOne}},
 	{"rest labelled", []cause{(*rig).letPause, (*rig).retireOne}},
 	{"rest paused", []cause{(*rig).letPause, (*rig).retireOne}},
 	{"wake", []cause{(*rig).wakePaused, (*rig).wakeSuspended}},
@@ -45,6 +47,7 @@ var causes = []struct {
 	{"restore created", []cause{(*rig).restoreOne, (*rig).forkOne}},
 	{"restore started", []cause{(*rig).restoreOne, (*rig).forkOne, (*rig).wakeSuspended}},
 	{"release begun", []cause{(*rig).retireOne}},
+	{"task forsaken", []cause{(*rig).letSuspend, (*rig).drain}},
 	{"heat", []cause{(*rig).heatAll, (*rig).heatNone}},
 	{"refill", []cause{(*rig).useOne}},
 	{"drain", []cause{(*rig).drain}},

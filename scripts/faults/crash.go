@@ -14,6 +14,7 @@ var steps = []string{
 	"claim reserved", "claim labelled", "claim resumed", "claim fulfilled",
 	"extend begun", "extend labelled",
 	"stage warned labelled", "stage grace labelled",
+	"pause locked", "pause done", "resume locked", "resume done",
 	"rest labelled", "rest paused", "wake resumed", "wake labelled",
 	"suspend saved", "suspend labelled", "suspend halted", "halted", "revived",
 	"checkpoint written", "checkpoint renamed", "checkpoint deleted",
@@ -22,7 +23,7 @@ var steps = []string{
 	"refill started", "refill paused", "refill labelled",
 	"heat labelled", "heat resumed", "drain begun",
 	"container created", "snapshot prepared", "task created", "task started",
-	"sentry killed", "task deleted", "container deleted",
+	"task forsaken", "sentry killed", "task deleted", "container deleted",
 }
 
 // crashTimeout is how long a step may take to come.

@@ -14,29 +14,79 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spoilers are what a bad runsc does, and at which of its commands.
+// spoilers are what a bad runsc does, and at which of its commands. The daemon pauses and resumes without one: there it is the notes of runsc
+// that are locked, or the sentries that stall.
 var spoilers = []struct{ mode, command string }{
-	{"hang", "create"}, {"fail", "create"}, {"hang", "start"}, {"fail", "start"}, {"hang", "pause"}, {"fail", "pause"},
-	{"hang", "resume"}, {"fail", "resume"}, {"hang", "delete"}, {"fail", "delete"},
+	{"hang", "create"}, {"fail", "create"}, {"hang", "start"}, {"fail", "start"}, {locked, ""}, {stalled, ""}, {"hang", "delete"}, {"fail", "delete"},
 }
+
+// What keeps sandboxes from being paused and resumed.
+const (
+	locked  = "lock"
+	stalled = "stall"
+)
 
 // spoilRunsc makes a command of runsc hang or fail for longer than the deadlines.
 func spoilRunsc(ctx context.Context, r *rig, round int) error {
-	stop := r.load(ctx)
-	defer stop()
 	bad := spoilers[round]
-	if err := r.spoil(bad.mode, bad.command); err != nil {
+	repair := func() error { return r.spoil("work", "none") }
+	_, err := r.ready(ctx, "warm") // for the clients to claim
+	switch {
+	case err != nil:
+	case bad.mode == locked:
+		repair, err = r.lockNotes()
+	case bad.mode == stalled:
+		repair, err = r.stallSentries(ctx)
+	default:
+		err = r.spoil(bad.mode, bad.command)
+	}
+	if err != nil {
 		return err
 	}
+	stop := r.load(ctx)
+	defer stop()
 	pause(ctx, 7*time.Second)
 	if bad.mode == "hang" {
 		pause(ctx, 7*time.Second) // past the deadline of a start
 	}
-	if err := r.spoil("work", "none"); err != nil {
+	err = repair()
+	r.repaired = time.Now()
+	return err
+}
+
+// lockNotes locks what runsc has noted of each sandbox, as a runsc that hangs would, until it is repaired.
+func (r *rig) lockNotes() (repair func() error, _ error) {
+	paths, err := filepath.Glob(filepath.Join(r.state, "runsc", "*", "*.lock"))
+	var held []*os.File
+	for _, path := range paths {
+		f, openErr := os.Open(path)
+		if openErr == nil {
+			held = append(held, f)
+			openErr = unix.Flock(int(f.Fd()), unix.LOCK_EX)
+		}
+		err = errors.Join(err, ignore(openErr, os.ErrNotExist)) // that sandbox has ended
+	}
+	return func() error {
+		var errs []error
+		for _, f := range held {
+			errs = append(errs, f.Close())
+		}
+		return errors.Join(errs...)
+	}, err
+}
+
+// stallSentries stops the sentry of each sandbox until it is repaired.
+func (r *rig) stallSentries(ctx context.Context) (repair func() error, _ error) {
+	ids, err := r.ids(ctx, "containers", "ls", "-q")
+	signal := func(signal unix.Signal) (err error) {
+		for id := range ids {
+			if pid := findProcess(id, servants[len(servants)-1].is); pid != 0 {
+				err = errors.Join(err, ignore(unix.Kill(pid, signal), unix.ESRCH))
+			}
+		}
 		return err
 	}
-	r.repaired = time.Now()
-	return nil
+	return func() error { return signal(unix.SIGCONT) }, errors.Join(err, signal(unix.SIGSTOP))
 }
 
 // alarms counts what the daemon has warned of so far, and what failed in sandboxes.
