@@ -2,12 +2,12 @@ package runtime
 
 import (
 	"path/filepath"
-	goruntime "runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"sandpool/runtime/hostproc"
 	"sandpool/runtime/template"
 )
 
@@ -17,9 +17,8 @@ func TestFilesThatOnlyTheHostSees(t *testing.T) {
 	there, missing := filepath.Join(dir, "app.tar"), filepath.Join(dir, "missing.tar")
 	write(t, there, "x")
 	e := openEngine(t, testConfig(t))
-	said, failed := map[string]string{}, make(chan error, 1)
-	go func() {
-		goruntime.LockOSThread() // and never let go: the thread ends with the goroutine, and its namespace with the thread
+	said := map[string]string{}
+	failed := hostproc.OnThread(func() error {
 		err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS)
 		if err == nil {
 			err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
@@ -35,10 +34,10 @@ func TestFilesThatOnlyTheHostSees(t *testing.T) {
 			}
 			said["import "+path], said["mount "+path] = importErr.Error(), mountErr.Error()
 		}
-		failed <- err
-	}()
-	if err := <-failed; err != nil {
-		t.Fatal(err)
+		return err
+	})
+	if failed != nil {
+		t.Fatal(failed)
 	}
 	for what, text := range said {
 		if strings.Contains(text, "PrivateTmp=") != strings.Contains(what, there) || !strings.Contains(text, "no such file") {

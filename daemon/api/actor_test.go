@@ -9,13 +9,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"sandpool/daemon/wire"
+	"sandpool/runtime/hostproc"
 )
 
 func TestActorSees(t *testing.T) {
@@ -92,18 +92,14 @@ func TestOthersMayNotOperate(t *testing.T) {
 	}
 }
 
-// dialAs connects as another user. The thread that took the user's id ends with its goroutine.
+// dialAs connects as another user.
 func dialAs(ctx context.Context, uid uintptr, socket string) (conn net.Conn, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		goruntime.LockOSThread()
+	err = hostproc.OnThread(func() (err error) {
 		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
-			err = errno
-			return
+			return errno
 		}
 		conn, err = new(net.Dialer).DialContext(ctx, "unix", socket)
-	}()
-	<-done
+		return err
+	})
 	return conn, err
 }

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
+	"sandpool/runtime/hostproc"
 )
 
 const hostileUser = 4242
@@ -53,27 +53,19 @@ func actAs(t *testing.T, uid uintptr, socket string) *client.Client {
 	return c
 }
 
-// passOn connects as a user, and carries what is said until both sides are done. The thread that took the user's id ends with the
-// goroutine.
+// passOn connects as a user, and carries what is said until both sides are done.
 func passOn(t *testing.T, conn *net.UnixConn, uid uintptr, socket string) {
-	dialed := make(chan *net.UnixConn, 1)
-	go func() {
-		defer close(dialed)
-		goruntime.LockOSThread()
-		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
-			t.Error(errno)
-			return
-		}
-		to, err := net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: socket})
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		dialed <- to
-	}()
 	defer conn.Close() //nolint:errcheck // it was only passed on
-	to, ok := <-dialed
-	if !ok {
+	var to *net.UnixConn
+	err := hostproc.OnThread(func() (err error) {
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uid, uid, uid); errno != 0 {
+			return errno
+		}
+		to, err = net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: socket})
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 		return
 	}
 	defer to.Close() //nolint:errcheck // the same

@@ -9,13 +9,13 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"sandpool/daemon/wire"
+	"sandpool/runtime/hostproc"
 )
 
 // user is a client of another user of the host.
@@ -34,15 +34,10 @@ func newUser(t *testing.T, socket string, uid int) *user {
 }
 
 // dialAs connects from a thread with the user id, which is what the kernel tells the daemon. The thread keeps root's other rights, to
-// reach a socket in a folder of root's, and ends with the goroutine.
+// reach a socket in a folder of root's.
 func dialAs(uid int, socket string) (net.Conn, error) {
-	type dialled struct {
-		fd  int
-		err error
-	}
-	result := make(chan dialled)
-	go func() {
-		runtime.LockOSThread()
+	fd := -1
+	err := hostproc.OnThread(func() error {
 		const noFixup = 1 << 2 // SECBIT_NO_SETUID_FIXUP: the thread keeps its capabilities
 		err := unix.Prctl(unix.PR_SET_SECUREBITS, noFixup, 0, 0, 0)
 		if err == nil {
@@ -50,17 +45,17 @@ func dialAs(uid int, socket string) (net.Conn, error) {
 				err = errno
 			}
 		}
-		fd, socketErr := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		var socketErr error
+		fd, socketErr = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err = errors.Join(err, socketErr); err == nil {
 			err = unix.Connect(fd, &unix.SockaddrUnix{Name: socket})
 		}
-		result <- dialled{fd, err}
-	}()
-	d := <-result
-	if d.err != nil {
-		return nil, d.err
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	file := os.NewFile(uintptr(d.fd), socket)
+	file := os.NewFile(uintptr(fd), socket)
 	defer file.Close() //nolint:errcheck // the connection has its own
 	return net.FileConn(file)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 
 	"github.com/containerd/errdefs"
 	"golang.org/x/sys/unix"
@@ -54,19 +53,17 @@ func Root(pid int) string { return fmt.Sprintf("/proc/%d/root", pid) }
 
 // Unmount detaches all that is mounted on path in the mount namespace of a process. That nothing is there is no error.
 func Unmount(pid int, path string) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine, and nobody else gets its namespace
+	err := OnThread(func() error {
 		err := enterMounts(pid)
 		for err == nil {
 			err = unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
 		}
-		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // no mount, or no such folder
-			err = nil
-		}
-		done <- err
-	}()
-	return <-done
+		return err
+	})
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) { // no mount, or no such folder
+		return nil
+	}
+	return err
 }
 
 // enterMounts puts the calling thread into the mount namespace of a process.

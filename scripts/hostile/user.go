@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
-	goruntime "runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandpool/daemon/wire"
+	"sandpool/runtime/hostproc"
 )
 
 // patience is how long an answer that must come may take on a slow machine.
@@ -49,22 +49,14 @@ func (u *user) owner() string { return fmt.Sprintf("uid:%d", u.uid) }
 
 // dial connects as the user: the kernel notes who calls connect.
 func (u *user) dial(ctx context.Context) (net.Conn, error) {
-	type dialed struct {
-		conn net.Conn
-		err  error
-	}
-	done := make(chan dialed, 1)
-	go func() {
-		goruntime.LockOSThread() // for ever: the thread, which is the user's, ends with the goroutine
-		if err := becomeOnThread(u.uid); err != nil {
-			done <- dialed{nil, err}
-			return
+	var conn net.Conn
+	err := hostproc.OnThread(func() (err error) {
+		if err = becomeOnThread(u.uid); err == nil {
+			conn, err = (&net.Dialer{}).DialContext(ctx, "unix", u.socket)
 		}
-		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", u.socket)
-		done <- dialed{conn, err}
-	}()
-	d := <-done
-	return d.conn, d.err
+		return err
+	})
+	return conn, err
 }
 
 // becomeOnThread makes the calling thread, and no other, a user's.
