@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"sandpool/configs"
+	"sandpool/daemon/begin"
 	"sandpool/daemon/hooks"
 	"sandpool/daemon/templates"
 	"sandpool/daemon/wire"
@@ -46,7 +47,7 @@ func startsAtOnce(l configs.Limits) int {
 func wantedTemplates(c configs.Config) map[string]templates.Wanted {
 	all := map[string]templates.Wanted{}
 	for name, t := range c.Templates {
-		all[name] = templates.Wanted{Snapshot: t.Snapshot, Template: template.Template{
+		all[name] = templates.Wanted{Snapshot: t.Snapshot, OnClaim: begin.Hook{Command: t.OnClaim, Timeout: t.OnClaimTimeout}.Encode(), Template: template.Template{
 			Image: t.Image, Command: t.Command, ImageCommand: t.ImageCommand, Env: t.Env,
 			User: t.User, Cwd: t.Cwd, Platform: t.Platform, AllowSetuid: t.AllowSetuid, Limits: limits(t), Mounts: mounts(t.Mounts),
 			Prewarm: t.Prewarm, PrewarmTimeout: t.PrewarmTimeout.Std(),

@@ -55,7 +55,7 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 	}
 	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (processes.Process, error) {
 		spec.Args, spec.Env, spec.Cwd, spec.TTY, spec.Rows, spec.Cols = body.Args, body.Env, body.Cwd, body.TTY, body.Rows, body.Cols
-		spec.Given = broughtAlong(claim)
+		spec.Given = claim.HasGiven()
 		return a.Exec(r.Context(), claim.Sandbox, spec)
 	})
 }
