@@ -58,14 +58,7 @@ func wantedTemplates(c configs.Config) map[string]templates.Wanted {
 }
 
 func limits(t configs.Template) template.Limits {
-	l := template.Limits{CPUs: t.CPUs, Memory: int64(t.MemoryMiB) << 20, Disk: int64(t.DiskMiB) << 20, PIDs: int64(t.PIDs)}
-	for name, u := range t.Ulimits {
-		if l.Ulimits == nil {
-			l.Ulimits = map[string]template.Ulimit{}
-		}
-		l.Ulimits[name] = template.Ulimit(u)
-	}
-	return l
+	return template.Limits{CPUs: t.CPUs, Memory: int64(t.MemoryMiB) << 20, Disk: int64(t.DiskMiB) << 20, PIDs: int64(t.PIDs), Ulimits: t.Ulimits}
 }
 
 func mounts(configured []configs.Mount) []template.Mount {

@@ -9,6 +9,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/daemon/wire"
+	"sandpool/runtime/ulimit"
 )
 
 const maxUser = 256 // bytes of a user's name
@@ -39,6 +40,11 @@ func Check(body wire.ExecRequest) error {
 	}
 	if body.Timeout != nil && *body.Timeout <= 0 {
 		return Invalid("timeout: %s: want more than 0s", body.Timeout)
+	}
+	for name, value := range body.Rlimits {
+		if _, _, err := ulimit.Named(name + "=" + value); err != nil {
+			return Invalid("rlimits: %v", err)
+		}
 	}
 	if body.Cwd != "" && (!path.IsAbs(body.Cwd) || strings.ContainsRune(body.Cwd, 0)) {
 		return Invalid("cwd: %q: want an absolute path", body.Cwd)
