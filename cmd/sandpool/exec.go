@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +13,7 @@ import (
 
 	"sandpool/cmd/sandpool/environ"
 	"sandpool/cmd/sandpool/input"
+	"sandpool/cmd/sandpool/signals"
 	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
@@ -151,29 +150,7 @@ func (a *app) execLogged(ctx context.Context, id string, req wire.ExecRequest, l
 func (a *app) execPiped(ctx context.Context, id string, req wire.ExecRequest) (int, error) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	p := newPassing(cancel, func(ctx context.Context) { _, _ = a.daemon.Get(ctx, id) })
-	defer p.watch()()
-	return a.daemon.Exec(ctx, id, req, client.Stdio{In: input.Background(a.in), Out: a.out, Err: a.errOut, Control: p.control, Sent: p.wasSent})
-}
-
-// watch calls handle for each of the signals until the returned function is called.
-func watch(handle func(os.Signal), signals ...os.Signal) (stop func()) {
-	arrived, stopped, ended := make(chan os.Signal, 1), make(chan struct{}), make(chan struct{})
-	signal.Notify(arrived, signals...)
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case sig := <-arrived:
-				handle(sig)
-			case <-stopped:
-				return
-			}
-		}
-	}()
-	return func() {
-		signal.Stop(arrived)
-		close(stopped)
-		<-ended
-	}
+	p := signals.New(cancel, func(ctx context.Context) { _, _ = a.daemon.Get(ctx, id) })
+	defer p.Watch()()
+	return a.daemon.Exec(ctx, id, req, client.Stdio{In: input.Background(a.in), Out: a.out, Err: a.errOut, Control: p.Control, Sent: p.WasSent})
 }

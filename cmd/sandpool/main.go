@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+
+	"sandpool/cmd/sandpool/signals"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), heeded(ending...)...)
+	ctx, stop := signal.NotifyContext(context.Background(), signals.Heeded(signals.Ending...)...)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)

@@ -18,16 +18,17 @@ const module = "sandpool"
 
 // imports says which of our packages each of them may import. Only daemon joins the parts.
 var imports = map[string][]string{
-	"cmd/sandpool":                {"cmd/sandpool/bench", "cmd/sandpool/environ", "cmd/sandpool/input", "cmd/sandpool/table", "cmd/sandpool/transfer", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
+	"cmd/sandpool":                {"cmd/sandpool/bench", "cmd/sandpool/environ", "cmd/sandpool/input", "cmd/sandpool/signals", "cmd/sandpool/table", "cmd/sandpool/transfer", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
 	"cmd/sandpool-init":           {"cmd/sandpool-init/files", "cmd/sandpool-init/procs", "cmd/sandpool-init/supervise", "runtime/supervisor/protocol", "runtime/tail", "runtime/ulimit"},
 	"cmd/sandpool-init/files":     {"cmd/sandpool-init/tree", "cmd/sandpool-init/users"},
 	"cmd/sandpool-init/procs":     {"runtime/supervisor/protocol"},
 	"cmd/sandpool-init/supervise": {"cmd/sandpool-init/procs", "cmd/sandpool-init/users", "runtime/supervisor/protocol", "runtime/ulimit"},
 	"cmd/sandpool-init/tree":      {},
 	"cmd/sandpool-init/users":     {},
-	"cmd/sandpool/bench":          {"cmd/sandpool/table", "daemon/client", "daemon/wire"},
+	"cmd/sandpool/bench":          {"cmd/sandpool/table", "daemon/client", "daemon/wire", "lifetime"},
 	"cmd/sandpool/environ":        {"daemon/wire"},
 	"cmd/sandpool/input":          {},
+	"cmd/sandpool/signals":        {"daemon/client", "daemon/wire"},
 	"cmd/sandpool/table":          {"daemon/wire"},
 	"cmd/sandpool/transfer":       {"cmd/sandpool-init/tree", "daemon/client", "daemon/wire"},
 	"cmd/sandpoold":               {"configs", "daemon", "systemd"},
