@@ -31,5 +31,5 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if _, silent := errors.AsType[exitStatus](err); !silent {
 		a.complain(err)
 	}
-	return a.exitCode(cmd.Name(), err)
+	return a.exitCode(cmd.CommandPath(), err)
 }
