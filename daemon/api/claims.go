@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -82,6 +83,9 @@ func (a *api) grant(ctx context.Context, req pool.Request) (pool.Claim, bool, er
 	ctx, done := a.traceClaim(ctx, &req)
 	claim, repeated, err := a.Claims.Claim(ctx, req)
 	done(claim, repeated, err)
+	if hook, ok := errors.AsType[*begin.HookError](err); ok {
+		a.Log.Warn("on_claim failed a claim", "template", hook.Template, "reason", hook.Reason)
+	}
 	name := wire.PoolName(a.Info.Region, req.Template)
 	if errdefs.IsNotFound(err) { // there is no such pool; names that clients make up are no labels
 		name = ""

@@ -43,47 +43,48 @@ func decode(text string) (h Hook, err error) {
 	return h, err
 }
 
-// HookError is why the hook of a claim's template failed the claim.
-type HookError struct{ Template, Reason string }
+// HookError is why the hook of a claim's template failed the claim. Words are the last that it wrote: they are for the claim's owner, and for no log.
+type HookError struct{ Template, Reason, Words string }
 
 func (e *HookError) Error() string {
-	return fmt.Sprintf("on_claim of template %q: %s", e.Template, e.Reason)
+	text := fmt.Sprintf("on_claim of template %q: %s", e.Template, e.Reason)
+	if e.Words != "" {
+		text += "; it wrote last: " + e.Words
+	}
+	return text
 }
 
 var errLate = errors.New("the hook is late")
 
 // run runs the hook, and returns a *HookError if it does not succeed in time. That tells no value of the secrets.
 func (h Hook) run(ctx context.Context, exec func(context.Context, string, runtime.ExecSpec) (processes.Process, error), claim pool.Claim, secrets []string) error {
-	failed := func(format string, args ...any) error {
-		return &HookError{claim.SandboxTemplate(), fmt.Sprintf(format, args...)}
-	}
 	limited, cancel := context.WithTimeoutCause(ctx, h.Timeout.Std(), errLate)
 	defer cancel()
 	hidden := values(secrets)
-	out, err := newEnding(hidden), newEnding(hidden)
-	code, failure := 0, error(nil)
-	p, failure := exec(limited, claim.Sandbox, runtime.ExecSpec{
-		Args: h.Command, Given: claim.HasGiven(), Stdout: out, Stderr: err,
+	stdout, stderr := newEnding(hidden), newEnding(hidden)
+	p, err := exec(limited, claim.Sandbox, runtime.ExecSpec{
+		Args: h.Command, Given: claim.HasGiven(), Stdout: stdout, Stderr: stderr,
 		Env: []string{"SANDPOOL_CLAIM=" + claim.ID, "SANDPOOL_TIER=" + claim.Tier, "SANDPOOL_METADATA=" + cmp.Or(claim.Metadata, "{}")},
 	})
-	if failure == nil {
-		code, failure = p.Wait(limited)
+	code := 0
+	if err == nil {
+		code, err = p.Wait(limited)
 	}
-	last := ""
-	if text := oneline.Of(end(strings.TrimSpace(out.String()+"\n"+err.String()), shownWords)); text != "" {
-		last = "; it wrote last: " + text
-	}
+	why := ""
 	switch {
-	case ctx.Err() != nil: // the client has gone, or the daemon stops
+	case err == nil && code == 0:
+		return nil
+	case err == nil:
+		why = fmt.Sprintf("exit code %d", code)
+	case context.Cause(ctx) != nil: // the client has gone, or the daemon stops
 		return context.Cause(ctx)
 	case context.Cause(limited) != nil:
-		return failed("it did not end within %s (on_claim_timeout)%s", h.Timeout, last)
-	case failure != nil:
-		return failed("%s%s", oneline.Of(failure.Error()), last)
-	case code != 0:
-		return failed("exit code %d%s", code, last)
+		why = fmt.Sprintf("it did not end within %s (on_claim_timeout)", h.Timeout)
+	default:
+		why = oneline.Of(err.Error())
 	}
-	return nil
+	words := strings.TrimSpace(stdout.String() + "\n" + stderr.String())
+	return &HookError{claim.SandboxTemplate(), why, oneline.Of(end(words, shownWords))}
 }
 
 // end is the end of a text, of so many bytes at most.
