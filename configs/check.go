@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 const (
 	maxTimeout    = time.Hour
 	maxWait       = 24 * time.Hour
+	maxOnClaim    = 5 * time.Minute
 	maxLifetime   = 365 * 24 * time.Hour
 	maxAge        = 365 * 24 * time.Hour
 	maxStarts     = 1024
@@ -230,7 +232,12 @@ func (t Template) check(key string, found *faults) {
 	case isFile && !filepath.IsAbs(path):
 		found.add(join(key, "image"), "%q: want %s and an absolute path", t.Image, FileScheme)
 	}
-	t.checkCommand(join(key, "command"), found)
+	if len(t.Command) > 0 && t.ImageCommand {
+		found.add(join(key, "command"), "given together with image_command = true: want one of them")
+	} else {
+		found.command(join(key, "command"), t.Command)
+	}
+	t.checkOnClaim(key, found)
 	t.checkEnv(join(key, "env"), found)
 	t.checkProcess(key, found)
 	t.checkMounts(key, found)
@@ -250,19 +257,17 @@ func (t Template) checkReady(key string, found *faults) {
 	found.number(join(key, "ready_port"), t.ReadyPort, 0, maxPort)
 }
 
-func (t Template) checkCommand(key string, found *faults) {
-	switch {
-	case len(t.Command) == 0:
-	case t.ImageCommand:
-		found.add(key, "given together with image_command = true: want one of them")
-	case t.Command[0] == "":
-		found.add(key, "the first item is empty: want a program")
+// maxHook keeps a hook well below containerd's limit of 4096 bytes for a label, in bytes.
+const maxHook = 2048
+
+func (t Template) checkOnClaim(key string, found *faults) {
+	at := join(key, "on_claim")
+	found.command(at, t.OnClaim)
+	text, err := json.Marshal(t.OnClaim)
+	if err != nil || len(text) > maxHook {
+		found.add(at, "%d bytes as JSON: want at most %d: put what it does into a program of the image", len(text), maxHook)
 	}
-	for i, arg := range t.Command {
-		if strings.Contains(arg, "\x00") {
-			found.add(fmt.Sprintf("%s[%d]", key, i), "%q: has a NUL in it", arg)
-		}
-	}
+	found.duration(join(key, "on_claim_timeout"), t.OnClaimTimeout, time.Millisecond, maxOnClaim)
 }
 
 func (t Template) checkEnv(key string, found *faults) {

@@ -213,6 +213,9 @@ type Template struct {
 	ReadyPort      int               `toml:"ready_port"`    // TCP port that must answer in the sandbox, if not 0
 	ReadyTimeout   lifetime.Duration `toml:"ready_timeout"`
 
+	OnClaim        []string          `toml:"on_claim"` // run in the sandbox before each claim of it is answered; empty: nothing
+	OnClaimTimeout lifetime.Duration `toml:"on_claim_timeout"`
+
 	Snapshot bool `toml:"snapshot"` // sandboxes go on from a checkpoint of one that is ready, rather than being started
 }
 
@@ -311,7 +314,7 @@ const defaultName = "default"
 // These also fill the keys that a file's own templates and pools leave out.
 var (
 	defaultTemplate = Template{
-		CPUs: 1, MemoryMiB: 2048, DiskMiB: 10240, PIDs: 1024, PrewarmTimeout: minutes(5), ReadyTimeout: seconds(30),
+		CPUs: 1, MemoryMiB: 2048, DiskMiB: 10240, PIDs: 1024, PrewarmTimeout: minutes(5), ReadyTimeout: seconds(30), OnClaimTimeout: seconds(10),
 	}
 	defaultPool = Pool{
 		Min: 8, Target: 8, Max: 32, ScaleUp: 70, ScaleDown: 30, MaxAge: builtInTypes[WarmPool].Lifetime, Recycle: RecycleDestroy,

@@ -156,7 +156,7 @@ func TestSampleTablesOfListsAreValid(t *testing.T) {
 	if got := c.Templates["default"].Mounts; !slices.Equal(got, want) || len(c.Hooks) != 2 {
 		t.Errorf("mounts %+v, want %+v; %d hooks, want 2", got, want, len(c.Hooks))
 	}
-	if want := map[string]Ulimit{"nofile": {1024, 4096}, "core": {}}; !maps.Equal(c.Templates["default"].Ulimits, want) {
+	if want := map[string]Ulimit{"nofile": {Soft: 1024, Hard: 4096}, "core": {}}; !maps.Equal(c.Templates["default"].Ulimits, want) {
 		t.Errorf("ulimits %v, want %v", c.Templates["default"].Ulimits, want)
 	}
 }

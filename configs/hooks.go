@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"sandpool/lifetime"
@@ -44,11 +43,7 @@ func (h Hook) check(key string, found *faults) {
 	case !filepath.IsAbs(h.Command[0]):
 		found.add(join(key, "command"), "%q: want the program's absolute path first", h.Command[0])
 	}
-	for i, arg := range h.Command {
-		if strings.Contains(arg, "\x00") {
-			found.add(fmt.Sprintf("%s[%d]", join(key, "command"), i), "%q: has a NUL in it", arg)
-		}
-	}
+	found.command(join(key, "command"), h.Command)
 	found.duration(join(key, "timeout"), h.Timeout, time.Millisecond, maxTimeout)
 	found.number(join(key, "retries"), h.Retries, 0, maxRetries)
 }

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -45,6 +46,18 @@ func (f *faults) oneOf(key, value string, allowed ...string) {
 func (f *faults) line(key, command string) {
 	if strings.TrimSpace(command) == "" || strings.Contains(command, "\x00") {
 		f.add(key, "%q: want a command line", command)
+	}
+}
+
+// command checks a program and its arguments; none is fine.
+func (f *faults) command(key string, command []string) {
+	if len(command) > 0 && command[0] == "" {
+		f.add(key, "the first item is empty: want a program")
+	}
+	for i, arg := range command {
+		if strings.Contains(arg, "\x00") {
+			f.add(fmt.Sprintf("%s[%d]", key, i), "%q: has a NUL in it", arg)
+		}
 	}
 }
 

@@ -4,12 +4,14 @@ import (
 	"maps"
 	"strings"
 	"testing"
+
+	"sandpool/runtime/ulimit"
 )
 
 func TestUlimits(t *testing.T) {
 	c := parse(t, `templates.go = {image = "x", allow_setuid = true, ulimits = {nofile = 4096, core = "0:-1", memlock = "unlimited", nproc = "16:1024", stack = -1}}`)
 	want := map[string]Ulimit{
-		"nofile": {4096, 4096}, "core": {0, Unlimited}, "memlock": {Unlimited, Unlimited}, "nproc": {16, 1024}, "stack": {Unlimited, Unlimited},
+		"nofile": {Soft: 4096, Hard: 4096}, "core": {Soft: 0, Hard: ulimit.Unlimited}, "memlock": {Soft: ulimit.Unlimited, Hard: ulimit.Unlimited}, "nproc": {Soft: 16, Hard: 1024}, "stack": {Soft: ulimit.Unlimited, Hard: ulimit.Unlimited},
 	}
 	if got := c.Templates["go"]; !maps.Equal(got.Ulimits, want) || !got.AllowSetuid {
 		t.Errorf("got %+v, want %v", got, want)

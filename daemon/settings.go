@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"sandpool/configs"
+	"sandpool/daemon/begin"
 	"sandpool/daemon/hooks"
 	"sandpool/daemon/templates"
 	"sandpool/daemon/wire"
@@ -46,7 +47,7 @@ func startsAtOnce(l configs.Limits) int {
 func wantedTemplates(c configs.Config) map[string]templates.Wanted {
 	all := map[string]templates.Wanted{}
 	for name, t := range c.Templates {
-		all[name] = templates.Wanted{Snapshot: t.Snapshot, Template: template.Template{
+		all[name] = templates.Wanted{Snapshot: t.Snapshot, OnClaim: begin.Hook{Command: t.OnClaim, Timeout: t.OnClaimTimeout}.Encode(), Template: template.Template{
 			Image: t.Image, Command: t.Command, ImageCommand: t.ImageCommand, Env: t.Env,
 			User: t.User, Cwd: t.Cwd, Platform: t.Platform, AllowSetuid: t.AllowSetuid, Limits: limits(t), Mounts: mounts(t.Mounts),
 			Prewarm: t.Prewarm, PrewarmTimeout: t.PrewarmTimeout.Std(),
@@ -57,14 +58,7 @@ func wantedTemplates(c configs.Config) map[string]templates.Wanted {
 }
 
 func limits(t configs.Template) template.Limits {
-	l := template.Limits{CPUs: t.CPUs, Memory: int64(t.MemoryMiB) << 20, Disk: int64(t.DiskMiB) << 20, PIDs: int64(t.PIDs)}
-	for name, u := range t.Ulimits {
-		if l.Ulimits == nil {
-			l.Ulimits = map[string]template.Ulimit{}
-		}
-		l.Ulimits[name] = template.Ulimit(u)
-	}
-	return l
+	return template.Limits{CPUs: t.CPUs, Memory: int64(t.MemoryMiB) << 20, Disk: int64(t.DiskMiB) << 20, PIDs: int64(t.PIDs), Ulimits: t.Ulimits}
 }
 
 func mounts(configured []configs.Mount) []template.Mount {

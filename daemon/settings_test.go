@@ -9,7 +9,7 @@ import (
 	"sandpool/configs"
 	"sandpool/lifetime"
 	"sandpool/pool"
-	"sandpool/runtime/template"
+	"sandpool/runtime/ulimit"
 )
 
 // TestSizesAreJudgedAlike goes through sizes at and over every bound: the file and the API must refuse the same ones.
@@ -102,7 +102,7 @@ func TestTemplatesForTheEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := wantedTemplates(c)["go"]
-	want := map[string]template.Ulimit{"nofile": {Soft: 64, Hard: 128}, "core": {Soft: template.Unlimited, Hard: template.Unlimited}}
+	want := map[string]ulimit.Limit{"nofile": {Soft: 64, Hard: 128}, "core": {Soft: ulimit.Unlimited, Hard: ulimit.Unlimited}}
 	if !got.AllowSetuid || !maps.Equal(got.Limits.Ulimits, want) {
 		t.Errorf("got %+v, want set-uid and %v", got, want)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -36,9 +35,12 @@ type Request struct {
 	Metadata   string // for Grant
 	Given      Given
 	Env        []string // KEY=VALUE, with Given: what all that is started in the sandbox gets; never in labels
-	Trace      string   // names the claim's part in a trace, for Options.Starting; may be empty
-	Kind       string   // name of the lifetime type
-	Lifetime   lifetime.Type
+	// Begin, if set, does what is to be done in the running sandbox before anybody is told of the claim. When it fails, so does the claim: no
+	// other sandbox is tried.
+	Begin    func(ctx context.Context, claim Claim) error
+	Trace    string // names the claim's part in a trace, for Options.Starting; may be empty
+	Kind     string // name of the lifetime type
+	Lifetime lifetime.Type
 
 	asked time.Time
 }
@@ -54,10 +56,14 @@ type Claim struct {
 	Reason    string
 	CreatedAt time.Time // of the sandbox
 	Phases    *Phases   // of the start that the claim waited for; nil if it did not, or since the daemon was started again
+	OnClaim   string    // see Source
 }
 
 // SandboxTemplate is the template of the claim's sandbox: after a fallback not the one that was asked for.
 func (c Claim) SandboxTemplate() string { return templateOf(c.Pool) }
+
+// HasGiven tells whether the claim's sandbox may have been given something.
+func (c Claim) HasGiven() bool { return c.Given != Nothing || c.From != "" }
 
 // Generic is the template whose pool serves claims that allow a fallback.
 const Generic = "generic"
@@ -197,7 +203,7 @@ func (c *Controller) obtain(ctx context.Context, p *pool, req Request) (Claim, e
 			return claim, nil
 		case context.Cause(ctx) != nil:
 			return Claim{}, context.Cause(ctx)
-		case errdefs.IsUnavailable(err):
+		case errdefs.IsUnavailable(err), errors.As(err, new(beginError)):
 			return Claim{}, err // the next sandbox would be lost in the same way
 		}
 		c.log.Warn("sandbox could not be handed out", "sandbox", s.id, "pool", p.Name, "err", err)
@@ -286,85 +292,6 @@ func (c *Controller) giveBackLocked(ctx context.Context, s *sandbox) {
 	c.workers.Go(func() { c.settle(context.WithoutCancel(ctx), s) })
 }
 
-// handOut makes the claim durable, resumes the sandbox and enters the claim. s is doomed when any of it fails,
-// and also when ctx ended meanwhile: nobody would ever release it. From before the label until right before the answer the
-// sandbox is marked as promised, so that the next start can tell a claim that was never answered.
-func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Claim, error) {
-	record := s.record
-	record.State = Claimed
-	now := time.Now()
-	record.Grant = Grant{
-		ID: newClaimID(), Owner: req.Owner, RequestID: req.RequestID, Template: req.Template, Tier: s.tier(req),
-		From: s.from, Given: req.Given, Metadata: req.Metadata, ClaimedAt: now, Lease: lifetime.NewLease(req.Kind, req.Lifetime, now),
-	}
-	err := c.prepare(context.WithoutCancel(ctx), s, record, req.Env)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case err == nil && s.died != "":
-		err = fmt.Errorf("sandbox died: %s", s.died)
-	case err == nil:
-		err = context.Cause(ctx)
-	}
-	if err == nil {
-		err = c.moveLocked(s, Claimed)
-	}
-	if err != nil {
-		c.terminateLocked(s, err.Error())
-		return Claim{}, err
-	}
-	s.paused = false
-	s.record = record
-	s.waitedFor = !s.settled
-	s.how.Schedule = max(0, s.begun.Sub(req.asked))
-	s.usedAt = time.Now()
-	c.answeredLocked(req.Owner)
-	c.enterLocked(s)
-	c.tell(Event{Kind: EventClaimed, Claim: s.claim(), Message: fmt.Sprintf("claimed %s from %s", record.Grant.Tier, s.pool.Name)})
-	return s.claim(), nil
-}
-
-// prepare does all of a hand-out that a crash must not undo.
-func (c *Controller) prepare(ctx context.Context, s *sandbox, r Record, env []string) error {
-	promised := c.backend.Promise(s.id)
-	if promised != nil { // a crash before the answer would leave a claim that nobody knows of until its end; better than none at all
-		c.log.Warn("sandbox is handed out without a mark that its claim is not answered yet", "sandbox", s.id, "err", promised)
-	}
-	c.step("claim reserved")
-	var giving sync.WaitGroup // while the label is written: a sandbox that is paused takes it as it wakes
-	var given error
-	if len(env) > 0 {
-		giving.Go(func() { given = c.backend.Give(ctx, s.id, env, s.from != "") })
-	}
-	err := c.backend.Label(ctx, s.id, r.Labels())
-	c.step("claim labelled")
-	if err == nil && s.paused {
-		err = c.backend.Resume(ctx, s.id)
-		c.step("claim resumed")
-	}
-	giving.Wait()
-	err = errors.Join(err, given)
-	if err == nil && promised == nil {
-		err = c.backend.Fulfil(s.id)
-		c.step("claim fulfilled")
-	}
-	return err
-}
-
-// enterLocked makes the claim of s known by its id and its request id.
-func (c *Controller) enterLocked(s *sandbox) {
-	g := s.record.Grant
-	c.claims[g.ID] = s
-	c.epoch++
-	s.claimed = c.epoch
-	if key := (requestKey{g.Owner, g.RequestID}); g.RequestID != "" && c.requests[key] == nil {
-		done := make(chan struct{})
-		close(done)
-		c.requests[key] = &turn{done: done, claim: g.ID}
-	}
-	c.deadlines.Set(g.ID, g.Owner, s.lease())
-}
-
 // tier says how s came to be running, for a claim that got it.
 func (s *sandbox) tier(req Request) string {
 	switch {
@@ -387,6 +314,7 @@ func (s *sandbox) claim() Claim {
 	claim := Claim{
 		Grant: s.record.Grant, Sandbox: s.id, Pool: s.pool.Name,
 		State: s.state, Rest: s.record.Rest, Saved: s.record.Saved, Reason: s.record.Reason, CreatedAt: s.record.CreatedAt,
+		OnClaim: s.record.OnClaim,
 	}
 	if s.waitedFor {
 		phases := s.how.Phases

@@ -64,6 +64,9 @@ type Suspender interface {
 type Source interface {
 	// Fingerprint names all that a sandbox is started from.
 	Fingerprint() string
+	// OnClaim is what such a sandbox wants to be done in it at each claim, as text for Request.Begin; may be empty. It is in a label, so that
+	// it stays that of the sandbox, and the fingerprint names it, too.
+	OnClaim() string
 	// Start makes the sandbox id as Backend.Start does; a cold one is started even if there is a snapshot to go on from.
 	Start(ctx context.Context, id string, cold bool, labels map[string]string) (Started, error)
 }

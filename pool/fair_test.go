@@ -147,31 +147,6 @@ func TestAllSlotsAreForWhoIsAlone(t *testing.T) {
 	})
 }
 
-func TestFreeSlots(t *testing.T) {
-	for name, test := range map[string]struct {
-		slots slots
-		want  string // who may start
-	}{
-		"none held":          {slots{most: 2}, "a b "},
-		"one held":           {slots{most: 2, held: 1, owners: map[string]int{"a": 1}}, "a b "},
-		"one's":              {slots{most: 2, held: 2, owners: map[string]int{"a": 2}}, "b "},
-		"two's":              {slots{most: 2, held: 2, owners: map[string]int{"a": 1, "b": 1}}, ""},
-		"the pool's":         {slots{most: 2, held: 2}, ""},
-		"one's and one more": {slots{most: 2, held: 3, owners: map[string]int{"a": 2, "b": 1}}, ""},
-		"the only one's":     {slots{most: 1, held: 1, owners: map[string]int{"a": 1}}, "b "},
-	} {
-		got := ""
-		for _, owner := range []string{"a", "b"} {
-			if test.slots.free(owner) {
-				got += owner + " "
-			}
-		}
-		if got != test.want {
-			t.Errorf("%s: %q may start, want %q", name, got, test.want)
-		}
-	}
-}
-
 // TestQuota has one owner claim all that it can, by each way there is: others still get theirs, and what has ended counts no more.
 func TestQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -314,10 +314,12 @@ func onePool(target, most int) Config {
 // build is a source that the fake backend starts nothing from: it has sandboxes as it likes.
 type build struct {
 	Source
-	fingerprint string
+	fingerprint, onClaim string
 }
 
 func (b build) Fingerprint() string { return b.fingerprint }
+
+func (b build) OnClaim() string { return b.onClaim }
 
 // hour is a lifetime type whose claims are neither warned nor given a grace.
 var hour = lifetime.Type{Lifetime: time.Hour}

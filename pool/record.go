@@ -17,6 +17,7 @@ const (
 	LabelState       = LabelPrefix + "state"
 	LabelPool        = LabelPrefix + "pool"
 	LabelFingerprint = LabelPrefix + "fingerprint"
+	LabelOnClaim     = LabelPrefix + "on-claim"
 	LabelCreated     = LabelPrefix + "created-at"
 	LabelClaim       = LabelPrefix + "claim"
 	LabelOwner       = LabelPrefix + "owner"
@@ -51,6 +52,7 @@ type Record struct {
 	State       State
 	Pool        string // region:template
 	Fingerprint string // of what the sandbox was started from; see Config
+	OnClaim     string // see Source
 	CreatedAt   time.Time
 	Grant       Grant  // with states Claimed and Dead
 	Rest        Rest   // with state Claimed
@@ -104,6 +106,9 @@ func (r Record) Labels() map[string]string {
 		LabelPool:        r.Pool,
 		LabelFingerprint: r.Fingerprint,
 		LabelCreated:     formatTime(r.CreatedAt),
+	}
+	if r.OnClaim != "" {
+		labels[LabelOnClaim] = r.OnClaim
 	}
 	if r.Grant.ID != "" {
 		labels[LabelClaim] = r.Grant.ID
@@ -163,6 +168,7 @@ func ParseRecord(labels map[string]string) (Record, error) {
 		State:       State(labels[LabelState]),
 		Pool:        labels[LabelPool],
 		Fingerprint: labels[LabelFingerprint],
+		OnClaim:     labels[LabelOnClaim],
 		Rest:        Rest(labels[LabelRest]),
 		Saved:       labels[LabelSaved],
 		Reason:      labels[LabelReason],

@@ -5,6 +5,8 @@ import (
 	"iter"
 	"slices"
 	"time"
+
+	"sandpool/lifetime/line"
 )
 
 // refillLocked starts what claims wait for and what pools lack, as far as each pool's Max, the host and the number of starts at once
@@ -45,11 +47,11 @@ func (c *Controller) nextStartLocked(open []*pool, now time.Time) (next *pool, o
 			continue
 		}
 		w := slots.first(p.unserved())
-		if w != nil && (of == nil || slots.before(w, of) || !slots.before(of, w) && w.since < of.since) {
+		if w != nil && (of == nil || slots.Before(w.owner, of.owner) || !slots.Before(of.owner, w.owner) && w.since < of.since) {
 			next, of = p, w
 		}
 	}
-	if next != nil || !slots.free("") || slots.handingOut && slots.held > 0 { // claims go first: refilling keeps to one processor
+	if next != nil || !slots.Free("") || slots.handingOut && slots.Held > 0 { // claims go first: refilling keeps to one processor
 		return next, of
 	}
 	for _, p := range open {
@@ -62,7 +64,7 @@ func (c *Controller) nextStartLocked(open []*pool, now time.Time) (next *pool, o
 
 // startLocked starts a sandbox of p, for a claim that waits if w is not nil.
 func (c *Controller) startLocked(ctx context.Context, p *pool, w *waiter, now time.Time) {
-	s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, Fingerprint: p.Source.Fingerprint(), CreatedAt: now})
+	s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, Fingerprint: p.Source.Fingerprint(), OnClaim: p.Source.OnClaim(), CreatedAt: now})
 	s.source = p.Source
 	if w != nil {
 		s.wantedBy = w.owner
@@ -117,21 +119,21 @@ func (p *pool) unserved() iter.Seq[*waiter] {
 
 // slots are the starts under way.
 type slots struct {
-	most, held int
-	owners     map[string]int // how many are for claims of each
-	handingOut bool           // a sandbox is being handed out
+	line.Slots // by the owners of claims
+
+	handingOut bool // a sandbox is being handed out
 }
 
 func (c *Controller) slotsLocked() slots {
-	now := slots{most: c.starts, owners: map[string]int{}}
+	now := slots{Slots: line.Slots{Most: c.starts, Owners: map[string]int{}}}
 	for _, s := range c.sandboxes {
 		switch {
 		case s.state == Reserved:
 			now.handingOut = true
 		case s.state == Warming && !s.ready:
-			now.held++
+			now.Held++
 			if s.wantedBy != "" {
-				now.owners[s.wantedBy]++
+				now.Owners[s.wantedBy]++
 			}
 		}
 	}
@@ -139,28 +141,11 @@ func (c *Controller) slotsLocked() slots {
 }
 
 // first returns the claim that is to be served first of those in a line; nil if none may.
-func (s slots) first(line iter.Seq[*waiter]) (first *waiter) {
-	for w := range line {
-		if s.free(w.owner) && (first == nil || s.before(w, first)) {
+func (s slots) first(waiting iter.Seq[*waiter]) (first *waiter) {
+	for w := range waiting {
+		if s.Free(w.owner) && (first == nil || s.Before(w.owner, first.owner)) {
 			first = w
 		}
 	}
 	return first
-}
-
-// before tells whether fewer are being started for the owner of a than for that of b.
-func (s slots) before(a, b *waiter) bool { return s.owners[a.owner] < s.owners[b.owner] }
-
-// free tells whether one more may be started for an owner, "" being the pools. When one owner's starts hold all slots, there is one
-// more for all others: a start may take long, and that of a checkpoint as long as the owner likes.
-func (s slots) free(owner string) bool {
-	if s.held < s.most {
-		return true
-	}
-	for holder, n := range s.owners {
-		if holder != owner && n == s.most && s.held == s.most {
-			return true
-		}
-	}
-	return false
 }

@@ -9,6 +9,7 @@ import (
 
 	"sandpool/runtime/runsc"
 	"sandpool/runtime/template"
+	"sandpool/runtime/ulimit"
 )
 
 // onTerminal runs a command with a terminal, which the shim starts.
@@ -30,7 +31,7 @@ func TestUlimitsOfEveryProcess(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	const show = "echo $(ulimit -n) $(ulimit -Hn) $(ulimit -c) $(ulimit -u)"
 	prepareChanged(t, e, func(t *template.Template) {
-		t.Limits = template.Limits{Memory: 256 << 20, PIDs: 40, Ulimits: map[string]template.Ulimit{"core": {Soft: 7 << 10, Hard: 7 << 10}}}
+		t.Limits = template.Limits{Memory: 256 << 20, PIDs: 40, Ulimits: map[string]ulimit.Limit{"core": {Soft: 7 << 10, Hard: 7 << 10}}}
 		t.User, t.Command = "sandbox", []string{"sh", "-c", show + " >/tmp/command; trap '" + show + " >/tmp/later; exec sleep 1000000' USR1; echo $$ >/tmp/pid; while :; do sleep 0.01; done"}
 	})
 	expect := func(id string) {

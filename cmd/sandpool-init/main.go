@@ -13,6 +13,8 @@
 //	sandpool-init exec -- CMD ARG…           waits for a byte of input, then becomes CMD
 //	sandpool-init begin [offline]            writes /etc/hosts and /etc/hostname, and /etc/resolv.conf if there is no network,
 //	                                         lets process 1 start CMD, and waits until it has
+//	sandpool-init limit NAME=SOFT[:HARD]… -- PATH ARG…
+//	                                         sets limits of its own, then becomes the program at PATH with ARG…
 //	sandpool-init gate -- CMD ARG…           says its process id, then does the same
 //	sandpool-init signal NUMBER PID          signals the process group of that process; with 9, kills all of its session
 //	sandpool-init ready                      waits until process 1 has started CMD: the sandbox runs programs
@@ -61,6 +63,8 @@ func run(args []string) int {
 			return gate(args[1:])
 		case "begin":
 			return begin(args[1:])
+		case "limit":
+			return limit(args[1:])
 		case "gate":
 			return announcedGate(args[1:])
 		case "signal":
@@ -91,7 +95,7 @@ func run(args []string) int {
 	}
 	idle := len(args) == 0 && !await
 	if !idle && (len(args) < 2 || args[0] != "--") {
-		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | gate -- CMD ARG... | signal NUMBER PID | begin [offline] | ready [PORT] | ended | connect PORT | tell | restored ID | plug | keep | spawn [--log FILE] -- CMD ARG... | file OPERATION [KEY=VALUE...] | [await] -- CMD ARG...]")
+		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | limit NAME=SOFT[:HARD]... -- PATH ARG... | gate -- CMD ARG... | signal NUMBER PID | begin [offline] | ready [PORT] | ended | connect PORT | tell | restored ID | plug | keep | spawn [--log FILE] -- CMD ARG... | file OPERATION [KEY=VALUE...] | [await] -- CMD ARG...]")
 	}
 	// It signals every process that it can see, which outside a sandbox would be all of the machine.
 	if os.Getpid() != 1 {

@@ -84,13 +84,13 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	ours := func(name string) bool {
-		return strings.HasPrefix(name, "sandpool/cmd/sandpool-init") || name == "sandpool/runtime/supervisor/protocol" || name == "sandpool/runtime/tail" || name == "golang.org/x/sys/unix"
+		return strings.HasPrefix(name, "sandpool/cmd/sandpool-init") || name == "sandpool/runtime/supervisor/protocol" || name == "sandpool/runtime/tail" || name == "sandpool/runtime/ulimit" || name == "golang.org/x/sys/unix"
 	}
 	for line := range strings.Lines(string(out)) {
 		name, std := strings.CutPrefix(strings.TrimSpace(line), "std ")
 		switch top, _, _ := strings.Cut(name, "/"); {
 		case !std && !ours(name):
-			t.Errorf("imports %s: only the standard library, x/sys/unix, the protocol and tail may be", name)
+			t.Errorf("imports %s: only the standard library, x/sys/unix, the protocol, tail and ulimit may be", name)
 		case std && (top == "net" || top == "crypto" || top == "encoding" && name != "encoding/binary" || top == "regexp" || top == "log"):
 			t.Errorf("imports %s: too heavy", name)
 		}

@@ -32,7 +32,7 @@ func (a *app) benchCommand() *cobra.Command {
 	flags.StringVar(&b.Get, "get", "", "also time from the call to the end of the answer to a first HTTP request, to `PORT/PATH` in the sandbox")
 	cmd.MarkFlagsMutuallyExclusive("exec", "get")
 	a.completeTemplates(cmd)
-	cmd.AddCommand(a.coldStartCommand(), a.benchFilesCommand())
+	cmd.AddCommand(a.coldStartCommand(), a.benchFilesCommand(), a.benchExecCommand())
 	return cmd
 }
 
@@ -63,6 +63,32 @@ func (a *app) benchFilesCommand() *cobra.Command {
 	flags.StringVar(&f.Template, "template", "default", "claim from this template")
 	flags.Int64Var(&f.MiB, "mib", 1024, "the file's size in MiB")
 	flags.IntVar(&f.Rounds, "rounds", 5, "copy it so often each way")
+	a.completeTemplates(cmd)
+	return cmd
+}
+
+func (a *app) benchExecCommand() *cobra.Command {
+	e := bench.Execs{Daemon: &a.daemon}
+	cmd := &cobra.Command{
+		Use:   "exec",
+		Short: "Time a short command by all of its ways, and questions about one that runs",
+		Long: "Time a short command, true, by all of its ways into one sandbox, and questions about a command that runs, interleaved, so that all meet\n" +
+			"the same state of the machine. The report says of each row what was timed. The way without the daemon is timed when --ctr names\n" +
+			"containerd's ctr, which needs root: it starts a program of the host for each sample, so what that costs alone is timed beside it.",
+		Args: func(cmd *cobra.Command, args []string) error { return errors.Join(cobra.NoArgs(cmd, args), e.Check()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			report, err := e.Run(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.print(report, report.Write)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&e.Template, "template", "default", "claim from this template")
+	flags.IntVar(&e.Rounds, "rounds", 200, "time each way so often")
+	flags.StringVar(&e.Ctr, "ctr", "", "also time this `program`, containerd's ctr")
+	flags.StringVar(&e.Address, "address", "/run/containerd/containerd.sock", "the `socket` of containerd, for --ctr")
 	a.completeTemplates(cmd)
 	return cmd
 }

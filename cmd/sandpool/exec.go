@@ -3,16 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"sandpool/cmd/sandpool/environ"
 	"sandpool/cmd/sandpool/input"
+	"sandpool/cmd/sandpool/signals"
 	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
@@ -22,7 +23,7 @@ func (a *app) execCommand() *cobra.Command {
 	var req wire.ExecRequest
 	var detach, noStdin, interactive bool
 	var log string
-	var env, envFiles []string
+	var env, envFiles, ulimits []string
 	cmd := &cobra.Command{
 		Use:   "exec ID -- COMMAND [ARG...]",
 		Short: "Run a command in a claimed sandbox",
@@ -43,6 +44,9 @@ func (a *app) execCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if req.Env, err = environ.Read(envFiles, env); err != nil {
+				return err
+			}
+			if req.Rlimits, err = rlimits(ulimits); err != nil {
 				return err
 			}
 			req.Args = args[1:]
@@ -71,9 +75,23 @@ func (a *app) execCommand() *cobra.Command {
 	flags.StringVar(&log, "log", "", "with --detach: a `file` in the sandbox that the command's output is added to, instead of being kept for sandpool logs")
 	flags.StringVarP(&req.User, "user", "u", "", "run as this `user` of the sandbox, a name or a number, with :group behind it for another group")
 	durationFlag(flags, "timeout", &req.Timeout, "kill the command and all that it started after this `duration`; the exit code is 124 then")
+	flags.StringArrayVar(&ulimits, "ulimit", nil, "set a limit of the command's processes, `NAME=SOFT[:HARD]` as in nofile=1024; may be repeated")
 	cmd.MarkFlagsMutuallyExclusive("no-stdin", "tty")
 	completeFlag(cmd, "env", environ.Complete)
 	return cmd
+}
+
+// rlimits are limits as the daemon takes them, which checks them.
+func rlimits(flags []string) (map[string]string, error) {
+	limits := map[string]string{}
+	for _, text := range flags {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, fmt.Errorf("--ulimit %q: want NAME=SOFT[:HARD], as in nofile=1024", text)
+		}
+		limits[name] = value
+	}
+	return limits, nil
 }
 
 func (a *app) shellCommand() *cobra.Command {
@@ -120,8 +138,8 @@ func (a *app) execDetached(ctx context.Context, id string, req wire.ProcessReque
 
 // execLogged leaves the command to the sandbox's process 1, with a file of the sandbox as its output.
 func (a *app) execLogged(ctx context.Context, id string, req wire.ExecRequest, log string) error {
-	if req.TTY || req.User != "" || req.Timeout != nil {
-		return errors.New("--log does not go with --tty, --user or --timeout: leave it out, and read what the command writes by sandpool logs")
+	if req.TTY || req.User != "" || req.Timeout != nil || len(req.Rlimits) > 0 {
+		return errors.New("--log does not go with --tty, --user, --timeout or --ulimit: leave it out, and read what the command writes by sandpool logs")
 	}
 	req.Args = slices.Concat([]string{client.InitPath, "spawn", "--log", log, "--"}, req.Args) // prints the process id
 	a.in = nil                                                                                 // what a shell's loop reads is not for the command
@@ -132,29 +150,7 @@ func (a *app) execLogged(ctx context.Context, id string, req wire.ExecRequest, l
 func (a *app) execPiped(ctx context.Context, id string, req wire.ExecRequest) (int, error) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	p := newPassing(cancel, func(ctx context.Context) { _, _ = a.daemon.Get(ctx, id) })
-	defer p.watch()()
-	return a.daemon.Exec(ctx, id, req, client.Stdio{In: input.Background(a.in), Out: a.out, Err: a.errOut, Control: p.control, Sent: p.wasSent})
-}
-
-// watch calls handle for each of the signals until the returned function is called.
-func watch(handle func(os.Signal), signals ...os.Signal) (stop func()) {
-	arrived, stopped, ended := make(chan os.Signal, 1), make(chan struct{}), make(chan struct{})
-	signal.Notify(arrived, signals...)
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case sig := <-arrived:
-				handle(sig)
-			case <-stopped:
-				return
-			}
-		}
-	}()
-	return func() {
-		signal.Stop(arrived)
-		close(stopped)
-		<-ended
-	}
+	p := signals.New(cancel, func(ctx context.Context) { _, _ = a.daemon.Get(ctx, id) })
+	defer p.Watch()()
+	return a.daemon.Exec(ctx, id, req, client.Stdio{In: input.Background(a.in), Out: a.out, Err: a.errOut, Control: p.Control, Sent: p.WasSent})
 }

@@ -48,13 +48,13 @@ type exitStatus int
 
 func (s exitStatus) Error() string { return "exit status " + strconv.Itoa(int(s)) }
 
-// exitCode returns the exit code for an error of the named command.
+// exitCode returns the exit code for an error of a command, which is named with those that it is a part of.
 func (a *app) exitCode(command string, err error) int {
 	if status, ok := errors.AsType[exitStatus](err); ok {
 		return int(status)
 	}
 	answer, _ := errors.AsType[*wire.Error](err)
-	if command == "exec" || command == "shell" {
+	if command == "sandpool exec" || command == "sandpool shell" {
 		return execExit(answer)
 	}
 	if !a.started {

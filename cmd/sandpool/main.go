@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+
+	"sandpool/cmd/sandpool/signals"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), heeded(ending...)...)
+	ctx, stop := signal.NotifyContext(context.Background(), signals.Heeded(signals.Ending...)...)
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -29,5 +31,5 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if _, silent := errors.AsType[exitStatus](err); !silent {
 		a.complain(err)
 	}
-	return a.exitCode(cmd.Name(), err)
+	return a.exitCode(cmd.CommandPath(), err)
 }

@@ -170,6 +170,8 @@ func TestExitCodes(t *testing.T) {
 		{"exec x -- true", exitExec, "no such claim"},
 		{"exec " + id, exitExec, "at least 2 arg"},
 		{"exec -t " + id + " -- sh", exitExec, "needs a terminal"},
+		{"bench exec --rounds 0", exitUsage, "at least 1"},
+		{"exec --ulimit nofile " + id + " -- sh", exitExec, `--ulimit "nofile": want NAME=SOFT[:HARD]`},
 		{"exec -d -t --log x " + id + " -- sh", exitExec, "--log does not go with --tty"},
 		{"exec --log x " + id + " -- sh", exitExec, "--log and --interactive are for commands that run with --detach"},
 		{"exec -i " + id + " -- sh", exitExec, "--log and --interactive are for commands that run with --detach"},

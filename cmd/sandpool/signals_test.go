@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/containerd/console"
@@ -169,56 +167,6 @@ func TestTerminalIsGivenBack(t *testing.T) {
 		}
 		_, _ = terminal.Close(), keyboard.Close()
 	}
-}
-
-// TestSilentDaemon has one that takes no frames, and one that takes them and says no more.
-func TestSilentDaemon(t *testing.T) {
-	for name, takes := range map[string]bool{"takes nothing": false, "takes the signal": true} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				call, end := context.WithCancelCause(t.Context())
-				p := newPassing(end, func(ctx context.Context) { <-ctx.Done() })
-				ctx, stop := context.WithCancel(t.Context())
-				arrived := make(chan os.Signal, 1)
-				go p.run(ctx, arrived)
-				arrived <- unix.SIGINT
-				if takes {
-					<-p.control
-					p.wasSent()
-				}
-				time.Sleep(answerTime - time.Millisecond)
-				if err := context.Cause(call); err != nil {
-					t.Errorf("ended early: %v", err)
-				}
-				time.Sleep(2 * time.Millisecond)
-				if err := context.Cause(call); !errors.Is(err, errNoAnswer) {
-					t.Errorf("ended by %v, want that nothing answers", err)
-				}
-				stop()
-				synctest.Wait()
-			})
-		})
-	}
-}
-
-// TestAnsweringDaemon gives a command all the time that it takes to end.
-func TestAnsweringDaemon(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		call, end := context.WithCancelCause(t.Context())
-		p := newPassing(end, func(context.Context) {})
-		ctx, stop := context.WithCancel(t.Context())
-		arrived := make(chan os.Signal, 1)
-		go p.run(ctx, arrived)
-		arrived <- unix.SIGINT
-		<-p.control
-		p.wasSent()
-		time.Sleep(time.Hour)
-		if err := context.Cause(call); err != nil {
-			t.Errorf("ended by %v", err)
-		}
-		stop()
-		synctest.Wait()
-	})
 }
 
 func TestExecRefusesOtherNames(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"sandpool/cmd/sandpool/input"
+	"sandpool/cmd/sandpool/signals"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
 )
@@ -41,10 +42,10 @@ func (a *app) onTerminal(file *os.File, call func(control chan wire.Frame) (int,
 		}
 	}()
 	control := make(chan wire.Frame, 1)
-	defer watch(func(sig os.Signal) {
+	defer signals.Each(func(sig os.Signal) {
 		if sig == unix.SIGTSTP {
 			_ = term.Restore(fd, saved)
-			suspend()
+			signals.Suspend()
 			_, _ = term.MakeRaw(fd) // a terminal that is gone by now ends the call
 		}
 		select {

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 	"go.opentelemetry.io/otel/trace"
 
+	"sandpool/daemon/begin"
 	"sandpool/daemon/telemetry"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
@@ -60,7 +61,7 @@ func (a *api) forkClaim(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	who, _ := actorOf(r.Context())
-	req := pool.Request{Template: claim.SandboxTemplate(), Owner: who.owner(), Quota: a.quota(who), Given: claim.Given, Metadata: claim.Metadata}
+	req := pool.Request{Template: claim.SandboxTemplate(), Owner: who.owner(), Quota: a.quota(who), Given: claim.Given, Metadata: claim.Metadata, Begin: (&begin.Work{Tools: a.tools()}).Do}
 	if body.Count == 0 {
 		body.Count = 1
 	}

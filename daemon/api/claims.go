@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/daemon/begin"
 	"sandpool/daemon/metadata"
 	"sandpool/daemon/telemetry"
 	"sandpool/daemon/wire"
@@ -42,10 +44,11 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	content, err := claimFiles(body.Files)
+	work, err := begin.Parse(a.tools(), body)
 	if err != nil {
 		return err
 	}
+	req.Begin = work.Do
 	leave, err := a.crowd.claims.take(who)
 	if err != nil {
 		return err
@@ -59,20 +62,19 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 	if repeated {
 		return answerJSON(w, http.StatusOK, wireClaim(claim))
 	}
-	process, err := a.begin(r.Context(), claim, content, body.Command)
-	if err != nil {
-		claim.RequestID = "" // so that it is taken back in any case
-		a.takeBack(r.Context(), err, claim)
-		return err
-	}
 	a.Log.Info("claimed", "kind", pool.EventClaimed, "claim", claim.ID, "sandbox", claim.Sandbox, "pool", claim.Pool, "owner", claim.Owner, "pid", who.pid,
 		"tier", claim.Tier, "took", time.Since(began))
 	answer := wireClaim(claim)
-	answer.Process = process
+	answer.Process = work.Process
 	if err := answerJSON(w, http.StatusCreated, answer); err != nil {
 		a.takeBack(r.Context(), err, claim)
 	}
 	return nil
+}
+
+// tools are what is needed to begin claims.
+func (a *api) tools() begin.Tools {
+	return begin.Tools{Exec: a.Exec, Processes: a.Processes, Tracer: a.Tracer}
 }
 
 // grant gets a claim from the pools, and counts and traces that.
@@ -81,6 +83,9 @@ func (a *api) grant(ctx context.Context, req pool.Request) (pool.Claim, bool, er
 	ctx, done := a.traceClaim(ctx, &req)
 	claim, repeated, err := a.Claims.Claim(ctx, req)
 	done(claim, repeated, err)
+	if hook, ok := errors.AsType[*begin.HookError](err); ok {
+		a.Log.Warn("on_claim failed a claim", "template", hook.Template, "reason", hook.Reason)
+	}
 	name := wire.PoolName(a.Info.Region, req.Template)
 	if errdefs.IsNotFound(err) { // there is no such pool; names that clients make up are no labels
 		name = ""

@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/daemon/begin"
 	"sandpool/daemon/files"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
@@ -59,6 +60,7 @@ var classes = []struct {
 	{errdefs.IsFailedPrecondition, http.StatusConflict, "conflict"},
 	{is(ErrDiskFull), http.StatusInsufficientStorage, "disk_full"},
 	{is(ErrNoRoom), http.StatusInsufficientStorage, "checkpoints_full"},
+	{isHook, http.StatusUnprocessableEntity, "on_claim_failed"},
 	{is(pool.ErrQuota), http.StatusTooManyRequests, "quota"},
 	{errdefs.IsResourceExhausted, http.StatusServiceUnavailable, "pool_empty"},
 	{errdefs.IsUnavailable, http.StatusServiceUnavailable, "unavailable"},
@@ -82,6 +84,11 @@ func cannotRun(code int) func(error) bool {
 		failed, ok := errors.AsType[*supervisor.Failure](err)
 		return ok && failed.Code == code
 	}
+}
+
+func isHook(err error) bool {
+	_, ok := errors.AsType[*begin.HookError](err)
+	return ok
 }
 
 func isTooLarge(err error) bool {

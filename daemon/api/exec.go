@@ -50,12 +50,12 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 	defer done()
 	defer func() { a.Metrics.Execed(claim.ID, time.Since(began)) }()
 	// The shim, which starts commands with a terminal, would write secrets into a file.
-	if body.User != "" || body.Timeout != nil || body.TTY && claim.Given == pool.Secrets {
+	if body.User != "" || body.Timeout != nil || len(body.Rlimits) > 0 || body.TTY && claim.Given == pool.Secrets {
 		return a.execSupervised(w, r, claim, body)
 	}
 	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (processes.Process, error) {
 		spec.Args, spec.Env, spec.Cwd, spec.TTY, spec.Rows, spec.Cols = body.Args, body.Env, body.Cwd, body.TTY, body.Rows, body.Cols
-		spec.Given = broughtAlong(claim)
+		spec.Given = claim.HasGiven()
 		return a.Exec(r.Context(), claim.Sandbox, spec)
 	})
 }

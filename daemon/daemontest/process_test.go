@@ -98,6 +98,9 @@ func TestDetachedProcesses(t *testing.T) {
 	if out := run(0, "exec", "-u", "1234:77", c.ID, "--", "sh", "-c", "id -u; id -g; cat"); out != "1234\n77\n" {
 		t.Errorf("as another user: %q", out)
 	}
+	if out := run(0, "exec", "--ulimit", "nofile=100:200", "--ulimit", "core=0", c.ID, "--", "sh", "-c", "ulimit -n; ulimit -Hn; ulimit -c"); out != "100\n200\n0\n" {
+		t.Errorf("with limits: %q", out)
+	}
 	sleeper := strings.TrimSpace(run(0, "exec", "-d", c.ID, "--", "sleep", "100000"))
 	run(0, "kill", "-s", "KILL", c.ID, sleeper)
 	await(t, "the killed one has ended", func() bool {
@@ -149,6 +152,28 @@ func TestCommandsOfProcess1(t *testing.T) {
 			t.Errorf("exit code %d, %v, %q", code, err, out.String())
 		}
 	})
+	t.Run("limits", func(t *testing.T) {
+		const show = "ulimit -n; ulimit -Hn; ulimit -c; ulimit -u"
+		for name, test := range map[string]struct {
+			req  wire.ExecRequest
+			want string
+		}{
+			"":            {wire.ExecRequest{Rlimits: map[string]string{"nofile": "100:200", "core": "0"}}, "100 200 0 unlimited"},
+			"another's":   {wire.ExecRequest{Rlimits: map[string]string{"nofile": "100"}, User: "1234"}, "100 100 unlimited unlimited"},
+			"on terminal": {wire.ExecRequest{Rlimits: map[string]string{"nproc": "64:-1"}, TTY: true}, "65536 1048576 unlimited 64"},
+		} {
+			var out bytes.Buffer
+			test.req.Args = []string{"sh", "-c", show}
+			code, err := d.Exec(t.Context(), c.ID, test.req, client.Stdio{Out: &out, Err: &out})
+			if got := strings.Join(strings.Fields(out.String()), " "); err != nil || code != 0 || got != test.want {
+				t.Errorf("%s: exit code %d, %v, %q, want %q", name, code, err, got, test.want)
+			}
+		}
+		_, err := d.Exec(t.Context(), c.ID, wire.ExecRequest{Args: []string{"true"}, Rlimits: map[string]string{"nofile": "64:9999999"}}, client.Stdio{})
+		if wantError(t, err, "invalid_argument"); err == nil || !strings.Contains(err.Error(), "nofile=64:9999999: the hard limit is above the sandbox's own, 1048576") {
+			t.Errorf("a limit above the sandbox's: %v", err)
+		}
+	})
 	t.Run("a client that leaves", func(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		began := writerFunc(func(b []byte) (int, error) { leave(); return len(b), nil })
@@ -175,6 +200,11 @@ func TestCommandsOfProcess1(t *testing.T) {
 			{"POST", path, `{}`, "invalid_argument"},
 			{"POST", path, `{"args":["true"],"timeout":"0s"}`, "invalid_argument"},
 			{"POST", path, `{"args":["true"],"cwd":"x"}`, "invalid_argument"},
+			{"POST", path, `{"args":["true"],"rlimits":{"files":"1"}}`, "invalid_argument"},
+			{"POST", path, `{"args":["true"],"rlimits":{"nofile":"2:1"}}`, "invalid_argument"},
+			{"POST", path, `{"args":["true"],"rlimits":{"nofile":"x"}}`, "invalid_argument"},
+			{"POST", path, `{"args":["true"],"rlimits":{"nofile":"1048577"}}`, "invalid_argument"},
+			{"POST", path, `{"args":["no-such-program"],"rlimits":{"nofile":"64"}}`, "command_not_found"},
 			{"POST", path, `{"args":["true"],"cwd":"/nowhere"}`, "invalid_argument"},
 			{"POST", path, `{"args":["true"],"user":"` + strings.Repeat("a", 257) + `"}`, "invalid_argument"},
 			{"GET", path + "/x", "", "invalid_argument"},

@@ -9,39 +9,45 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/daemon/wire"
+	"sandpool/runtime/ulimit"
 )
 
 const maxUser = 256 // bytes of a user's name
 
-// invalid is an error that the client can mend.
-func invalid(format string, args ...any) error {
+// Invalid is an error that the client can mend.
+func Invalid(format string, args ...any) error {
 	return errdefs.ErrInvalidArgument.WithMessage(fmt.Sprintf(format, args...))
 }
 
 // Check refuses what no command can be.
 func Check(body wire.ExecRequest) error {
 	if len(body.Args) == 0 || body.Args[0] == "" {
-		return invalid("args: want a command")
+		return Invalid("args: want a command")
 	}
 	if err := checkSize(body); err != nil {
 		return err
 	}
 	for i, arg := range body.Args {
 		if strings.ContainsRune(arg, 0) {
-			return invalid("args[%d]: has a NUL character in it", i)
+			return Invalid("args[%d]: has a NUL character in it", i)
 		}
 	}
 	if err := CheckEntries("env", body.Env); err != nil {
 		return err
 	}
 	if len(body.User) > maxUser || strings.ContainsRune(body.User, 0) {
-		return invalid("user: want a name or a number of at most %d bytes", maxUser)
+		return Invalid("user: want a name or a number of at most %d bytes", maxUser)
 	}
 	if body.Timeout != nil && *body.Timeout <= 0 {
-		return invalid("timeout: %s: want more than 0s", body.Timeout)
+		return Invalid("timeout: %s: want more than 0s", body.Timeout)
+	}
+	for name, value := range body.Rlimits {
+		if _, _, err := ulimit.Named(name + "=" + value); err != nil {
+			return Invalid("rlimits: %v", err)
+		}
 	}
 	if body.Cwd != "" && (!path.IsAbs(body.Cwd) || strings.ContainsRune(body.Cwd, 0)) {
-		return invalid("cwd: %q: want an absolute path", body.Cwd)
+		return Invalid("cwd: %q: want an absolute path", body.Cwd)
 	}
 	return nil
 }
@@ -75,10 +81,10 @@ func CheckEntries(of string, entries []string) error {
 	for i, entry := range entries {
 		name, value, ok := strings.Cut(entry, "=") // the value may be a secret
 		if !ok || name == "" || strings.ContainsRune(name, 0) {
-			return invalid("%s[%d]: %q: want KEY=VALUE", of, i, name)
+			return Invalid("%s[%d]: %q: want KEY=VALUE", of, i, name)
 		}
 		if strings.ContainsRune(value, 0) {
-			return invalid("%s[%d]: the value of %q has a NUL character in it", of, i, name)
+			return Invalid("%s[%d]: the value of %q has a NUL character in it", of, i, name)
 		}
 	}
 	return nil

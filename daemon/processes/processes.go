@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"syscall"
 	"time"
 
@@ -24,6 +26,9 @@ func Command(body wire.ExecRequest) supervisor.Command {
 	}
 	if body.Timeout != nil {
 		command.Timeout = body.Timeout.Std()
+	}
+	for _, name := range slices.Sorted(maps.Keys(body.Rlimits)) {
+		command.Limits = append(command.Limits, name+"="+body.Rlimits[name])
 	}
 	return command
 }

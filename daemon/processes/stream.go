@@ -117,7 +117,7 @@ func badFrame(err error) error {
 	if fromConn || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return ErrClientGone
 	}
-	return invalid("%s", err)
+	return Invalid("%s", err)
 }
 
 func (s *Stream) obey(ctx context.Context, frame wire.Frame, feed *io.PipeWriter, p Process) error {
@@ -132,7 +132,7 @@ func (s *Stream) obey(ctx context.Context, frame wire.Frame, feed *io.PipeWriter
 	case frame.Kind == wire.FrameSignal && len(data) == 1 && data[0] > 0 && data[0] <= MaxSignal:
 		err = p.Signal(ctx, syscall.Signal(data[0]))
 	default:
-		return invalid("frame of kind %d with %d bytes is not for the daemon", frame.Kind, len(data))
+		return Invalid("frame of kind %d with %d bytes is not for the daemon", frame.Kind, len(data))
 	}
 	if err != nil { // the process ended meanwhile
 		s.log.Debug("exec frame had no effect", "kind", frame.Kind, "err", err)

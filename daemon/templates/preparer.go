@@ -75,7 +75,8 @@ const stepSnapshot = "snapshot" // of a template is made
 // Wanted is a template as it is configured.
 type Wanted struct {
 	template.Template
-	Snapshot bool // sandboxes go on from one that was started before, rather than being started
+	Snapshot bool   // sandboxes go on from one that was started before, rather than being started
+	OnClaim  string // see pool.Source
 }
 
 // Preparer makes templates ready, as often as it takes. One that was ready before is used until its successor is.
@@ -222,7 +223,7 @@ func (p *Preparer) work(ctx context.Context, name string, t *preparation, want W
 		p.pools.Unprepared(name, err)
 		return
 	}
-	t.inUse = &source{preparer: p, template: name, prepared: ready, snapshot: saved}
+	t.inUse = &source{preparer: p, template: name, prepared: ready, onClaim: want.OnClaim, snapshot: saved}
 	p.pools.Prepared(name, t.inUse)
 	p.log.Info("template is ready", "template", name, "fingerprint", ready.Fingerprint(), "snapshot", saved)
 }

@@ -2,6 +2,8 @@ package templates
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 
 	"github.com/containerd/errdefs"
@@ -20,6 +22,7 @@ type source struct {
 	preparer *Preparer
 	template string
 	prepared *runtime.Prepared
+	onClaim  string
 
 	// Guarded by the preparer's mutex.
 	snapshot string // the checkpoint that sandboxes go on from; empty: they are started
@@ -27,7 +30,16 @@ type source struct {
 }
 
 // Fingerprint implements pool.Source.
-func (s *source) Fingerprint() string { return s.prepared.Fingerprint() }
+func (s *source) Fingerprint() string {
+	if s.onClaim == "" {
+		return s.prepared.Fingerprint()
+	}
+	hook := sha256.Sum256([]byte(s.onClaim))
+	return s.prepared.Fingerprint() + "-" + hex.EncodeToString(hook[:8])
+}
+
+// OnClaim implements pool.Source.
+func (s *source) OnClaim() string { return s.onClaim }
 
 // Start implements pool.Source.
 func (s *source) Start(ctx context.Context, id string, cold bool, labels map[string]string) (pool.Started, error) {

@@ -374,6 +374,8 @@ type ExecRequest struct {
 	User string `json:"user,omitempty"`
 	// Timeout is when all of the command's session is killed; nil means never. Its exit code is 124 then.
 	Timeout *lifetime.Duration `json:"timeout,omitempty"`
+	// Rlimits are limits of setrlimit(2) for the command and what it starts: SOFT or SOFT:HARD, -1 for unlimited, by their names without RLIMIT_.
+	Rlimits map[string]string `json:"rlimits,omitempty"`
 }
 
 // Error is the body of every answer that is not a success.

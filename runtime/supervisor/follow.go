@@ -72,7 +72,8 @@ func (c *Conn) start(ctx context.Context, command Command) (Process, *Follower, 
 		started <- frame
 		return frame.Kind == protocol.Reply && command.Follow, nil
 	})
-	frame, err := c.await(ctx, protocol.Start, f.stream, protocol.Words(command.Words()), started)
+	kind, words := command.Start()
+	frame, err := c.await(ctx, kind, f.stream, protocol.Words(words), started)
 	if err != nil {
 		c.disown(f.stream, started)
 		return Process{}, nil, err

@@ -2,12 +2,13 @@ package template
 
 import (
 	"maps"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"sandpool/runtime/ulimit"
 )
 
 // Limits are the most that one sandbox gets. Of each 0 means no limit.
@@ -17,7 +18,7 @@ type Limits struct {
 	Disk   int64   // bytes that it may write to its root file system
 	PIDs   int64   // processes and threads of each of its users
 	// Ulimits are of each process, by their name in setrlimit(2) without RLIMIT_ and in lower case. Of nproc the default is PIDs.
-	Ulimits map[string]Ulimit
+	Ulimits map[string]ulimit.Limit
 }
 
 const (
@@ -45,9 +46,9 @@ func (l Limits) set(s *specs.Spec) {
 	if l.Memory > 0 {
 		resources.Memory = &specs.LinuxMemory{Limit: &l.Memory}
 	}
-	ulimits := map[string]Ulimit{"nofile": openFiles}
+	ulimits := map[string]ulimit.Limit{"nofile": openFiles}
 	if l.PIDs > 0 {
-		ulimits["nproc"] = Ulimit{uint64(l.PIDs), uint64(l.PIDs)}
+		ulimits["nproc"] = ulimit.Limit{Soft: uint64(l.PIDs), Hard: uint64(l.PIDs)}
 		onHost := l.PIDs*hostTasksEach + hostTasks
 		resources.Pids = &specs.LinuxPids{Limit: &onHost}
 	}
@@ -58,20 +59,12 @@ func (l Limits) set(s *specs.Spec) {
 	}
 }
 
-// Ulimit is a bound of setrlimit(2): a process may raise its soft one up to the hard one. Unlimited is none.
-type Ulimit struct {
-	Soft, Hard uint64
-}
-
-// Unlimited is a Ulimit's value for no bound.
-const Unlimited = math.MaxUint64
-
 // openFiles is as many as gVisor lets a process have open. Few programs raise their own soft limit, and some close all files up to
 // it, so that is in between.
-var openFiles = Ulimit{Soft: 1 << 16, Hard: 1 << 20}
+var openFiles = ulimit.Limit{Soft: 1 << 16, Hard: 1 << 20}
 
 // setUlimits gives a spec's processes the limits of the names that setrlimit(2) has, in lower case.
-func setUlimits(s *specs.Spec, ulimits map[string]Ulimit) {
+func setUlimits(s *specs.Spec, ulimits map[string]ulimit.Limit) {
 	s.Process.Rlimits = nil
 	for _, name := range slices.Sorted(maps.Keys(ulimits)) {
 		u := ulimits[name]

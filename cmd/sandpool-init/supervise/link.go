@@ -161,7 +161,7 @@ func (l *link) reply(stream uint32, words ...string) {
 // answer answers a request.
 func (l *link) answer(f protocol.Frame) error {
 	switch f.Kind {
-	case protocol.Start:
+	case protocol.Start, protocol.StartLimited:
 		return l.start(f)
 	case protocol.List:
 		list, err := l.supervisor.list()
@@ -194,7 +194,7 @@ func (l *link) start(f protocol.Frame) error {
 	if err != nil {
 		return err
 	}
-	command, err := protocol.CommandOf(words)
+	command, err := protocol.StartOf(f.Kind, words)
 	if err != nil {
 		return err
 	}

@@ -157,6 +157,10 @@ func spawnFor(c protocol.Command) (*supervised, *files, error) {
 	if err != nil {
 		return nil, nil, cannotStart(c, err)
 	}
+	path, args, err := limited(c, path)
+	if err != nil {
+		return nil, nil, err
+	}
 	var f files
 	if err := f.open(c); err != nil {
 		f.close()
@@ -166,7 +170,7 @@ func spawnFor(c protocol.Command) (*supervised, *files, error) {
 	for _, g := range f.given {
 		given = append(given, g.Fd())
 	}
-	pid, err := syscall.ForkExec(path, c.Args, &syscall.ProcAttr{Dir: c.Folder, Env: c.Env, Files: given, Sys: attr})
+	pid, err := syscall.ForkExec(path, args, &syscall.ProcAttr{Dir: c.Folder, Env: c.Env, Files: given, Sys: attr})
 	if err != nil {
 		f.close()
 		return nil, nil, cannotStart(c, err)

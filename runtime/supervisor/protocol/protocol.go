@@ -53,6 +53,8 @@ const (
 	Leave
 	// Grant lets output of the same stream come that costs so much more, as 4 bytes. There is no answer.
 	Grant
+	// StartLimited is a Start of a command with Limits, whose words are one word more, the first. Process 1 of earlier releases refuses it.
+	StartLimited
 )
 
 // The frames of process 1.
@@ -81,7 +83,7 @@ const headSize = 9
 // limit is how large the payload of a kind may be.
 func limit(k Kind) int {
 	switch k {
-	case Start, List, Reply:
+	case Start, StartLimited, List, Reply:
 		return MaxMessage
 	case Grant:
 		return 4

@@ -12,6 +12,7 @@ import (
 func FuzzRead(f *testing.F) {
 	for _, frame := range []Frame{
 		{Start, 1, Words(Command{Args: []string{"a", ""}, Env: []string{"K=V"}, Folder: "/", User: "u:g", TTY: true, Rows: 3, Cols: 4, Timeout: time.Second}.Words())},
+		limitedStart(),
 		{Reply, 2, Words(Process{PID: 7, Supervised: true, Ended: true, Code: 3, Started: time.Unix(1, 0), First: 1, Next: 9, State: "S", User: "0", Args: []string{"x"}}.Words())},
 		{Output, 3, Chunk{Position: 5, From: Stderr, Data: []byte("hi")}.Encode()},
 		{Failed, 4, (&Failure{Reason: Refused, Code: 127, Text: "no"}).Encode()},
@@ -45,6 +46,12 @@ func FuzzRead(f *testing.F) {
 					t.Errorf("%+v became %+v, %v", c, again, err)
 				}
 			}
+			if c, err := StartOf(StartLimited, words); err == nil && len(c.Limits) > 0 {
+				kind, said := c.Start()
+				if again, err := StartOf(kind, said); err != nil || !reflect.DeepEqual(again, c) {
+					t.Errorf("%+v became %+v, %v", c, again, err)
+				}
+			}
 			if p, err := ProcessOf(words); err == nil {
 				if again, err := ProcessOf(p.Words()); err != nil || !reflect.DeepEqual(again, p) {
 					t.Errorf("%+v became %+v, %v", p, again, err)
@@ -52,6 +59,12 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// limitedStart is the frame of a command with limits.
+func limitedStart() Frame {
+	kind, words := Command{Args: []string{"a"}, Limits: []string{"nofile=1:2"}}.Start()
+	return Frame{kind, 6, Words(words)}
 }
 
 // TestFramesThatAreTooLarge are refused by who sends and by who receives them, before there is room made for them.

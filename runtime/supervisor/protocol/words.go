@@ -55,9 +55,35 @@ type Command struct {
 	Cols    uint16
 	Follow  bool          // the Reply is followed by the answers of a Follow from position 0, before which the process writes no more than is kept
 	Timeout time.Duration // after which its session is killed; 0: never
+	Limits  []string      // NAME=SOFT:HARD, as package ulimit has them
 }
 
-// Words returns the words of a Start.
+// Start returns the kind and the words of the frame that starts it.
+func (c Command) Start() (Kind, []string) {
+	if len(c.Limits) == 0 {
+		return Start, c.Words()
+	}
+	return StartLimited, append([]string{string(Words(c.Limits))}, c.Words()...)
+}
+
+// StartOf reads the words of a frame that starts a command.
+func StartOf(kind Kind, words []string) (Command, error) {
+	if kind != StartLimited {
+		return CommandOf(words)
+	}
+	if len(words) == 0 {
+		return Command{}, errWords
+	}
+	limits, err := SplitWords([]byte(words[0]))
+	if err != nil {
+		return Command{}, err
+	}
+	c, err := CommandOf(words[1:])
+	c.Limits = limits
+	return c, err
+}
+
+// Words returns the words of a Start, which has no limits.
 func (c Command) Words() []string {
 	words := []string{c.Folder, c.User, flag(c.TTY), flag(c.Input), flag(c.Follow), number(c.Rows), number(c.Cols), number(c.Timeout), number(len(c.Args))}
 	return append(append(words, c.Args...), c.Env...)

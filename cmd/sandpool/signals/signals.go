@@ -1,4 +1,5 @@
-package main
+// Package signals passes the signals that a program gets on to the command that it runs elsewhere.
+package signals
 
 import (
 	"context"
@@ -23,8 +24,8 @@ const answerTime = 3 * time.Second
 var (
 	// passedOn are the signals that are the command's.
 	passedOn = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGTSTP, unix.SIGCONT, unix.SIGUSR1, unix.SIGUSR2}
-	// ending are those of them that are to end it.
-	ending = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT}
+	// Ending are those of them that are to end it.
+	Ending = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT}
 	// insisting are those of them that end this program when they come twice.
 	insisting = []os.Signal{unix.SIGINT, unix.SIGTERM}
 )
@@ -34,26 +35,28 @@ var (
 	errNoAnswer    = errors.New("interrupted, and nothing answers: the command is killed")
 )
 
-// passing passes signals on to a command.
-type passing struct {
-	control chan wire.Frame
+// Passing passes signals on to a command.
+type Passing struct {
+	// Control has the signals as frames.
+	Control chan wire.Frame
 	sent    chan struct{} // has room for the one frame that is under way
 	end     context.CancelCauseFunc
 	alive   func(context.Context)
 }
 
-// newPassing returns one that ends the call of a command by end; alive returns when the daemon has answered, whatever it is.
-func newPassing(end context.CancelCauseFunc, alive func(context.Context)) *passing {
-	return &passing{control: make(chan wire.Frame), sent: make(chan struct{}, 1), end: end, alive: alive}
+// New returns one that ends the call of a command by end; alive returns when the daemon has answered, whatever it is.
+func New(end context.CancelCauseFunc, alive func(context.Context)) *Passing {
+	return &Passing{Control: make(chan wire.Frame), sent: make(chan struct{}, 1), end: end, alive: alive}
 }
 
-func (p *passing) wasSent() { p.sent <- struct{}{} }
+// WasSent is to be called when a frame of Control was sent.
+func (p *Passing) WasSent() { p.sent <- struct{}{} }
 
-// watch passes signals on until the returned function is called.
-func (p *passing) watch() (stop func()) {
+// Watch passes signals on until the returned function is called.
+func (p *Passing) Watch() (stop func()) {
 	arrived, ended := make(chan os.Signal, 16), make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
-	signal.Notify(arrived, heeded(passedOn...)...)
+	signal.Notify(arrived, Heeded(passedOn...)...)
 	go func() {
 		defer close(ended)
 		p.run(ctx, arrived)
@@ -65,12 +68,12 @@ func (p *passing) watch() (stop func()) {
 	}
 }
 
-// heeded are those of the signals that this program was not started to ignore, as by nohup or in the background of a script.
-func heeded(signals ...os.Signal) []os.Signal {
+// Heeded are those of the signals that this program was not started to ignore, as by nohup or in the background of a script.
+func Heeded(signals ...os.Signal) []os.Signal {
 	return slices.DeleteFunc(slices.Clone(signals), signal.Ignored)
 }
 
-func (p *passing) run(ctx context.Context, arrived <-chan os.Signal) {
+func (p *Passing) run(ctx context.Context, arrived <-chan os.Signal) {
 	var waiting []os.Signal // the first may be under way
 	var late <-chan time.Time
 	var asking sync.WaitGroup
@@ -81,14 +84,14 @@ func (p *passing) run(ctx context.Context, arrived <-chan os.Signal) {
 		var control chan<- wire.Frame
 		var frame wire.Frame
 		if len(waiting) > 0 && !sending {
-			control, frame = p.control, client.Signal(waiting[0].(syscall.Signal))
+			control, frame = p.Control, client.Signal(waiting[0].(syscall.Signal))
 		}
 		select {
 		case control <- frame:
 			sending = true
 		case <-p.sent:
 			if waiting[0] == unix.SIGTSTP {
-				suspend()
+				Suspend()
 			}
 			if ends(waiting[0]) && late != nil { // that it was sent does not say that anybody has read it
 				asking.Go(func() {
@@ -121,11 +124,33 @@ func (p *passing) run(ctx context.Context, arrived <-chan os.Signal) {
 	}
 }
 
-func ends(sig os.Signal) bool { return slices.Contains(ending, sig) }
+func ends(sig os.Signal) bool { return slices.Contains(Ending, sig) }
 
-// suspend stops this process until it is continued. The signal is for this thread, so that it does not run on.
-func suspend() {
+// Suspend stops this process until it is continued. The signal is for this thread, so that it does not run on.
+func Suspend() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	_ = unix.Tgkill(unix.Getpid(), unix.Gettid(), unix.SIGSTOP)
+}
+
+// Each calls handle for each of the signals until the returned function is called.
+func Each(handle func(os.Signal), signals ...os.Signal) (stop func()) {
+	arrived, stopped, ended := make(chan os.Signal, 1), make(chan struct{}), make(chan struct{})
+	signal.Notify(arrived, signals...)
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case sig := <-arrived:
+				handle(sig)
+			case <-stopped:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(arrived)
+		close(stopped)
+		<-ended
+	}
 }
