@@ -31,7 +31,11 @@ func (b backend) Start(ctx context.Context, id string, from pool.Origin, labels 
 
 func (b backend) start(ctx context.Context, id string, from pool.Origin, labels map[string]string) (pool.Started, error) {
 	if from.Checkpoint == "" {
-		return from.Source.Start(ctx, id, from.Cold, labels)
+		how, err := from.Source.Start(ctx, id, from.Cold, labels)
+		if err == nil && !from.Cold {
+			_ = b.Connect(ctx, id) // so that to give something to its claim takes no time then; a Give connects, too
+		}
+		return how, err
 	}
 	took, err := b.restorer.restore(ctx, id, from.Checkpoint, labels)
 	return pool.Started{Phases: templates.Phases(took)}, err

@@ -124,11 +124,22 @@ func (f *fakeBackend) Label(ctx context.Context, id string, labels map[string]st
 	})
 }
 
+// Give is answered by a sandbox that runs.
 func (f *fakeBackend) Give(ctx context.Context, id string, env []string, _ bool) error {
-	return f.step(ctx, "give", id, 0, func(s *fakeSandbox) error {
-		s.env = env
-		return nil
-	})
+	for runs, began := false, time.Now(); ; {
+		err := f.step(ctx, "give", id, time.Millisecond, func(s *fakeSandbox) error {
+			if runs = s.status == Running; runs {
+				s.env = env
+			}
+			return nil
+		})
+		if runs || err != nil {
+			return err
+		}
+		if time.Since(began) > time.Minute {
+			return fmt.Errorf("give %s: it does not run", id)
+		}
+	}
 }
 
 func (f *fakeBackend) Destroy(ctx context.Context, id string) error {

@@ -72,14 +72,19 @@ func (c *Controller) prepare(asked context.Context, s *sandbox, r Record, req Re
 	c.step("claim reserved")
 	var giving sync.WaitGroup // while the label is written: a sandbox that is paused takes it as it wakes
 	var given error
+	wakes, stays := context.WithCancel(ctx)
+	defer stays()
 	if len(req.Env) > 0 {
-		giving.Go(func() { given = c.backend.Give(ctx, s.id, req.Env, s.from != "") })
+		giving.Go(func() { given = c.backend.Give(wakes, s.id, req.Env, s.from != "") })
 	}
 	err := c.backend.Label(ctx, s.id, r.Labels())
 	c.step("claim labelled")
 	if err == nil && s.paused {
 		err = c.backend.Resume(ctx, s.id)
 		c.step("claim resumed")
+	}
+	if err != nil {
+		stays()
 	}
 	giving.Wait()
 	err = errors.Join(err, given)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -61,6 +62,45 @@ func TestClaimTakesAWarmOneAndItIsReplaced(t *testing.T) {
 			t.Errorf("%d sandboxes and %d deadlines are left, want 2 and 0", len(r.backend.sandboxes), len(r.deadlines.at))
 		}
 		r.stop()
+	})
+}
+
+// TestClaimThatBringsSomethingAlong gives it to a sandbox that takes it as it wakes, and waits for none that does not.
+func TestClaimThatBringsSomethingAlong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newFakeBackend(t)
+		r := newRig(t, b, onePool(1, 8))
+		r.run(t)
+		settled()
+		req := request()
+		req.Given, req.Env = Environment, []string{"K=V"}
+		began := time.Now()
+		claim, _, err := r.Claim(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took, most := time.Since(began), b.labelTime+b.pauseTime+time.Millisecond; took > most {
+			t.Errorf("the claim took %s, want at most a label, a resume and an answer: %s", took, most)
+		}
+		if env := b.sandboxes[claim.Sandbox].env; !slices.Equal(env, req.Env) {
+			t.Errorf("the sandbox was given %q", env)
+		}
+		settled()
+		var broken string
+		b.fail = func(call, id string) error {
+			if call == "label" && (broken == "" || broken == id) {
+				broken = id
+				return errBroken
+			}
+			return nil
+		}
+		began = time.Now()
+		if claim, _, err := r.Claim(t.Context(), req); err != nil || claim.Sandbox == broken {
+			t.Errorf("claim %+v, %v, want another sandbox than %s", claim, err, broken)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("another sandbox took %s: the one that stays paused was waited for", took)
+		}
 	})
 }
 

@@ -178,6 +178,12 @@ func (e *Engine) Processes(ctx context.Context, id string) (p Processes, err err
 	return p, err
 }
 
+// Connect opens the connection by which Give gives, if there is none.
+func (e *Engine) Connect(ctx context.Context, id string) error {
+	_, err := e.Processes(ctx, id)
+	return err
+}
+
 // Give adds to what commands of a sandbox's claim get in their environment; see command.Target.
 func (e *Engine) Give(ctx context.Context, id string, env []string, inherits bool) error {
 	return e.calls.Do(ctx, e.cfg.StartTimeout, on("give", "an environment to ", id), func(ctx context.Context) error {

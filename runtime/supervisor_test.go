@@ -326,3 +326,27 @@ func TestNoSupervisor(t *testing.T) {
 		t.Errorf("where the shim starts commands: %v", err)
 	}
 }
+
+// TestGiveAtAWake gives a paused sandbox an environment over the connection from before: it has it as soon as it goes on.
+func TestGiveAtAWake(t *testing.T) {
+	e := openEngine(t, testConfig(t))
+	id := startSandbox(t, e)
+	if err := errors.Join(e.Connect(t.Context(), id), e.Pause(t.Context(), id)); err != nil {
+		t.Fatal(err)
+	}
+	given := make(chan error, 1)
+	go func() { given <- e.Give(t.Context(), id, []string{"TOKEN=t0"}, false) }()
+	if err := errors.Join(e.Resume(t.Context(), id), <-given); err != nil {
+		t.Fatal(err)
+	}
+	processes, err := e.Processes(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := processes.List(t.Context()); err != nil || len(list) > 0 {
+		t.Errorf("beside process 1 there are %+v, %v", list, err)
+	}
+	if kept, err := processes.Kept(t.Context()); err != nil || !slices.Equal(kept, []string{"TOKEN=t0"}) {
+		t.Errorf("it keeps %q, %v", kept, err)
+	}
+}

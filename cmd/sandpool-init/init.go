@@ -40,7 +40,7 @@ func listen() initProcess {
 
 // wait reaps until SIGTERM or SIGINT comes, then ends every process and returns the exit code when the last has ended.
 func (p initProcess) wait() int {
-	serveRoot(p.supervisor)
+	servePlugs(p.supervisor)
 	p.spawner = serveSpawns()
 	for {
 		select {
@@ -95,7 +95,7 @@ func (p initProcess) supervise(args []string, out *lastOutput) int {
 		time.Sleep(lingerTime)
 		return code
 	}
-	serveRoot(p.supervisor)
+	servePlugs(p.supervisor)
 	p.spawner = serveSpawns() // which tells `ready` that the command has begun
 	for ending := false; ; {
 		select {

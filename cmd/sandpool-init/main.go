@@ -26,7 +26,6 @@
 //	sandpool-init restored ID                gives a sandbox made from a checkpoint an identity of its own, and runs
 //	                                         the programs in /etc/sandpool/restored.d
 //	sandpool-init plug                       hands its input and output to process 1, which lets the daemon supervise processes by them
-//	sandpool-init keep                       has process 1 keep what a claim brought along
 //	sandpool-init spawn [--log FILE] -- CMD ARG…
 //	                                         has process 1 start CMD as the caller's user, so that CMD is part of
 //	                                         checkpoints, and prints its process id
@@ -83,8 +82,6 @@ func run(args []string) int {
 			return spawn(args[1:])
 		case "plug":
 			return plug(args[1:])
-		case "keep":
-			return keep(args[1:])
 		case "file":
 			return files.Run(args[1:], os.Stdin, os.Stdout, os.Stderr)
 		}

@@ -37,20 +37,32 @@ func plug(args []string) int {
 	return 0
 }
 
+// dialInit connects to a socket of process 1's, and of no other's.
+func dialInit(socket string) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	conn := os.NewFile(uintptr(fd), socket)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: socket}); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	if peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err != nil || peer.Pid != 1 {
+		_ = conn.Close()
+		return nil, errAnothers
+	}
+	return conn, nil
+}
+
 // errAnothers is that a process of the sandbox poses as process 1.
 var errAnothers = errors.New("another process has its socket")
 
-// serveRoot lets root in the sandbox, as which the daemon comes, hand over pipes and what claims bring along.
-func serveRoot(s *supervise.Supervisor) {
-	serveAt(plugSocket, func(fd int) { takePipes(s, fd) })
-	serveAt(keepSocket, func(fd int) { takeWords(s, fd) })
-}
-
-// serveAt has take, which closes them, take connections of root's, one after the other.
-func serveAt(socket string, take func(fd int)) {
-	listener, err := listenAt(socket, 4)
+// servePlugs lets root in the sandbox, as which the daemon comes, hand over pipes, one after the other.
+func servePlugs(s *supervise.Supervisor) {
+	listener, err := listenAt(plugSocket, 4)
 	if err != nil {
-		_ = fail(0, "sandpool-init: processes cannot be supervised: listen on %s: %v", socket, err)
+		_ = fail(0, "sandpool-init: processes cannot be supervised: listen on %s: %v", plugSocket, err)
 		return
 	}
 	go func() {
@@ -58,7 +70,7 @@ func serveAt(socket string, take func(fd int)) {
 			fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
 			if err == nil {
 				if peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil && peer.Uid == 0 {
-					take(fd)
+					takePipes(s, fd)
 				} else {
 					_ = unix.Close(fd)
 				}

@@ -311,6 +311,13 @@ func (c *Conn) List(ctx context.Context) ([]Process, error) {
 	return list, nil
 }
 
+// Keep gives the sandbox something for the environment of what is started, as KEY=VALUE, of MaxGiven bytes at most. A sandbox that is paused takes
+// and answers it as it wakes.
+func (c *Conn) Keep(ctx context.Context, env []string) error {
+	_, err := c.ask(ctx, protocol.Keep, protocol.Words(env))
+	return err
+}
+
 // Kept returns what claims gave the sandbox for the environment of what is started, as KEY=VALUE.
 func (c *Conn) Kept(ctx context.Context) ([]string, error) { return c.ask(ctx, protocol.Kept, nil) }
 

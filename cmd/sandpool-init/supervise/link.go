@@ -182,6 +182,8 @@ func (l *link) answer(f protocol.Frame) error {
 		l.supervisor.mu.Unlock()
 		l.reply(f.Stream, kept...)
 		return nil
+	case protocol.Keep:
+		return l.keep(f)
 	case protocol.Get, protocol.Signal, protocol.Resize:
 		return l.ask(f)
 	default:
@@ -207,6 +209,17 @@ func (l *link) start(f protocol.Frame) error {
 		return l.attach(f.Stream, p, 0, true)
 	}
 	return nil
+}
+
+func (l *link) keep(f protocol.Frame) error {
+	words, err := protocol.SplitWords(f.Payload)
+	if err == nil {
+		err = l.supervisor.keep(words)
+	}
+	if err == nil {
+		l.reply(f.Stream)
+	}
+	return err
 }
 
 func (l *link) input(f protocol.Frame) error {

@@ -108,7 +108,7 @@ func FuzzServe(f *testing.F) {
 		return all
 	}
 	f.Add([]byte("garbage"))
-	f.Add(encode(protocol.Frame{Kind: protocol.List, Stream: 1}, protocol.Frame{Kind: protocol.Kept, Stream: 2}))
+	f.Add(encode(protocol.Frame{Kind: protocol.List, Stream: 1}, protocol.Frame{Kind: protocol.Kept, Stream: 2}, protocol.Frame{Kind: protocol.Keep, Stream: 3, Payload: protocol.Words([]string{"K=V"})}))
 	f.Add(encode(protocol.Frame{Kind: protocol.Start, Stream: 1, Payload: protocol.Words(protocol.Command{Args: []string{"true"}}.Words())}))
 	f.Add(encode(protocol.Frame{Kind: protocol.Signal, Stream: 1, Payload: protocol.Numbers(7, 9)}, protocol.Frame{Kind: protocol.Get, Stream: 1, Payload: protocol.Numbers(7)}))
 	f.Add(encode(protocol.Frame{Kind: protocol.Follow, Stream: 3, Payload: protocol.Numbers(7, 0)}, protocol.Frame{Kind: protocol.Grant, Stream: 3, Payload: []byte{255, 255, 255, 255}}, protocol.Frame{Kind: protocol.Leave, Stream: 3}))

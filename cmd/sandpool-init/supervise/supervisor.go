@@ -18,8 +18,8 @@ import (
 // keptEnded is how many processes that have ended are still known, with their output.
 const keptEnded = 64
 
-// MaxKept is how much of an environment is kept in all, in bytes.
-const MaxKept = 1 << 20
+// maxKept is how much of an environment is kept in all, in bytes.
+const maxKept = 1 << 20
 
 // Supervisor has the processes that process 1 starts for the daemon. They live on when the daemon or the connection to it does not.
 type Supervisor struct {
@@ -172,8 +172,8 @@ func (p *supervised) inspect() protocol.Process {
 	return d
 }
 
-// Keep adds to what processes that are started for the daemon get in their environment, and tells whether there was room.
-func (s *Supervisor) Keep(words []string) bool {
+// keep adds to what processes that are started for the daemon get in their environment.
+func (s *Supervisor) keep(words []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	size := 0
@@ -181,9 +181,9 @@ func (s *Supervisor) Keep(words []string) bool {
 	for _, w := range all {
 		size += len(w)
 	}
-	if size > MaxKept {
-		return false
+	if size > maxKept {
+		return &protocol.Failure{Reason: protocol.NoRoom, Text: fmt.Sprintf("claims brought along %d bytes for the environment: the limit is %d", size, maxKept)}
 	}
 	s.kept = all
-	return true
+	return nil
 }

@@ -55,6 +55,8 @@ const (
 	Grant
 	// StartLimited is a Start of a command with Limits, whose words are one word more, the first. Process 1 of earlier releases refuses it.
 	StartLimited
+	// Keep adds to what claims brought along: KEY=VALUE. The Reply comes when it is kept.
+	Keep
 )
 
 // The frames of process 1.
