@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -138,9 +139,9 @@ func (e Execs) commands(namespace string, claim wire.Claim) []way {
 }
 
 func (e Execs) ctr(ctx context.Context, args ...string) error {
-	out, err := exec.CommandContext(ctx, e.Ctr, args...).CombinedOutput() //nolint:gosec // the user's own choice
+	out, err := exec.CommandContext(ctx, e.Ctr, args...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s: %w: %s", e.Ctr, err, out)
+		return fmt.Errorf("%s: %w: %s", e.Ctr, err, bytes.TrimSpace(out))
 	}
 	return nil
 }
