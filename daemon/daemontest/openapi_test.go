@@ -69,7 +69,7 @@ func (a *asker) open(t *testing.T, status int, method, path, body string, header
 		name, value, _ := strings.Cut(line, ": ")
 		req.Header.Set(name, value)
 	}
-	resp, err := a.http.Do(req) //nolint:bodyclose // finish does
+	resp, err := a.http.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func (a *asker) finish(t *testing.T, resp *http.Response) string {
 
 func (a *asker) ask(t *testing.T, status int, method, path, body string, headers ...string) string {
 	t.Helper()
-	return a.finish(t, a.open(t, status, method, path, body, headers...))
+	return a.finish(t, a.open(t, status, method, path, body, headers...)) //nolint:bodyclose // finish does
 }
 
 // read decodes an answer.

@@ -127,17 +127,23 @@ func (r response) compile(compiler *jsonschema.Compiler, at []string) (response,
 			r.schemas[kind] = nil
 			continue
 		}
-		pointer := ""
-		for _, name := range slices.Concat(at, []string{"content", kind, "schema"}) {
-			pointer += "/" + url.PathEscape(strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
-		}
-		schema, err := compiler.Compile(location + "#" + pointer)
+		at := location + "#/" + pointer(slices.Concat(at, []string{"content", kind, "schema"}))
+		schema, err := compiler.Compile(at)
 		if err != nil {
 			return r, fmt.Errorf("compile schema: %w", err)
 		}
 		r.schemas[kind] = schema
 	}
 	return r, nil
+}
+
+// pointer is the JSON pointer of a place, as the end of a URL.
+func pointer(names []string) string {
+	var escaped []string
+	for _, name := range names {
+		escaped = append(escaped, url.PathEscape(strings.NewReplacer("~", "~0", "/", "~1").Replace(name)))
+	}
+	return strings.Join(escaped, "/")
 }
 
 // Check tells in which way an answer is not as described.
