@@ -29,7 +29,7 @@ shell: build stack image ## open a shell with sandpool on a private containerd; 
 
 .PHONY: test
 test: build stack image .build/stack/prometheus ## run every test once, under the race detector, on the real containerd and runsc too
-	@for part in systemd tmux race; do scripts/stack.sh $$part; done
+	@for part in systemd tmux examples race; do scripts/stack.sh $$part; done
 	@CGO_ENABLED=1 $(TESTS) -race -short ./...
 
 .PHONY: test-release

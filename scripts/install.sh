@@ -28,7 +28,7 @@ files() {
 	echo 644 $share/sandpool.fish "$prefix/share/fish/vendor_completions.d/sandpool.fish"
 	echo 644 LICENSE "$prefix/share/doc/sandpool/LICENSE"
 	echo 644 README.md "$prefix/share/doc/sandpool/README.md"
-	for page in docs/*; do echo 644 "$page" "$prefix/share/doc/sandpool/$page"; done
+	for page in docs/*.* docs/examples/*; do echo 644 "$page" "$prefix/share/doc/sandpool/$page"; done
 	for file in configs/prometheus/{rules,scrape}.yml configs/grafana/sandpool.json; do echo 644 "$file" "$prefix/share/doc/sandpool/$file"; done
 	for page in "$share"/man/*.gz; do
 		echo 644 "$page" "$prefix/share/man/man$(sed -E 's/.*\.([0-9])\.gz$/\1/' <<<"$page")/${page##*/}"
@@ -63,7 +63,7 @@ uninstall_all() {
 	[[ ! -e $list ]] || while read -r to; do rm -f "$root$to"; done <"$list"
 	rm -f "$default" "$list"
 	# Only folders of our own, and only empty ones.
-	for to in "$doc/docs" "$doc"/configs/{prometheus,grafana} "$doc/configs" "$doc" "$root$prefix/libexec/sandpool" "$root/etc/sandpool"; do
+	for to in "$doc"/docs{/examples,} "$doc"/configs/{prometheus,grafana} "$doc/configs" "$doc" "$root$prefix/libexec/sandpool" "$root/etc/sandpool"; do
 		[[ ! -d $to ]] || rmdir --ignore-fail-on-non-empty "$to"
 	done
 }

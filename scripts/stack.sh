@@ -10,6 +10,7 @@
 #   scripts/stack.sh prometheus  Prometheus, and promtool, which checks metrics and alerts, from Debian
 #   scripts/stack.sh systemd   the systemd that the tests of the units boot, from Debian
 #   scripts/stack.sh tmux      tmux, the terminal in which `sandpool top` is tested, from Debian
+#   scripts/stack.sh examples  Python and Node.js, by which the examples of the API are tested, from Debian
 #   scripts/stack.sh nfpm      nfpm, which makes the packages: see scripts/packages.sh
 #   scripts/stack.sh debian    what tests the packages, from Debian
 #   scripts/stack.sh race      the C compiler that the race detector needs, from Debian
@@ -263,6 +264,10 @@ systemd)
 	need curl curl
 	;;
 tmux) need tmux tmux ;;
+examples)
+	need python3 python3
+	need node nodejs
+	;;
 race) need gcc gcc libc6-dev ;;
-*) die "unknown part $1: want shim, lint, buildkit, nfpm, debian, busybox, python, prometheus, systemd, tmux, race or none" ;;
+*) die "unknown part $1: want shim, lint, buildkit, nfpm, debian, busybox, python, prometheus, systemd, tmux, examples, race or none" ;;
 esac

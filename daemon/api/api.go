@@ -16,6 +16,7 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/files"
+	"sandpool/daemon/openapi"
 	"sandpool/daemon/processes"
 	"sandpool/daemon/telemetry"
 	"sandpool/daemon/wire"
@@ -148,6 +149,7 @@ func (a *api) routes() http.Handler {
 		{http.MethodPost, "/v1/templates/{name}/check", a.checkTemplate},
 		{http.MethodGet, "/v1/images", a.listImages},
 		{http.MethodGet, "/v1/info", a.getInfo},
+		{http.MethodGet, "/v1/openapi.json", openapi.Serve},
 		{http.MethodGet, "/healthz", a.getHealth},
 		{http.MethodGet, "/readyz", a.getReady},
 		{http.MethodGet, "/metrics", a.getMetrics},

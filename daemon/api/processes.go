@@ -163,20 +163,20 @@ func noContent(w http.ResponseWriter, err error) error {
 	return err
 }
 
-// outputQuery reads from which position on output is wanted, and whether what comes later, too.
-func outputQuery(r *http.Request) (since int64, follow bool, err error) {
+// outputQuery reads from which position on output is wanted and, where that can be asked for, whether what comes later, too.
+func outputQuery(r *http.Request, mayFollow bool) (since int64, follow bool, err error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return 0, false, invalid("query: %v", err)
 	}
 	for key, values := range query {
 		value := values[len(values)-1]
-		switch key {
-		case "since":
+		switch {
+		case key == "since":
 			if since, err = strconv.ParseInt(value, 10, 64); err != nil || since < 0 {
 				return 0, false, invalid("since: %.64q: want a position, from 0 on", value)
 			}
-		case "follow":
+		case key == "follow" && mayFollow:
 			if follow, err = strconv.ParseBool(value); err != nil {
 				return 0, false, invalid("follow: %.64q: want true or false", value)
 			}
@@ -189,7 +189,7 @@ func outputQuery(r *http.Request) (since int64, follow bool, err error) {
 
 // processOutput sends what a process wrote, as lines of JSON: what is kept and, with follow, what comes until its end.
 func (a *api) processOutput(w http.ResponseWriter, r *http.Request, in within) error {
-	since, follow, err := outputQuery(r)
+	since, follow, err := outputQuery(r, true)
 	if err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (a *api) untilStopping(ctx context.Context) (context.Context, context.Cance
 
 // attachProcess carries a process's output and input as frames, as exec does. A client that hangs up leaves the process as it is.
 func (a *api) attachProcess(w http.ResponseWriter, r *http.Request, in within) error {
-	since, _, err := outputQuery(r)
+	since, _, err := outputQuery(r, false)
 	if err != nil {
 		return err
 	}

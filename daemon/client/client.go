@@ -1,4 +1,7 @@
 // Package client speaks sandpoold's API over its unix socket.
+//
+// A Client claims sandboxes, and works in them by the ids of claims: Exec runs a command as if it ran here, StartProcess one that outlives its
+// client, Files reads and writes, and Checkpoint and Fork keep and copy what a sandbox is at a moment. The bodies are those of package wire.
 package client
 
 import (

@@ -2,6 +2,7 @@
 package processes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -151,10 +152,10 @@ var outputStreams = map[byte]wire.OutputStream{
 	supervisor.Stdout: wire.OutputStdout, supervisor.Stderr: wire.OutputStderr, supervisor.Terminal: wire.OutputTerminal,
 }
 
-// Wire is a process in the API's words.
+// Wire is a process in the API's words. Nobody has looked yet at one that was just started.
 func Wire(p supervisor.Process) wire.Process {
 	process := wire.Process{
-		PID: p.PID, Args: p.Args, User: p.User, State: p.State, Supervised: p.Supervised, TTY: p.TTY, Input: p.Input, StartedAt: p.Started, TimedOut: p.TimedOut,
+		PID: p.PID, Args: p.Args, User: p.User, State: cmp.Or(p.State, "R"), Supervised: p.Supervised, TTY: p.TTY, Input: p.Input, StartedAt: p.Started, TimedOut: p.TimedOut,
 		CPUMS: wire.Milliseconds(p.CPU), MemoryBytes: p.Memory, OutputFirst: p.First, OutputNext: p.Next,
 	}
 	if process.Args == nil {

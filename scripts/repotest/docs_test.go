@@ -1,6 +1,7 @@
 package repotest
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"sandpool/configs"
+	"sandpool/daemon/openapi"
 	"sandpool/lifetime"
 )
 
@@ -170,11 +172,47 @@ func TestCommandsKnowTheInit(t *testing.T) {
 func TestDocsNameRoutes(t *testing.T) {
 	documented := found(t, "(?m)^\\| `([A-Z]+ /\\S*)` \\|", read(t, "docs/api.md"))
 	var real []string
-	for _, route := range found(t, `\{http\.Method(\w+), "(/[^"]*)", a\.`, read(t, "daemon/api/api.go")) {
+	for _, route := range found(t, `\{http\.Method(\w+), "(/[^"]*)", (?:a|openapi)\.`, read(t, "daemon/api/api.go")) {
 		method, path, _ := strings.Cut(route, " ")
 		real = append(real, strings.ToUpper(method)+" "+path)
 	}
 	sameSets(t, "routes", documented, real)
+	routes, successes := described(t)
+	sameSets(t, "routes of the description", routes, real)
+	var rows []string
+	for _, row := range found(t, "(?m)^\\| `([A-Z]+ /\\S*)` \\| [^|]* \\| (.*) \\|$", read(t, "docs/api.md")) {
+		statuses := regexp.MustCompile(`\b[123]\d\d\b`).FindAllString(row, -1)
+		slices.Sort(statuses)
+		rows = append(rows, strings.Join(append(strings.Fields(row)[:2], statuses...), " "))
+	}
+	sameSets(t, "successes of the description", successes, rows)
+}
+
+// described returns the routes of the description, and each with the statuses of its successes.
+func described(t *testing.T) (routes, successes []string) {
+	t.Helper()
+	var document struct {
+		Paths map[string]map[string]json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(openapi.Document), &document); err != nil {
+		t.Fatal(err)
+	}
+	for path, item := range document.Paths {
+		for method, operation := range item {
+			if method == "parameters" {
+				continue
+			}
+			var of struct{ Responses map[string]any }
+			if err := json.Unmarshal(operation, &of); err != nil {
+				t.Fatal(err)
+			}
+			delete(of.Responses, "default")
+			route := strings.ToUpper(method) + " " + path
+			routes = append(routes, route)
+			successes = append(successes, strings.Join(append([]string{route}, slices.Sorted(maps.Keys(of.Responses))...), " "))
+		}
+	}
+	return routes, successes
 }
 
 func TestDocsNameErrorCodes(t *testing.T) {
@@ -189,6 +227,35 @@ func TestDocsNameErrorCodes(t *testing.T) {
 		real = append(real, statuses[name]+" "+code)
 	}
 	sameSets(t, "error codes", documented, real)
+	sameSets(t, "error codes of the description", describedCodes(t), real)
+}
+
+// describedCodes returns the codes of errors in the description, each behind its status.
+func describedCodes(t *testing.T) (codes []string) {
+	t.Helper()
+	var document struct {
+		Components struct {
+			Schemas struct {
+				Error struct {
+					Properties struct {
+						Code struct {
+							Enum   []string
+							Status map[string]int `json:"x-status"`
+						}
+					}
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(openapi.Document), &document); err != nil {
+		t.Fatal(err)
+	}
+	code := document.Components.Schemas.Error.Properties.Code
+	for _, name := range code.Enum {
+		codes = append(codes, fmt.Sprint(code.Status[name], " ", name))
+	}
+	sameSets(t, "codes with a status in the description", slices.Collect(maps.Keys(code.Status)), code.Enum)
+	return codes
 }
 
 func TestDocsNameMetrics(t *testing.T) {
