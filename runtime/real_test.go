@@ -250,10 +250,7 @@ func TestDestroyLeavesNothing(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := e.Destroy(t.Context(), id); err != nil {
-				t.Fatal(err)
-			}
-			expectNothing(t, id)
+			destroyWithoutForce(t, e, id)
 			if err := e.Destroy(t.Context(), id); err != nil {
 				t.Errorf("second destroy: %v", err)
 			}
