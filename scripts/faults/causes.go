@@ -32,6 +32,10 @@ var causes = []struct {
 	prefix string
 	causes []cause
 }{
+	{"give", []cause{(*rig).settleOne}},
+	{"claim given", []cause{(*rig).settleOne}},
+	{"supervisor", []cause{(*rig).settleOne}},
+	{"process", []cause{(*rig).settleOne}},
 	{"extend", []cause{(*rig).extendTwice}},
 	{"stage", []cause{(*rig).letExpire}},
 	{"rest labelled", []cause{(*rig).letPause, (*rig).retireOne}},

@@ -12,6 +12,9 @@ import (
 // steps are the moments at which a crash of the daemon is tried. A test finds those that are missing here.
 var steps = []string{
 	"claim reserved", "claim labelled", "claim resumed", "claim fulfilled",
+	"give begun", "claim given",
+	"supervisor plugged", "process asked", "process started", "input sent", "input taken", "output taken",
+	"file asked", "file begun", "file sent", "file ended", "file answered",
 	"extend begun", "extend labelled",
 	"stage warned labelled", "stage grace labelled",
 	"rest labelled", "rest paused", "wake resumed", "wake labelled",
