@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -81,10 +82,11 @@ func (r *rig) checkTenant(ctx context.Context, e entry) {
 
 // checkRooms gives what was under way the time to end, or to be tidied up, and tells whether all is well.
 func (r *rig) checkRooms(ctx context.Context, e entry) bool {
-	var lost error
-	var left []string
-	if await(ctx, useTimeout, func(ctx context.Context) bool {
-		lost, left = e.tenant.Check(ctx)
+	lost, left := errors.New("its sandbox does not answer"), []string(nil)
+	if await(ctx, leakTimeout, func(ctx context.Context) bool {
+		if nowLost, nowLeft := e.tenant.Check(ctx); context.Cause(ctx) == nil { // else the look itself was broken off
+			lost, left = nowLost, nowLeft
+		}
 		return lost == nil && len(left) == 0
 	}) {
 		return true
