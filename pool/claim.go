@@ -334,11 +334,7 @@ func (c *Controller) prepare(ctx context.Context, s *sandbox, r Record, env []st
 	var giving sync.WaitGroup // while the label is written: a sandbox that is paused takes it as it wakes
 	var given error
 	if len(env) > 0 {
-		giving.Go(func() {
-			c.step("give begun")
-			given = c.backend.Give(ctx, s.id, env, s.from != "")
-			c.step("claim given")
-		})
+		giving.Go(func() { given = c.backend.Give(ctx, s.id, env, s.from != "") })
 	}
 	err := c.backend.Label(ctx, s.id, r.Labels())
 	c.step("claim labelled")

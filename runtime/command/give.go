@@ -24,6 +24,8 @@ func (s *Target) Give(ctx context.Context, env []string, inherits bool) error {
 	if len(words) > supervisor.MaxGiven {
 		return errdefs.ErrInvalidArgument.WithMessage(fmt.Sprintf("an environment of %d bytes: the limit is %d", len(words), supervisor.MaxGiven))
 	}
+	s.starter.cfg.Step("give begun")
+	defer s.starter.cfg.Step("claim given")
 	process, err := s.keep(ctx, words)
 	if err != nil {
 		return fmt.Errorf("hand over the environment: %w", err)

@@ -12,9 +12,6 @@ import (
 // steps are the moments at which a crash of the daemon is tried. A test finds those that are missing here.
 var steps = []string{
 	"claim reserved", "claim labelled", "claim resumed", "claim fulfilled",
-	"give begun", "claim given",
-	"supervisor plugged", "process asked", "process started", "input sent", "input taken", "output taken",
-	"file asked", "file begun", "file sent", "file ended", "file answered",
 	"extend begun", "extend labelled",
 	"stage warned labelled", "stage grace labelled",
 	"rest labelled", "rest paused", "wake resumed", "wake labelled",
@@ -26,6 +23,9 @@ var steps = []string{
 	"heat labelled", "heat resumed", "drain begun",
 	"container created", "snapshot prepared", "task created", "task started",
 	"sentry killed", "task deleted", "container deleted",
+	"give begun", "claim given",
+	"supervisor plugged", "process asked", "process started", "input sent", "input taken", "output taken",
+	"file asked", "file begun", "file sent", "file ended", "file answered",
 }
 
 // crashTimeout is how long a step may take to come.

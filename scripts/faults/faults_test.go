@@ -20,7 +20,7 @@ func TestEveryStepCrashes(t *testing.T) {
 		return strings.ReplaceAll(code, call, `step("stage warned labelled") step("stage grace labelled")`)
 	}
 	found := map[string]bool{}
-	for _, folder := range []string{"pool", "daemon/files", "runtime", "runtime/checkpoint", "runtime/resource", "runtime/supervisor"} {
+	for _, folder := range []string{"pool", "daemon/files", "runtime", "runtime/checkpoint", "runtime/command", "runtime/resource", "runtime/supervisor"} {
 		files, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(folder), "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no files in %s: %v", folder, err)
