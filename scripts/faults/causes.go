@@ -57,7 +57,7 @@ var causes = []struct {
 // quiet tells of a step at which the ordinary load would be in the way. Some come only while the pool has sandboxes to spare, which it takes each
 // as soon as it has started on a slow machine. At the last of a claim the daemon is to die on one that has brought something along.
 func quiet(step string) bool {
-	return strings.HasPrefix(step, "heat") || strings.HasPrefix(step, "refill") || step == "claim fulfilled"
+	return strings.HasPrefix(step, "heat") || strings.HasPrefix(step, "refill") || step == "claim begun" || step == "claim fulfilled"
 }
 
 func causesOf(step string) []cause {
