@@ -45,8 +45,15 @@ func (r *rig) inhabit(ctx context.Context) {
 	t.Live(ctx)
 }
 
+// mostWaiting is how many tenants may wait for an answer: they all get a sandbox in the end.
+const mostWaiting = 3
+
 // settleOne has a tenant claim a sandbox and work in it once.
 func (r *rig) settleOne(ctx context.Context) {
+	waiting := 0
+	if r.book.set(func() { waiting = len(r.book.waiting) }); waiting >= mostWaiting {
+		return
+	}
 	t := r.newTenant()
 	if r.settle(ctx, t) == nil {
 		_ = t.Work(ctx) // what was answered counts
@@ -82,10 +89,10 @@ func (r *rig) checkTenant(ctx context.Context, e entry) {
 
 // checkRooms gives what was under way the time to end, or to be tidied up, and tells whether all is well.
 func (r *rig) checkRooms(ctx context.Context, e entry) bool {
-	lost, left := errors.New("its sandbox does not answer"), []string(nil)
+	left, lost := []string(nil), errors.New("its sandbox does not answer")
 	if await(ctx, leakTimeout, func(ctx context.Context) bool {
-		if nowLost, nowLeft := e.tenant.Check(ctx); context.Cause(ctx) == nil { // else the look itself was broken off
-			lost, left = nowLost, nowLeft
+		if nowLeft, nowLost := e.tenant.Check(ctx); context.Cause(ctx) == nil { // else the look itself was broken off
+			left, lost = nowLeft, nowLost
 		}
 		return lost == nil && len(left) == 0
 	}) {

@@ -176,7 +176,7 @@ func (t *Tenant) checkEcho(ctx context.Context, e *echo) error {
 // repeated returns the numbers that an echo says: each once, in the order in which they were told.
 func repeated(output []byte) (map[int]bool, error) {
 	said, last := map[int]bool{}, -1
-	for _, line := range strings.Fields(string(output)) {
+	for line := range strings.FieldsSeq(string(output)) {
 		number, err := strconv.Atoi(line)
 		if err != nil || number <= last {
 			return nil, fmt.Errorf("an echo says %q", output)

@@ -84,9 +84,9 @@ func (t *Tenant) Work(ctx context.Context) error {
 	return nil
 }
 
-// Check returns what is lost of what was answered, and the files that nobody asked for. It is to be asked again for as long as what was under way may
+// Check returns the files that nobody asked for, and as an error what is lost of what was answered. It is to be asked again for as long as what was under way may
 // take to come to its end. When all is well, what was not answered is known, and work goes on from there.
-func (t *Tenant) Check(ctx context.Context) (lost error, left []string) {
+func (t *Tenant) Check(ctx context.Context) (left []string, lost error) {
 	now, left, err := t.look(ctx)
 	if err == nil {
 		err = t.files.explain(now)
@@ -95,7 +95,7 @@ func (t *Tenant) Check(ctx context.Context) (lost error, left []string) {
 	if lost == nil && len(left) == 0 {
 		t.files = files{has: now, generation: t.files.generation, made: t.files.made}
 	}
-	return lost, left
+	return left, lost
 }
 
 // checkBrought looks for what the claim brought along.
