@@ -17,15 +17,15 @@ var steps = []string{
 	"rest labelled", "rest paused", "wake resumed", "wake labelled",
 	"suspend saved", "suspend labelled", "suspend halted", "halted", "revived",
 	"checkpoint written", "checkpoint renamed", "checkpoint deleted",
+	"give begun", "claim given",
+	"supervisor plugged", "process asked", "process started", "input sent", "input taken", "output taken",
+	"file asked", "file begun", "file sent", "file ended", "file answered",
 	"restore created", "restore started",
 	"release begun", "release labelled", "release destroyed",
 	"refill started", "refill paused", "refill labelled",
 	"heat labelled", "heat resumed", "drain begun",
 	"container created", "snapshot prepared", "task created", "task started",
 	"sentry killed", "task deleted", "container deleted",
-	"give begun", "claim given",
-	"supervisor plugged", "process asked", "process started", "input sent", "input taken", "output taken",
-	"file asked", "file begun", "file sent", "file ended", "file answered",
 }
 
 // crashTimeout is how long a step may take to come.
