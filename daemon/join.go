@@ -195,7 +195,7 @@ func (d *Daemon) api(p *parts, started time.Time) api.Options {
 		},
 		Processes: p.engine.Processes,
 		Ready:     p.ready, Alive: p.engine.Alive, Info: d.info(p.engine.Info(), started), Promised: p.admission.total,
-		Config: d.live.Load, Metrics: p.metrics, Tracer: p.tracer, Log: d.Log,
+		Config: d.live.Load, Metrics: p.metrics, Step: d.Step, Tracer: p.tracer, Log: d.Log,
 	}
 }
 

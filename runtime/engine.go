@@ -129,7 +129,7 @@ func newEngine(cfg Config, log *slog.Logger) *Engine {
 		handles: newHandles(),
 	}
 	e.commands = command.New(command.Config{
-		Calls: e.calls, Root: cfg.runscRoot(), FIFODir: cfg.fifoDir(), StartTimeout: cfg.StartTimeout, PauseTimeout: cfg.PauseTimeout, Log: log,
+		Calls: e.calls, Root: cfg.runscRoot(), FIFODir: cfg.fifoDir(), StartTimeout: cfg.StartTimeout, PauseTimeout: cfg.PauseTimeout, Step: cfg.Step, Log: log,
 	})
 	return e
 }

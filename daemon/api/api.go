@@ -82,6 +82,7 @@ type Options struct {
 	Promised  func() wire.Promised      // to sandboxes, at the last look
 	Config    func() *configs.Config    // as it is now; not to be changed
 	Metrics   *telemetry.Metrics
+	Step      func(string) // told at every step after which a crash must lose nothing
 	Tracer    trace.Tracer
 	Log       *slog.Logger
 }

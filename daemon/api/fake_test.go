@@ -269,9 +269,9 @@ func newTestAPI(t *testing.T) *testServer {
 		Ready: func() error { return nil },
 		Info:  wire.Info{Version: "test", Region: "local"}, Promised: func() wire.Promised { return wire.Promised{MemoryMiB: 1} },
 		Config:  func() *configs.Config { return &cfg },
-		Metrics: metrics,
-		Tracer:  noop.NewTracerProvider().Tracer(""),
-		Log:     slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Metrics: metrics, Step: func(string) {},
+		Tracer: noop.NewTracerProvider().Tracer(""),
+		Log:    slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	return ts
 }

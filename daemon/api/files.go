@@ -25,6 +25,7 @@ func (a *api) withFiles(operation string, do fileHandler, allowed ...string) han
 		if err != nil {
 			return err
 		}
+		op.Step = a.Step
 		who, _ := actorOf(r.Context())
 		leave, err := a.crowd.execs.take(who)
 		if err != nil {

@@ -46,6 +46,14 @@ type Op struct {
 	Name string
 	User string // a name or a number, or either with ":group"; empty: the sandbox's own
 	Args map[string]string
+	Step func(string) // told at every step after which a crash must leave no file half-written under its name; may be nil
+}
+
+// told tells of a step.
+func (o Op) told(step string) {
+	if o.Step != nil {
+		o.Step(step)
+	}
 }
 
 // spec is the command that does the operation. Its arguments are quoted, so that names may be any bytes.
@@ -133,6 +141,7 @@ func Send(ctx context.Context, start Start, op Op, body Body) (file wire.File, e
 	if line, err := s.line(); err != nil || line != "+" {
 		return file, s.end(errors.Join(err, badAnswer(line)))
 	}
+	op.told("file begun")
 	sent := make(chan error, 1)
 	go func() { sent <- s.send(body) }()
 	file, err = s.file()

@@ -168,6 +168,26 @@ func TestLeave(t *testing.T) {
 	}
 }
 
+// TestNobodyListens has the daemon die before the init says that it is ready: nothing is left of what was begun.
+func TestNobodyListens(t *testing.T) {
+	dir := t.TempDir()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close()
+	cmd := exec.CommandContext(t.Context(), program, op("write", "path", filepath.Join(dir, "x")).spec().Args[1:]...)
+	cmd.Stdout = w
+	err = cmd.Run()
+	_ = w.Close()
+	if exit, is := errors.AsType[*exec.ExitError](err); !is || exit.ExitCode() != 1 {
+		t.Errorf("it ends with %v, want exit code 1", err)
+	}
+	if names, _ := os.ReadDir(dir); len(names) > 0 {
+		t.Errorf("left over: %v", names)
+	}
+}
+
 // TestHostileAnswers has sandboxes answer what no init of ours does.
 func TestHostileAnswers(t *testing.T) {
 	line := `f 644 0 0 1 1.5 1:2 "x" ""` + "\n"

@@ -19,6 +19,7 @@ import (
 
 // session is one operation under way.
 type session struct {
+	op    Op
 	in    *io.PipeWriter // what the init reads
 	out   *bufio.Reader  // what it writes
 	stop  func()         // ends both
@@ -40,8 +41,9 @@ func begin(ctx context.Context, start Start, op Op) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	op.told("file asked")
 	life, kill := context.WithCancel(context.WithoutCancel(ctx))
-	s := &session{in: in, out: reader(out), kill: kill, ended: make(chan struct{}), cause: func() error { return context.Cause(ctx) }}
+	s := &session{op: op, in: in, out: reader(out), kill: kill, ended: make(chan struct{}), cause: func() error { return context.Cause(ctx) }}
 	s.stop = func() {
 		_ = in.Close()
 		_ = out.Close()
@@ -77,6 +79,7 @@ func (r wideReader) WriteTo(w io.Writer) (int64, error) {
 // end waits until the operation has ended, and returns why it failed: by what the init says, or else by err, which is why its answer was not
 // taken.
 func (s *session) end(err error) error {
+	defer s.op.told("file answered")
 	defer s.kill()
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.stop()
@@ -129,7 +132,9 @@ func (s *session) send(body io.Reader) error {
 			}
 		}
 		if errors.Is(err, io.EOF) {
+			s.op.told("file sent")
 			_, _ = s.in.Write(make([]byte, 4))
+			s.op.told("file ended")
 			return nil
 		}
 		if err != nil {

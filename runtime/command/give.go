@@ -20,6 +20,8 @@ func (s *Target) Give(ctx context.Context, env []string, inherits bool) error {
 	if size := supervisor.GivenSize(env); size > supervisor.MaxGiven {
 		return errdefs.ErrInvalidArgument.WithMessage(fmt.Sprintf("an environment of %d bytes: the limit is %d", size, supervisor.MaxGiven))
 	}
+	s.starter.cfg.Step("give begun")
+	defer s.starter.cfg.Step("claim given")
 	conn, err := s.supervise(ctx)
 	if err == nil {
 		err = conn.Keep(ctx, env)

@@ -118,7 +118,7 @@ func (s *Target) plug(ctx context.Context) (*supervisor.Conn, error) {
 			defer stop()
 			read()
 		})
-	})
+	}, s.starter.cfg.Step)
 	if err != nil {
 		stop()
 	}

@@ -22,6 +22,7 @@ type Config struct {
 	FIFODir      string        // where the pipes of commands are made that shims start
 	StartTimeout time.Duration // of a sandbox
 	PauseTimeout time.Duration // of a signal, and of other short calls
+	Step         func(string)  // told at every step after which a crash must lose nothing
 	Log          *slog.Logger
 }
 

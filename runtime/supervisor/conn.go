@@ -48,7 +48,8 @@ type Conn struct {
 
 	sending sync.Mutex
 
-	run func(func()) // runs its argument beside all else
+	run  func(func()) // runs its argument beside all else
+	step func(string) // told at every step after which a crash must lose nothing
 
 	mu      sync.Mutex
 	streams map[uint32]receiver
@@ -60,13 +61,14 @@ type Conn struct {
 type receiver func(f protocol.Frame) (more bool, err error)
 
 // Open begins a conversation over a pair of pipes, which the connection owns from then on, also after an error. It waits for process 1's
-// first word. run has its argument run beside all else until it returns.
-func Open(ctx context.Context, in, out *os.File, run func(func())) (*Conn, error) {
-	c := &Conn{in: in, out: out, run: run, lost: make(chan struct{}), streams: map[uint32]receiver{}}
+// first word. run has its argument run beside all else until it returns; step is told at every step after which a crash must lose nothing.
+func Open(ctx context.Context, in, out *os.File, run func(func()), step func(string)) (*Conn, error) {
+	c := &Conn{in: in, out: out, run: run, step: step, lost: make(chan struct{}), streams: map[uint32]receiver{}}
 	for i := range c.feeding {
 		c.feeding[i] = make(chan struct{}, 1)
 	}
 	defer context.AfterFunc(ctx, func() { _ = in.SetReadDeadline(time.Unix(1, 0)) })()
+	step("supervisor plugged")
 	hello, err := protocol.Read(in, func() {})
 	switch {
 	case err != nil:
@@ -217,6 +219,13 @@ func (c *Conn) await(ctx context.Context, kind protocol.Kind, stream uint32, pay
 	if err := c.send(protocol.Frame{Kind: kind, Stream: stream, Payload: payload}); err != nil {
 		return protocol.Frame{}, err
 	}
+	switch kind {
+	case protocol.Start:
+		c.step("process asked")
+	case protocol.Input:
+		c.step("input sent")
+	default: // it changes nothing that outlives the connection
+	}
 	select {
 	case f := <-answer:
 		return f, nil
@@ -360,5 +369,6 @@ func (c *Conn) feed(ctx context.Context, pid int, data []byte) error {
 		return context.Cause(ctx)
 	}
 	_, err := c.ask(ctx, protocol.Input, append(binary.BigEndian.AppendUint32(nil, uint32(pid)), data...)) //nolint:gosec // a process id fits
+	c.step("input taken")
 	return err
 }

@@ -30,7 +30,7 @@ func connect(t *testing.T) (c *Conn, says, hears *os.File) {
 	if _, err := says.Write(hello); err != nil {
 		t.Fatal(err)
 	}
-	c, err = Open(t.Context(), in, out, func(f func()) { go f() })
+	c, err = Open(t.Context(), in, out, func(f func()) { go f() }, func(string) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,6 +78,7 @@ func (c *Conn) start(ctx context.Context, command Command) (Process, *Follower, 
 		c.disown(f.stream, started)
 		return Process{}, nil, err
 	}
+	c.step("process started")
 	p, err := c.process(c.words(frame))
 	return p, f, err
 }
@@ -122,6 +123,7 @@ func (f *Follower) Next(ctx context.Context) (Output, *Process, error) {
 		out, ended, there := f.take()
 		switch {
 		case there:
+			f.conn.step("output taken")
 			f.grant()
 			return out, nil, nil
 		case ended != nil:

@@ -6,16 +6,18 @@ import (
 	"time"
 
 	"sandpool/daemon/wire"
+	"sandpool/scripts/faults/tenant"
 )
 
 // entry is one answered claim.
 type entry struct {
-	claim     wire.Claim // as it was answered last
-	mark      string     // what is in a file of the sandbox: the id of the claim that wrote it; empty: perhaps nothing
-	extending int        // extensions that were asked for and not answered: they may have happened or not
-	saving    int        // checkpoints of which the same is true
-	ending    bool       // its release was asked for: it may have happened or not
-	ended     bool       // its release was answered
+	claim     wire.Claim     // as it was answered last
+	mark      string         // what is in a file of the sandbox: the id of the claim that wrote it; empty: perhaps nothing
+	extending int            // extensions that were asked for and not answered: they may have happened or not
+	saving    int            // checkpoints of which the same is true
+	ending    bool           // its release was asked for: it may have happened or not
+	ended     bool           // its release was answered
+	tenant    *tenant.Tenant // who works in it; nil: nobody
 }
 
 // over tells whether a claim may have come to its end by itself.
@@ -30,15 +32,16 @@ type saved struct {
 // book is what the clients know: what they asked for, what they got and what they gave back.
 type book struct {
 	mu      sync.Mutex
-	asked   map[string]bool   // request ids
-	entries map[string]*entry // by claim id
-	given   map[string]string // claim ids by sandbox
-	saved   map[string]*saved // by checkpoint id
-	forking int               // forks that were asked for and not answered
+	asked   map[string]bool         // request ids
+	entries map[string]*entry       // by claim id
+	given   map[string]string       // claim ids by sandbox
+	saved   map[string]*saved       // by checkpoint id
+	waiting map[*tenant.Tenant]bool // whose claim was asked for and not answered
+	forking int                     // forks that were asked for and not answered
 }
 
 func newBook() *book {
-	return &book{asked: map[string]bool{}, entries: map[string]*entry{}, given: map[string]string{}, saved: map[string]*saved{}}
+	return &book{asked: map[string]bool{}, entries: map[string]*entry{}, given: map[string]string{}, saved: map[string]*saved{}, waiting: map[*tenant.Tenant]bool{}}
 }
 
 // ask notes that a claim is asked for.

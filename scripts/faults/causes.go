@@ -32,6 +32,10 @@ var causes = []struct {
 	prefix string
 	causes []cause
 }{
+	{"give", []cause{(*rig).settleOne}},
+	{"claim", []cause{(*rig).settleOne}},
+	{"supervisor", []cause{(*rig).settleOne}},
+	{"process", []cause{(*rig).settleOne}},
 	{"extend", []cause{(*rig).extendTwice}},
 	{"stage", []cause{(*rig).letExpire}},
 	{"pause", []cause{(*rig).letPause, (*rig).useOne}},
@@ -53,10 +57,10 @@ var causes = []struct {
 	{"drain", []cause{(*rig).drain}},
 }
 
-// quiet tells of a step that comes only while the pool has sandboxes to spare: on a slow machine the ordinary load takes each as
-// soon as it has started.
+// quiet tells of a step at which the ordinary load would be in the way. Some come only while the pool has sandboxes to spare, which it takes each
+// as soon as it has started on a slow machine. At the last of a claim the daemon is to die on one that has brought something along.
 func quiet(step string) bool {
-	return strings.HasPrefix(step, "heat") || strings.HasPrefix(step, "refill")
+	return strings.HasPrefix(step, "heat") || strings.HasPrefix(step, "refill") || step == "claim begun" || step == "claim fulfilled"
 }
 
 func causesOf(step string) []cause {

@@ -26,7 +26,7 @@ const (
 var requests atomic.Int64
 
 // load lets clients claim, use and release sandboxes until stop is called. Each keeps one claim, and now and then leaves
-// the pool the time to fill up.
+// the pool the time to fill up. Beside them a tenant works in one sandbox.
 func (r *rig) load(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var all sync.WaitGroup
@@ -49,6 +49,7 @@ func (r *rig) load(ctx context.Context) (stop func()) {
 			}
 		})
 	}
+	all.Go(func() { r.inhabit(ctx) })
 	return func() {
 		cancel()
 		all.Wait()

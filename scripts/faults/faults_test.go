@@ -14,13 +14,13 @@ import (
 
 // TestEveryStepCrashes finds steps in the code at which no crash is tried.
 func TestEveryStepCrashes(t *testing.T) {
-	told := regexp.MustCompile(`\b(?:step|Step|setLease)\((?:.*, )?"([^"]+)"\)`)
+	told := regexp.MustCompile(`\b(?:step|Step|told|setLease)\((?:.*, )?"([^"]+)"\)`)
 	stages := func(code string) string { // one call tells of both
 		const call = `next, "stage "+string(to)+" labelled")`
 		return strings.ReplaceAll(code, call, `step("stage warned labelled") step("stage grace labelled")`)
 	}
 	found := map[string]bool{}
-	for _, folder := range []string{"pool", "runtime", "runtime/checkpoint", "runtime/pause", "runtime/resource"} {
+	for _, folder := range []string{"pool", "daemon/files", "runtime", "runtime/checkpoint", "runtime/command", "runtime/pause", "runtime/resource", "runtime/supervisor"} {
 		files, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(folder), "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no files in %s: %v", folder, err)

@@ -26,8 +26,10 @@ func (r *rig) verify(ctx context.Context) error {
 		return err
 	}
 	r.out.recovery = append(r.out.recovery, time.Since(r.repaired))
+	r.settleAll(ctx)
 	for _, e := range r.book.held() {
 		r.checkHeld(ctx, e)
+		r.checkTenant(ctx, e)
 		r.checkTold(ctx, e)
 		r.checkExpired(ctx, e)
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 
@@ -56,7 +57,8 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	if len(args) == 0 || operations[args[0]] == nil {
 		return errUsage
 	}
-	unix.Umask(0) // modes are as asked for
+	unix.Umask(0)               // modes are as asked for
+	signal.Ignore(unix.SIGPIPE) // a daemon that has died is an error like others: what was begun is tidied up
 	c := call{args: map[string]string{}, in: bufio.NewReader(in), out: bufio.NewWriterSize(out, 64<<10)}
 	for _, arg := range args[1:] {
 		key, quoted, _ := strings.Cut(arg, "=")
