@@ -215,7 +215,7 @@ func (f *fakeDaemon) change(w http.ResponseWriter, r *http.Request) {
 
 func (f *fakeDaemon) info(w http.ResponseWriter, _ *http.Request) {
 	reply(w, http.StatusOK, wire.Info{
-		Version: "v1", PID: 7, StartedAt: time.Now().Add(-50 * time.Hour), Region: "local", Containerd: "v2.4.2", Namespace: "sandpool", Runsc: "release-1",
+		Version: "v1", PID: 7, StartedAt: time.Now().Add(-50 * time.Hour), Region: "local", Containerd: "v2.4.2", Namespace: "sandpool", Runsc: "release-1", Shim: "io.containerd.x.v1",
 		Platform: "systrap", Canaries: []wire.Canary{{Platform: "kvm", Reason: "too slow"}, {Platform: "systrap", OK: true}}, Warnings: []string{"old key"}, Promised: wire.Promised{MemoryMiB: 4096, HostMemoryMiB: 24000, DiskMiB: 20480, HostDiskMiB: 250000},
 	})
 }

@@ -87,7 +87,7 @@ func TestTables(t *testing.T) {
 		"ls":    head + one + "\n" + two,
 		"ls c2": head + two,
 		"pools": poolsHead + "\nlocal:default 1 2 4 2 0 0 0 2 0 ok",
-		"info": "version v1\npid 7\nup for 2d\nregion local\ncontainerd v2.4.2\nnamespace sandpool\nrunsc release-1\nplatform systrap\npromised memory 4096 MiB of 24000 MiB\npromised disk 20480 MiB of 250000 MiB\n" +
+		"info": "version v1\npid 7\nup for 2d\nregion local\ncontainerd v2.4.2\nnamespace sandpool\nrunsc release-1\nshim io.containerd.x.v1\nplatform systrap\npromised memory 4096 MiB of 24000 MiB\npromised disk 20480 MiB of 250000 MiB\n" +
 			"canary kvm refused: too slow\ncanary systrap ok\nwarning old key",
 	}
 	for command, want := range tests {
