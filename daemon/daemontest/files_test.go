@@ -225,11 +225,19 @@ func watchFiles(t *testing.T, ctx context.Context, d *running, c wire.Claim, own
 		shell(t, d.Client, c.ID, "rm -rf w; mkdir -p w/in")
 		err := own.Watch(ctx, "w", true, after, func(e wire.FileEvent) error {
 			got = append(got, fmt.Sprintf("%s %q", e.Kind, e.Name()))
-			if len(got) == 1 {
-				shell(t, d.Client, c.ID, `cd w && echo x >"$(printf 'in/caf\351')" && mkdir -p new/er && mv in out && rm -r new && touch out/end`)
+			// What is in a new folder is told of only if it is still there when the folder is watched: so one thing comes after the other.
+			next := map[string]string{
+				got[0]:              `echo x >"$(printf 'in/caf\351')" && mkdir -p new/er`,
+				`created "new/er"`:  "mv in out && rm -r new",
+				`removed "new"`:     "touch out/end",
+				`created "out/end"`: "",
 			}
-			if e.Name() == "out/end" {
+			then, is := next[got[len(got)-1]]
+			if is && then == "" {
 				return enough
+			}
+			if is {
+				shell(t, d.Client, c.ID, "cd w && "+then)
 			}
 			return nil
 		})
