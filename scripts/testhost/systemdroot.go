@@ -131,14 +131,9 @@ func (r *root) build(dir, build string) {
 	}
 	r.mount("tmpfs", "/usr/local", "mode=755", 0)
 	r.mkdir("/usr/local/bin")
-	stack := stackOr(filepath.Join(build, "stack"))
-	programs, _ := filepath.Glob(filepath.Join(stack, "containerd-shim-*"))
-	for _, name := range []string{"containerd", "ctr", "runsc"} {
-		programs = append(programs, filepath.Join(stack, name))
-	}
-	for _, path := range programs {
+	for _, name := range []string{"containerd", "ctr", "runsc", "containerd-shim-runsc-v1"} {
 		// No links: where they lead to, as below /tmp, services with a /tmp of their own see nothing.
-		r.bindAt(path, filepath.Join("/usr/local/bin", filepath.Base(path)))
+		r.bindAt(filepath.Join(stackOr(filepath.Join(build, "stack")), name), "/usr/local/bin/"+name)
 	}
 	r.mkdir("/var/lib", "/var/log", "/var/tmp", "/root", "/home", "/srv", "/opt", "/mnt")
 	r.etc()
