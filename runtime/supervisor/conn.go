@@ -44,7 +44,8 @@ var errSilent = errdefs.ErrUnavailable.WithMessage(fmt.Sprintf("the sandbox's pr
 // InvalidArgument, or Unavailable when there is too much at once or the connection has ended.
 type Conn struct {
 	in, out *os.File
-	lost    chan struct{} // closed when the connection has ended
+	frames  *protocol.Reader // of in
+	lost    chan struct{}    // closed when the connection has ended
 
 	sending sync.Mutex
 
@@ -69,7 +70,8 @@ func Open(ctx context.Context, in, out *os.File, run func(func()), step func(str
 	}
 	defer context.AfterFunc(ctx, func() { _ = in.SetReadDeadline(time.Unix(1, 0)) })()
 	step("supervisor plugged")
-	hello, err := protocol.Read(in, func() {})
+	c.frames = protocol.NewReader(in)
+	hello, err := c.frames.Next()
 	switch {
 	case err != nil:
 		err = fmt.Errorf("hear from process 1: %w", err)
@@ -101,11 +103,11 @@ func (c *Conn) Lost() bool {
 func (c *Conn) read() {
 	defer close(c.lost)
 	defer c.Close()
+	if c.in.SetReadDeadline(time.Time{}) != nil { // that of who opened it
+		return
+	}
 	for {
-		if c.in.SetReadDeadline(time.Time{}) != nil {
-			return
-		}
-		frame, err := protocol.Read(c.in, func() { _ = c.in.SetReadDeadline(time.Now().Add(protocol.FrameTime)) })
+		frame, err := c.frames.Next()
 		if err != nil || c.dispatch(frame) != nil {
 			return
 		}

@@ -154,7 +154,8 @@ func TestLateStartIsKilled(t *testing.T) {
 			ctx, leave := context.WithCancelCause(t.Context())
 			left := make(chan error, 1)
 			go func() { left <- start(c, ctx) }()
-			asked, err := protocol.Read(hears, func() {})
+			frames := protocol.NewReader(hears)
+			asked, err := frames.Next()
 			if err != nil || asked.Kind != protocol.Start {
 				t.Fatalf("%+v, %v", asked, err)
 			}
@@ -169,7 +170,7 @@ func TestLateStartIsKilled(t *testing.T) {
 			if _, err := says.Write(reply); err != nil {
 				t.Fatal(err)
 			}
-			killed, err := protocol.Read(hears, func() {})
+			killed, err := frames.Next()
 			if err != nil || killed.Kind != protocol.Signal || !bytes.Equal(killed.Payload, protocol.Numbers(7, 9)) {
 				t.Errorf("%+v, %v, want that process 7 is killed", killed, err)
 			}

@@ -47,9 +47,8 @@ func (s *Supervisor) Serve(in, out *os.File) {
 		before.close()
 	}
 	l.send(protocol.Frame{Kind: protocol.Hello, Payload: []byte(protocol.Version)})
-	for {
-		_ = in.SetReadDeadline(time.Time{})
-		frame, err := protocol.Read(in, func() { _ = in.SetReadDeadline(time.Now().Add(protocol.FrameTime)) })
+	for frames := protocol.NewReader(in); ; {
+		frame, err := frames.Next()
 		if err != nil {
 			l.close()
 			return
@@ -123,6 +122,8 @@ func (l *link) handle(f protocol.Frame) {
 		return
 	case protocol.Follow:
 		l.begin(f, l.follow)
+	case protocol.Get, protocol.Kept, protocol.Keep: // at once, rather than after another goroutine has been woken
+		l.begin(f, l.answer)
 	default:
 		select {
 		case l.answers <- struct{}{}:

@@ -3,6 +3,7 @@
 package protocol
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -111,15 +112,48 @@ func (f Frame) Encode() ([]byte, error) {
 // errSize is that a frame is larger than its kind may be.
 var errSize = errors.New("a frame is too large")
 
-// Read reads a frame. began is called when its first byte is there.
-func Read(r io.Reader, began func()) (Frame, error) {
-	var head [headSize]byte
-	if _, err := io.ReadFull(r, head[:1]); err != nil {
+// Pipe is what frames come from.
+type Pipe interface {
+	io.Reader
+	SetReadDeadline(deadline time.Time) error
+}
+
+// Reader reads frames.
+type Reader struct {
+	pipe Pipe
+	buf  *bufio.Reader
+}
+
+// NewReader makes a reader of a pipe that has no deadline, and that nothing else reads from then on.
+func NewReader(pipe Pipe) *Reader { return &Reader{pipe, bufio.NewReader(pipe)} }
+
+// Next reads a frame. It waits for one as long as it takes, but one that has begun must be there whole within FrameTime.
+func (r *Reader) Next() (Frame, error) {
+	if _, err := r.buf.Peek(1); err != nil {
 		return Frame{}, err
 	}
-	began()
-	if _, err := io.ReadFull(r, head[1:]); err != nil {
-		return Frame{}, unexpected(err)
+	limited := false
+	read := func(b []byte) error {
+		if !limited && r.buf.Buffered() < len(b) {
+			limited = true
+			if err := r.pipe.SetReadDeadline(time.Now().Add(FrameTime)); err != nil {
+				return err
+			}
+		}
+		_, err := io.ReadFull(r.buf, b)
+		return unexpected(err)
+	}
+	f, err := readFrame(read)
+	if limited && err == nil {
+		err = r.pipe.SetReadDeadline(time.Time{})
+	}
+	return f, err
+}
+
+func readFrame(read func([]byte) error) (Frame, error) {
+	var head [headSize]byte
+	if err := read(head[:]); err != nil {
+		return Frame{}, err
 	}
 	f := Frame{Kind: Kind(head[0]), Stream: binary.BigEndian.Uint32(head[1:])}
 	size := binary.BigEndian.Uint32(head[5:])
@@ -127,8 +161,7 @@ func Read(r io.Reader, began func()) (Frame, error) {
 		return Frame{}, fmt.Errorf("%w: kind %d has %d bytes", errSize, f.Kind, size)
 	}
 	f.Payload = make([]byte, size)
-	_, err := io.ReadFull(r, f.Payload)
-	return f, unexpected(err)
+	return f, read(f.Payload)
 }
 
 func unexpected(err error) error {

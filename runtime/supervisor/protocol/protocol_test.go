@@ -2,8 +2,11 @@ package protocol
 
 import (
 	"bytes"
+	"errors"
 	"io"
+	"os"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 )
@@ -25,9 +28,8 @@ func FuzzRead(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		r := bytes.NewReader(data)
-		for {
-			frame, err := Read(r, func() {})
+		for r := NewReader(untimed{bytes.NewReader(data)}); ; {
+			frame, err := r.Next()
 			if err != nil {
 				return
 			}
@@ -74,7 +76,7 @@ func TestFramesThatAreTooLarge(t *testing.T) {
 			t.Errorf("kind %d with %d bytes is sent", kind, size)
 		}
 		head := []byte{byte(kind), 0, 0, 0, 1, byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}
-		if _, err := Read(io.MultiReader(bytes.NewReader(head), neverRead{t}), func() {}); err == nil {
+		if _, err := NewReader(untimed{io.MultiReader(bytes.NewReader(head), neverRead{t})}).Next(); err == nil {
 			t.Errorf("kind %d with %d bytes is read", kind, size)
 		}
 	}
@@ -85,4 +87,52 @@ type neverRead struct{ t *testing.T }
 func (n neverRead) Read([]byte) (int, error) {
 	n.t.Error("the payload is read")
 	return 0, io.EOF
+}
+
+// untimed is a pipe that has no deadlines, since nothing of it is waited for.
+type untimed struct{ io.Reader }
+
+func (untimed) SetReadDeadline(time.Time) error { return nil }
+
+// TestFrameThatDoesNotEnd begins a frame, which must then come whole in time; between frames there is no such time.
+func TestFrameThatDoesNotEnd(t *testing.T) {
+	whole, err := Frame{Kind: Get, Stream: 1, Payload: Numbers(7)}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []int{1, headSize - 1, headSize, len(whole) - 1} {
+		in, out, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		timed := &deadlines{File: in}
+		frames := NewReader(timed)
+		if _, err := out.Write(append(slices.Clone(whole), whole[:part]...)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := frames.Next(); err != nil || timed.set != 0 {
+			t.Errorf("a whole frame: %v, %d deadlines", err, timed.set)
+		}
+		timed.over = true
+		if _, err := frames.Next(); !errors.Is(err, os.ErrDeadlineExceeded) || timed.set != 1 {
+			t.Errorf("%d bytes of a frame: %v after %d deadlines", part, err, timed.set)
+		}
+		_, _ = in.Close(), out.Close()
+	}
+}
+
+// deadlines is a pipe whose deadlines are over as soon as they are set.
+type deadlines struct {
+	*os.File
+
+	set  int
+	over bool
+}
+
+func (d *deadlines) SetReadDeadline(deadline time.Time) error {
+	d.set++
+	if d.over {
+		deadline = time.Unix(1, 0)
+	}
+	return d.File.SetReadDeadline(deadline)
 }
