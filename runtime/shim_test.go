@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"bytes"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -73,8 +74,11 @@ func TestRestoreScriptIsNeverSwapped(t *testing.T) {
 func TestShims(t *testing.T) {
 	const own, stock = "io.containerd.sandpool.v1", "io.containerd.runsc.v1"
 	wants := map[string]string{stock: stock, host.Shim: host.Shim, runsc.AutoShim: stock}
-	if _, err := os.Stat(filepath.Join(filepath.Dir(host.Shim), "containerd-shim-sandpool-v1")); err == nil { // it is not among official builds
+	if program, err := os.ReadFile(filepath.Join(filepath.Dir(host.Shim), "containerd-shim-sandpool-v1")); err == nil { // it is not among official builds
 		wants[own], wants[runsc.AutoShim] = own, own
+		if !bytes.Contains(program, []byte("pkg/shim.freeMemory")) {
+			t.Error("the project's shim is gVisor's: it lacks what lets it rest")
+		}
 	}
 	for shim, want := range wants {
 		t.Run(filepath.Base(shim), func(t *testing.T) {

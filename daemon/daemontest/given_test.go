@@ -22,8 +22,12 @@ var show = []string{"sh", "-c", `echo "$PLAIN $HIDDEN"`}
 func TestWhatAClaimBringsAlong(t *testing.T) {
 	cfg := testConfig(t, 1, 3)
 	cfg.Daemon.OnStop = configs.OnStopKeep
+	cfg.Daemon.MetricsAddress = freeAddress(t)
 	d := start(t, cfg)
 	awaitPool(t, d.Client)
+	if !strings.Contains(scrape(t, cfg.Daemon.MetricsAddress), "\nsandbox_call_duration_seconds_count{call=\"supervise\",result=\"ok\"} ") {
+		t.Error("a sandbox of the pool is not connected to before it is claimed")
+	}
 	c := claim(t, d.Client, wire.ClaimRequest{
 		Env: []string{"PLAIN=visible"}, Secrets: []string{"HIDDEN=" + hidden}, Metadata: map[string]string{"job": "17", "team/name": "ä"}, Command: show,
 		Files: []wire.ClaimFile{{Path: "/tmp/one", Text: "one\n", Mode: "600"}, {Path: "/tmp/two", Content: []byte{0, 255}, User: "1234"}},

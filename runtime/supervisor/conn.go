@@ -222,7 +222,7 @@ func (c *Conn) await(ctx context.Context, kind protocol.Kind, stream uint32, pay
 		return protocol.Frame{}, err
 	}
 	switch kind {
-	case protocol.Start:
+	case protocol.Start, protocol.StartLimited:
 		c.step("process asked")
 	case protocol.Input:
 		c.step("input sent")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os/exec"
 	"time"
 
@@ -93,8 +94,7 @@ func (e Execs) Run(ctx context.Context) (report ExecsReport, err error) {
 func (e Execs) measure(ctx context.Context, ways []way) ([][]time.Duration, error) {
 	times := make([][]time.Duration, len(ways))
 	for round := range e.Rounds + 1 {
-		for i := range ways {
-			at := (i + round) % len(ways) // so that no way is always the first
+		for _, at := range rand.Perm(len(ways)) { // so that none is always timed in what another leaves behind
 			began := time.Now()
 			if err := ways[at].do(ctx); err != nil {
 				return nil, fmt.Errorf("%s: %w", ways[at].name, err)
