@@ -94,7 +94,7 @@ func (e Execs) Run(ctx context.Context) (report ExecsReport, err error) {
 func (e Execs) measure(ctx context.Context, ways []way) ([][]time.Duration, error) {
 	times := make([][]time.Duration, len(ways))
 	for round := range e.Rounds + 1 {
-		for _, at := range rand.Perm(len(ways)) { // so that none is always timed in what another leaves behind
+		for _, at := range rand.Perm(len(ways)) { //nolint:gosec // so that none is always timed in what another leaves behind
 			began := time.Now()
 			if err := ways[at].do(ctx); err != nil {
 				return nil, fmt.Errorf("%s: %w", ways[at].name, err)
