@@ -32,7 +32,7 @@ var imports = map[string][]string{
 	"cmd/sandpool/table":          {"daemon/wire"},
 	"cmd/sandpool/transfer":       {"cmd/sandpool-init/tree", "daemon/client", "daemon/wire"},
 	"cmd/sandpoold":               {"configs", "daemon", "systemd"},
-	"configs":                     {"lifetime", "runtime/hostpath", "runtime/ulimit"},
+	"configs":                     {"lifetime", "runtime/egress", "runtime/hostpath", "runtime/ulimit"},
 	"daemon":                      {"configs", "daemon/api", "daemon/begin", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/processes", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template"},
 	"daemon/api":                  {"configs", "daemon/begin", "daemon/events", "daemon/files", "daemon/metadata", "daemon/openapi", "daemon/processes", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/hostproc", "runtime/image", "runtime/supervisor"},
 	"daemon/begin":                {"daemon/files", "daemon/processes", "daemon/telemetry", "daemon/wire", "lifetime", "pool", "runtime", "runtime/oneline", "runtime/supervisor", "runtime/tail"},
