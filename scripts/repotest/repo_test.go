@@ -63,7 +63,7 @@ var imports = map[string][]string{
 	"runtime/call":                {},
 	"runtime/checkpoint":          {"runtime/atomicfile", "runtime/hostpath"},
 	"runtime/command":             {"lifetime/wait", "runtime/call", "runtime/oneline", "runtime/runsc", "runtime/supervisor", "runtime/supervisor/protocol", "runtime/tail", "runtime/template"},
-	"runtime/door":                {},
+	"runtime/door":                {"runtime/supervisor/protocol"},
 	"runtime/egress":              {},
 	"runtime/hostpath":            {},
 	"runtime/hostproc":            {"lifetime/wait"},
