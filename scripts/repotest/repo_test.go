@@ -44,6 +44,7 @@ var imports = map[string][]string{
 	"daemon/files":                {"daemon/wire", "runtime", "runtime/template"},
 	"daemon/hooks":                {"daemon/wire", "lifetime/wait"},
 	"daemon/metadata":             {"daemon/wire"},
+	"daemon/network":              {"daemon/wire", "lifetime/line", "runtime/door", "runtime/egress"},
 	"daemon/openapi":              {},
 	"daemon/openapi/openapitest":  {"daemon/openapi"},
 	"daemon/processes":            {"daemon/wire", "runtime", "runtime/supervisor", "runtime/ulimit"},
