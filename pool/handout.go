@@ -29,7 +29,15 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 		ID: newClaimID(), Owner: req.Owner, RequestID: req.RequestID, Template: req.Template, Tier: s.tier(req),
 		From: s.from, Given: req.Given, Metadata: req.Metadata, ClaimedAt: now, Lease: lifetime.NewLease(req.Kind, req.Lifetime, now),
 	}
-	err := c.prepare(ctx, s, record, req)
+	c.mu.Lock()
+	has := c.networkLocked(s)
+	c.mu.Unlock()
+	var err error
+	if record.Network, err = req.joined(has); err != nil { // its template has changed since the claim was let in
+		err = beginError{err}
+	} else {
+		err = c.prepare(ctx, s, record, req)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -100,7 +108,7 @@ func (c *Controller) prepare(asked context.Context, s *sandbox, r Record, req Re
 
 // begin does what the claim asks to be done in the sandbox before its answer.
 func (c *Controller) begin(ctx context.Context, s *sandbox, r Record, req Request) error {
-	claim := Claim{Grant: r.Grant, Sandbox: s.id, Pool: s.pool.Name, State: r.State, CreatedAt: r.CreatedAt, OnClaim: r.OnClaim}
+	claim := Claim{Grant: r.Grant, Sandbox: s.id, Pool: s.pool.Name, State: r.State, CreatedAt: r.CreatedAt, OnClaim: r.OnClaim, Network: r.Network}
 	if err := req.Begin(ctx, claim); err != nil {
 		return beginError{err}
 	}

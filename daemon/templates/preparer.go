@@ -77,6 +77,7 @@ type Wanted struct {
 	template.Template
 	Snapshot bool   // sandboxes go on from one that was started before, rather than being started
 	OnClaim  string // see pool.Source
+	Rules    string // what its sandboxes may connect to; see pool.Source.Network
 }
 
 // Preparer makes templates ready, as often as it takes. One that was ready before is used until its successor is.
@@ -223,7 +224,7 @@ func (p *Preparer) work(ctx context.Context, name string, t *preparation, want W
 		p.pools.Unprepared(name, err)
 		return
 	}
-	t.inUse = &source{preparer: p, template: name, prepared: ready, onClaim: want.OnClaim, snapshot: saved}
+	t.inUse = &source{preparer: p, template: name, prepared: ready, onClaim: want.OnClaim, network: want.Rules, snapshot: saved}
 	p.pools.Prepared(name, t.inUse)
 	p.log.Info("template is ready", "template", name, "fingerprint", ready.Fingerprint(), "snapshot", saved)
 }

@@ -16,6 +16,12 @@ const (
 // MaxRules is how many rules a layer may have, with those of its presets.
 const MaxRules = 512
 
+// MaxText is how long a layer may be as JSON, in bytes, and MaxLabels how long all layers of a sandbox: they are in its labels.
+const (
+	MaxText   = 8000
+	MaxLabels = 4 * MaxText
+)
+
 // MaxLayers is how many layers a sandbox may have: each restore of a claim with rules of its own adds one.
 const MaxLayers = 16
 

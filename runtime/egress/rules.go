@@ -28,6 +28,9 @@ func Compile(l Layers) (*Rules, error) {
 	if len(l) > MaxLayers {
 		return nil, fmt.Errorf("a sandbox has at most %d layers of rules", MaxLayers)
 	}
+	if size := len(l.String()); size > MaxLabels {
+		return nil, fmt.Errorf("the rules of all layers have %d bytes as JSON, and the limit is %d", size, MaxLabels)
+	}
 	r := &Rules{most: l.MaxConnections()}
 	for i, p := range l {
 		read, err := compileLayer(p)
@@ -69,6 +72,9 @@ func compileLayer(p Policy) (layer, error) {
 	}
 	if len(l.allow)+len(l.deny) > MaxRules {
 		return layer{}, fmt.Errorf("there are more than %d rules", MaxRules)
+	}
+	if size := len(Layers{p}.String()); size > MaxText {
+		return layer{}, fmt.Errorf("the rules have %d bytes as JSON, and the limit is %d", size, MaxText)
 	}
 	return l, nil
 }
