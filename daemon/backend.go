@@ -6,6 +6,7 @@ import (
 	"sandpool/daemon/doors"
 	"sandpool/daemon/templates"
 	"sandpool/pool"
+	"sandpool/pool/label"
 	"sandpool/runtime"
 )
 
@@ -54,8 +55,8 @@ func (b backend) Status(ctx context.Context, id string) (pool.Status, error) {
 // Label implements pool.Backend. What a sandbox may connect to is what its label says.
 func (b backend) Label(ctx context.Context, id string, labels map[string]string) error {
 	err := b.Engine.Label(ctx, id, labels)
-	if text, ok := labels[pool.LabelNetwork]; ok && err == nil {
-		err = b.doors.Set(id, text)
+	if _, ok := labels[pool.LabelNetwork]; ok && err == nil {
+		err = b.doors.Set(id, label.Join(labels, pool.LabelNetwork))
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"sandpool/daemon/doors"
 	"sandpool/daemon/templates"
 	"sandpool/pool"
+	"sandpool/pool/label"
 	"sandpool/runtime"
 )
 
@@ -23,7 +24,7 @@ func (e equipper) Start(ctx context.Context, id string, t *runtime.Prepared, lab
 
 // openDoor gives a new sandbox the network that its labels name, if they do.
 func openDoor(ctx context.Context, d *doors.Keeper, id string, labels map[string]string) error {
-	if err := d.Set(id, labels[pool.LabelNetwork]); err != nil {
+	if err := d.Set(id, label.Join(labels, pool.LabelNetwork)); err != nil {
 		return err
 	}
 	return d.Open(ctx, id)
@@ -36,7 +37,7 @@ func openDoors(ctx context.Context, on *runtime.Engine, d *doors.Keeper) error {
 		return err
 	}
 	for _, l := range listed {
-		if err := d.Set(l.ID, l.Labels[pool.LabelNetwork]); err != nil {
+		if err := d.Set(l.ID, label.Join(l.Labels, pool.LabelNetwork)); err != nil {
 			return err
 		}
 		if l.Status == runtime.Running {

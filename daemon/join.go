@@ -12,8 +12,10 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/api"
+	"sandpool/daemon/doors"
 	"sandpool/daemon/events"
 	"sandpool/daemon/hooks"
+	"sandpool/daemon/network"
 	"sandpool/daemon/processes"
 	"sandpool/daemon/telemetry"
 	"sandpool/daemon/templates"
@@ -64,7 +66,7 @@ func (d *Daemon) join(ctx context.Context, g ground) (*parts, error) {
 		return nil, fmt.Errorf("%w: mend it or set checkpoints.dir", err)
 	}
 	p := &parts{ground: g, saveTimeout: d.Config.Checkpoints.Timeout.Std()}
-	p.network = d.newNetwork(p)
+	p.network = d.newNetwork()
 	p.doors = doors.New(doors.Options{Open: g.engine.Door, Server: p.network, Log: d.Log})
 	p.restorer = &restorer{store: store, engine: g.engine, doors: p.doors, log: d.Log}
 	p.warden = lifetime.NewWarden(d.Log)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/daemon/doors"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
 )

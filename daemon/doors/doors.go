@@ -173,10 +173,7 @@ func (k *Keeper) open(ctx context.Context, d *kept) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	k.mu.Lock()
-	open := d.open
-	k.mu.Unlock()
-	if open {
+	if k.isOpen(d) {
 		return nil
 	}
 	in, out, err := k.Options.Open(ctx, d.sandbox)
@@ -193,6 +190,12 @@ func (k *Keeper) open(ctx context.Context, d *kept) error {
 		d.loop.Wake()
 	})
 	return nil
+}
+
+func (k *Keeper) isOpen(d *kept) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return d.open
 }
 
 func (k *Keeper) opened(d *kept, open bool) {
