@@ -50,7 +50,7 @@ func wantedTemplates(c configs.Config) map[string]templates.Wanted {
 	all := map[string]templates.Wanted{}
 	for name, t := range c.Templates {
 		all[name] = templates.Wanted{Snapshot: t.Snapshot, OnClaim: begin.Hook{Command: t.OnClaim, Timeout: t.OnClaimTimeout}.Encode(), Rules: t.Network.Layers().String(), Template: template.Template{
-			Image: t.Image, Command: t.Command, ImageCommand: t.ImageCommand, Env: environment(t), Network: network(t.Network),
+			Image: t.Image, Command: t.Command, ImageCommand: t.ImageCommand, Env: environment(t), Network: networkMode(t.Network),
 			User: t.User, Cwd: t.Cwd, Platform: t.Platform, AllowSetuid: t.AllowSetuid, Limits: limits(t), Mounts: mounts(t.Mounts),
 			Prewarm: t.Prewarm, PrewarmTimeout: t.PrewarmTimeout.Std(),
 			ReadyCommand: t.ReadyCommand, ReadyPort: t.ReadyPort, ReadyTimeout: t.ReadyTimeout.Std(),
@@ -59,8 +59,8 @@ func wantedTemplates(c configs.Config) map[string]templates.Wanted {
 	return all
 }
 
-// network is the mode as the runtime has it.
-func network(n configs.TemplateNetwork) string {
+// networkMode is the mode as the runtime has it.
+func networkMode(n configs.TemplateNetwork) string {
 	if n.Layers().Open() {
 		return n.Mode
 	}

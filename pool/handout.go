@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
 	"sandpool/lifetime"
+	"sandpool/pool/label"
 )
 
 // unbegun is why a sandbox is destroyed whose claim failed at that. It is in labels, where what the sandbox says has no place.
@@ -85,7 +87,9 @@ func (c *Controller) prepare(asked context.Context, s *sandbox, r Record, req Re
 	if len(req.Env) > 0 {
 		giving.Go(func() { given = c.backend.Give(wakes, s.id, req.Env, s.from != "") })
 	}
-	err := c.backend.Label(ctx, s.id, r.Labels())
+	labels := r.Labels()
+	maps.Copy(labels, label.Replace(LabelNetwork, s.record.Network, r.Network))
+	err := c.backend.Label(ctx, s.id, labels)
 	c.step("claim labelled")
 	if err == nil && s.paused {
 		err = c.backend.Resume(ctx, s.id)

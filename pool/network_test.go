@@ -58,6 +58,21 @@ func TestClaimsJoinTheirNetwork(t *testing.T) {
 	})
 }
 
+// TestNoLabelOfALongerNetworkIsLeft claims a sandbox whose template had more rules as it was started than it has now.
+func TestNoLabelOfALongerNetworkIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, newFakeBackend(t), doorPool(strings.Repeat("x", 9000)))
+		r.run(t)
+		time.Sleep(time.Second) // virtual: the pool is filled
+		r.Prepared("default", build{fingerprint: "f1", network: "short"})
+		claim := r.claimOne(t)
+		if got := label.Join(r.labelsOf(claim.Sandbox), LabelNetwork); got != "short" {
+			t.Errorf("%d bytes are in the labels, not %q", len(got), "short")
+		}
+		r.stop()
+	})
+}
+
 // A claim that no sandbox of the template can serve is refused before it takes one.
 func TestAClaimForANetworkThatThereIsNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -31,6 +31,11 @@ const (
 // Start makes the sandbox id from a prepared template and returns when it runs, its prewarm commands have succeeded and
 // its readiness checks pass. A sandbox whose start failed must be destroyed.
 func (e *Engine) Start(ctx context.Context, id string, t *Prepared, labels map[string]string) (Phases, error) {
+	return e.StartWith(ctx, id, t, labels, func(context.Context) error { return nil })
+}
+
+// StartWith is Start with something that is to be done before the prewarm commands, which may need it; its context ends when the sandbox does.
+func (e *Engine) StartWith(ctx context.Context, id string, t *Prepared, labels map[string]string, equip func(context.Context) error) (Phases, error) {
 	var took Phases
 	end := newEndWatch(ctx)
 	defer end.stop()
@@ -42,10 +47,13 @@ func (e *Engine) Start(ctx context.Context, id string, t *Prepared, labels map[s
 		return took, err
 	}
 	lap := newLap()
-	err = e.blame(ctx, id, end.explain(e.prewarm(end.ctx, id, t)))
+	err = atStep(StepNetwork, "", e.blame(ctx, id, end.explain(equip(end.ctx))))
+	if err == nil {
+		err = atStep(StepPrewarm, "", e.blame(ctx, id, end.explain(e.prewarm(end.ctx, id, t))))
+	}
 	took.Dependencies = lap.end(ctx, "dependencies")
 	if err != nil {
-		return took, atStep(StepPrewarm, "", err)
+		return took, err
 	}
 	err = e.blame(ctx, id, end.explain(e.awaitReady(end.ctx, id, t)))
 	took.Ready = lap.end(ctx, "ready")
