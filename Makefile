@@ -47,7 +47,7 @@ test-faults: build stack image ## inject faults into the real stack and count wh
 
 .PHONY: test-hostile
 test-hostile: build stack image ## attack the real stack as a user and from sandboxes, and count what gets through (HOSTILE="-only NAME": one)
-	@go build -trimpath -o $(BIN)/hostile ./scripts/hostile
+	@go build -trimpath -o $(BIN)/ ./scripts/hostile ./scripts/outside/guest
 	@$(BIN)/hostile $(HOSTILE)
 
 .PHONY: bench
