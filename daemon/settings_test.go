@@ -72,8 +72,9 @@ func TestFixedChanges(t *testing.T) {
 		"\n\n[runsc.flags]\nnetwork = 'none'": nil, // said elsewhere in the file
 		"[limits]\nclaim_wait = '1s'\nlifetime_type = 'preview'\n[lifetimes.preview]\nextensions = 9\n[checkpoints]\nmax_count = 1\n[reserves]\npids = 0\n[images]\npull = 'always'\n[pools.default]\ntarget = 1": nil,
 		"region = 'eu'\n[daemon]\nlog_level = 'debug'\n[limits]\nstarts = 3\nkill_timeout = '1s'":                                                                                                                 {"region", "[daemon]", "limits.kill_timeout", "limits.starts"},
-		"[runsc.flags]\ndebug = true": {"[runsc]"},
-		"[tracing]\nsample = 0.5":     {"[tracing]"},
+		"[runsc.flags]\ndebug = true":             {"[runsc]"},
+		"[tracing]\nsample = 0.5":                 {"[tracing]"},
+		"[network]\nresolvers = ['192.0.2.1:53']": {"[network]"},
 		"[checkpoints]\ndir = '/x'\ntimeout = '1s'\n[events]\nkeep = 200\n[[hooks]]\nevents = ['*']\ncommand = ['/x']": {"checkpoints.dir", "checkpoints.timeout", "[events]", "[[hooks]]"},
 	} {
 		if got := fixedChanges(configs.Default(), parse(text)); !slices.Equal(got, want) {

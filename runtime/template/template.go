@@ -18,6 +18,7 @@ type Template struct {
 	AllowSetuid  bool     // programs with the set-uid or set-gid bit run with the rights of their owner
 	Limits       Limits
 	Mounts       []Mount
+	Network      string // "door": process 1 listens for connections that it passes on; else there is loopback only
 
 	Prewarm        []string // command lines for /bin/sh, run in each sandbox before it counts as ready
 	PrewarmTimeout time.Duration

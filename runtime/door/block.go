@@ -1,0 +1,119 @@
+package door
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Sizes of blocks in bytes. The small ones are for streams that carry little.
+const (
+	blockSize = 64 << 10
+	smallSize = 4 << 10
+)
+
+var (
+	large = sync.Pool{New: func() any { return &block{data: make([]byte, blockSize)} }}
+	small = sync.Pool{New: func() any { return &block{data: make([]byte, smallSize)} }}
+)
+
+// block is room for bytes on their way. There are some from from to to.
+type block struct {
+	data     []byte
+	from, to int
+}
+
+// newBlock returns one of a size that suits so many bytes. It may be smaller than they are.
+func newBlock(size int) *block {
+	if size <= smallSize {
+		return small.Get().(*block)
+	}
+	return large.Get().(*block)
+}
+
+// free gives a block back. There may be none.
+func (b *block) free() {
+	if b == nil {
+		return
+	}
+	b.from, b.to = 0, 0
+	if len(b.data) == smallSize {
+		small.Put(b)
+	} else {
+		large.Put(b)
+	}
+}
+
+func (b *block) bytes() []byte { return b.data[b.from:b.to] }
+
+// readBlock waits until there is something to read and reads it into a block, of which what waits has none. The end is io.EOF.
+func readBlock(raw syscall.RawConn, most int) (b *block, err error) {
+	var n int
+	waiting := raw.Read(func(fd uintptr) bool {
+		b = newBlock(blockSize)
+		n, err = unix.Read(int(fd), b.data[:most])
+		for errors.Is(err, unix.EINTR) {
+			n, err = unix.Read(int(fd), b.data[:most])
+		}
+		if n > 0 {
+			b.to = n
+			return true
+		}
+		b.free()
+		b = nil
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	switch {
+	case b != nil:
+		return b, nil
+	case waiting != nil:
+		return nil, waiting
+	case err != nil:
+		return nil, err
+	}
+	return nil, io.EOF
+}
+
+// source is a pipe that is read, with room for bytes only while there are some.
+type source struct {
+	raw   syscall.RawConn
+	block *block
+}
+
+// fill waits for a byte, if there is none.
+func (s *source) fill() (err error) {
+	if s.block == nil {
+		s.block, err = readBlock(s.raw, blockSize)
+	}
+	return err
+}
+
+// next returns some of the next bytes, at least one and at most so many. They are valid until the next call.
+func (s *source) next(most int) ([]byte, error) {
+	if s.block != nil && s.block.from == s.block.to {
+		s.block.free()
+		s.block = nil
+	}
+	if err := s.fill(); err != nil {
+		return nil, err
+	}
+	got := s.block.bytes()
+	got = got[:min(len(got), most)]
+	s.block.from += len(got)
+	return got, nil
+}
+
+// read fills b.
+func (s *source) read(b []byte) error {
+	for len(b) > 0 {
+		got, err := s.next(len(b))
+		if err != nil {
+			return err
+		}
+		b = b[copy(b, got):]
+	}
+	return nil
+}
