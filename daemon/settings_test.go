@@ -108,3 +108,32 @@ func TestTemplatesForTheEngine(t *testing.T) {
 		t.Errorf("got %+v, want set-uid and %v", got, want)
 	}
 }
+
+// TestNetworkOfATemplate joins the variables of the proxy to a template's own, which win.
+func TestNetworkOfATemplate(t *testing.T) {
+	c, err := configs.Parse("f.toml", []byte(`
+[templates.plain]
+image = "x"
+env = ["A=1"]
+[templates.door]
+image = "x"
+env = ["https_proxy=mine"]
+[templates.door.network]
+mode = "door"
+allow = ["a.test"]
+proxy_env = true
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := wantedTemplates(c)
+	if plain := wanted["plain"]; plain.Network != "" || plain.Rules != "" || !slices.Equal(plain.Env, []string{"A=1"}) {
+		t.Errorf("%+v", plain)
+	}
+	const proxy = "http://127.0.0.1:3128"
+	want := []string{"https_proxy=mine", "HTTP_PROXY=" + proxy, "HTTPS_PROXY=" + proxy, "NO_PROXY=localhost,127.0.0.1,::1", "http_proxy=" + proxy, "no_proxy=localhost,127.0.0.1,::1"}
+	door := wanted["door"]
+	if door.Network != "door" || door.Rules != `[{"mode":"door","allow":["a.test"],"proxy_env":true,"max_connections":256}]` || !slices.Equal(door.Env, want) {
+		t.Errorf("%+v", door)
+	}
+}

@@ -265,7 +265,7 @@ func TestDocsNameMetrics(t *testing.T) {
 
 func TestDocsNameLabels(t *testing.T) {
 	documented := found(t, "(?m)^\\| `sandpool\\.([a-z-]+)` \\|", read(t, "docs/architecture.md"))
-	sameSets(t, "labels", documented, found(t, `LabelPrefix \+ "([a-z-]+)"`, read(t, "pool/record.go")))
+	sameSets(t, "labels", documented, found(t, `Prefix \+ "([a-z-]+)"`, read(t, "pool/record.go")+read(t, "pool/label/lease.go")))
 }
 
 func TestDocsNameStates(t *testing.T) {

@@ -19,7 +19,8 @@ const module = "sandpool"
 // imports says which of our packages each of them may import. Only daemon joins the parts.
 var imports = map[string][]string{
 	"cmd/sandpool":                {"cmd/sandpool/bench", "cmd/sandpool/environ", "cmd/sandpool/input", "cmd/sandpool/signals", "cmd/sandpool/table", "cmd/sandpool/transfer", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
-	"cmd/sandpool-init":           {"cmd/sandpool-init/files", "cmd/sandpool-init/procs", "cmd/sandpool-init/supervise", "runtime/supervisor/protocol", "runtime/tail", "runtime/ulimit"},
+	"cmd/sandpool-init":           {"cmd/sandpool-init/door", "cmd/sandpool-init/files", "cmd/sandpool-init/procs", "cmd/sandpool-init/supervise", "runtime/supervisor/protocol", "runtime/tail", "runtime/ulimit"},
+	"cmd/sandpool-init/door":      {"runtime/door"},
 	"cmd/sandpool-init/files":     {"cmd/sandpool-init/tree", "cmd/sandpool-init/users"},
 	"cmd/sandpool-init/procs":     {"runtime/supervisor/protocol"},
 	"cmd/sandpool-init/supervise": {"cmd/sandpool-init/procs", "cmd/sandpool-init/users", "runtime/supervisor/protocol", "runtime/ulimit"},
@@ -33,7 +34,7 @@ var imports = map[string][]string{
 	"cmd/sandpool/transfer":       {"cmd/sandpool-init/tree", "daemon/client", "daemon/wire"},
 	"cmd/sandpoold":               {"configs", "daemon", "systemd"},
 	"configs":                     {"lifetime", "runtime/egress", "runtime/hostpath", "runtime/ulimit"},
-	"daemon":                      {"configs", "daemon/api", "daemon/begin", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/processes", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template"},
+	"daemon":                      {"configs", "daemon/api", "daemon/begin", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/processes", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/egress", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template"},
 	"daemon/api":                  {"configs", "daemon/begin", "daemon/events", "daemon/files", "daemon/metadata", "daemon/openapi", "daemon/processes", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/hostproc", "runtime/image", "runtime/supervisor"},
 	"daemon/begin":                {"daemon/files", "daemon/processes", "daemon/telemetry", "daemon/wire", "lifetime", "pool", "runtime", "runtime/oneline", "runtime/supervisor", "runtime/tail"},
 	"daemon/client":               {"daemon/wire"},
@@ -56,7 +57,8 @@ var imports = map[string][]string{
 	"lifetime":                    {"lifetime/line", "lifetime/wait"},
 	"lifetime/line":               {},
 	"lifetime/wait":               {},
-	"pool":                        {"lifetime", "lifetime/line", "lifetime/wait", "pool/size"},
+	"pool":                        {"lifetime", "lifetime/line", "lifetime/wait", "pool/label", "pool/size"},
+	"pool/label":                  {"lifetime"},
 	"pool/pooltest":               {"configs", "lifetime", "pool"},
 	"pool/size":                   {},
 	"runtime":                     {"lifetime/wait", "runtime/atomicfile", "runtime/call", "runtime/checkpoint", "runtime/command", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/lockfile", "runtime/oneline", "runtime/pause", "runtime/resource", "runtime/rootfs", "runtime/runsc", "runtime/supervisor", "runtime/template"},
@@ -86,7 +88,7 @@ var imports = map[string][]string{
 }
 
 // pure are the packages that tests run in virtual time: they import the standard library and the classes of errors, no more.
-var pure = []string{"lifetime", "lifetime/line", "lifetime/wait", "pool", "pool/size"}
+var pure = []string{"lifetime", "lifetime/line", "lifetime/wait", "pool", "pool/label", "pool/size"}
 
 // topLevel is what may lie in the repository's top folder, besides what git ignores.
 var topLevel = []string{
