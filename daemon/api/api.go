@@ -95,7 +95,7 @@ type api struct {
 
 	large chan struct{} // has largeBodies slots, which requests with such a body hold while they are read
 	crowd *crowd
-	pace  time.Duration // in which leastPace bytes of a file's content have to come
+	pace  time.Duration // in which paced.Least bytes of a file's content have to come
 }
 
 func newAPI(o Options) *api {

@@ -37,7 +37,7 @@ func Compile(l Layers) (*Rules, error) {
 		if err != nil {
 			return nil, err
 		}
-		read.who = who(i, len(l))
+		read.who = "the " + Whose(i, len(l))
 		if i == 0 {
 			read.off, read.all = p.Mode != Door, p.Learn
 		}
@@ -46,16 +46,19 @@ func Compile(l Layers) (*Rules, error) {
 	return r, nil
 }
 
-// who says whose the rules of a layer are.
-func who(i, of int) string {
+// Whose says whose rules the layer with an index is: those of the template, a checkpoint or the claim.
+func Whose(i, of int) string {
 	switch i {
 	case 0:
-		return "the template"
+		return "template"
 	case of - 1:
-		return "the claim"
+		return "claim"
 	}
-	return "the checkpoint"
+	return "checkpoint"
 }
+
+// Open tells whether there is a network at all.
+func (r *Rules) Open() bool { return r.closed() == nil }
 
 func compileLayer(p Policy) (layer, error) {
 	if p.Mode != "" && p.Mode != None && p.Mode != Door {
