@@ -78,7 +78,7 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 	took.Sentry = lap.end(ctx, "sentry")
 	end.begin(e, id, t)
 	var said command.LastWords
-	err = e.begin(ctx, id, &said)
+	err = e.begin(ctx, id, t, &said)
 	if err != nil {
 		err = withOutput(e.whyEnded(ctx, id, t.command, err), &said)
 		if said.End() == "" { // the watch may have been told first, and the sandbox was gone then
@@ -91,14 +91,14 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 
 // begin gives a new sandbox its names, and lets its command start. That this runs is a probe, too. It says what a command that has
 // ended already wrote last.
-func (e *Engine) begin(ctx context.Context, id string, said *command.LastWords) error {
+func (e *Engine) begin(ctx context.Context, id string, t *Prepared, said *command.LastWords) error {
 	s, err := e.sandbox(ctx, id)
 	if err != nil {
 		return err
 	}
 	args := []string{template.InitPath, "begin"}
 	if s.commands.Flags["network"] == "none" {
-		args = append(args, "offline")
+		args = append(args, t.Begin())
 	}
 	if err := e.mustSucceed(ctx, id, ExecSpec{Args: args, Cwd: "/", Root: true, Stderr: said}); err != nil {
 		return fmt.Errorf("probe: %w", err)

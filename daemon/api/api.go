@@ -78,15 +78,17 @@ type Options struct {
 	Catalogue Catalogue // is asked about templates
 	Exec      func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (processes.Process, error)
 	Processes func(ctx context.Context, sandbox string) (runtime.Processes, error)
-	Ready     func() error              // why the daemon cannot do its work, or nil
-	Alive     func(sandbox string) bool // its processes have not ended
-	Info      wire.Info                 // but for what changes
-	Promised  func() wire.Promised      // to sandboxes, at the last look
-	Config    func() *configs.Config    // as it is now; not to be changed
-	Metrics   *telemetry.Metrics
-	Step      func(string) // told at every step after which a crash must lose nothing
-	Tracer    trace.Tracer
-	Log       *slog.Logger
+	// Port joins what spec reads and writes to a TCP port of a sandbox.
+	Port     func(ctx context.Context, sandbox string, port int, spec runtime.ExecSpec) (processes.Process, error)
+	Ready    func() error              // why the daemon cannot do its work, or nil
+	Alive    func(sandbox string) bool // its processes have not ended
+	Info     wire.Info                 // but for what changes
+	Promised func() wire.Promised      // to sandboxes, at the last look
+	Config   func() *configs.Config    // as it is now; not to be changed
+	Metrics  *telemetry.Metrics
+	Step     func(string) // told at every step after which a crash must lose nothing
+	Tracer   trace.Tracer
+	Log      *slog.Logger
 }
 
 // api answers HTTP requests.
@@ -118,6 +120,7 @@ func (a *api) routes() http.Handler {
 		{http.MethodGet, "/v1/claims/{id}", a.getClaim},
 		{http.MethodDelete, "/v1/claims/{id}", a.releaseClaim},
 		{http.MethodPost, "/v1/claims/{id}/exec", a.execInClaim},
+		{http.MethodPost, "/v1/claims/{id}/ports/{port}", a.connectPort},
 		{http.MethodPost, "/v1/claims/{id}/processes", a.startProcess},
 		{http.MethodGet, "/v1/claims/{id}/processes", a.inside(a.listProcesses)},
 		{http.MethodGet, "/v1/claims/{id}/processes/{pid}", a.inside(a.getProcess)},

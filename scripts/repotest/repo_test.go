@@ -19,7 +19,8 @@ const module = "sandpool"
 // imports says which of our packages each of them may import. Only daemon joins the parts.
 var imports = map[string][]string{
 	"cmd/sandpool":                {"cmd/sandpool/bench", "cmd/sandpool/environ", "cmd/sandpool/input", "cmd/sandpool/signals", "cmd/sandpool/table", "cmd/sandpool/transfer", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
-	"cmd/sandpool-init":           {"cmd/sandpool-init/files", "cmd/sandpool-init/procs", "cmd/sandpool-init/supervise", "runtime/supervisor/protocol", "runtime/tail", "runtime/ulimit"},
+	"cmd/sandpool-init":           {"cmd/sandpool-init/door", "cmd/sandpool-init/files", "cmd/sandpool-init/procs", "cmd/sandpool-init/supervise", "runtime/supervisor/protocol", "runtime/tail", "runtime/ulimit"},
+	"cmd/sandpool-init/door":      {"runtime/door"},
 	"cmd/sandpool-init/files":     {"cmd/sandpool-init/tree", "cmd/sandpool-init/users"},
 	"cmd/sandpool-init/procs":     {"runtime/supervisor/protocol"},
 	"cmd/sandpool-init/supervise": {"cmd/sandpool-init/procs", "cmd/sandpool-init/users", "runtime/supervisor/protocol", "runtime/ulimit"},
