@@ -84,6 +84,7 @@ func newFake(t *testing.T) *fakeDaemon {
 	mux.HandleFunc("POST /v1/claims/{id}/extend", f.extend)
 	mux.HandleFunc("POST /v1/claims/{id}/checkpoint", f.checkpoint)
 	mux.HandleFunc("POST /v1/claims/{id}/fork", f.fork)
+	f.serveNetwork(mux)
 	mux.HandleFunc("GET /v1/checkpoints", f.checkpoints)
 	mux.HandleFunc("DELETE /v1/checkpoints/{id}", f.deleteCheckpoint)
 	mux.HandleFunc("GET /v1/pools", f.pools)
