@@ -133,24 +133,24 @@ func (w *world) lie() {
 	for _, address := range deniedAddresses {
 		address = strings.TrimPrefix(address, "!")
 		name := strings.NewReplacer(".", "-", ":", "-").Replace(address) + "-.evil.example"
-		w.records[strings.Trim(strings.ReplaceAll(name, "-.evil", "x.evil"), "-")] = []any{netip.MustParseAddr(address)}
+		w.name(strings.Trim(strings.ReplaceAll(name, "-.evil", "x.evil"), "-"), netip.MustParseAddr(address))
 	}
 	for _, spelling := range append(spellings, "localhost", "ip6-localhost", "sub.good.example", "evilgood.example", "good.example.evil.test", "wild.example", "bad.wild.example") {
-		w.records[strings.TrimSuffix(strings.ToLower(spelling), ".")] = []any{loopback}
+		w.name(strings.TrimSuffix(strings.ToLower(spelling), "."), loopback)
 	}
-	w.records["alias.evil.example"] = []any{"localhost"}
-	w.records["chain.evil.example"] = []any{"a.chain.example"}
-	w.records["a.chain.example"] = []any{"b.chain.example"}
-	w.records["b.chain.example"] = []any{netip.MustParseAddr("169.254.169.254")}
-	w.records["both.evil.example"] = []any{netip.MustParseAddr("::ffff:127.0.0.1")}
-	w.records["rebind.evil.example"] = []any{goodAddr, loopback}
-	w.web = func(rw http.ResponseWriter, r *http.Request) {
+	w.name("alias.evil.example", "localhost")
+	w.name("chain.evil.example", "a.chain.example")
+	w.name("a.chain.example", "b.chain.example")
+	w.name("b.chain.example", netip.MustParseAddr("169.254.169.254"))
+	w.name("both.evil.example", netip.MustParseAddr("::ffff:127.0.0.1"))
+	w.name("rebind.evil.example", goodAddr, loopback)
+	w.handle(func(rw http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/redirect" {
 			http.Redirect(rw, r, "http://169.254.169.254/latest/meta-data/", http.StatusFound)
 			return
 		}
 		_, _ = fmt.Fprintf(rw, "good %s %s", r.Host, r.URL.Path)
-	}
+	})
 }
 
 func get(target, host string, more ...string) string {

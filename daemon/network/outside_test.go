@@ -77,7 +77,9 @@ func (w *world) record(c net.Conn) {
 
 // serveHTTP answers with the host and the path of each request, unless the test has a handler.
 func (w *world) serveHTTP(c net.Conn) {
+	w.mu.Lock()
 	handler := w.web
+	w.mu.Unlock()
 	if handler == nil {
 		handler = func(rw http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
