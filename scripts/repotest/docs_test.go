@@ -260,7 +260,7 @@ func describedCodes(t *testing.T) (codes []string) {
 
 func TestDocsNameMetrics(t *testing.T) {
 	documented := found(t, "`(sandbox_[a-z_]+)`", read(t, "docs/*.md", "README.md"))
-	sameSets(t, "metrics", documented, found(t, `"(sandbox_[a-z_]+)"`, read(t, "daemon/telemetry/metrics.go")))
+	sameSets(t, "metrics", documented, found(t, `"(sandbox_[a-z_]+)"`, read(t, "daemon/telemetry/metrics.go", "daemon/telemetry/network.go")))
 }
 
 func TestDocsNameLabels(t *testing.T) {
