@@ -33,6 +33,7 @@ type Claims interface {
 	Get(claim string) (pool.Claim, error)
 	Claims() []pool.Claim
 	Extend(ctx context.Context, claim string) (pool.Claim, error)
+	SetNetwork(ctx context.Context, claim string, change func(has string) (string, error), set func(pool.Claim) error) (pool.Claim, error)
 	Use(ctx context.Context, claim string) (claimed pool.Claim, done func(), err error)
 }
 
@@ -68,6 +69,7 @@ type Options struct {
 	Claims    Claims
 	Keeper    Keeper
 	Shelf     Shelf
+	Networks  Networks
 	Events    EventLog
 	Stopping  <-chan struct{} // closed when the daemon begins to stop: who follows events is not to keep it waiting
 	Pools     func() []pool.Overview
@@ -142,6 +144,10 @@ func (a *api) routes() http.Handler {
 		{http.MethodPost, "/v1/claims/{id}/files/chown", a.withFiles("chown", tellFile, "path", "owner")},
 		{http.MethodGet, "/v1/claims/{id}/tar", a.withFiles("pack", files.ServeTar, "path", "as", "follow")},
 		{http.MethodPut, "/v1/claims/{id}/tar", a.withFiles("unpack", a.receiveFile, "path", "owners")},
+		{http.MethodGet, "/v1/claims/{id}/network", a.showNetwork},
+		{http.MethodPut, "/v1/claims/{id}/network", a.changeNetwork},
+		{http.MethodGet, "/v1/claims/{id}/network/why", a.whyNetwork},
+		{http.MethodGet, "/v1/claims/{id}/network/log", a.networkLog},
 		{http.MethodGet, "/v1/checkpoints", a.listCheckpoints},
 		{http.MethodGet, "/v1/checkpoints/{id}", a.getCheckpoint},
 		{http.MethodDelete, "/v1/checkpoints/{id}", a.deleteCheckpoint},

@@ -13,8 +13,13 @@ import (
 // Join makes of the network that a sandbox has that of its claim; see pool.Request.
 type Join func(has string) (string, error)
 
-// Claimed adds a claim's own rules, nil for none. What is wrong with them is of class InvalidArgument.
-func Claimed(own *wire.NetworkRules) (Join, error) { return with(own, nil) }
+// Claimed adds a claim's own rules; without any it is nil. What is wrong with them is of class InvalidArgument.
+func Claimed(own *wire.NetworkRules) (Join, error) {
+	if own == nil {
+		return nil, nil
+	}
+	return with(own, nil)
+}
 
 // Restored is Claimed for a claim that goes on from a checkpoint, with the network of the claim that was saved.
 func Restored(own *wire.NetworkRules, saved string) (Join, error) {
@@ -103,8 +108,17 @@ func invalid(format string, args ...any) error {
 	return errdefs.ErrInvalidArgument.WithMessage("network: " + fmt.Sprintf(format, args...))
 }
 
-// Show says what a network is.
-func Show(text string) (wire.Network, error) {
+// Set has set take over the network of a sandbox, if it has any.
+func Set(set func(sandbox string, l egress.Layers) error, sandbox, text string) error {
+	layers, err := egress.ParseLayers(text)
+	if err != nil || len(layers) == 0 {
+		return err
+	}
+	return set(sandbox, layers)
+}
+
+// Show says what a network is. Of one that learns it asks what it has learned.
+func Show(text string, learned func() ([]string, error)) (wire.Network, error) {
 	layers, err := egress.ParseLayers(text)
 	if err != nil {
 		return wire.Network{}, err
@@ -116,6 +130,11 @@ func Show(text string) (wire.Network, error) {
 	shown := wire.Network{Mode: egress.None, Layers: []wire.NetworkLayer{}, Names: []wire.NetworkName{}, MaxConnections: rules.MaxConnections()}
 	if rules.Open() {
 		shown.Mode = egress.Door
+	}
+	if rules.Learns() {
+		if shown.Learned, err = learned(); err != nil {
+			return wire.Network{}, err
+		}
 	}
 	for i, p := range layers {
 		shown.Layers = append(shown.Layers, wire.NetworkLayer{

@@ -21,6 +21,8 @@ type Network struct {
 	Layers []NetworkLayer `json:"layers"`
 	// Names are those that can be reached and are written out in a rule.
 	Names []NetworkName `json:"names"`
+	// Learned are rules that allow what was connected to, if a layer learns.
+	Learned []string `json:"learned,omitempty"`
 	// MaxConnections is how many may be open at once; 0: the daemon's bound.
 	MaxConnections int `json:"max_connections,omitempty"`
 }

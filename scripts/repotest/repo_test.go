@@ -18,7 +18,7 @@ const module = "sandpool"
 
 // imports says which of our packages each of them may import. Only daemon joins the parts.
 var imports = map[string][]string{
-	"cmd/sandpool":                {"cmd/sandpool/bench", "cmd/sandpool/environ", "cmd/sandpool/input", "cmd/sandpool/signals", "cmd/sandpool/table", "cmd/sandpool/transfer", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
+	"cmd/sandpool":                {"cmd/sandpool/bench", "cmd/sandpool/environ", "cmd/sandpool/input", "cmd/sandpool/request", "cmd/sandpool/signals", "cmd/sandpool/table", "cmd/sandpool/target", "cmd/sandpool/transfer", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
 	"cmd/sandpool-init":           {"cmd/sandpool-init/door", "cmd/sandpool-init/files", "cmd/sandpool-init/procs", "cmd/sandpool-init/supervise", "runtime/supervisor/protocol", "runtime/tail", "runtime/ulimit"},
 	"cmd/sandpool-init/door":      {"runtime/door"},
 	"cmd/sandpool-init/files":     {"cmd/sandpool-init/tree", "cmd/sandpool-init/users"},
@@ -31,11 +31,13 @@ var imports = map[string][]string{
 	"cmd/sandpool/input":          {},
 	"cmd/sandpool/signals":        {"daemon/client", "daemon/wire"},
 	"cmd/sandpool/table":          {"daemon/wire"},
+	"cmd/sandpool/request":        {"cmd/sandpool/environ", "daemon/wire", "runtime/egress"},
+	"cmd/sandpool/target":         {"cmd/sandpool/table", "daemon/wire"},
 	"cmd/sandpool/transfer":       {"cmd/sandpool-init/tree", "daemon/client", "daemon/wire"},
 	"cmd/sandpoold":               {"configs", "daemon", "systemd"},
 	"configs":                     {"lifetime", "runtime/egress", "runtime/hostpath", "runtime/ulimit"},
 	"daemon":                      {"configs", "daemon/api", "daemon/begin", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/processes", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/egress", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template"},
-	"daemon/api":                  {"configs", "daemon/begin", "daemon/events", "daemon/files", "daemon/metadata", "daemon/openapi", "daemon/paced", "daemon/processes", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/hostproc", "runtime/image", "runtime/supervisor"},
+	"daemon/api":                  {"configs", "daemon/begin", "daemon/events", "daemon/files", "daemon/metadata", "daemon/openapi", "daemon/paced", "daemon/processes", "daemon/rules", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/egress", "runtime/hostproc", "runtime/image", "runtime/supervisor"},
 	"daemon/begin":                {"daemon/files", "daemon/processes", "daemon/telemetry", "daemon/wire", "lifetime", "pool", "runtime", "runtime/oneline", "runtime/supervisor", "runtime/tail"},
 	"daemon/client":               {"daemon/wire"},
 	"daemon/daemontest":           {},
