@@ -36,7 +36,7 @@ func (b backend) start(ctx context.Context, id string, from pool.Origin, labels 
 	if from.Checkpoint == "" {
 		how, err := from.Source.Start(ctx, id, from.Cold, labels)
 		if err == nil && !from.Cold {
-			_ = b.Connect(ctx, id) // so that to give something to its claim takes no time then; a Give connects, too
+			_, _ = b.Processes(ctx, id) // so that to give something to its claim takes no time then; a Give connects, too
 		}
 		return how, err
 	}

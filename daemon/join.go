@@ -24,6 +24,7 @@ import (
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/hostproc"
 	"sandpool/runtime/image"
 )
 
@@ -138,7 +139,7 @@ func (d *Daemon) newIdler(p *parts) *idler {
 	return &idler{
 		claims: p.pools,
 		policy: func(kind string) configs.Idle { return d.live.Load().Lifetimes[kind].Idle() },
-		cpu:    p.engine.CPUTimes,
+		cpu:    hostproc.CPUTimes,
 		save: func(ctx context.Context, claim pool.Claim) (string, error) {
 			ctx, done := p.checkpoints.traceSave(ctx, claim.ID, checkpoint.TriggerIdle)
 			m, err := p.checkpoints.save(ctx, claim, checkpoint.TriggerIdle, "")

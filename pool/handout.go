@@ -31,11 +31,8 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 		ID: newClaimID(), Owner: req.Owner, RequestID: req.RequestID, Template: req.Template, Tier: s.tier(req),
 		From: s.from, Given: req.Given, Metadata: req.Metadata, ClaimedAt: now, Lease: lifetime.NewLease(req.Kind, req.Lifetime, now),
 	}
-	c.mu.Lock()
-	has := c.networkLocked(s)
-	c.mu.Unlock()
 	var err error
-	if record.Network, err = req.joined(has); err != nil { // its template has changed since the claim was let in
+	if record.Network, err = req.joined(c.networkOf(s)); err != nil { // its template has changed since the claim was let in
 		err = beginError{err}
 	} else {
 		err = c.prepare(ctx, s, record, req)
@@ -61,8 +58,7 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 		c.terminateLocked(s, why)
 		return Claim{}, err
 	}
-	s.paused = false
-	s.record = record
+	s.paused, s.record = false, record
 	s.waitedFor = !s.settled
 	s.how.Schedule = max(0, s.begun.Sub(req.asked))
 	s.usedAt = time.Now()

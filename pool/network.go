@@ -9,10 +9,12 @@ import (
 	"sandpool/pool/label"
 )
 
-// networkLocked is what a claim of s may have of the network before it says anything: what the template has now, if s was started with some.
-func (c *Controller) networkLocked(s *sandbox) string {
-	if p := s.pool; s.record.Network != "" && p.Source != nil {
-		return p.Source.Network()
+// networkOf is what a claim of s may have of the network before it says anything: what the template has now, if s was started with some.
+func (c *Controller) networkOf(s *sandbox) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.record.Network != "" && s.pool.Source != nil {
+		return s.pool.Source.Network()
 	}
 	return s.record.Network
 }

@@ -187,12 +187,6 @@ func (e *Engine) Processes(ctx context.Context, id string) (p Processes, err err
 	return p, err
 }
 
-// Connect opens the connection by which Give gives, if there is none.
-func (e *Engine) Connect(ctx context.Context, id string) error {
-	_, err := e.Processes(ctx, id)
-	return err
-}
-
 // Give adds to what commands of a sandbox's claim get in their environment; see command.Target.
 func (e *Engine) Give(ctx context.Context, id string, env []string, inherits bool) error {
 	return e.inside(ctx, id, on("give", "an environment to ", id), func(ctx context.Context, s *command.Target) error {

@@ -1,4 +1,3 @@
-// Package networktest has sandboxes talk to an outside of the tests' own, by a real daemon.
 package networktest
 
 import (
