@@ -54,21 +54,29 @@ func (t *trial) inside(ctx context.Context, scripts ...string) (string, error) {
 func networkAttacks() (all []attack) {
 	for _, a := range network.Attacks {
 		all = append(all, attack{a.Name, func(ctx context.Context, t *trial) error {
-			own, before, err := t.opening(ctx)
-			if err != nil {
-				return err
-			}
-			in := func(u *user, id string) func(context.Context, string) (string, error) {
-				return func(ctx context.Context, script string) (string, error) {
-					_, out, err := u.shell(ctx, id, `guest() { /mnt/guest "$@"; }; `+script)
-					return out, err
+			for range a.Rounds {
+				own, before, err := t.opening(ctx)
+				if err != nil {
+					return err
+				}
+				ground := &network.Ground{World: t.world, Guest: t.guest(t.attacker, own.ID), Victim: t.guest(t.victim, t.claim.ID), Tried: t.tried, Through: t.through}
+				err = errors.Join(a.Run(ctx, ground), t.grown(before))
+				if _, releaseErr := t.attacker.do(ctx, "DELETE", "/v1/claims/"+own.ID, ""); err != nil || releaseErr != nil {
+					return errors.Join(err, releaseErr)
 				}
 			}
-			ground := &network.Ground{World: t.world, Guest: in(t.attacker, own.ID), Victim: in(t.victim, t.claim.ID), Tried: t.tried, Through: t.through}
-			return errors.Join(a.Run(ctx, ground), t.grown(before))
+			return nil
 		}})
 	}
 	return all
+}
+
+// guest returns what runs a shell's text in a user's sandbox, with the command guest.
+func (t *trial) guest(u *user, id string) func(ctx context.Context, script string) (string, error) {
+	return func(ctx context.Context, script string) (string, error) {
+		_, out, err := u.shell(ctx, id, `guest() { /mnt/guest "$@"; }; `+script)
+		return out, err
+	}
 }
 
 func hostFiles(ctx context.Context, t *trial) error {

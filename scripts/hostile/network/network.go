@@ -21,7 +21,7 @@ proxy_env = false
 // Ground is what an attack has.
 type Ground struct {
 	World *outside.World
-	// Guest runs a shell's text in the one sandbox that the attacker has for an attack, and Victim in that of the victim. They return what it
+	// Guest runs a shell's text in the one sandbox that the attacker has for a round, and Victim in that of the victim. They return what it
 	// printed, whatever its exit code. The command guest there is scripts/outside/guest.
 	Guest, Victim func(ctx context.Context, script string) (string, error)
 	// Tried counts an attempt, and Through notes what got through.
@@ -29,19 +29,20 @@ type Ground struct {
 	Through func(format string, args ...any)
 }
 
-// Attacks are all that there are, by their names.
+// Attacks are all that there are.
 var Attacks = []struct {
-	Name string
-	Run  func(ctx context.Context, g *Ground) error
+	Name   string
+	Rounds int // each in a sandbox of its own
+	Run    func(ctx context.Context, g *Ground) error
 }{
-	{"addresses and packets, past the door", pastTheDoor},
-	{"addresses by the proxy, in every spelling", byTheProxy},
-	{"requests to the proxy that say two things", twoThings},
-	{"names that come to have other addresses", rebound},
-	{"another name in TLS than the one that is allowed", fronted},
-	{"connections by the thousand", connections},
-	{"connections that are left", left},
-	{"questions by the thousand", questions},
+	{"addresses and packets, past the door", 1, pastTheDoor},
+	{"addresses by the proxy, in every spelling", 1, byTheProxy},
+	{"requests to the proxy that say two things", 1, twoThings},
+	{"names that come to have other addresses", 1, rebound},
+	{"another name in TLS than the one that is allowed", 1, fronted},
+	{"ten thousand connections, and three hundred at once", 5, connections},
+	{"connections that are left", 1, left},
+	{"questions by the thousand", 1, questions},
 }
 
 // canaries are addresses of the world where nobody has any business: special ones, and that of a server as an address.

@@ -90,7 +90,7 @@ func socks(conn net.Conn, target string) error {
 	if err != nil || len(host) > 255 {
 		return fmt.Errorf("not for SOCKS: %w", err)
 	}
-	ask := []byte{5, 1, 0, 5, 1, 0, 3, byte(len(host))}
+	ask := []byte{5, 1, 0, 5, 1, 0, 3, byte(len(host))} //nolint:gosec // it is at most 255
 	if address, err := netip.ParseAddr(host); err == nil && address.Zone() == "" {
 		ask, host = []byte{5, 1, 0, 5, 1, 0, 1}, string(address.AsSlice())
 		if address.Is6() {
