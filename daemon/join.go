@@ -203,7 +203,7 @@ func (d *Daemon) api(p *parts, started time.Time) api.Options {
 		Exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (processes.Process, error) {
 			return p.engine.Exec(ctx, sandbox, spec)
 		},
-		Processes: p.engine.Processes, Port: p.port,
+		Processes: p.engine.Processes, Port: p.port, Networks: p.network,
 		Ready: p.ready, Alive: p.engine.Alive, Info: d.info(p.engine.Info(), started), Promised: p.admission.total,
 		Config: d.live.Load, Metrics: p.metrics, Step: d.Step, Tracer: p.tracer, Log: d.Log,
 	}
