@@ -34,7 +34,8 @@ type Request struct {
 	Checkpoint string // go on from it; Template is then that of the sandbox that was saved
 	Metadata   string // for Grant
 	Given      Given
-	Env        []string // KEY=VALUE, with Given: what all that is started in the sandbox gets; never in labels
+	Network    func(has string) (string, error) // what the claim may connect to, of what its sandbox has by itself; nil: all of that. Called more than once
+	Env        []string                         // KEY=VALUE, with Given: what all that is started in the sandbox gets; never in labels
 	// Begin, if set, does what is to be done in the running sandbox before anybody is told of the claim. When it fails, so does the claim: no
 	// other sandbox is tried.
 	Begin    func(ctx context.Context, claim Claim) error
@@ -57,6 +58,7 @@ type Claim struct {
 	CreatedAt time.Time // of the sandbox
 	Phases    *Phases   // of the start that the claim waited for; nil if it did not, or since the daemon was started again
 	OnClaim   string    // see Source
+	Network   string    // see Record
 }
 
 // SandboxTemplate is the template of the claim's sandbox: after a fallback not the one that was asked for.
@@ -115,6 +117,9 @@ type turn struct {
 func (c *Controller) Claim(ctx context.Context, req Request) (Claim, bool, error) {
 	c.mu.Lock()
 	p, err := c.poolLocked(req.Template)
+	if err == nil {
+		err = p.fits(req)
+	}
 	c.mu.Unlock()
 	if err != nil {
 		return Claim{}, false, err
@@ -255,7 +260,7 @@ func (c *Controller) readyLocked(p *pool, req Request, now time.Time) *sandbox {
 	if s := p.next(now); s != nil || !req.Fallback {
 		return s
 	}
-	if generic := c.pools[Generic]; generic != nil {
+	if generic := c.pools[Generic]; generic != nil && generic.fits(req) == nil {
 		return generic.next(now)
 	}
 	return nil
@@ -314,7 +319,7 @@ func (s *sandbox) claim() Claim {
 	claim := Claim{
 		Grant: s.record.Grant, Sandbox: s.id, Pool: s.pool.Name,
 		State: s.state, Rest: s.record.Rest, Saved: s.record.Saved, Reason: s.record.Reason, CreatedAt: s.record.CreatedAt,
-		OnClaim: s.record.OnClaim,
+		OnClaim: s.record.OnClaim, Network: s.record.Network,
 	}
 	if s.waitedFor {
 		phases := s.how.Phases

@@ -325,10 +325,12 @@ func onePool(target, most int) Config {
 // build is a source that the fake backend starts nothing from: it has sandboxes as it likes.
 type build struct {
 	Source
-	fingerprint, onClaim string
+	fingerprint, onClaim, network string
 }
 
 func (b build) Fingerprint() string { return b.fingerprint }
+
+func (b build) Network() string { return b.network }
 
 func (b build) OnClaim() string { return b.onClaim }
 

@@ -64,7 +64,7 @@ func (c *Controller) nextStartLocked(open []*pool, now time.Time) (next *pool, o
 
 // startLocked starts a sandbox of p, for a claim that waits if w is not nil.
 func (c *Controller) startLocked(ctx context.Context, p *pool, w *waiter, now time.Time) {
-	s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, Fingerprint: p.Source.Fingerprint(), OnClaim: p.Source.OnClaim(), CreatedAt: now})
+	s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, Fingerprint: p.Source.Fingerprint(), OnClaim: p.Source.OnClaim(), Network: p.Source.Network(), CreatedAt: now})
 	s.source = p.Source
 	if w != nil {
 		s.wantedBy = w.owner

@@ -331,7 +331,7 @@ func TestNoSupervisor(t *testing.T) {
 func TestGiveAtAWake(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	id := startSandbox(t, e)
-	if err := errors.Join(e.Connect(t.Context(), id), e.Pause(t.Context(), id)); err != nil {
+	if _, err := e.Processes(t.Context(), id); errors.Join(err, e.Pause(t.Context(), id)) != nil {
 		t.Fatal(err)
 	}
 	given := make(chan error, 1)

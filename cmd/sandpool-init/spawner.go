@@ -82,7 +82,7 @@ func (s *spawner) answer(fd int) {
 }
 
 func (s *spawner) spawn(fd int, conn *os.File) (int, error) {
-	logs, err := receiveFiles(fd, 1)
+	logs, _, err := receiveFiles(fd, 1)
 	if err != nil {
 		return 0, fmt.Errorf("receive the log: %w", err)
 	}

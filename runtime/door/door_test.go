@@ -139,6 +139,8 @@ func TestBytes(t *testing.T) {
 		})
 	}
 	all.Wait()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if len(a.streams) > 0 || a.spare.Load() != DefaultSpare {
 		t.Errorf("%d streams and %d bytes are kept", len(a.streams), DefaultSpare-a.spare.Load())
 	}

@@ -155,7 +155,9 @@ func (s *Session) receive(h head) error {
 		var got []byte
 		if got, err = s.source.next(left); err == nil {
 			left -= len(got)
-			st.deliver(got)
+			if st != nil {
+				st.deliver(got)
+			}
 		}
 	}
 	return err

@@ -230,6 +230,42 @@ func TestLayersSurviveTheirLabel(t *testing.T) {
 	}
 }
 
+func TestWhatIsRestoredHasNoMore(t *testing.T) {
+	now := Layers{door([]string{"*", "10.0.0.0/8"}, nil)}
+	for _, c := range []struct {
+		name  string
+		saved Layers
+		want  []string // of a.test, b.test, 10.0.0.1
+		n     int
+	}{
+		{"the same template", Layers{now[0], {}}, []string{"a.test", "b.test", "10.0.0.1"}, 1},
+		{"a narrower template", Layers{door([]string{"a.test"}, nil), {}}, []string{"a.test"}, 2},
+		{"a template that allowed nothing", Layers{{Mode: Door}, {}}, nil, 2},
+		{"a template that learnt", Layers{{Mode: Door, Learn: true}, {}}, []string{"a.test", "b.test"}, 2},
+		{"a narrow claim", Layers{now[0], {Allow: []string{"b.test"}}}, []string{"b.test"}, 2},
+		{"a claim without", Layers{now[0], {Mode: None}}, nil, 2},
+		{"one restored before", Layers{now[0], {Deny: []string{"a.test"}}, {Deny: []string{"a.test"}}, {}}, []string{"b.test", "10.0.0.1"}, 2},
+	} {
+		l := now.Restored(c.saved)
+		r := compile(t, l.With(Policy{})...)
+		var got []string
+		for _, name := range []string{"a.test", "b.test"} {
+			if r.Name(name, 443).Allowed {
+				got = append(got, name)
+			}
+		}
+		if r.Address("", netip.MustParseAddrPort("10.0.0.1:443")).Allowed {
+			got = append(got, "10.0.0.1")
+		}
+		if !slices.Equal(got, c.want) || len(l) != c.n {
+			t.Errorf("%s: %v in %d layers, not %v in %d", c.name, got, len(l), c.want, c.n)
+		}
+		if len(now) != 1 {
+			t.Fatal("the template's layers were changed")
+		}
+	}
+}
+
 func TestLayersAreJoined(t *testing.T) {
 	first, own := door([]string{"*"}, nil), Policy{Deny: []string{"a.test"}}
 	l := Layers{first}.With(Policy{})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Modes of a sandbox's network.
@@ -15,6 +16,12 @@ const (
 
 // MaxRules is how many rules a layer may have, with those of its presets.
 const MaxRules = 512
+
+// MaxText is how long a layer may be as JSON, in bytes, and MaxLabels how long all layers of a sandbox: they are in its labels.
+const (
+	MaxText   = 8000
+	MaxLabels = 4 * MaxText
+)
 
 // MaxLayers is how many layers a sandbox may have: each restore of a claim with rules of its own adds one.
 const MaxLayers = 16
@@ -37,7 +44,7 @@ func (p Policy) limits() bool {
 
 // same tells whether the layer, behind others, changes nothing.
 func (p Policy) same() bool {
-	return p.Mode != None && !p.limits() && len(p.Deny) == 0 && p.MaxConnections == 0
+	return p.Mode != None && !p.Learn && !p.limits() && len(p.Deny) == 0 && p.MaxConnections == 0
 }
 
 // Layers are the rules of a sandbox: its template's, then those of claims, of which the last is its own. What every layer allows is allowed, so a
@@ -56,6 +63,26 @@ func (l Layers) With(own Policy) Layers {
 		}
 	}
 	return append(joined, own)
+}
+
+// Restored are the layers of a claim that goes on from a checkpoint, whose template has these now: with those of the claim that was saved, so that
+// it has no more than that had. The claim's own is still to come.
+func (l Layers) Restored(saved Layers) Layers {
+	joined := slices.Clone(l)
+	for i, p := range saved {
+		if i == 0 && !p.limits() && !p.Learn {
+			p.Allow = []string{} // behind others none at all would mean what those have
+		}
+		p.ProxyEnv = false
+		has := func(other Policy) bool {
+			other.ProxyEnv = false
+			return Layers{other}.String() == Layers{p}.String()
+		}
+		if !p.same() && !slices.ContainsFunc(joined, has) {
+			joined = append(joined, p)
+		}
+	}
+	return joined
 }
 
 // Replaced has another layer of a claim's own in place of the last. The first stays: it is the template's.

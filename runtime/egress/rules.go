@@ -28,13 +28,16 @@ func Compile(l Layers) (*Rules, error) {
 	if len(l) > MaxLayers {
 		return nil, fmt.Errorf("a sandbox has at most %d layers of rules", MaxLayers)
 	}
+	if size := len(l.String()); size > MaxLabels {
+		return nil, fmt.Errorf("the rules of all layers have %d bytes as JSON, and the limit is %d", size, MaxLabels)
+	}
 	r := &Rules{most: l.MaxConnections()}
 	for i, p := range l {
 		read, err := compileLayer(p)
 		if err != nil {
 			return nil, err
 		}
-		read.who = who(i, len(l))
+		read.who = "the " + Whose(i, len(l))
 		if i == 0 {
 			read.off, read.all = p.Mode != Door, p.Learn
 		}
@@ -43,16 +46,19 @@ func Compile(l Layers) (*Rules, error) {
 	return r, nil
 }
 
-// who says whose the rules of a layer are.
-func who(i, of int) string {
+// Whose says whose rules the layer with an index is: those of the template, a checkpoint or the claim.
+func Whose(i, of int) string {
 	switch i {
 	case 0:
-		return "the template"
+		return "template"
 	case of - 1:
-		return "the claim"
+		return "claim"
 	}
-	return "the checkpoint"
+	return "checkpoint"
 }
+
+// Open tells whether there is a network at all.
+func (r *Rules) Open() bool { return r.closed() == nil }
 
 func compileLayer(p Policy) (layer, error) {
 	if p.Mode != "" && p.Mode != None && p.Mode != Door {
@@ -69,6 +75,9 @@ func compileLayer(p Policy) (layer, error) {
 	}
 	if len(l.allow)+len(l.deny) > MaxRules {
 		return layer{}, fmt.Errorf("there are more than %d rules", MaxRules)
+	}
+	if size := len(Layers{p}.String()); size > MaxText {
+		return layer{}, fmt.Errorf("the rules have %d bytes as JSON, and the limit is %d", size, MaxText)
 	}
 	return l, nil
 }

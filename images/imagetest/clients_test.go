@@ -1,0 +1,156 @@
+//go:build images
+
+package imagetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sandpool/daemon/client"
+	"sandpool/daemon/wire"
+	"sandpool/scripts/outside"
+)
+
+// clientsConfig has two templates: one whose sandboxes know of no proxy, and one whose environment names it.
+const clientsConfig = `
+[network]
+resolvers = ["` + outside.Resolver + `"]
+`
+
+const clientsTemplate = `
+[templates.%[1]s]
+image = "file://%[2]s"
+ready_timeout = "4m"
+env = ["NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt"]
+
+[templates.%[1]s.network]
+mode = "door"
+preset = ["package-registries"]
+allow = ["www.example.com", "other.example.com", "echo.example.com:7", "mail.example.com:25", "db.example.com:5432", "ssh.example.com:22"]
+proxy_env = %[3]t
+
+[[templates.%[1]s.mounts]]
+source = "%[4]s"
+target = "/mnt/given"
+
+[[templates.%[1]s.mounts]]
+source = "%[4]s/ca.pem"
+target = "/etc/ssl/certs/ca-certificates.crt"
+
+[pools.%[1]s]
+target = 1
+`
+
+const (
+	withoutProxy = "clients"
+	withProxy    = "proxied"
+)
+
+// connected starts a world, and in it a daemon with templates whose sandboxes may reach some of it.
+func connected(t *testing.T) (*outside.World, daemon) {
+	t.Helper()
+	world, err := outside.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := world.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	given := filepath.Join(host.Dir, "given")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", filepath.Join(given, "guest"), "sandpool/scripts/outside/guest")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build guest: %v: %s", err, out)
+	}
+	err = errors.Join(os.Chmod(given, 0o755), os.WriteFile(filepath.Join(given, "ca.pem"), world.CA, 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := clientsConfig
+	for _, name := range []string{withoutProxy, withProxy} {
+		text += fmt.Sprintf(clientsTemplate, name, filepath.Join(filepath.Dir(host.Image), "clients.tar"), name == withProxy, given)
+	}
+	return world, launch(t, text, world.Do)
+}
+
+// say runs a command in the sandbox's bash and returns all that it says, whatever becomes of it.
+func (d daemon) say(t *testing.T, id, command string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var out bytes.Buffer
+	_, err := d.client.Exec(ctx, id, wire.ExecRequest{Args: []string{"bash", "-c", command}}, client.Stdio{Out: &out, Err: &out})
+	if err != nil {
+		t.Errorf("%s: %v", command, err)
+	}
+	return strings.TrimSpace(out.String())
+}
+
+func (d daemon) converse(t *testing.T, id string, all ...dialogue) {
+	t.Helper()
+	for _, each := range all {
+		if got := d.say(t, id, each.command); !strings.HasPrefix(got, each.want) {
+			t.Errorf("%s: %s\nsays %q, want %q", each.client, each.command, got, each.want)
+		}
+	}
+}
+
+// TestClients has every client talk by the door with nothing set, and those that know of proxies also by the proxy.
+func TestClients(t *testing.T) {
+	world, d := connected(t)
+	t.Run("with nothing set", func(t *testing.T) {
+		id := d.claim(t, withoutProxy)
+		d.converse(t, id, slices.Concat(proxied, direct, refused)...)
+		if n := world.Names.Asked("denied.example.com"); n > 0 {
+			t.Errorf("a name that is denied was looked up %d times", n)
+		}
+	})
+	t.Run("by the proxy", func(t *testing.T) {
+		id := d.claim(t, withProxy)
+		d.converse(t, id, proxied...)
+	})
+	t.Run("a project", func(t *testing.T) { d.project(t) })
+}
+
+// project is what docs/networking.md shows: a project's requirements are installed, its server is reached, a refusal is explained.
+func (d daemon) project(t *testing.T) {
+	t.Helper()
+	id := d.claim(t, withoutProxy)
+	d.converse(t, id,
+		dialogue{"pip", "mkdir ~/project && cd ~/project && echo 'greeting==2.0.1' >requirements.txt && python3 -m venv .venv && .venv/bin/pip install -q -r requirements.txt && .venv/bin/pip list --format=freeze | grep politeness", "politeness==1.4.2"},
+		dialogue{"a denied name", "curl -fsS https://denied.example.com/", "curl: (6)"},
+	)
+	d.sandpool(t, "exec", "--detach", id, "--", "/home/sandbox/project/.venv/bin/python", "-m", "greeting", "8000")
+	if got := d.say(t, id, "curl -fsS --retry 60 --retry-connrefused --retry-delay 1 http://127.0.0.1:8000/"); got != "good day" {
+		t.Errorf("the project's server says %q", got)
+	}
+	why := d.sandpool(t, "egress", "why", id, "denied.example.com")
+	if !strings.Contains(why, "denied.example.com") || !strings.Contains(why, "denied") {
+		t.Errorf("a refusal is explained by %q", why)
+	}
+}
+
+// sandpool runs the command and returns what it prints.
+func (d daemon) sandpool(t *testing.T, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, program("sandpool"), append([]string{"--socket", d.socket}, args...)...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Errorf("%s: %v: %s", cmd, err, stderr.String())
+	}
+	return strings.TrimSpace(string(out))
+}
