@@ -7,6 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,6 +121,15 @@ func TestClients(t *testing.T) {
 	t.Run("by the proxy", func(t *testing.T) {
 		id := d.claim(t, withProxy)
 		d.converse(t, id, proxied...)
+		err := d.client.NetworkLog(t.Context(), id, 0, false, func(e wire.NetworkEntry) error {
+			if e.Via == wire.ViaName {
+				t.Errorf("a client has passed the proxy by: %+v", e)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
 	})
 	t.Run("a project", func(t *testing.T) { d.project(t) })
 }
@@ -131,8 +143,19 @@ func (d daemon) project(t *testing.T) {
 		dialogue{"a denied name", "curl -fsS https://denied.example.com/", "curl: (6)"},
 	)
 	d.sandpool(t, "exec", "--detach", id, "--", "/home/sandbox/project/.venv/bin/python", "-m", "greeting", "8000")
-	if got := d.say(t, id, "curl -fsS --retry 60 --retry-connrefused --retry-delay 1 http://127.0.0.1:8000/"); got != "good day" {
+	if got := d.say(t, id, "curl -fs --retry 60 --retry-connrefused --retry-delay 1 http://127.0.0.1:8000/"); got != "good day" {
 		t.Errorf("the project's server says %q", got)
+	}
+	server := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return d.client.DialPort(ctx, id, 8000), nil
+	}}}
+	resp, err := server.Get("http://sandbox/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "good day" {
+		t.Errorf("from the host the project's server says %q, %v", body, err)
 	}
 	why := d.sandpool(t, "egress", "why", id, "denied.example.com")
 	if !strings.Contains(why, "denied.example.com") || !strings.Contains(why, "denied") {
