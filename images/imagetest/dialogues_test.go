@@ -38,6 +38,7 @@ var proxied = []dialogue{
 
 // direct are clients that know of no proxy.
 var direct = []dialogue{
+	{"curl, a server of IPv6", "curl -fsS https://six.example.com/x", page("six.example.com")},
 	{"busybox wget, https", "busybox wget -qO- https://" + example + "/x", page(example)},
 	{"http.client", "python3 -c \"import http.client; c = http.client.HTTPSConnection('" + example + "'); c.request('GET', '/x'); print(c.getresponse().read().decode())\"", page(example)},
 	{"node fetch", "node -e \"fetch('https://" + example + "/x').then(r => r.text()).then(console.log)\"", page(example)},
