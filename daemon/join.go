@@ -67,7 +67,7 @@ func (d *Daemon) join(ctx context.Context, g ground) (*parts, error) {
 		return nil, fmt.Errorf("%w: mend it or set checkpoints.dir", err)
 	}
 	p := &parts{ground: g, saveTimeout: d.Config.Checkpoints.Timeout.Std()}
-	p.network = d.newNetwork()
+	p.network = d.newNetwork(p)
 	p.doors = doors.New(doors.Options{Open: g.engine.Door, Server: p.network, Log: d.Log})
 	p.restorer = &restorer{store: store, engine: g.engine, doors: p.doors, log: d.Log}
 	p.warden = lifetime.NewWarden(d.Log)
@@ -203,7 +203,7 @@ func (d *Daemon) api(p *parts, started time.Time) api.Options {
 		Exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (processes.Process, error) {
 			return p.engine.Exec(ctx, sandbox, spec)
 		},
-		Processes: p.engine.Processes, Port: p.port,
+		Processes: p.engine.Processes, Port: p.port, Networks: p.network,
 		Ready: p.ready, Alive: p.engine.Alive, Info: d.info(p.engine.Info(), started), Promised: p.admission.total,
 		Config: d.live.Load, Metrics: p.metrics, Step: d.Step, Tracer: p.tracer, Log: d.Log,
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"sandpool/daemon/processes"
+	"sandpool/daemon/strictjson"
 	"sandpool/daemon/wire"
 )
 
@@ -174,7 +175,7 @@ func TestExecSizes(t *testing.T) {
 		"most":              {args: append([]string{"wait"}, many(15, wire.MaxArgument)...), env: []string{"A=1"}, status: http.StatusSwitchingProtocols},
 		"more":              {args: append([]string{"wait"}, many(16, wire.MaxArgument)...), status: http.StatusRequestEntityTooLarge},
 		"empty arguments":   {args: append([]string{"wait"}, many(1000, 0)...), status: http.StatusSwitchingProtocols},
-		"too many words":    {args: append([]string{"wait"}, many(maxWords, 0)...), status: http.StatusRequestEntityTooLarge},
+		"too many words":    {args: append([]string{"wait"}, many(strictjson.MaxWords, 0)...), status: http.StatusRequestEntityTooLarge},
 		"more than is read": {args: append([]string{"wait"}, many(40, wire.MaxArgument)...), status: http.StatusRequestEntityTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 // client is a sandbox's end of a connection.
 type client interface {
 	net.Conn
+	io.ReaderFrom // which has no buffer for a connection where nothing comes
 	CloseWrite() error
 	Reset()
 }
@@ -22,7 +23,8 @@ type client interface {
 func (n *Server) carry(b *sandbox, t target, c client, said io.Reader, up *upstream) {
 	var both sync.WaitGroup
 	both.Go(func() {
-		_, err := io.Copy(c, up)
+		count, err := c.ReadFrom(up)
+		up.count(0, int(count))
 		if err == nil {
 			err = c.CloseWrite()
 		}
@@ -31,7 +33,7 @@ func (n *Server) carry(b *sandbox, t target, c client, said io.Reader, up *upstr
 			c.Reset()
 		}
 	})
-	if err := n.send(b, t, c, bufio.NewReaderSize(said, copySize), up); err != nil {
+	if err := n.send(b, t, c, bufio.NewReaderSize(said, readAhead), up); err != nil {
 		if text, ok := errors.AsType[*wrongTLS](err); ok {
 			r := denied(egress.Verdict{Kind: egress.KindSNI, Text: text.Error()})
 			n.refuse(b, t, up.opened.Connection, r)
@@ -44,8 +46,8 @@ func (n *Server) carry(b *sandbox, t target, c client, said io.Reader, up *upstr
 	_ = c.Close()
 }
 
-// copySize is how much is read at once, in bytes.
-const copySize = 32 << 10
+// readAhead is how much of what a client says is read before it is looked at, in bytes. What comes behind that is not buffered here.
+const readAhead = 512
 
 // send carries what the client says. A client that begins TLS has to begin it with the name that it was connected to.
 func (n *Server) send(b *sandbox, t target, c client, said *bufio.Reader, up *upstream) error {

@@ -2,7 +2,6 @@ package network
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -96,7 +95,7 @@ func (n *Server) inTurn(ctx context.Context, b *sandbox, do func()) error {
 }
 
 // dialInTurn resolves and dials, within the time that there is for both.
-func (n *Server) dialInTurn(ctx context.Context, b *sandbox, rules *egress.Rules, t target) (conn net.Conn, err error) {
+func (n *Server) dialInTurn(ctx context.Context, b *sandbox, rules *egress.Rules, t target) (conn *net.TCPConn, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, n.o.ConnectTimeout, errConnectSlow)
 	defer cancel()
 	waited := n.inTurn(ctx, b, func() {
@@ -114,7 +113,7 @@ func (n *Server) dialInTurn(ctx context.Context, b *sandbox, rules *egress.Rules
 }
 
 // dial resolves and dials. Every address is looked at just before it is connected to, so it makes no difference what a resolver said before.
-func (n *Server) dial(ctx context.Context, rules *egress.Rules, t target) (net.Conn, error) {
+func (n *Server) dial(ctx context.Context, rules *egress.Rules, t target) (*net.TCPConn, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	slow := time.AfterFunc(n.o.LookupTimeout, func() { cancel(errLookupSlow) })
@@ -134,7 +133,7 @@ func (n *Server) dial(ctx context.Context, rules *egress.Rules, t target) (net.C
 	}}
 	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(t.dialed(), fmt.Sprint(t.port)))
 	if err == nil {
-		return conn, nil
+		return conn.(*net.TCPConn), nil
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -168,8 +167,9 @@ func (n *Server) address(rules *egress.Rules, t target, to netip.AddrPort) egres
 
 // upstream is a sandbox's connection to the outside.
 type upstream struct {
-	net.Conn
+	net.Conn // tcp, without its methods that would pass count by
 
+	tcp    *net.TCPConn
 	n      *Server
 	b      *sandbox
 	opened wire.NetworkEntry
@@ -179,8 +179,8 @@ type upstream struct {
 	closed func() error
 }
 
-func (n *Server) opened(b *sandbox, t target, v egress.Verdict, conn net.Conn, leave func()) *upstream {
-	up := &upstream{Conn: conn, n: n, b: b, begun: time.Now(), opened: t.entry(wire.NetworkOpened)}
+func (n *Server) opened(b *sandbox, t target, v egress.Verdict, conn *net.TCPConn, leave func()) *upstream {
+	up := &upstream{Conn: conn, tcp: conn, n: n, b: b, begun: time.Now(), opened: t.entry(wire.NetworkOpened)}
 	up.opened.Connection, up.opened.Address = connections.Add(1), conn.RemoteAddr().String()
 	up.opened.Rule, up.opened.Kind, up.opened.Message = v.Rule, v.Kind, v.Text
 	up.closed = sync.OnceValue(func() error {
@@ -202,19 +202,27 @@ func (u *upstream) note() {
 	u.b.add(e)
 }
 
+// count counts bytes that were carried.
+func (u *upstream) count(sent, got int) {
+	u.sent.Add(int64(sent))
+	u.got.Add(int64(got))
+	u.n.o.Metrics.NetworkCarried(sent, got)
+}
+
 // Read reads what the outside sends.
 func (u *upstream) Read(p []byte) (int, error) {
 	count, err := u.Conn.Read(p)
-	u.got.Add(int64(count))
-	u.n.o.Metrics.NetworkCarried(0, count)
+	u.count(0, count)
 	return count, err
 }
+
+// SyscallConn lets others wait for what the outside sends. Who reads by it counts.
+func (u *upstream) SyscallConn() (syscall.RawConn, error) { return u.tcp.SyscallConn() }
 
 // Write sends to the outside.
 func (u *upstream) Write(p []byte) (int, error) {
 	count, err := u.Conn.Write(p)
-	u.sent.Add(int64(count))
-	u.n.o.Metrics.NetworkCarried(count, 0)
+	u.count(count, 0)
 	return count, err
 }
 
@@ -222,17 +230,10 @@ func (u *upstream) Write(p []byte) (int, error) {
 func (u *upstream) Close() error { return u.closed() }
 
 // CloseWrite tells the outside that nothing more is sent.
-func (u *upstream) CloseWrite() error {
-	if c, ok := u.Conn.(*net.TCPConn); ok {
-		return c.CloseWrite()
-	}
-	return errors.ErrUnsupported
-}
+func (u *upstream) CloseWrite() error { return u.tcp.CloseWrite() }
 
 // reset closes the connection such that the outside sees it broken.
 func (u *upstream) reset() {
-	if c, ok := u.Conn.(*net.TCPConn); ok {
-		_ = c.SetLinger(0)
-	}
+	_ = u.tcp.SetLinger(0)
 	_ = u.Close()
 }

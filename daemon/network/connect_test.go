@@ -113,7 +113,7 @@ func TestHalfClosedByTheOutside(t *testing.T) {
 // TestRefusals has each kind of failure say what it is, inside and in the log.
 func TestRefusals(t *testing.T) {
 	w := newWorld(t, Options{}, box("good.example:7,81", "gone.example", "lost.example", "127.0.0.1.nip.example"))
-	w.records["lost.example"] = nil
+	w.name("lost.example")
 	for _, c := range []struct {
 		name   string
 		port   int
@@ -149,8 +149,8 @@ func TestRefusals(t *testing.T) {
 // TestResolve has a sandbox told by which ports a name may be reached.
 func TestResolve(t *testing.T) {
 	w := newWorld(t, Options{LookupTimeout: time.Second}, box("*.good.example", "good.example:7", "*.slow.example"))
-	w.records["a.good.example"] = []any{goodAddr}
-	w.records["b.slow.example"] = []any{func() { <-t.Context().Done() }}
+	w.name("a.good.example", goodAddr)
+	w.name("b.slow.example", func() { <-t.Context().Done() })
 	for name, want := range map[string]string{
 		"a.good.example": "80 443", "good.example": "7", "gone.good.example": "not found", "b.slow.example": "failed", "other.example": "denied", "0x7f.1": "denied",
 	} {

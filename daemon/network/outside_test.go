@@ -1,13 +1,20 @@
 package network
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -70,7 +77,9 @@ func (w *world) record(c net.Conn) {
 
 // serveHTTP answers with the host and the path of each request, unless the test has a handler.
 func (w *world) serveHTTP(c net.Conn) {
+	w.mu.Lock()
 	handler := w.web
+	w.mu.Unlock()
 	if handler == nil {
 		handler = func(rw http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
@@ -180,4 +189,19 @@ func (w *world) resolve(m *dnsmessage.Message, owner dnsmessage.Name, name strin
 		}
 	}
 	return true
+}
+
+// selfSigned is a certificate for a name.
+func selfSigned(t *testing.T, name string) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }

@@ -3,10 +3,13 @@ package network
 import (
 	"bufio"
 	"context"
+	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
 
+	"sandpool/daemon/wire"
 	"sandpool/runtime/door"
 )
 
@@ -26,6 +29,9 @@ type proxied struct {
 
 func (p *proxied) Read(to []byte) (int, error) { return p.said.Read(to) }
 
+// WriteTo is in place of the stream's, which does not know what was read ahead.
+func (p *proxied) WriteTo(w io.Writer) (int64, error) { return p.said.WriteTo(w) }
+
 // Close closes the stream.
 func (p *proxied) Close() error {
 	p.once.Do(func() { close(p.gone) })
@@ -40,8 +46,12 @@ func (n *Server) proxy(ctx context.Context, b *sandbox, st *door.Stream) {
 	if err != nil {
 		return
 	}
-	if first[0] == socksVersion {
+	switch {
+	case first[0] == socksVersion:
 		n.socks(p)
+		return
+	case first[0] < 'A' || first[0] > 'Z': // no method of HTTP
+		n.refuse(b, target{via: wire.ViaSOCKS}, 0, notAName(errors.New("the proxy speaks HTTP and SOCKS5 only")))
 		return
 	}
 	_ = st.SetReadDeadline(time.Time{})

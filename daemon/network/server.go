@@ -4,6 +4,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -164,6 +165,9 @@ func (n *Server) Dial(ctx context.Context, sandbox string, port int) (net.Conn, 
 		return nil, errdefs.ErrUnavailable.WithMessage(fmt.Sprintf("the door of sandbox %s is not open", sandbox))
 	}
 	stream, _, err := s.Open(ctx, door.Ask{Kind: door.Dial, Port: port})
+	if refused, ok := errors.AsType[*door.Refusal](err); ok { // in words of the sandbox's
+		return nil, errdefs.ErrFailedPrecondition.WithMessage(fmt.Sprintf("port %d of the sandbox: %s", port, shown(refused.Text)))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("dial port %d of sandbox %s: %w", port, sandbox, err)
 	}

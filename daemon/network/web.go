@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"strings"
+	"sync"
 	"time"
 
 	"sandpool/daemon/wire"
@@ -68,7 +69,33 @@ func (n *Server) dialWeb(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return up, nil
+	return &patient{upstream: up, asked: make(chan struct{})}, nil
+}
+
+// patient is an upstream that is not heard before it was asked: what a server says too early would be a fault to the transport, which has the
+// daemon's standard log know.
+type patient struct {
+	*upstream
+
+	once  sync.Once
+	asked chan struct{}
+}
+
+func (p *patient) ask() { p.once.Do(func() { close(p.asked) }) }
+
+func (p *patient) Read(to []byte) (int, error) {
+	<-p.asked
+	return p.upstream.Read(to)
+}
+
+func (p *patient) Write(from []byte) (int, error) {
+	p.ask()
+	return p.upstream.Write(from)
+}
+
+func (p *patient) Close() error {
+	p.ask()
+	return p.upstream.Close()
 }
 
 // serveRequest serves one request to the proxy.

@@ -30,9 +30,9 @@ type world struct {
 	n    *Server
 	box  *door.Session // the sandbox's end
 	told chan wire.NetworkEntry
-	web  http.HandlerFunc
 
 	mu      sync.Mutex
+	web     http.HandlerFunc // of good.example; nil for a usual one
 	records map[string][]any // of names: an address, another name, or what is done instead of an answer
 	asked   map[string]int
 	tables  []string
@@ -58,6 +58,20 @@ func newWorld(t *testing.T, o Options, layers egress.Layers) *world {
 	w.set(layers)
 	w.box = w.serve(sandboxID, door.Options{})
 	return w
+}
+
+// name says what a name has.
+func (w *world) name(name string, records ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.records[name] = records
+}
+
+// handle has good.example answer so.
+func (w *world) handle(web http.HandlerFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.web = web
 }
 
 func (w *world) set(layers egress.Layers) {

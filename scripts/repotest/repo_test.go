@@ -37,7 +37,7 @@ var imports = map[string][]string{
 	"cmd/sandpoold":               {"configs", "daemon", "systemd"},
 	"configs":                     {"lifetime", "runtime/egress", "runtime/hostpath", "runtime/ulimit"},
 	"daemon":                      {"configs", "daemon/api", "daemon/begin", "daemon/doors", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/network", "daemon/processes", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "pool/label", "runtime", "runtime/checkpoint", "runtime/egress", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template"},
-	"daemon/api":                  {"configs", "daemon/begin", "daemon/events", "daemon/files", "daemon/metadata", "daemon/openapi", "daemon/paced", "daemon/processes", "daemon/rules", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/egress", "runtime/hostproc", "runtime/image", "runtime/supervisor"},
+	"daemon/api":                  {"configs", "daemon/begin", "daemon/events", "daemon/files", "daemon/metadata", "daemon/openapi", "daemon/paced", "daemon/processes", "daemon/rules", "daemon/strictjson", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/egress", "runtime/hostproc", "runtime/image", "runtime/supervisor"},
 	"daemon/begin":                {"daemon/files", "daemon/processes", "daemon/telemetry", "daemon/wire", "lifetime", "pool", "runtime", "runtime/oneline", "runtime/supervisor", "runtime/tail"},
 	"daemon/client":               {"daemon/wire"},
 	"daemon/daemontest":           {},
@@ -55,6 +55,7 @@ var imports = map[string][]string{
 	"daemon/paced":                {},
 	"daemon/processes":            {"daemon/wire", "runtime", "runtime/supervisor", "runtime/ulimit"},
 	"daemon/rules":                {"daemon/wire", "runtime/egress"},
+	"daemon/strictjson":           {"daemon/processes", "daemon/wire", "lifetime"},
 	"daemon/telemetry":            {"configs", "pool", "runtime", "runtime/checkpoint"},
 	"daemon/templates":            {"daemon/wire", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/template"},
 	"daemon/wire":                 {"lifetime"},
@@ -223,8 +224,8 @@ func TestEnvironment(t *testing.T) {
 		read[folder] = read[folder] || reads.MatchString(text)
 		clear[folder] = clear[folder] || isTest && clears.MatchString(text)
 	}
-	for folder := range tested {
-		if read[folder] && !clear[folder] {
+	for folder, is := range tested {
+		if is && read[folder] && !clear[folder] {
 			t.Errorf("%s: its tests take the caller's environment: call testhost.ClearEnv in TestMain", folder)
 		}
 	}

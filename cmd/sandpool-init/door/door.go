@@ -103,7 +103,7 @@ func (d *Door) accept(st *door.Stream) {
 				_ = c.Close()
 				return
 			}
-			door.Join(st, c)
+			join(st, c)
 		}
 	default:
 		err = errors.New("the init knows no such request")
@@ -149,7 +149,7 @@ func (d *Door) carry(c *socket, a door.Ask) {
 		c.reset()
 		return
 	}
-	door.Join(st, c)
+	join(st, c)
 }
 
 // enter takes one of as many places as there are, if one becomes free in time.

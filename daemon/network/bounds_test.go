@@ -1,0 +1,186 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	goruntime "runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sandpool/daemon/wire"
+	"sandpool/runtime/door"
+	"sandpool/runtime/egress"
+)
+
+// reason asks for a connection and returns why it was refused, or that it was not.
+func (w *world) reason(name string, port int) (door.Reason, string) {
+	_, _, err := w.ask(door.Ask{Kind: door.Connect, Name: name, Port: port})
+	if r, ok := errors.AsType[*door.Refusal](err); ok {
+		return r.Reason, r.Text
+	}
+	return "", fmt.Sprint(err)
+}
+
+// TestConnectionsAreBounded has a sandbox, and all of them, have as many connections as they may, by every way.
+func TestConnectionsAreBounded(t *testing.T) {
+	limited := box("good.example:7")
+	limited[0].MaxConnections = 1
+	for _, c := range []struct {
+		what   string
+		o      Options
+		layers egress.Layers
+		text   string
+	}{
+		{"of one sandbox", Options{SandboxConnections: 1}, box("good.example:7"), "The sandbox has 1 connections"},
+		{"of one sandbox by its rules", Options{}, limited, "The sandbox has 1 connections"},
+		{"of all sandboxes", Options{Connections: 1}, box("good.example:7"), "All sandboxes together"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			w := newWorld(t, c.o, c.layers)
+			first := w.connect("good.example", 7)
+			if reason, text := w.reason("good.example", 7); reason != door.Busy || !strings.Contains(text, c.text) {
+				t.Errorf("one too many: %q %s", reason, text)
+			}
+			if code, body := w.request("CONNECT good.example:7 HTTP/1.1\r\n\r\n"); code != 503 || !strings.Contains(body, c.text) {
+				t.Errorf("one too many by the proxy: %d %s", code, body)
+			}
+			if e := w.entries(wire.NetworkDenied)[0]; e.Kind != egress.KindLimit {
+				t.Errorf("entry: %+v", e)
+			}
+			_ = first.Close()
+			w.wait("the first is closed", func() bool { return len(w.entries(wire.NetworkClosed)) == 1 })
+			w.connect("good.example", 7)
+		})
+	}
+}
+
+// TestDialsAreBounded has a sandbox whose names nobody answers for wait for its own, and no other sandbox for it.
+func TestDialsAreBounded(t *testing.T) {
+	w := newWorld(t, Options{SandboxDials: 2, Dials: 3, ConnectTimeout: 2 * time.Second, LookupTimeout: 2 * time.Second}, box("*.slow.example", "good.example:7"))
+	release := make(chan struct{})
+	var most, now atomic.Int64
+	hold := func() {
+		most.Store(max(most.Load(), now.Add(1)))
+		<-release
+		now.Add(-1)
+	}
+	const asked = 8
+	for i := range asked {
+		w.name(fmt.Sprintf("%d.slow.example", i), hold)
+	}
+	if err := w.n.Set("other", box("good.example:7")); err != nil {
+		t.Fatal(err)
+	}
+	other := w.serve("other", door.Options{})
+	var all sync.WaitGroup
+	var busy, slow atomic.Int64
+	for i := range asked {
+		all.Go(func() {
+			switch reason, text := w.reason(fmt.Sprintf("%d.slow.example", i), 80); reason {
+			case door.Busy:
+				busy.Add(1)
+			case door.Failed:
+				slow.Add(1)
+			default:
+				t.Errorf("%d: %q %s", i, reason, text)
+			}
+		})
+	}
+	w.wait("two are under way", func() bool { return now.Load() >= 2 })
+	st, _, err := other.Open(t.Context(), door.Ask{Kind: door.Connect, Name: "good.example", Port: 7})
+	if err != nil {
+		t.Errorf("another sandbox: %v", err)
+	} else {
+		_ = st.Close()
+	}
+	all.Wait()
+	close(release)
+	if busy.Load()+slow.Load() != asked || slow.Load() < 2 || most.Load() > 2*2*3 { // two lookups, of two types, of which each may be repeated
+		t.Errorf("%d were busy and %d slow; the resolver had %d questions at once", busy.Load(), slow.Load(), most.Load())
+	}
+}
+
+// TestNamesByTheThousand has a sandbox that asks for many names cost no more than its bounds.
+func TestNamesByTheThousand(t *testing.T) {
+	w := newWorld(t, Options{}, box("*.good.example"))
+	var all sync.WaitGroup
+	const askers, each = 32, 64
+	for i := range askers {
+		all.Go(func() {
+			for j := range each {
+				for _, name := range []string{fmt.Sprintf("%d-%d.good.example", i, j), fmt.Sprintf("%d-%d.other.example", i, j)} {
+					if _, _, err := w.ask(door.Ask{Kind: door.Resolve, Name: name}); err == nil {
+						t.Errorf("%s is there", name)
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	entries, next, _ := w.n.Log(sandboxID, 0)
+	if len(entries) != maxEntries || next != 2*askers*each {
+		t.Errorf("%d entries of %d", len(entries), next)
+	}
+	if told := len(w.told); told != maxTold {
+		t.Errorf("%d denials were told, want %d", told, maxTold)
+	}
+}
+
+// TestStalledSandbox has a sandbox that fills all its windows and reads nothing cost little memory, and no other sandbox its bytes.
+func TestStalledSandbox(t *testing.T) {
+	w := newWorld(t, Options{}, box("good.example:7,9"))
+	flood := make([]byte, 1<<20)
+	w.listen(9, func(c net.Conn) {
+		for {
+			if _, err := c.Write(flood); err != nil {
+				return
+			}
+		}
+	})
+	if err := w.n.Set("other", box("good.example:7")); err != nil {
+		t.Fatal(err)
+	}
+	other := w.serve("other", door.Options{})
+	before := heap()
+	const streams = 250
+	for range streams {
+		w.connect("good.example", 9)
+	}
+	st, _, err := other.Open(t.Context(), door.Ask{Kind: door.Connect, Name: "good.example", Port: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = st.SetDeadline(time.Now().Add(hang))
+	const much = 32 << 20
+	var writing sync.WaitGroup
+	writing.Go(func() {
+		for range much / len(flood) {
+			if _, err := st.Write(flood); err != nil {
+				t.Errorf("write: %v", err)
+				return
+			}
+		}
+	})
+	if n, err := io.CopyN(io.Discard, st, much); err != nil {
+		t.Errorf("another sandbox got %d bytes: %v", n, err)
+	}
+	writing.Wait()
+	_ = st.Close()
+	// Both ends are in this process: the sandbox's keeps its windows, and the host's a block for each stream at most.
+	if after := heap(); after > before && after-before > 2*streams*door.DefaultWindow+32<<20 {
+		t.Errorf("%d streams that stall take %d MiB", streams, (after-before)>>20)
+	}
+}
+
+// heap is what is allocated, in bytes.
+func heap() uint64 {
+	goruntime.GC()
+	var m goruntime.MemStats
+	goruntime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
