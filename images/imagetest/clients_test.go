@@ -7,6 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,7 +37,7 @@ env = ["NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt"]
 [templates.%[1]s.network]
 mode = "door"
 preset = ["package-registries"]
-allow = ["www.example.com", "other.example.com", "echo.example.com:7", "mail.example.com:25", "db.example.com:5432", "ssh.example.com:22"]
+allow = ["www.example.com", "other.example.com", "six.example.com", "echo.example.com:7", "mail.example.com:25", "db.example.com:5432", "ssh.example.com:22"]
 proxy_env = %[3]t
 
 [[templates.%[1]s.mounts]]
@@ -96,12 +99,15 @@ func (d daemon) say(t *testing.T, id, command string) string {
 	return strings.TrimSpace(out.String())
 }
 
+// converse has clients talk, one after the other.
 func (d daemon) converse(t *testing.T, id string, all ...dialogue) {
 	t.Helper()
 	for _, each := range all {
-		if got := d.say(t, id, each.command); !strings.HasPrefix(got, each.want) {
-			t.Errorf("%s: %s\nsays %q, want %q", each.client, each.command, got, each.want)
-		}
+		t.Run(each.client, func(t *testing.T) {
+			if got := d.say(t, id, each.command); !strings.HasPrefix(got, each.want) {
+				t.Errorf("%s\nsays %q, want %q", each.command, got, each.want)
+			}
+		})
 	}
 }
 
@@ -110,7 +116,8 @@ func TestClients(t *testing.T) {
 	world, d := connected(t)
 	t.Run("with nothing set", func(t *testing.T) {
 		id := d.claim(t, withoutProxy)
-		d.converse(t, id, slices.Concat(proxied, direct, refused)...)
+		d.converse(t, id, slices.Concat(proxied, direct)...)
+		t.Run("what is refused", func(t *testing.T) { d.converse(t, id, refused...) })
 		if n := world.Names.Asked("denied.example.com"); n > 0 {
 			t.Errorf("a name that is denied was looked up %d times", n)
 		}
@@ -118,6 +125,15 @@ func TestClients(t *testing.T) {
 	t.Run("by the proxy", func(t *testing.T) {
 		id := d.claim(t, withProxy)
 		d.converse(t, id, proxied...)
+		err := d.client.NetworkLog(t.Context(), id, 0, false, func(e wire.NetworkEntry) error {
+			if e.Via == wire.ViaName {
+				t.Errorf("a client has passed the proxy by: %+v", e)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
 	})
 	t.Run("a project", func(t *testing.T) { d.project(t) })
 }
@@ -131,8 +147,19 @@ func (d daemon) project(t *testing.T) {
 		dialogue{"a denied name", "curl -fsS https://denied.example.com/", "curl: (6)"},
 	)
 	d.sandpool(t, "exec", "--detach", id, "--", "/home/sandbox/project/.venv/bin/python", "-m", "greeting", "8000")
-	if got := d.say(t, id, "curl -fsS --retry 60 --retry-connrefused --retry-delay 1 http://127.0.0.1:8000/"); got != "good day" {
+	if got := d.say(t, id, "curl -fs --retry 60 --retry-connrefused --retry-delay 1 http://127.0.0.1:8000/"); got != "good day" {
 		t.Errorf("the project's server says %q", got)
+	}
+	server := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return d.client.DialPort(ctx, id, 8000), nil
+	}}}
+	resp, err := server.Get("http://sandbox/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "good day" {
+		t.Errorf("from the host the project's server says %q, %v", body, err)
 	}
 	why := d.sandpool(t, "egress", "why", id, "denied.example.com")
 	if !strings.Contains(why, "denied.example.com") || !strings.Contains(why, "denied") {

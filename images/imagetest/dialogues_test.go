@@ -38,6 +38,7 @@ var proxied = []dialogue{
 
 // direct are clients that know of no proxy.
 var direct = []dialogue{
+	{"curl, a server of IPv6", "curl -fsS https://six.example.com/x", page("six.example.com")},
 	{"busybox wget, https", "busybox wget -qO- https://" + example + "/x", page(example)},
 	{"http.client", "python3 -c \"import http.client; c = http.client.HTTPSConnection('" + example + "'); c.request('GET', '/x'); print(c.getresponse().read().decode())\"", page(example)},
 	{"node fetch", "node -e \"fetch('https://" + example + "/x').then(r => r.text()).then(console.log)\"", page(example)},
@@ -49,7 +50,7 @@ var direct = []dialogue{
 	{"one that closes its half", `python3 -c "import socket
 s = socket.create_connection(('echo.example.com', 7)); s.sendall(b'said'); s.shutdown(socket.SHUT_WR); print(s.recv(10).decode(), s.recv(10))"`, "said b''"},
 	{"a program of musl", "musl-fetch " + example + " 80 /x | tail -n 1", page(example)},
-	{"getent", "getent ahostsv4 " + example + " | grep -cE '^127[.](6[4-9]|[7-9].|1[01].|12[0-7])[.]'", "3"},
+	{"getent", "getent ahosts " + example + " | grep -cE '^127[.](6[4-9]|[7-9].|1[01].|12[0-7])[.]'", "3"},
 }
 
 // refused are clients that ask for a name that is not allowed, and what their users see.

@@ -8,6 +8,7 @@ const (
 	Mail   = "mail.example.com"  // speaks first, by MailPort
 	Shell  = "ssh.example.com"   // SSH
 	Base   = "db.example.com"    // speaks PostgreSQL's protocol
+	Six    = "six.example.com"   // a Page that has no address but one of IPv6
 	Silent = "silent.example.com"
 	Closed = "closed.example.com" // has no servers but those of every address
 )
@@ -34,6 +35,7 @@ var hosts = map[string]string{
 	Mail:                     "203.0.113.23",
 	Shell:                    "203.0.113.24",
 	Base:                     "203.0.113.25",
+	Six:                      "2001:db8::20",
 	Silent:                   "203.0.113.26",
 	Closed:                   "203.0.113.27",
 }

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -52,6 +53,27 @@ func raiseLoopback() error {
 		if err := addAddress(fd, fmt.Sprintf("lo:%d", i+1), netip.MustParsePrefix(text)); err != nil {
 			return fmt.Errorf("give lo the address %s: %w", text, err)
 		}
+	}
+	if err := addAddress6(netip.MustParseAddr(hosts[Six])); err != nil {
+		return fmt.Errorf("give lo the address %s: %w", hosts[Six], err)
+	}
+	return nil
+}
+
+// addAddress6 gives the loopback interface one more address.
+func addAddress6(address netip.Addr) error {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	request := struct {  // in6_ifreq
+		address [16]byte
+		bits    uint32
+		index   int32 // the loopback interface is the first of a network
+	}{address.As16(), 128, 1}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCSIFADDR, uintptr(unsafe.Pointer(&request))); errno != 0 { //nolint:gosec // as the kernel wants it
+		return errno
 	}
 	return nil
 }

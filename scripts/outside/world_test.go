@@ -64,7 +64,7 @@ func dialName(ctx context.Context, network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	found, err := resolver.LookupNetIP(ctx, "ip4", name)
+	found, err := resolver.LookupNetIP(ctx, "ip", name)
 	if err != nil {
 		return nil, err
 	}
@@ -107,6 +107,7 @@ func TestPages(t *testing.T) {
 		"http://" + Page + "/a?b=c":                            "hello from " + Page + ": GET /a?b=c",
 		"https://" + Alias + "/":                               "hello from " + Alias + ": GET /",
 		"https://" + Page + "/redirect?to=https://" + Closed:   "hello from " + Closed,
+		"http://" + Six + "/":                                  "hello from " + Six + ": GET /",
 		"https://" + Page + "/bytes/3":                         "\x00\x00\x00",
 		"https://pypi.org/simple/greeting/":                    "files.pythonhosted.org/packages/greeting-2.0.1-py3-none-any.whl#sha256=",
 		"https://registry.npmjs.org/small-greeting":            `"integrity":"sha512-`,
