@@ -36,7 +36,13 @@ type follower struct {
 	left    bool
 }
 
-// Serve answers the daemon until the connection ends.
+// patient is a pipe that is read without deadlines.
+type patient struct{ *os.File }
+
+func (patient) SetReadDeadline(time.Time) error { return nil }
+
+// Serve answers the daemon until the connection ends. in is a pipe that blocks: gVisor wakes who waits in a read after a restore, and for what it took out
+// of the pipe at a checkpoint, but nobody who waits for the pipe to become readable.
 func (s *Supervisor) Serve(in, out *os.File) {
 	l := &link{supervisor: s, in: in, out: out, answers: make(chan struct{}, maxAnswers), followed: map[uint32]*follower{}}
 	s.mu.Lock()
@@ -47,7 +53,7 @@ func (s *Supervisor) Serve(in, out *os.File) {
 		before.close()
 	}
 	l.send(protocol.Frame{Kind: protocol.Hello, Payload: []byte(protocol.Version)})
-	for frames := protocol.NewReader(in); ; {
+	for frames := protocol.NewReader(patient{in}); ; {
 		frame, err := frames.Next()
 		if err != nil {
 			l.close()
@@ -94,7 +100,7 @@ func (l *link) send(f protocol.Frame) {
 	_, err = l.out.Write(data)
 	l.sending.Unlock()
 	if err != nil {
-		_ = l.in.Close() // which ends serve
+		_, _ = l.in.Close(), l.out.Close() // so the daemon leaves, which ends serve
 	}
 }
 
