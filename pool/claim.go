@@ -79,12 +79,13 @@ var errWaitOver = errors.New("wait is over")
 // waiter is a claim that waits for a sandbox.
 type waiter struct {
 	owner      string
-	since      uint64      // epoch at which it began to wait
-	cold       bool        // it takes only a sandbox that is started for it
-	checkpoint string      // that its sandbox must go on from; may be empty
-	trace      string      // see Request.Trace
-	result     chan result // one slot; filled under the controller's mutex, once
-	left       bool        // nobody will read the result
+	since      uint64                           // epoch at which it began to wait
+	cold       bool                             // it takes only a sandbox that is started for it
+	checkpoint string                           // that its sandbox must go on from; may be empty
+	trace      string                           // see Request.Trace
+	joined     func(has string) (string, error) // Request.joined
+	result     chan result                      // one slot; filled under the controller's mutex, once
+	left       bool                             // nobody will read the result
 }
 
 // answer ends the wait with a sandbox or an error; false if nobody waits any more.
@@ -239,7 +240,7 @@ func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbo
 		return nil, c.emptyLocked(p)
 	}
 	c.epoch++
-	w := &waiter{owner: req.Owner, since: c.epoch, cold: req.Cold || req.Checkpoint != "", result: make(chan result, 1), checkpoint: req.Checkpoint, trace: req.Trace}
+	w := &waiter{owner: req.Owner, since: c.epoch, cold: req.Cold || req.Checkpoint != "", result: make(chan result, 1), checkpoint: req.Checkpoint, trace: req.Trace, joined: req.joined}
 	p.waiters.Add(w.owner, w)
 	c.mu.Unlock()
 	c.loop.Wake()

@@ -36,9 +36,9 @@ func (p *pool) fits(req Request) error {
 	return err
 }
 
-// SetNetwork changes the network of a claim, durably: change makes the new one of the old, and set is told of it before another change can begin.
+// SetNetwork changes the network of a claim, durably: change makes the new one of the old.
 // What change fails with is returned as it is. A claim that is dead is an error of class FailedPrecondition.
-func (c *Controller) SetNetwork(ctx context.Context, claim string, change func(has string) (string, error), set func(Claim) error) (Claim, error) {
+func (c *Controller) SetNetwork(ctx context.Context, claim string, change func(has string) (string, error)) (Claim, error) {
 	s, done, err := c.turn(ctx, claim)
 	if err != nil {
 		return Claim{}, err
@@ -57,11 +57,10 @@ func (c *Controller) SetNetwork(ctx context.Context, claim string, change func(h
 	}
 	c.step("network labelled")
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	s.record.Network = network
-	after, lives := s.claim(), s.state == Claimed
-	c.mu.Unlock()
-	if !lives {
+	if s.state != Claimed {
 		return Claim{}, ended(claim)
 	}
-	return after, set(after)
+	return s.claim(), nil
 }

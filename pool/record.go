@@ -174,13 +174,9 @@ func parseGrant(labels map[string]string, version int) (Grant, error) {
 		return Grant{}, err
 	}
 	if version == 1 {
-		g.Lease.Stage = lifetime.Steady
-		if g.Lease.ExpiresAt, err = label.Time(labels, label.Expires); err != nil {
-			return Grant{}, err
-		}
-		g.Lease.Type.Lifetime = g.Lease.ExpiresAt.Sub(g.ClaimedAt)
-		return g, nil
+		g.Lease, err = label.FirstLease(labels, g.ClaimedAt)
+	} else {
+		g.Lease, err = label.Lease(labels)
 	}
-	g.Lease, err = label.Lease(labels)
 	return g, err
 }

@@ -71,6 +71,9 @@ func (c *Controller) startLocked(ctx context.Context, p *pool, w *waiter, now ti
 		if w.cold {
 			p.waiters.Serve(w)
 			s.booked, s.from = w, w.checkpoint
+			if s.from != "" { // it goes on from the first moment, and with no more than its claim has; what is wrong with that is for the hand-out to say
+				s.record.Network, _ = w.joined(s.record.Network)
+			}
 		}
 	}
 	c.workers.Go(func() { c.warm(ctx, s) })

@@ -17,6 +17,11 @@ import (
 // openDoor opens the door of a sandbox, and is the daemon that serves it: it allows names that end in .test, says what was asked for, and then what it hears.
 func openDoor(t *testing.T, e *Engine, id string) *door.Session {
 	t.Helper()
+	return serveDoor(t, e, id, answerDoor)
+}
+
+func serveDoor(t *testing.T, e *Engine, id string, accept func(*door.Stream)) *door.Session {
+	t.Helper()
 	in, out, err := e.Door(t.Context(), id)
 	if err != nil {
 		t.Fatalf("%v; %s", err, fate(t, e, id))
@@ -24,7 +29,7 @@ func openDoor(t *testing.T, e *Engine, id string) *door.Session {
 	s := door.New(in, out, door.Options{})
 	var served sync.WaitGroup
 	served.Go(func() {
-		if err := s.Serve(answerDoor); err != nil {
+		if err := s.Serve(accept); err != nil {
 			t.Errorf("the door: %v", err)
 		}
 	})
@@ -168,15 +173,34 @@ func (l *lineOf) say(t *testing.T, text string) {
 // stay, and what connects while there is no daemon waits for the next one.
 func TestDoorInTheLifeOfASandbox(t *testing.T) {
 	e, id := openWithDoor(t)
-	s := openDoor(t, e, id)
-	tellNames(t, s, "a.test", "80")
+	listening := make(chan *door.Stream, 1)
+	s := serveDoor(t, e, id, func(st *door.Stream) {
+		if st.Ask().Name != "news.test" {
+			answerDoor(st)
+		} else if st.Accept() == nil {
+			listening <- st
+			<-st.Silent()
+		}
+	})
+	tellNames(t, s, "a.test", "80", "news.test", "80")
 	live := connectFrom(t, e, id, "a.test")
 	live.say(t, "first")
-	if err := errors.Join(e.Pause(t.Context(), id), e.Resume(t.Context(), id)); err != nil {
+	news := supervise(t, e, id)
+	reader := start(t, news, sh("nc news.test 80"))
+	writer := <-listening
+	if err := e.Pause(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := io.WriteString(writer, "while it is paused\n"); err != nil {
+		t.Fatal(err)
+	}
+	fit, dir := take(t, e, id) // which takes that out of the pipe
+	if err := e.Resume(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	await(t, news, reader, 0, "while it is paused\n")
 	live.say(t, "after a pause")
-	fit, dir := take(t, e, id)
+	running, runningDir := take(t, e, id)
 	live.say(t, "after a checkpoint")
 
 	s.Close() // as of a daemon that is killed
@@ -188,7 +212,7 @@ func TestDoorInTheLifeOfASandbox(t *testing.T) {
 	waiting.expect(t)
 	expectAnswer(t, e, id, "other.test", 80)
 
-	copies := []string{restore(t, e, fit, dir), restore(t, e, fit, dir), restore(t, e, fit, dir)}
+	copies := []string{restore(t, e, fit, dir), restore(t, e, running, runningDir), restore(t, e, running, runningDir)}
 	for _, copied := range copies {
 		if p := ended(t, supervise(t, e, copied), live.pid); p.Code == 0 {
 			t.Errorf("the connection of the checkpoint ended well: %+v", p)

@@ -103,19 +103,24 @@ func (p initProcess) takePipes(fd int) {
 	}
 	_, _ = unix.Write(fd, []byte{0})
 	if use == forDoor {
-		go p.door.Serve(pipes[0], pipes[1])
+		go p.door.Serve(os.NewFile(uintptr(pipes[0]), "pipe"), polled(pipes[1]))
 	} else {
-		go p.supervisor.Serve(pipes[0], pipes[1])
+		go p.supervisor.Serve(polled(pipes[0]), polled(pipes[1]))
 	}
 }
 
+// polled is a pipe that does not block, so that it may have deadlines and be closed while it is used.
+func polled(fd int) *os.File {
+	_ = unix.SetNonblock(fd, true)
+	return os.NewFile(uintptr(fd), "pipe")
+}
+
 // receiveFiles takes the descriptors that come with one byte, which must be so many, and the byte.
-func receiveFiles(fd, count int) ([]*os.File, byte, error) {
-	said := make([]byte, 1)
-	control := make([]byte, unix.CmsgSpace(4*count))
-	_, size, _, _, err := unix.Recvmsg(fd, said, control, unix.MSG_CMSG_CLOEXEC)
+func receiveFiles(fd, count int) (files []int, said byte, err error) {
+	control, message := make([]byte, unix.CmsgSpace(4*count)), make([]byte, 1)
+	_, size, _, _, err := unix.Recvmsg(fd, message, control, unix.MSG_CMSG_CLOEXEC)
 	for errors.Is(err, unix.EINTR) { // with a time limit the kernel does not go on by itself, and Go's runtime signals its threads
-		_, size, _, _, err = unix.Recvmsg(fd, said, control, unix.MSG_CMSG_CLOEXEC)
+		_, size, _, _, err = unix.Recvmsg(fd, message, control, unix.MSG_CMSG_CLOEXEC)
 	}
 	if err != nil {
 		return nil, 0, err
@@ -124,21 +129,15 @@ func receiveFiles(fd, count int) ([]*os.File, byte, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	var got []int
 	for _, m := range messages {
 		more, _ := unix.ParseUnixRights(&m) // an error says that it holds none
-		got = append(got, more...)
-	}
-	var files []*os.File
-	for _, f := range got {
-		_ = unix.SetNonblock(f, len(got) == count && count > 1) // pipes that are read with a deadline
-		files = append(files, os.NewFile(uintptr(f), "received"))
+		files = append(files, more...)
 	}
 	if len(files) == count {
-		return files, said[0], nil
+		return files, message[0], nil
 	}
 	for _, f := range files {
-		_ = f.Close()
+		_ = unix.Close(f)
 	}
 	return nil, 0, fmt.Errorf("want %d descriptors, got %d", count, len(files))
 }

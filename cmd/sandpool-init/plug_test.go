@@ -25,7 +25,7 @@ func TestReceiveIsNotInterrupted(t *testing.T) {
 		thread <- unix.Gettid()
 		files, _, err := receiveFiles(pair[0], 1)
 		for _, f := range files {
-			_ = f.Close()
+			_ = unix.Close(f)
 		}
 		received <- err
 	}()

@@ -86,7 +86,7 @@ func (s *spawner) spawn(fd int, conn *os.File) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("receive the log: %w", err)
 	}
-	log := logs[0]
+	log := os.NewFile(uintptr(logs[0]), "log")
 	defer func() { _ = log.Close() }()
 	request, err := receive(conn)
 	if err != nil {

@@ -33,7 +33,7 @@ type Claims interface {
 	Get(claim string) (pool.Claim, error)
 	Claims() []pool.Claim
 	Extend(ctx context.Context, claim string) (pool.Claim, error)
-	SetNetwork(ctx context.Context, claim string, change func(has string) (string, error), set func(pool.Claim) error) (pool.Claim, error)
+	SetNetwork(ctx context.Context, claim string, change func(has string) (string, error)) (pool.Claim, error)
 	Use(ctx context.Context, claim string) (claimed pool.Claim, done func(), err error)
 }
 

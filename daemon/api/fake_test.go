@@ -116,7 +116,7 @@ func (f *fakeClaims) Extend(_ context.Context, id string) (pool.Claim, error) {
 	return c, nil
 }
 
-func (f *fakeClaims) SetNetwork(_ context.Context, id string, change func(string) (string, error), set func(pool.Claim) error) (pool.Claim, error) {
+func (f *fakeClaims) SetNetwork(_ context.Context, id string, change func(string) (string, error)) (pool.Claim, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c := f.claims[id]
@@ -126,7 +126,7 @@ func (f *fakeClaims) SetNetwork(_ context.Context, id string, change func(string
 	}
 	c.Network = network
 	f.claims[id] = c
-	return c, set(c)
+	return c, nil
 }
 
 func (f *fakeClaims) Use(_ context.Context, id string) (pool.Claim, func(), error) {

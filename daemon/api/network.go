@@ -8,12 +8,10 @@ import (
 	"sandpool/daemon/wire"
 	"sandpool/pool"
 	"sandpool/runtime/checkpoint"
-	"sandpool/runtime/egress"
 )
 
 // Networks is what the API needs of the network; see network.Server for what its methods promise.
 type Networks interface {
-	Set(sandbox string, l egress.Layers) error
 	Why(ctx context.Context, sandbox, host string, port int) (wire.NetworkWhy, error)
 	Log(sandbox string, since uint64) (entries []wire.NetworkEntry, next uint64, more <-chan struct{})
 	Learned(sandbox string) ([]string, error)
@@ -59,8 +57,7 @@ func (a *api) changeNetwork(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	claim, err = a.Claims.SetNetwork(r.Context(), claim.ID, change, func(c pool.Claim) error { return rules.Set(a.Networks.Set, c.Sandbox, c.Network) })
-	if err != nil {
+	if claim, err = a.Claims.SetNetwork(r.Context(), claim.ID, change); err != nil {
 		return err
 	}
 	a.Log.Info("network changed", "claim", claim.ID, "sandbox", claim.Sandbox)

@@ -3,7 +3,6 @@ package doors
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
@@ -73,15 +72,15 @@ func (k *Keeper) Close() {
 	k.work.Wait()
 }
 
-// Set says what a sandbox may connect to from now on, as its label has it; text that is empty means that it has no door. The door is
-// opened by Open or Ensure.
+// Set says what a sandbox may connect to from now on, as its label has it; text that is empty means that it has no door, or that one which it
+// had leads nowhere. The door is opened by Open or Ensure.
 func (k *Keeper) Set(sandbox, text string) error {
-	if text == "" {
-		return nil
-	}
-	var layers egress.Layers
-	if err := json.Unmarshal([]byte(text), &layers); err != nil {
+	layers, err := egress.ParseLayers(text)
+	if err != nil {
 		return fmt.Errorf("read the network of sandbox %s: %w", sandbox, err)
+	}
+	if text == "" && !k.has(sandbox) {
+		return nil
 	}
 	if err := k.Server.Set(sandbox, layers); err != nil {
 		return fmt.Errorf("set the network of sandbox %s: %w", sandbox, err)
@@ -127,6 +126,12 @@ func (k *Keeper) Forget(sandbox string) {
 		d.end()
 		k.Server.Forget(sandbox)
 	}
+}
+
+func (k *Keeper) has(sandbox string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.doors[sandbox] != nil
 }
 
 func (k *Keeper) awake(sandbox string) *kept { return k.resting(sandbox, false) }

@@ -22,9 +22,13 @@ type world struct {
 	opens  chan error         // answers attempts
 	served chan *door.Session // gets what is served
 	forgot chan string
+	set    egress.Layers // last
 }
 
-func (w *world) Set(string, egress.Layers) error { return nil }
+func (w *world) Set(_ string, l egress.Layers) error {
+	w.set = l
+	return nil
+}
 
 func (w *world) Serve(ctx context.Context, _ string, s *door.Session) error {
 	defer context.AfterFunc(ctx, s.Close)()
@@ -114,5 +118,19 @@ func TestOpenSaysWhyNot(t *testing.T) {
 	}
 	if err := k.Open(t.Context(), "sb-2"); err != nil {
 		t.Errorf("of a sandbox without a network: %v", err)
+	}
+}
+
+// TestADoorMayLeadNowhere is for a sandbox that waited in the pool while its template lost its network: what it had does not stay.
+func TestADoorMayLeadNowhere(t *testing.T) {
+	w, k := newWorld(t)
+	if err := k.Set("sb-2", ""); err != nil || len(w.set) != 1 {
+		t.Errorf("a sandbox without a door was given one: %v, %v", w.set, err)
+	}
+	if err := k.Set("sb-1", ""); err != nil || len(w.set) != 0 {
+		t.Errorf("it may connect to %v, %v", w.set, err)
+	}
+	if err := k.Set("sb-1", "{"); err == nil {
+		t.Error("what cannot be read was taken for rules")
 	}
 }

@@ -242,6 +242,7 @@ func TestDial(t *testing.T) {
 // TestNextSession has the session before give way to the next one.
 func TestNextSession(t *testing.T) {
 	w := newWorld(t, Options{}, box("good.example:80"))
+	w.connect("good.example", 80) // by when the first session is served
 	before := w.box
 	w.box = w.serve(sandboxID, door.Options{})
 	<-before.Done()

@@ -108,15 +108,6 @@ func invalid(format string, args ...any) error {
 	return errdefs.ErrInvalidArgument.WithMessage("network: " + fmt.Sprintf(format, args...))
 }
 
-// Set has set take over the network of a sandbox, if it has any.
-func Set(set func(sandbox string, l egress.Layers) error, sandbox, text string) error {
-	layers, err := egress.ParseLayers(text)
-	if err != nil || len(layers) == 0 {
-		return err
-	}
-	return set(sandbox, layers)
-}
-
 // Show says what a network is. Of one that learns it asks what it has learned.
 func Show(text string, learned func() ([]string, error)) (wire.Network, error) {
 	layers, err := egress.ParseLayers(text)

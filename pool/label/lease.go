@@ -56,3 +56,13 @@ func Lease(labels map[string]string) (lifetime.Lease, error) {
 	}
 	return l, nil
 }
+
+// FirstLease reads the lease of a claim of the first version, which has an end and no more.
+func FirstLease(labels map[string]string, claimed time.Time) (l lifetime.Lease, err error) {
+	l.Stage = lifetime.Steady
+	if l.ExpiresAt, err = Time(labels, Expires); err != nil {
+		return lifetime.Lease{}, err
+	}
+	l.Type.Lifetime = l.ExpiresAt.Sub(claimed)
+	return l, nil
+}

@@ -122,6 +122,7 @@ func (s *Target) Door(ctx context.Context) (in, out *os.File, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the door: %w", err)
 	}
+	s.starter.cfg.Step("door plugged")
 	widen(in, wideDoor)
 	widen(out, wideDoor)
 	return in, out, nil

@@ -49,11 +49,12 @@ func (b *block) free() {
 
 func (b *block) bytes() []byte { return b.data[b.from:b.to] }
 
-// readBlock waits until there is something to read and reads it into a block, of which what waits has none. The end is io.EOF.
-func readBlock(raw syscall.RawConn, most int) (b *block, err error) {
+// readBlock waits until there is something to read and reads it into a block of so many bytes, which is kept while it waits only for what
+// blocks. At most most bytes are read. The end is io.EOF.
+func readBlock(raw syscall.RawConn, size, most int) (b *block, err error) {
 	var n int
 	waiting := raw.Read(func(fd uintptr) bool {
-		b = newBlock(blockSize)
+		b = newBlock(size)
 		n, err = unix.Read(int(fd), b.data[:most])
 		for errors.Is(err, unix.EINTR) {
 			n, err = unix.Read(int(fd), b.data[:most])
@@ -77,18 +78,26 @@ func readBlock(raw syscall.RawConn, most int) (b *block, err error) {
 	return nil, io.EOF
 }
 
-// source is a pipe that is read, with room for bytes only while there are some.
+// source is a pipe that is read, with much room for bytes only while there are many.
 type source struct {
 	raw   syscall.RawConn
 	block *block
+	size  int // of the next block
 }
 
 // fill waits for a byte, if there is none.
 func (s *source) fill() (err error) {
-	if s.block == nil {
-		s.block, err = readBlock(s.raw, blockSize)
+	if s.block != nil {
+		return nil
 	}
-	return err
+	if s.block, err = readBlock(s.raw, s.size, s.size); err != nil {
+		return err
+	}
+	s.size = smallSize
+	if s.block.to >= smallSize {
+		s.size = blockSize
+	}
+	return nil
 }
 
 // next returns some of the next bytes, at least one and at most so many. They are valid until the next call.

@@ -195,7 +195,7 @@ func (st *Stream) ReadFrom(r io.Reader) (total int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		read = func() (*block, error) { return readBlock(raw, maxData) }
+		read = func() (*block, error) { return readBlock(raw, blockSize, maxData) }
 	}
 	for {
 		b, err := read()

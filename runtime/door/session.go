@@ -34,7 +34,9 @@ type Session struct {
 	refusing int // streams of the peer that are too many
 }
 
-// New begins a conversation over pipes that do not block, which the session owns from then on. Serve must be called.
+// New begins a conversation over pipes, which the session owns from then on. Serve must be called. out must not block. in may: then Serve returns
+// once the peer has closed its end. Process 1 has one that does, since gVisor wakes who waits in a read after a restore, and for what it took out of the
+// pipe at a checkpoint, but nobody who waits for the pipe to become readable.
 func New(in, out *os.File, o Options) *Session {
 	for value, usual := range map[*int]int{&o.Streams: DefaultStreams, &o.Window: DefaultWindow, &o.Spare: DefaultSpare} {
 		if *value == 0 {
@@ -105,7 +107,7 @@ func (s *Session) read() error {
 	if err != nil {
 		return err
 	}
-	s.source.raw = raw
+	s.source = source{raw: raw, size: smallSize}
 	for greeted := false; ; greeted = true {
 		var begin [headSize]byte
 		if err := s.source.read(begin[:]); err != nil {

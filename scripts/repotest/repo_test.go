@@ -37,7 +37,7 @@ var imports = map[string][]string{
 	"cmd/sandpoold":               {"configs", "daemon", "systemd"},
 	"configs":                     {"lifetime", "runtime/egress", "runtime/hostpath", "runtime/ulimit"},
 	"daemon":                      {"configs", "daemon/api", "daemon/begin", "daemon/doors", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/network", "daemon/processes", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "pool/label", "runtime", "runtime/checkpoint", "runtime/egress", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template"},
-	"daemon/api":                  {"configs", "daemon/begin", "daemon/events", "daemon/files", "daemon/metadata", "daemon/openapi", "daemon/paced", "daemon/processes", "daemon/rules", "daemon/strictjson", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/egress", "runtime/hostproc", "runtime/image", "runtime/supervisor"},
+	"daemon/api":                  {"configs", "daemon/begin", "daemon/events", "daemon/files", "daemon/metadata", "daemon/openapi", "daemon/paced", "daemon/processes", "daemon/rules", "daemon/strictjson", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/hostproc", "runtime/image", "runtime/supervisor"},
 	"daemon/begin":                {"daemon/files", "daemon/processes", "daemon/telemetry", "daemon/wire", "lifetime", "pool", "runtime", "runtime/oneline", "runtime/supervisor", "runtime/tail"},
 	"daemon/client":               {"daemon/wire"},
 	"daemon/daemontest":           {},

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/door"
 )
@@ -55,12 +56,25 @@ func plug(t *testing.T, d *Door, accept func(*door.Stream)) *door.Session {
 			t.Errorf("the daemon's end: %v", err)
 		}
 	})
-	all.Go(func() { d.Serve(ends[2], ends[1]) })
+	all.Go(func() { d.Serve(blocking(t, ends[2]), ends[1]) })
 	t.Cleanup(func() {
 		s.Close()
 		all.Wait()
 	})
 	return s
+}
+
+// blocking is a pipe as process 1 has it.
+func blocking(t *testing.T, f *os.File) *os.File {
+	t.Helper()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err == nil {
+		err = errors.Join(f.Close(), unix.SetNonblock(fd, false))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return os.NewFile(uintptr(fd), "pipe")
 }
 
 // table tells the door its names.
