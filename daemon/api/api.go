@@ -93,7 +93,10 @@ type api struct {
 
 	large chan struct{} // has largeBodies slots, which requests with such a body hold while they are read
 	crowd *crowd
-	pace  time.Duration // in which leastPace bytes of a file's content have to come
+
+	detours processes.Detours
+
+	pace time.Duration // in which leastPace bytes of a file's content have to come
 }
 
 func newAPI(o Options) *api {
