@@ -98,6 +98,8 @@ type api struct {
 	large chan struct{} // has largeBodies slots, which requests with such a body hold while they are read
 	crowd *crowd
 	pace  time.Duration // in which paced.Least bytes of a file's content have to come
+
+	detours processes.Detours
 }
 
 func newAPI(o Options) *api {
