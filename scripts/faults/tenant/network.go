@@ -20,7 +20,7 @@ const hello = "you are outside"
 
 // Page is the ADDRESS:PORT of a server on this host, until the program's end, that tenants are to reach by the doors of their sandboxes.
 var Page = sync.OnceValues(func() (string, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it lives as long as the program
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
