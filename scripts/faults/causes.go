@@ -37,6 +37,7 @@ var causes = []struct {
 	{"supervisor", []cause{(*rig).settleOne}},
 	{"process", []cause{(*rig).settleOne}},
 	{"extend", []cause{(*rig).extendTwice}},
+	{"network", []cause{(*rig).narrowOne}},
 	{"stage", []cause{(*rig).letExpire}},
 	{"pause", []cause{(*rig).letPause, (*rig).useOne}},
 	{"resume", []cause{(*rig).wakePaused, (*rig).useOne}},
@@ -87,6 +88,12 @@ func (r *rig) extendTwice(ctx context.Context) {
 		if err == nil {
 			err = r.extend(ctx, e)
 		}
+	}
+}
+
+func (r *rig) narrowOne(ctx context.Context) {
+	if e, err := r.one(ctx, ""); err == nil {
+		_, _ = r.client.SetNetwork(ctx, e.claim.ID, wire.NetworkRules{Mode: "none"})
 	}
 }
 
