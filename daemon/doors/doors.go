@@ -170,7 +170,7 @@ func (k *Keeper) look(d *kept) time.Duration {
 		d.failures = 0
 		return wait.Never
 	}
-	if d.failures++; d.failures == 1 && d.life.Err() == nil {
+	if d.failures++; d.failures == 1 && context.Cause(d.life) == nil {
 		k.Log.Warn("sandbox has no network for now", "sandbox", d.sandbox, "err", err)
 	}
 	if errdefs.IsNotFound(err) || errdefs.IsFailedPrecondition(err) { // it has gone, or will never have one

@@ -46,7 +46,7 @@ func (n *Server) answerConnect(ctx context.Context, b *sandbox, st *door.Stream)
 		up.reset()
 		return
 	}
-	n.carry(b, t, st, st, up)
+	n.relay(ctx, b, t, st, st, up)
 }
 
 // answerResolve tells whether a name may be reached, and by which ports. Names that the sandbox has in its table it does not ask for.

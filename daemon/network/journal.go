@@ -69,9 +69,12 @@ func (j *journal) since(number uint64) (entries []wire.NetworkEntry, next uint64
 	if j.more != nil {
 		more = j.more
 	}
+	if number > j.next { // of a daemon before this one
+		number = 0
+	}
 	first := slices.IndexFunc(j.entries, func(e wire.NetworkEntry) bool { return e.Number > number })
 	if first < 0 {
-		return nil, max(j.next, number), more
+		return nil, j.next, more
 	}
 	return slices.Clone(j.entries[first:]), j.next, more
 }

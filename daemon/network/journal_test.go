@@ -81,6 +81,9 @@ func TestLog(t *testing.T) {
 	if len(entries) != 1 || entries[0].Result != wire.NetworkClosed || next != 2 || entries[0].DurationMS <= 0 {
 		t.Errorf("closed: %+v, %d", entries, next)
 	}
+	if entries, _, _ := w.n.Log(sandboxID, 500); len(entries) != 2 {
+		t.Errorf("since a number of an earlier daemon: %+v", entries)
+	}
 	if entries, next, _ = w.n.Log(sandboxID, next); len(entries) > 0 || next != 2 {
 		t.Errorf("nothing more: %+v, %d", entries, next)
 	}

@@ -16,7 +16,7 @@ import (
 // proxyTime is how long a client of the proxy may take to say what it wants.
 const proxyTime = 30 * time.Second
 
-// proxied is a client of the proxy.
+// proxied is a client of the proxy, or one that was connected to a name and speaks HTTP.
 type proxied struct {
 	*door.Stream
 
@@ -25,6 +25,8 @@ type proxied struct {
 	b    *sandbox
 	once sync.Once
 	gone chan struct{} // closed with it
+
+	bound *bound // nil for a client of the proxy
 }
 
 func (p *proxied) Read(to []byte) (int, error) { return p.said.Read(to) }
@@ -55,7 +57,7 @@ func (n *Server) proxy(ctx context.Context, b *sandbox, st *door.Stream) {
 		return
 	}
 	_ = st.SetReadDeadline(time.Time{})
-	_ = n.web.Serve(&oneListener{p: p}) // it ends with the client
+	n.serveHTTP(p)
 }
 
 // oneListener has one connection, and ends with it.

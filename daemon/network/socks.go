@@ -50,7 +50,7 @@ func (n *Server) socks(p *proxied) {
 		up.reset()
 		return
 	}
-	n.carry(p.b, t, p, p, up)
+	n.relay(p.ctx, p.b, t, p, p, up)
 }
 
 // answerSocks answers a request. The address that the connection comes from is of the host.

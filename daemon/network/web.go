@@ -23,7 +23,7 @@ const (
 	webIdle = 2 * time.Minute
 )
 
-// webKey is the context's key for a request's *proxied, and webTarget for what it asks for.
+// webKey is the context's key for a request's *proxied, and webTarget for where it goes.
 type (
 	webKey    struct{}
 	webTarget struct{}
@@ -34,11 +34,15 @@ type (
 func (n *Server) serveWeb() {
 	said := slog.NewLogLogger(n.o.Log.Handler(), slog.LevelDebug) // clients' faults
 	n.plain = &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.Out.Host = r.In.URL.Host },
-		Transport: &http.Transport{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			if bind := clientOf(r.In.Context()).bound; bind != nil {
+				bind.rewrite(r.Out)
+			}
+		},
+		Transport: byClient{&http.Transport{
 			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return n.dialWeb(ctx) },
 			DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxWebHeader,
-		},
+		}},
 		FlushInterval: -1,
 		ErrorLog:      said,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
@@ -58,14 +62,32 @@ func webContext(l net.Listener) context.Context {
 	return context.WithValue(p.ctx, webKey{}, p)
 }
 
+// clientOf is the client whose request a context is of.
+func clientOf(ctx context.Context) *proxied {
+	p, _ := ctx.Value(webKey{}).(*proxied)
+	return p
+}
+
+// byClient sends requests of clients that were connected to a name by their own connections, and each of the others by one of its own.
+type byClient struct{ each http.RoundTripper }
+
+func (t byClient) RoundTrip(r *http.Request) (*http.Response, error) {
+	if bind := clientOf(r.Context()).bound; bind != nil {
+		return bind.transport.RoundTrip(r)
+	}
+	return t.each.RoundTrip(r)
+}
+
+// serveHTTP serves a client that speaks HTTP, until it is closed.
+func (n *Server) serveHTTP(p *proxied) { _ = n.web.Serve(&oneListener{p: p}) }
+
 // dialWeb connects for the request that ctx is of.
 func (n *Server) dialWeb(ctx context.Context) (net.Conn, error) {
-	p, _ := ctx.Value(webKey{}).(*proxied)
 	t, ok := ctx.Value(webTarget{}).(target)
 	if !ok {
-		return nil, errors.New("a connection for nobody")
+		return nil, errNobody
 	}
-	up, err := n.connect(ctx, p.b, t)
+	up, err := n.connect(ctx, clientOf(ctx).b, t)
 	if err != nil {
 		return nil, err
 	}
@@ -98,9 +120,13 @@ func (p *patient) Close() error {
 	return p.upstream.Close()
 }
 
-// serveRequest serves one request to the proxy.
+// serveRequest serves one request to the proxy, or to a name.
 func (n *Server) serveRequest(w http.ResponseWriter, r *http.Request) {
-	p := r.Context().Value(webKey{}).(*proxied)
+	p := clientOf(r.Context())
+	if p.bound != nil {
+		n.serveBound(w, r, p)
+		return
+	}
 	t, err := targetOfRequest(r)
 	if err != nil {
 		via := wire.ViaHTTP
@@ -116,7 +142,22 @@ func (n *Server) serveRequest(w http.ResponseWriter, r *http.Request) {
 		n.serveConnect(w, r, p, t)
 		return
 	}
-	n.plain.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), webTarget{}, t)))
+	n.forward(w, r, p, t)
+}
+
+// forward sends a request on, until its client has gone. A client that says no more has not: it may wait for the answer.
+func (n *Server) forward(w http.ResponseWriter, r *http.Request, p *proxied, t target) {
+	ctx, cancel := context.WithCancel(context.WithValue(context.WithoutCancel(r.Context()), webTarget{}, t))
+	defer cancel()
+	go func() {
+		select {
+		case <-p.Silent():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	_ = http.NewResponseController(w).EnableFullDuplex() // the server may answer before it has heard all
+	n.plain.ServeHTTP(w, r.WithContext(ctx))
 }
 
 // serveConnect connects to what a CONNECT names, and carries bytes from then on.
@@ -136,7 +177,7 @@ func (n *Server) serveConnect(w http.ResponseWriter, r *http.Request, p *proxied
 		up.reset()
 		return
 	}
-	n.carry(p.b, t, p, said.Reader, up)
+	n.relay(p.ctx, p.b, t, p, said.Reader, up)
 }
 
 // answerWeb tells a client of the proxy why it was refused.
@@ -150,11 +191,6 @@ func answerWeb(w http.ResponseWriter, r *refusal) {
 
 // targetOfRequest reads what a request to the proxy is for. What could be taken for two things is neither.
 func targetOfRequest(r *http.Request) (target, error) {
-	for name := range r.Header {
-		if strings.ContainsAny(name, " \t") { // others are refused on the way in and out
-			return target{}, fmt.Errorf("the name of the header %.80q has a blank", name)
-		}
-	}
 	if r.Method == http.MethodConnect {
 		return splitTarget(wire.ViaConnect, r.RequestURI)
 	}
@@ -170,10 +206,7 @@ func targetOfRequest(r *http.Request) (target, error) {
 	if authority != r.URL.Host || r.URL.User != nil || r.Host != r.URL.Host {
 		return target{}, errors.New("the request names its host in more than one way")
 	}
-	if !strings.Contains(strings.TrimLeft(authority, "["), ":") || strings.HasSuffix(authority, "]") {
-		authority += ":80"
-	}
-	return splitTarget(wire.ViaHTTP, authority)
+	return splitTarget(wire.ViaHTTP, withPort(authority))
 }
 
 func cutPrefixFold(text, prefix string) (rest string, ok bool) {

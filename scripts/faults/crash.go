@@ -20,6 +20,7 @@ var steps = []string{
 	"checkpoint written", "checkpoint renamed", "checkpoint deleted",
 	"give begun", "claim given",
 	"supervisor plugged", "process asked", "process started", "input sent", "input taken", "output taken",
+	"door plugged", "network labelled",
 	"file asked", "file begun", "file sent", "file ended", "file answered",
 	"restore created", "restore started",
 	"release begun", "release labelled", "release destroyed",
