@@ -136,7 +136,7 @@ func TestDialsThatWait(t *testing.T) {
 func TestNamesByTheThousand(t *testing.T) {
 	w := newWorld(t, Options{}, box("*.good.example"))
 	var all sync.WaitGroup
-	const askers, each = 32, 64
+	const askers, each = 32, 16
 	for i := range askers {
 		all.Go(func() {
 			for j := range each {
@@ -183,7 +183,7 @@ func TestStalledSandbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = st.SetDeadline(time.Now().Add(hang))
-	const much = 32 << 20
+	const much = 8 << 20
 	var writing sync.WaitGroup
 	writing.Go(func() {
 		for range much / len(flood) {
