@@ -119,10 +119,11 @@ func runPart(ctx context.Context, program string, args, names []string, out *tur
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start tests: %w", err)
 	}
-	if err := errors.Join(out.pass(words), cmd.Wait()); err != nil {
-		return fmt.Errorf("run %s: %w", strings.Join(names, " "), err)
+	err = errors.Join(out.pass(words), cmd.Wait())
+	if err != nil && names != nil {
+		err = fmt.Errorf("run %s: %w", strings.Join(names, " "), err)
 	}
-	return nil
+	return err
 }
 
 // turns passes on what one of several processes writes. What is written while a test runs comes in one piece, when it has ended: a reader
