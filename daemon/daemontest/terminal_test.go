@@ -89,15 +89,18 @@ func TestTerminals(t *testing.T) {
 	t.Run("keys", func(t *testing.T) { // those that send signals, to a shell that has jobs
 		term := open(t, "sh")
 		term.typing(t, "# ", "sleep 61616 && echo not yet; echo 'next 1'\n")
-		term.typing(t, "next 1", "")
 		awaitProcess(t, d.Client, c.ID, "sleep 61616", true)
 		term.typing(t, "", "\x03")
 		awaitProcess(t, d.Client, c.ID, "sleep 61616", false)
-		term.typing(t, "", `sh -c 'trap "echo on $((1+1))" CONT; echo up $((1+1)); while :; do sleep 0.1; done'`+"\n")
+		term.typing(t, "next 1'\r\n\r\n/ # ", `sh -c 'trap "echo on $((1+1))" CONT; echo up $((1+1)); while :; do sleep 0.1; done'`+"\n")
 		term.typing(t, "up 2", "\x1a")
-		term.typing(t, "Stopped", "fg\n")
+		await(t, "it has stopped", func() bool {
+			_, after, _ := strings.Cut(term.String(), "Stopped")
+			return strings.Contains(after, "/ # ")
+		})
+		term.typing(t, "", "fg\n")
 		term.typing(t, "on 2", "\x1c")
-		term.typing(t, "Quit", "exit 5\n")
+		term.typing(t, "Quit\r\n/ # ", "exit 5\n")
 		term.wantEnd(t, 5, "")
 	})
 	t.Run("signals and size", func(t *testing.T) {
