@@ -92,7 +92,7 @@ func (k *Keeper) Set(sandbox, text string) error {
 		d.text = text
 		return nil
 	}
-	if k.life.Err() != nil {
+	if context.Cause(k.life) != nil {
 		return nil
 	}
 	d := &kept{sandbox: sandbox, text: text, loop: wait.NewLoop(), turn: make(chan struct{}, 1), rests: true}

@@ -20,8 +20,9 @@ import (
 const shareFlag = "-share"
 
 // shared are the ends of the folders of packages whose tests wait for most of their time, each on a host of the test process: they are
-// shared out among so many processes at once. One takes about half a processor; more would only make each other late on a small machine.
-var shared = map[string]int{"/daemon/daemontest": 3, "/runtime": 2}
+// shared out among so many processes at once. One takes about half a processor, as each of the two packages that run beside it does;
+// more would only make each other late on a small machine.
+var shared = map[string]int{"/daemon/daemontest": 2}
 
 // parts are into how many the tests of a shared package are dealt. Each costs the start of a host, and the last to end is to be short.
 const parts = 10
