@@ -291,15 +291,32 @@ func TestDaemonsComeAndGo(t *testing.T) {
 	}
 }
 
+// listenAlone listens at a port that nobody has at 127.0.0.1, but for the listener itself.
+func listenAlone(t *testing.T, at string) net.Listener {
+	t.Helper()
+	for {
+		l, err := net.Listen("tcp", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", l.Addr().(*net.TCPAddr).Port))
+		if err != nil && l.Addr().(*net.TCPAddr).IP.To4() != nil {
+			return l
+		}
+		if err == nil {
+			_ = other.Close()
+			return l
+		}
+		_ = l.Close()
+	}
+}
+
 // TestDial connects to ports of the sandbox's own.
 func TestDial(t *testing.T) {
 	d, _, _ := shut(t)
 	s := plug(t, d, outside())
 	for _, at := range []string{"127.0.0.1:0", "[::1]:0"} {
-		l, err := net.Listen("tcp", at)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := listenAlone(t, at)
 		served := make(chan error)
 		go func() {
 			c, err := l.Accept()
