@@ -38,7 +38,7 @@ func openDoors(ctx context.Context, on *runtime.Engine, d *doors.Keeper) error {
 	}
 	for _, l := range listed {
 		if err := d.Set(l.ID, label.Join(l.Labels, pool.LabelNetwork)); err != nil {
-			return err
+			d.Log.Error("network of a sandbox cannot be read, so it has none", "sandbox", l.ID, "err", err)
 		}
 		if l.Status == runtime.Running {
 			d.Ensure(l.ID)

@@ -209,7 +209,7 @@ func (c *Controller) obtain(ctx context.Context, p *pool, req Request) (Claim, e
 			return claim, nil
 		case context.Cause(ctx) != nil:
 			return Claim{}, context.Cause(ctx)
-		case errdefs.IsUnavailable(err), errors.As(err, new(beginError)):
+		case errdefs.IsUnavailable(err), errors.As(err, new(beginError)), req.Checkpoint != "" && errdefs.IsFailedPrecondition(err):
 			return Claim{}, err // the next sandbox would be lost in the same way
 		}
 		c.log.Warn("sandbox could not be handed out", "sandbox", s.id, "pool", p.Name, "err", err)

@@ -118,6 +118,9 @@ func (f *fakeBackend) Resume(ctx context.Context, id string) error {
 }
 
 func (f *fakeBackend) Label(ctx context.Context, id string, labels map[string]string) error {
+	if len(labels) == 0 {
+		f.t.Error("label: nothing is to be written")
+	}
 	return f.step(ctx, "label", id, f.labelTime, func(s *fakeSandbox) error {
 		maps.Copy(s.labels, labels)
 		return nil

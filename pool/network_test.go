@@ -124,7 +124,7 @@ func TestTheNetworkOfAClaimIsChanged(t *testing.T) {
 			return after, err
 		}
 		long := strings.Repeat("x", 9000)
-		for _, to := range []string{long, "short"} {
+		for _, to := range []string{long, long, "short", "short"} {
 			if _, err := change(to); err != nil {
 				t.Error(err)
 			}

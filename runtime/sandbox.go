@@ -185,6 +185,9 @@ func (e *Engine) Label(ctx context.Context, id string, labels map[string]string)
 		for key := range maps.Keys(labels) {
 			paths = append(paths, "labels."+key)
 		}
+		if len(paths) == 0 { // to containerd no path means all that a container has
+			return nil
+		}
 		_, err := e.client.ContainerService().Update(ctx, containers.Container{ID: id, Labels: labels}, paths...)
 		return err
 	})

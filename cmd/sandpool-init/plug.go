@@ -102,17 +102,13 @@ func (p initProcess) takePipes(fd int) {
 		return
 	}
 	_, _ = unix.Write(fd, []byte{0})
+	_ = unix.SetNonblock(pipes[1], true) // so that it may have deadlines and be closed while it is used
+	in, out := os.NewFile(uintptr(pipes[0]), "pipe"), os.NewFile(uintptr(pipes[1]), "pipe")
 	if use == forDoor {
-		go p.door.Serve(os.NewFile(uintptr(pipes[0]), "pipe"), polled(pipes[1]))
+		go p.door.Serve(in, out)
 	} else {
-		go p.supervisor.Serve(polled(pipes[0]), polled(pipes[1]))
+		go p.supervisor.Serve(in, out)
 	}
-}
-
-// polled is a pipe that does not block, so that it may have deadlines and be closed while it is used.
-func polled(fd int) *os.File {
-	_ = unix.SetNonblock(fd, true)
-	return os.NewFile(uintptr(fd), "pipe")
 }
 
 // receiveFiles takes the descriptors that come with one byte, which must be so many, and the byte.

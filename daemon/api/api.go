@@ -98,6 +98,8 @@ type api struct {
 	large chan struct{} // has largeBodies slots, which requests with such a body hold while they are read
 	crowd *crowd
 	pace  time.Duration // in which paced.Least bytes of a file's content have to come
+
+	detours processes.Detours
 }
 
 func newAPI(o Options) *api {
@@ -111,10 +113,25 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 func (a *api) routes() http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{}
-	for _, route := range []struct {
-		method, path string
-		handler      handler
-	}{
+	for _, route := range slices.Concat(a.claimRoutes(), a.otherRoutes()) {
+		mux.Handle(route.method+" "+route.path, a.answer(route.handler))
+		methods[route.path] = append(methods[route.path], route.method)
+	}
+	for path, allowed := range methods {
+		mux.Handle(path, a.answer(wrongMethod(allowed)))
+	}
+	mux.Handle("/", a.answer(unknownPath))
+	return a.answer(func(w http.ResponseWriter, r *http.Request) error { return admit(mux, w, telemetry.Traced(r)) })
+}
+
+// route is what answers one method of one path.
+type route struct {
+	method, path string
+	handler      handler
+}
+
+func (a *api) claimRoutes() []route {
+	return []route{
 		{http.MethodPost, "/v1/claims", a.claim},
 		{http.MethodGet, "/v1/claims", a.listClaims},
 		{http.MethodGet, "/v1/claims/{id}", a.getClaim},
@@ -148,6 +165,11 @@ func (a *api) routes() http.Handler {
 		{http.MethodPut, "/v1/claims/{id}/network", a.changeNetwork},
 		{http.MethodGet, "/v1/claims/{id}/network/why", a.whyNetwork},
 		{http.MethodGet, "/v1/claims/{id}/network/log", a.networkLog},
+	}
+}
+
+func (a *api) otherRoutes() []route {
+	return []route{
 		{http.MethodGet, "/v1/checkpoints", a.listCheckpoints},
 		{http.MethodGet, "/v1/checkpoints/{id}", a.getCheckpoint},
 		{http.MethodDelete, "/v1/checkpoints/{id}", a.deleteCheckpoint},
@@ -163,15 +185,7 @@ func (a *api) routes() http.Handler {
 		{http.MethodGet, "/healthz", a.getHealth},
 		{http.MethodGet, "/readyz", a.getReady},
 		{http.MethodGet, "/metrics", a.getMetrics},
-	} {
-		mux.Handle(route.method+" "+route.path, a.answer(route.handler))
-		methods[route.path] = append(methods[route.path], route.method)
 	}
-	for path, allowed := range methods {
-		mux.Handle(path, a.answer(wrongMethod(allowed)))
-	}
-	mux.Handle("/", a.answer(unknownPath))
-	return a.answer(func(w http.ResponseWriter, r *http.Request) error { return admit(mux, w, telemetry.Traced(r)) })
 }
 
 // answer makes an http.Handler of h.

@@ -280,6 +280,9 @@ func newTestAPI(t *testing.T) *testServer {
 			ts.processes <- p
 			return p, nil
 		},
+		Processes: func(context.Context, string) (runtime.Processes, error) {
+			return runtime.Processes{}, errdefs.ErrFailedPrecondition.WithMessage("the init is of an older release")
+		},
 		Ready: func() error { return nil },
 		Info:  wire.Info{Version: "test", Region: "local"}, Promised: func() wire.Promised { return wire.Promised{MemoryMiB: 1} },
 		Config:  func() *configs.Config { return &cfg },

@@ -31,6 +31,6 @@ func (a *api) connectPort(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer done()
 	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (processes.Process, error) {
-		return a.Port(r.Context(), claim.Sandbox, int(port), spec)
+		return a.Port(r.Context(), claim.Sandbox, int(port), spec) //nolint:gosec // of 16 bits
 	})
 }

@@ -55,8 +55,9 @@ type kept struct {
 	turn    chan struct{} // one slot: held by whoever opens it
 
 	// Guarded by the keeper's mutex.
-	rests    bool // what is started in the sandbox now would wait
-	failures int  // in a row
+	text     string // that was set
+	rests    bool   // what is started in the sandbox now would wait
+	failures int    // in a row
 	open     bool
 }
 
@@ -75,22 +76,26 @@ func (k *Keeper) Close() {
 // Set says what a sandbox may connect to from now on, as its label has it; text that is empty means that it has no door, or that one which it
 // had leads nowhere. The door is opened by Open or Ensure.
 func (k *Keeper) Set(sandbox, text string) error {
+	if text == k.text(sandbox) { // as of nearly each claim
+		return nil
+	}
 	layers, err := egress.ParseLayers(text)
 	if err != nil {
 		return fmt.Errorf("read the network of sandbox %s: %w", sandbox, err)
-	}
-	if text == "" && !k.has(sandbox) {
-		return nil
 	}
 	if err := k.Server.Set(sandbox, layers); err != nil {
 		return fmt.Errorf("set the network of sandbox %s: %w", sandbox, err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.doors[sandbox] != nil || k.life.Err() != nil {
+	if d := k.doors[sandbox]; d != nil {
+		d.text = text
 		return nil
 	}
-	d := &kept{sandbox: sandbox, loop: wait.NewLoop(), turn: make(chan struct{}, 1), rests: true}
+	if k.life.Err() != nil {
+		return nil
+	}
+	d := &kept{sandbox: sandbox, text: text, loop: wait.NewLoop(), turn: make(chan struct{}, 1), rests: true}
 	d.life, d.end = context.WithCancel(k.life)
 	k.doors[sandbox] = d
 	k.work.Go(func() { d.loop.Run(d.life, func() time.Duration { return k.look(d) }) })
@@ -128,10 +133,14 @@ func (k *Keeper) Forget(sandbox string) {
 	}
 }
 
-func (k *Keeper) has(sandbox string) bool {
+// text is what was set of a sandbox; empty if it has no door.
+func (k *Keeper) text(sandbox string) string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.doors[sandbox] != nil
+	if d := k.doors[sandbox]; d != nil {
+		return d.text
+	}
+	return ""
 }
 
 func (k *Keeper) awake(sandbox string) *kept { return k.resting(sandbox, false) }
@@ -161,7 +170,7 @@ func (k *Keeper) look(d *kept) time.Duration {
 		d.failures = 0
 		return wait.Never
 	}
-	if d.failures++; d.failures == 1 && d.life.Err() == nil {
+	if d.failures++; d.failures == 1 && context.Cause(d.life) == nil {
 		k.Log.Warn("sandbox has no network for now", "sandbox", d.sandbox, "err", err)
 	}
 	if errdefs.IsNotFound(err) || errdefs.IsFailedPrecondition(err) { // it has gone, or will never have one

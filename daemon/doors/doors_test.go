@@ -23,10 +23,11 @@ type world struct {
 	served chan *door.Session // gets what is served
 	forgot chan string
 	set    egress.Layers // last
+	sets   int
 }
 
 func (w *world) Set(_ string, l egress.Layers) error {
-	w.set = l
+	w.set, w.sets = l, w.sets+1
 	return nil
 }
 
@@ -126,6 +127,9 @@ func TestADoorMayLeadNowhere(t *testing.T) {
 	w, k := newWorld(t)
 	if err := k.Set("sb-2", ""); err != nil || len(w.set) != 1 {
 		t.Errorf("a sandbox without a door was given one: %v, %v", w.set, err)
+	}
+	if err := k.Set("sb-1", rules); err != nil || w.sets != 1 {
+		t.Errorf("what was set already was set %d times, %v", w.sets, err)
 	}
 	if err := k.Set("sb-1", ""); err != nil || len(w.set) != 0 {
 		t.Errorf("it may connect to %v, %v", w.set, err)

@@ -146,7 +146,7 @@ func (d daemon) project(t *testing.T) {
 		dialogue{"pip", "mkdir ~/project && cd ~/project && echo 'greeting==2.0.1' >requirements.txt && python3 -m venv .venv && .venv/bin/pip install -q -r requirements.txt && .venv/bin/pip list --format=freeze | grep politeness", "politeness==1.4.2"},
 		dialogue{"a denied name", "curl -fsS https://denied.example.com/", "curl: (6)"},
 	)
-	d.sandpool(t, "exec", "--detach", id, "--", "/home/sandbox/project/.venv/bin/python", "-m", "greeting", "8000")
+	d.sandpool(t, 0, "exec", "--detach", id, "--", "/home/sandbox/project/.venv/bin/python", "-m", "greeting", "8000")
 	if got := d.say(t, id, "curl -fs --retry 60 --retry-connrefused --retry-delay 1 http://127.0.0.1:8000/"); got != "good day" {
 		t.Errorf("the project's server says %q", got)
 	}
@@ -161,23 +161,26 @@ func (d daemon) project(t *testing.T) {
 	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "good day" {
 		t.Errorf("from the host the project's server says %q, %v", body, err)
 	}
-	why := d.sandpool(t, "egress", "why", id, "denied.example.com")
-	if !strings.Contains(why, "denied.example.com") || !strings.Contains(why, "denied") {
-		t.Errorf("a refusal is explained by %q", why)
+	for name, want := range map[string]string{"denied.example.com": "No rule of the template allows denied.example.com", "10.20.30.40:80": "10.20.30.40"} {
+		if why := d.sandpool(t, 1, "egress", "why", id, name); !strings.Contains(why, want) {
+			t.Errorf("a refusal of %s is explained by %q, want %q", name, why, want)
+		}
+	}
+	if log := d.sandpool(t, 0, "egress", "log", id); !strings.Contains(log, "denied.example.com") || !strings.Contains(log, "files.pythonhosted.org") {
+		t.Errorf("the log of the project has %s", log)
 	}
 }
 
-// sandpool runs the command and returns what it prints.
-func (d daemon) sandpool(t *testing.T, args ...string) string {
+// sandpool runs the command and returns what it prints. It must end with the exit code.
+func (d daemon) sandpool(t *testing.T, code int, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	var stderr bytes.Buffer
+	var out, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, program("sandpool"), append([]string{"--socket", d.socket}, args...)...)
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Errorf("%s: %v: %s", cmd, err, stderr.String())
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != code {
+		t.Errorf("%s: %v, want exit code %d: %s%s", cmd, err, code, out.String(), stderr.String())
 	}
-	return strings.TrimSpace(string(out))
+	return strings.TrimSpace(out.String())
 }

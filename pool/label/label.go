@@ -52,10 +52,10 @@ func Split(key, text string) map[string]string {
 	return labels
 }
 
-// Replace is Split for a text that takes the place of another, of which nothing may be left.
+// Replace is Split for a text that takes the place of another, of which nothing may be left. It always writes the first label.
 func Replace(key, old, text string) map[string]string {
 	labels := Split(key, text)
-	for name := range Split(key, old) {
+	for name := range Split(key, old+" ") {
 		if _, stays := labels[name]; !stays {
 			labels[name] = ""
 		}

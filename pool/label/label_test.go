@@ -25,7 +25,10 @@ func TestLongTextsAreSplit(t *testing.T) {
 
 func TestNothingIsLeftOfWhatIsReplaced(t *testing.T) {
 	long, short := strings.Repeat("a", 3*maxText), "b"
-	for _, c := range [][2]string{{long, short}, {short, long}, {long, ""}, {"", long}} {
+	for _, c := range [][2]string{{long, short}, {short, long}, {long, ""}, {"", long}, {"", ""}} {
+		if len(Replace("k", c[0], c[1])) == 0 {
+			t.Error("nothing would be written")
+		}
 		labels := Split("k", c[0])
 		maps.Copy(labels, Replace("k", c[0], c[1]))
 		if got := Join(labels, "k"); got != c[1] {

@@ -86,6 +86,28 @@ func (s *Target) supervise(ctx context.Context) (*supervisor.Conn, error) {
 	return c, nil
 }
 
+// own has process 1 end a command with the connection to it, and so with this daemon, also when that is killed.
+func (s *Target) own(p *Process) {
+	if p.pid == 0 || !s.starter.Direct {
+		return // nobody knows it, or there is no connection
+	}
+	if c := s.supervisor.Load(); c != nil && !c.Lost() {
+		_ = c.Own(int(p.pid)) // it is lost: what the command lives on without is no reason to end it
+		return
+	}
+	s.starter.work.Go(func() { // it has begun, and does not wait for this
+		ctx, cancel := context.WithTimeout(s.starter.life, s.starter.cfg.StartTimeout)
+		defer cancel()
+		c, err := s.supervise(ctx)
+		if err == nil && !p.hasEnded() {
+			err = c.Own(int(p.pid))
+		}
+		if err != nil {
+			s.starter.cfg.Log.Debug("a command would outlive a daemon that is killed", "sandbox", s.ID, "err", err)
+		}
+	})
+}
+
 // Unplug ends the connection to the sandbox's process 1, if there is one. What it started lives on.
 func (s *Target) Unplug() {
 	if c := s.supervisor.Load(); c != nil {
@@ -122,6 +144,7 @@ func (s *Target) Door(ctx context.Context) (in, out *os.File, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the door: %w", err)
 	}
+	s.starter.cfg.Step("door plugged")
 	widen(in, wideDoor)
 	widen(out, wideDoor)
 	return in, out, nil

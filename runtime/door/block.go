@@ -9,16 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sizes of blocks in bytes. The small ones are for streams that carry little.
+// Sizes of blocks in bytes.
 const (
-	blockSize = 64 << 10
-	smallSize = 4 << 10
+	smallSize = 4 << 10   // for what carries little
+	blockSize = 64 << 10  // for streams
+	batchSize = 256 << 10 // for pipes, in one call
 )
 
-var (
-	large = sync.Pool{New: func() any { return &block{data: make([]byte, blockSize)} }}
-	small = sync.Pool{New: func() any { return &block{data: make([]byte, smallSize)} }}
-)
+var pools = map[int]*sync.Pool{smallSize: poolOf(smallSize), blockSize: poolOf(blockSize), batchSize: poolOf(batchSize)}
+
+func poolOf(size int) *sync.Pool {
+	return &sync.Pool{New: func() any { return &block{data: make([]byte, size)} }}
+}
 
 // block is room for bytes on their way. There are some from from to to.
 type block struct {
@@ -26,24 +28,14 @@ type block struct {
 	from, to int
 }
 
-// newBlock returns one of a size that suits so many bytes. It may be smaller than they are.
-func newBlock(size int) *block {
-	if size <= smallSize {
-		return small.Get().(*block)
-	}
-	return large.Get().(*block)
-}
+// newBlock returns one of a size.
+func newBlock(size int) *block { return pools[size].Get().(*block) }
 
 // free gives a block back. There may be none.
 func (b *block) free() {
-	if b == nil {
-		return
-	}
-	b.from, b.to = 0, 0
-	if len(b.data) == smallSize {
-		small.Put(b)
-	} else {
-		large.Put(b)
+	if b != nil {
+		b.from, b.to = 0, 0
+		pools[len(b.data)].Put(b)
 	}
 }
 
@@ -95,7 +87,7 @@ func (s *source) fill() (err error) {
 	}
 	s.size = smallSize
 	if s.block.to >= smallSize {
-		s.size = blockSize
+		s.size = batchSize
 	}
 	return nil
 }

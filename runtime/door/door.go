@@ -2,7 +2,7 @@
 // and the daemon. Both ends run this code, and neither trusts the other: what the peer says is checked, and what is kept of it has bounds.
 //
 // An end keeps at most Streams × (Window + a block of 64 KiB) of what the peer sends in streams that the peer opened, as much in those that it
-// opened itself, Spare bytes more, and four blocks. No frame has a deadline: a sandbox may be paused in the middle of one for as long as its
+// opened itself, Spare bytes more, and a MiB. No frame has a deadline: a sandbox may be paused in the middle of one for as long as its
 // owner likes. A peer that stalls holds its own session and no other, and nobody who has a deadline, closes or resets waits for it.
 package door
 

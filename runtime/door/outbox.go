@@ -60,7 +60,12 @@ func (o *outbox) append(b []byte) {
 	}
 	o.queued += int64(len(b))
 	if o.pending == nil {
-		o.pending = newBlock(blockSize)
+		o.pending = newBlock(smallSize)
+	}
+	if small := o.pending; small.to+len(b) > len(small.data) && len(small.data) == smallSize {
+		o.pending = newBlock(batchSize)
+		o.pending.to = copy(o.pending.data, small.bytes())
+		small.free()
 	}
 	if len(o.more) == 0 {
 		n := copy(o.pending.data[o.pending.to:], b)
@@ -70,15 +75,15 @@ func (o *outbox) append(b []byte) {
 	o.more = append(o.more, b...)
 }
 
-// data appends as much of p as there is room for, and at most so much, which is none if there is no room.
+// data appends as much of p as there is room for, which is none if there is little.
 func (o *outbox) data(h head, p []byte) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	room := blockSize
+	room := batchSize
 	if o.pending != nil {
 		room -= o.pending.to
 	}
-	h.size = min(len(p), room-headSize)
+	h.size = min(len(p), maxData, room-headSize)
 	if h.size <= 0 || h.size < len(p) && h.size < smallSize {
 		return 0
 	}

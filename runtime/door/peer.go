@@ -106,7 +106,11 @@ func (st *Stream) deliver(data []byte) {
 	for len(data) > 0 {
 		last := len(st.kept) - 1
 		if last < 0 || st.kept[last].to == len(st.kept[last].data) {
-			st.kept = append(st.kept, newBlock(len(data)))
+			size := smallSize
+			if len(data) > smallSize {
+				size = blockSize
+			}
+			st.kept = append(st.kept, newBlock(size))
 			last++
 		}
 		tail := st.kept[last]

@@ -134,6 +134,12 @@ func FuzzALayerNeverAllowsMore(f *testing.F) {
 			if name != "" && after.Name(name, int(port)).Allowed && !before.Name(name, int(port)).Allowed {
 				t.Errorf("%+v allows %s:%d", own, name, port)
 			}
+			if name != "" && after.allows(name, int(port)) != after.Name(name, int(port)).Allowed {
+				t.Errorf("%+v: %s:%d is %+v", own, name, port, after.Name(name, int(port)))
+			}
+			if all := (Layers{template, own}); len(all.String()) > template.size()+own.size() {
+				t.Errorf("%s is longer than it was taken for", all)
+			}
 			for _, by := range []string{"", name} {
 				if after.Address(by, to).Allowed && !before.Address(by, to).Allowed || after.HostAddress(by, to).Allowed && !before.HostAddress(by, to).Allowed {
 					t.Errorf("%+v allows %s of %q", own, to, by)

@@ -17,7 +17,7 @@ const (
 // MaxRules is how many rules a layer may have, with those of its presets.
 const MaxRules = 512
 
-// MaxText is how long a layer may be as JSON, in bytes, and MaxLabels how long all layers of a sandbox: they are in its labels.
+// MaxText is how long a layer may be, in bytes, and MaxLabels how long all layers of a sandbox: they are in its labels, as JSON.
 const (
 	MaxText   = 8000
 	MaxLabels = 4 * MaxText
@@ -40,6 +40,17 @@ type Policy struct {
 // limits tells whether the layer allows less than all that is not denied.
 func (p Policy) limits() bool {
 	return !p.Learn && (p.Allow != nil || len(p.Preset) > 0)
+}
+
+// size is no less than the layer's length as JSON.
+func (p Policy) size() int {
+	n := 160 // names of fields, and all but the lists
+	for _, list := range [][]string{p.Preset, p.Allow, p.Deny} {
+		for _, text := range list {
+			n += len(text) + 3
+		}
+	}
+	return n
 }
 
 // same tells whether the layer, behind others, changes nothing.

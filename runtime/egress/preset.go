@@ -3,6 +3,7 @@ package egress
 import (
 	"maps"
 	"slices"
+	"sync"
 )
 
 // presets are lists of rules with a name.
@@ -19,6 +20,21 @@ var presets = map[string][]string{
 		"github.com", "codeload.github.com", "objects.githubusercontent.com", "release-assets.githubusercontent.com", "raw.githubusercontent.com",
 	},
 }
+
+// presetRules are the presets, read.
+var presetRules = sync.OnceValue(func() map[string][]rule {
+	all := map[string][]rule{}
+	for name, list := range presets {
+		for i, text := range list {
+			r, err := parseRule(text, position{"preset", i})
+			if err != nil {
+				panic(err) // a slip in the list above
+			}
+			all[name] = append(all[name], r)
+		}
+	}
+	return all
+})
 
 // Presets are the names of those that there are, in order.
 func Presets() []string { return slices.Sorted(maps.Keys(presets)) }

@@ -20,7 +20,7 @@ type layer struct {
 	off         bool   // mode none
 	all         bool   // all that is not denied and not special is allowed
 	learn       bool
-	allow, deny []rule
+	allow, deny set
 }
 
 // Compile reads layers. Its errors name the rule as it was written and what is wrong.
@@ -28,10 +28,8 @@ func Compile(l Layers) (*Rules, error) {
 	if len(l) > MaxLayers {
 		return nil, fmt.Errorf("a sandbox has at most %d layers of rules", MaxLayers)
 	}
-	if size := len(l.String()); size > MaxLabels {
-		return nil, fmt.Errorf("the rules of all layers have %d bytes as JSON, and the limit is %d", size, MaxLabels)
-	}
 	r := &Rules{most: l.MaxConnections()}
+	size := 0
 	for i, p := range l {
 		read, err := compileLayer(p)
 		if err != nil {
@@ -42,6 +40,9 @@ func Compile(l Layers) (*Rules, error) {
 			read.off, read.all = p.Mode != Door, p.Learn
 		}
 		r.layers = append(r.layers, read)
+		if size += p.size(); size > MaxLabels {
+			return nil, fmt.Errorf("the rules of all layers have %d bytes, and the limit is %d", size, MaxLabels)
+		}
 	}
 	return r, nil
 }
@@ -68,45 +69,45 @@ func compileLayer(p Policy) (layer, error) {
 		return layer{}, errors.New("max_connections is a whole number from 0")
 	}
 	l := layer{off: p.Mode == None, all: !p.limits(), learn: p.Learn}
-	var faults []error
-	l.allow, l.deny, faults = p.read()
+	allow, deny, faults := p.read()
 	if len(faults) > 0 {
 		return layer{}, faults[0]
 	}
-	if len(l.allow)+len(l.deny) > MaxRules {
+	l.allow, l.deny = newSet(allow), newSet(deny)
+	if l.allow.n+l.deny.n > MaxRules {
 		return layer{}, fmt.Errorf("there are more than %d rules", MaxRules)
 	}
-	if size := len(Layers{p}.String()); size > MaxText {
-		return layer{}, fmt.Errorf("the rules have %d bytes as JSON, and the limit is %d", size, MaxText)
+	if size := p.size(); size > MaxText {
+		return layer{}, fmt.Errorf("the rules have %d bytes, and the limit is %d", size, MaxText)
 	}
 	return l, nil
 }
 
 // read reads all rules of the layer that can be read, and says what is wrong with the others as *Fault.
 func (p Policy) read() (allow, deny []rule, faults []error) {
-	collect := func(into *[]rule, text string, at, shown position) {
+	collect := func(into *[]rule, text string, at position) {
 		r, err := parseRule(text, at)
 		if err != nil {
-			faults = append(faults, &Fault{List: shown.list, Index: shown.index, Err: err})
+			faults = append(faults, &Fault{List: at.list, Index: at.index, Err: err})
 			return
 		}
-		r.position = shown
 		*into = append(*into, r)
 	}
 	for i, text := range p.Allow {
-		collect(&allow, text, position{"allow", i}, position{"allow", i})
+		collect(&allow, text, position{"allow", i})
 	}
 	for i, name := range p.Preset {
 		if presets[name] == nil {
 			err := fmt.Errorf("there is no preset %s, but there is %q", quote(name), Presets())
 			faults = append(faults, &Fault{List: "preset", Index: i, Err: err})
 		}
-		for _, text := range presets[name] {
-			collect(&allow, text, position{"preset", i}, position{"preset", i})
+		for _, r := range presetRules()[name] {
+			r.position = position{"preset", i}
+			allow = append(allow, r)
 		}
 	}
 	for i, text := range p.Deny {
-		collect(&deny, text, position{"deny", i}, position{"deny", i})
+		collect(&deny, text, position{"deny", i})
 	}
 	return allow, deny, faults
 }
@@ -129,10 +130,8 @@ type Name struct {
 func (r *Rules) Table() []Name {
 	names := map[string]bool{}
 	for _, l := range r.layers {
-		for _, rule := range l.allow {
-			if rule.name != "" && !rule.below {
-				names[rule.name] = true
-			}
+		for name := range l.allow.names {
+			names[name] = true
 		}
 	}
 	var table []Name
@@ -147,15 +146,18 @@ func (r *Rules) Table() []Name {
 // Ports are those by which a name may be reached, in order. Where the rules allow all ports they are those of the web, and of each rule for the name.
 func (r *Rules) Ports(name string) []int {
 	known := slices.Clone(web)
-	for _, l := range r.layers {
-		for i := range l.allow {
-			if l.allow[i].forName(name) {
-				known = append(known, l.allow[i].ports...)
-			}
-		}
+	for i := range r.layers {
+		known = append(known, r.layers[i].allow.ports(name)...)
 	}
 	slices.Sort(known)
-	return slices.DeleteFunc(slices.Compact(known), func(port int) bool { return !r.Name(name, port).Allowed })
+	return slices.DeleteFunc(slices.Compact(known), func(port int) bool { return !r.allows(name, port) })
+}
+
+// allows is Name without a reason.
+func (r *Rules) allows(name string, port int) bool {
+	return r.Open() && !slices.ContainsFunc(r.layers, func(l layer) bool {
+		return l.deny.forName(name, port) != nil || !l.all && l.allow.forName(name, port) == nil
+	})
 }
 
 // target is host and port as text.

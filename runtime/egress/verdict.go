@@ -35,10 +35,11 @@ func (r *Rules) Name(name string, port int) Verdict {
 	verdict := Verdict{Allowed: true, Kind: KindDefault, Text: "The rules allow " + at + "."}
 	for i := range r.layers {
 		l := &r.layers[i]
-		about := func(rule *rule) bool { return rule.forName(name) && rule.forPort(port) }
-		if v := l.judge(at, KindName, about); !v.Allowed {
+		v := l.judge(at, KindName, l.deny.forName(name, port), l.allow.forName(name, port))
+		if !v.Allowed {
 			return l.explain(v, name, port)
-		} else if v.Kind != KindDefault {
+		}
+		if v.Kind != KindDefault {
 			verdict = v
 		}
 	}
@@ -100,10 +101,8 @@ func (l *layer) address(name string, to netip.AddrPort, what string) Verdict {
 	all := forms(to.Addr())
 	at := netip.AddrPortFrom(all[0], to.Port()).String()
 	for _, addr := range all {
-		for i := range l.deny {
-			if d := &l.deny[i]; d.holds(addr) && d.forPort(port) {
-				return l.denied(d, at, KindAddress)
-			}
+		if d := l.deny.forAddress(addr, port, nil); d != nil {
+			return l.denied(d, at, KindAddress)
 		}
 		if is := whatIs(addr); is != "" {
 			what = is
@@ -115,10 +114,7 @@ func (l *layer) address(name string, to netip.AddrPort, what string) Verdict {
 	if name != "" {
 		return Verdict{Allowed: true, Kind: KindDefault, Text: "The rules allow " + at + "."}
 	}
-	about := func(rule *rule) bool {
-		return (rule.holds(all[0]) || rule.any()) && rule.forPort(port)
-	}
-	return l.explain(l.judge(at, KindAddress, about), all[0].String(), port)
+	return l.explain(l.judge(at, KindAddress, l.deny.forLiteral(all[0], port), l.allow.forLiteral(all[0], port)), all[0].String(), port)
 }
 
 // opens tells whether the layer lets an address pass that is special: by a rule for a network that holds nothing else, or for one that holds an
@@ -128,22 +124,16 @@ func (l *layer) opens(addr netip.Addr, port int) bool {
 		return true // the layer before has decided
 	}
 	everywhere := whatIs(addr) != ""
-	return slices.ContainsFunc(l.allow, func(rule rule) bool {
-		return rule.holds(addr) && rule.forPort(port) && rule.prefix.Bits() > 0 && (!everywhere || withinSpecial(rule.prefix))
-	})
+	return l.allow.forAddress(addr, port, func(p netip.Prefix) bool { return p.Bits() > 0 && (!everywhere || withinSpecial(p)) }) != nil
 }
 
-// judge decides by the rules that are about something: what is denied is not allowed.
-func (l *layer) judge(at, kind string, about func(*rule) bool) Verdict {
-	for i := range l.deny {
-		if about(&l.deny[i]) {
-			return l.denied(&l.deny[i], at, kind)
-		}
+// judge decides by the rules that are about something, which may be nil: what is denied is not allowed.
+func (l *layer) judge(at, kind string, denies, allows *rule) Verdict {
+	if denies != nil {
+		return l.denied(denies, at, kind)
 	}
-	for i := range l.allow {
-		if rule := &l.allow[i]; about(rule) {
-			return Verdict{Allowed: true, Rule: rule.text, Kind: kind, Text: fmt.Sprintf("The rule %q of %s allows %s.", rule.text, l.who, at)}
-		}
+	if allows != nil {
+		return Verdict{Allowed: true, Rule: allows.text, Kind: kind, Text: fmt.Sprintf("The rule %q of %s allows %s.", allows.text, l.who, at)}
 	}
 	switch {
 	case l.learn:
@@ -171,29 +161,10 @@ func (l *layer) explain(v Verdict, host string, port int) Verdict {
 	if v.Allowed || v.Kind != KindDefault {
 		return v
 	}
-	var ports []int
-	for i := range l.allow {
-		if rule := &l.allow[i]; rule.forHost(host) {
-			ports = append(ports, rule.ports...)
-		}
-	}
+	ports := l.allow.ports(host)
 	if len(ports) > 0 {
 		slices.Sort(ports)
 		v.Text = fmt.Sprintf("The rules of %s allow %s at other ports than %d: %d.", l.who, host, port, slices.Compact(ports))
 	}
 	return v
-}
-
-// any tells whether the rule is "*", which is about all names and all addresses.
-func (r *rule) any() bool { return r.name == "" && !r.prefix.IsValid() }
-
-// holds tells whether the rule is for addresses, and about this one.
-func (r *rule) holds(addr netip.Addr) bool { return r.prefix.IsValid() && r.prefix.Contains(addr) }
-
-// forHost tells whether the rule is about a name, or about an address as text.
-func (r *rule) forHost(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return r.any() || r.holds(addr)
-	}
-	return r.forName(host)
 }

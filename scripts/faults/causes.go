@@ -36,7 +36,9 @@ var causes = []struct {
 	{"claim", []cause{(*rig).settleOne}},
 	{"supervisor", []cause{(*rig).settleOne}},
 	{"process", []cause{(*rig).settleOne}},
-	{"extend", []cause{(*rig).extendTwice}},
+	{"network", []cause{(*rig).settleOne}},
+	{"extend", []cause{(*rig).changeOne}},
+	{"network", []cause{(*rig).changeOne}},
 	{"stage", []cause{(*rig).letExpire}},
 	{"pause", []cause{(*rig).letPause, (*rig).useOne}},
 	{"resume", []cause{(*rig).wakePaused, (*rig).useOne}},
@@ -81,12 +83,15 @@ func (r *rig) one(ctx context.Context, kind string) (*entry, error) {
 	return e, r.mark(ctx, e)
 }
 
-func (r *rig) extendTwice(ctx context.Context) {
+func (r *rig) changeOne(ctx context.Context) {
 	e, err := r.one(ctx, "")
 	for range 2 {
 		if err == nil {
 			err = r.extend(ctx, e)
 		}
+	}
+	if err == nil {
+		_, _ = r.client.SetNetwork(ctx, e.claim.ID, wire.NetworkRules{Mode: "none"})
 	}
 }
 

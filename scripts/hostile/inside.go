@@ -59,7 +59,7 @@ func networkAttacks() (all []attack) {
 				if err != nil {
 					return err
 				}
-				ground := &network.Ground{World: t.world, Guest: t.guest(t.attacker, own.ID), Victim: t.guest(t.victim, t.claim.ID), Tried: t.tried, Through: t.through}
+				ground := &network.Ground{World: t.world, Guest: t.guest(t.attacker, own.ID), Victim: t.guest(t.victim, t.claim.ID), Files: t.files, Tried: t.tried, Through: t.through}
 				err = errors.Join(a.Run(ctx, ground), t.grown(before))
 				if _, releaseErr := t.attacker.do(ctx, "DELETE", "/v1/claims/"+own.ID, ""); err != nil || releaseErr != nil {
 					return errors.Join(err, releaseErr)

@@ -31,6 +31,8 @@ type Record struct {
 
 // Names is a DNS server.
 type Names struct {
+	end chan struct{} // closed with the world
+
 	mu      sync.Mutex
 	records map[string]*Record
 	asked   map[string]int
@@ -38,7 +40,7 @@ type Names struct {
 }
 
 func newNames() *Names {
-	n := &Names{records: map[string]*Record{}, asked: map[string]int{}}
+	n := &Names{end: make(chan struct{}), records: map[string]*Record{}, asked: map[string]int{}}
 	for name, address := range hosts {
 		n.Set(name, Record{Addresses: []netip.Addr{netip.MustParseAddr(address)}})
 	}
@@ -151,7 +153,11 @@ func (n *Names) fill(reply *dnsmessage.Message, question dnsmessage.Question, cu
 		return record != nil
 	}
 	if record.Hold != nil {
-		<-record.Hold
+		select {
+		case <-record.Hold:
+		case <-n.end:
+			return false
+		}
 	}
 	if record.Lie {
 		reply.ID++

@@ -108,6 +108,7 @@ func (w *World) Close() error {
 		_ = conn.Conn.Close()
 	}
 	w.mu.Unlock()
+	close(w.Names.end)
 	var err error
 	for _, end := range closes {
 		if endErr := end(); !errors.Is(endErr, net.ErrClosed) { // a server may have closed its listeners

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -249,5 +250,34 @@ func TestSilence(t *testing.T) {
 	})
 	if failure, ok := errors.AsType[net.Error](err); !ok || !failure.Timeout() {
 		t.Errorf("connecting to silence: %v, want a time-out", err)
+	}
+}
+
+// A question that is never answered does not hold the end of a world up.
+func TestEndWithAQuestion(t *testing.T) {
+	own, err := Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "forever.example.com"
+	own.Names.Set(name, Record{Hold: make(chan struct{})})
+	question := dnsmessage.Message{Questions: []dnsmessage.Question{{Name: dnsmessage.MustNewName(name + "."), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}}}
+	packet, err := question.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = own.Do(func() error {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "udp", Resolver)
+		if err == nil {
+			_, err = conn.Write(packet)
+			err = errors.Join(err, conn.Close())
+		}
+		return err
+	})
+	for err == nil && own.Names.Asked(name) == 0 {
+		runtime.Gosched()
+	}
+	if err := errors.Join(err, own.Close()); err != nil {
+		t.Error(err)
 	}
 }

@@ -20,13 +20,11 @@ import (
 const shareFlag = "-share"
 
 // shared are the ends of the folders of packages whose tests wait for most of their time, each on a host of the test process: they are
-// shared out among processes.
-var shared = []string{"/daemon/daemontest", "/runtime"}
+// shared out among so many processes at once. One takes about half a processor; more would only make each other late on a small machine.
+var shared = map[string]int{"/daemon/daemontest": 3, "/runtime": 2}
 
-const (
-	parts  = 10 // into which a package's tests are shared out; each costs the start of a host, and the last to end is to be short
-	atOnce = 3  // of them run; more would keep each other from the two processors that a small machine has
-)
+// parts are into how many the tests of a shared package are dealt. Each costs the start of a host, and the last to end is to be short.
+const parts = 10
 
 // shareHere is share in the working folder, which go test makes that of the package.
 func shareHere(program string, args []string) int {
@@ -42,18 +40,19 @@ func shareHere(program string, args []string) int {
 func share(dir, program string, args []string, out io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // the tests get them too, and clean up
 	defer stop()
-	var all [][]string
-	if slices.ContainsFunc(shared, func(end string) bool { return strings.HasSuffix(dir, end) }) && !selects(args) {
-		names, err := testsOf(program)
+	all, atOnce := [][]string{nil}, 1
+	for end, processes := range shared {
+		if !strings.HasSuffix(dir, end) || selects(args) {
+			continue
+		}
+		names, err := testsOf(ctx, program)
 		if err != nil {
 			fmt.Fprintln(out, err)
 			return 1
 		}
-		all = deal(names, parts)
-	} else {
-		all = [][]string{nil}
+		all, atOnce = deal(names, parts), processes
 	}
-	if err := runParts(ctx, program, args, all, out); err != nil {
+	if err := runParts(ctx, program, args, all, atOnce, out); err != nil {
 		fmt.Fprintln(out, err)
 		return 1
 	}
@@ -68,8 +67,8 @@ func selects(args []string) bool {
 }
 
 // testsOf returns the names of all that a test program runs: of tests, fuzz tests' seeds and examples.
-func testsOf(program string) ([]string, error) {
-	cmd := exec.Command(program, "-test.list=^(Test|Fuzz|Example)")
+func testsOf(ctx context.Context, program string) ([]string, error) {
+	cmd := exec.CommandContext(ctx, program, "-test.list=^(Test|Fuzz|Example)")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
@@ -87,8 +86,8 @@ func deal(names []string, n int) [][]string {
 	return all
 }
 
-// runParts runs the tests of each part, of a nil one all, in a process, until ctx ends.
-func runParts(ctx context.Context, program string, args []string, all [][]string, out io.Writer) error {
+// runParts runs the tests of each part, of a nil one all, in a process, so many at once, until ctx ends.
+func runParts(ctx context.Context, program string, args []string, all [][]string, atOnce int, out io.Writer) error {
 	slots := make(chan struct{}, atOnce)
 	errs := make([]error, len(all))
 	var mu sync.Mutex // held while out is written to
@@ -105,13 +104,13 @@ func runParts(ctx context.Context, program string, args []string, all [][]string
 }
 
 func runPart(ctx context.Context, program string, args, names []string, out *turns) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if err := context.Cause(ctx); err != nil {
+		return err
 	}
 	if names != nil {
 		args = append(slices.Clone(args), "-test.run=^("+strings.Join(names, "|")+")$")
 	}
-	cmd := exec.Command(program, args...)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), program, args...)
 	words, err := cmd.StdoutPipe()
 	if err != nil {
 		return err
@@ -120,10 +119,11 @@ func runPart(ctx context.Context, program string, args, names []string, out *tur
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start tests: %w", err)
 	}
-	if err := errors.Join(out.pass(words), cmd.Wait()); err != nil {
-		return fmt.Errorf("run %s: %w", strings.Join(names, " "), err)
+	err = errors.Join(out.pass(words), cmd.Wait())
+	if err != nil && names != nil {
+		err = fmt.Errorf("run %s: %w", strings.Join(names, " "), err)
 	}
-	return nil
+	return err
 }
 
 // turns passes on what one of several processes writes. What is written while a test runs comes in one piece, when it has ended: a reader
@@ -146,7 +146,7 @@ func (w *turns) pass(words io.Reader) error {
 			_, writeErr := w.out.Write(w.held)
 			w.mu.Unlock()
 			w.held = w.held[:0]
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return writeErr
 			}
 			if err = errors.Join(err, writeErr); err != nil {

@@ -135,7 +135,7 @@ func (n *names) enterLocked(text string) (*name, error) {
 		return nil, errors.New("there are too many names")
 	}
 	n.last++
-	k := &name{addr: [4]byte{127, byte(64 | n.last>>16), byte(n.last >> 8), byte(n.last)}, ports: map[int]*os.File{}, used: n.clock}
+	k := &name{addr: [4]byte{127, byte(64 | n.last>>16), byte(n.last >> 8), byte(n.last)}, ports: map[int]*os.File{}, used: n.clock} //nolint:gosec // bounded by maxAddresses
 	n.known[text] = k
 	return k, nil
 }

@@ -48,8 +48,13 @@ func (g *Ground) many(ctx context.Context, total, width, least int) error {
 	return nil
 }
 
-// left has a sandbox open what it may and leave it, and looks whether the other is served meanwhile, and itself afterwards.
+// left has a sandbox open what it may and leave it, and looks whether the other is served meanwhile, and itself afterwards, and whether the
+// daemon has closed what it had open for it.
 func left(ctx context.Context, g *Ground) error {
+	before, err := g.Files()
+	if err != nil {
+		return err
+	}
 	for _, target := range []string{"www.example.com:443", "www.example.com:80", "127.0.0.1:3128", "127.0.0.1:53"} {
 		out, err := g.Guest(ctx, "rm -f /tmp/held; mkfifo /tmp/held; guest leave "+target+" 300 <>/tmp/held >/tmp/left 2>&1 & until grep open /tmp/left; do sleep 0.1; done")
 		if err != nil {
@@ -69,6 +74,10 @@ func left(ctx context.Context, g *Ground) error {
 		if !strings.Contains(out, "served 20 ") {
 			g.Through("after connections to %s that were left and closed the sandbox is not served: %.200q", target, out)
 		}
+	}
+	const others = 50 // that the daemon may have opened for others
+	if now, err := g.Files(); err != nil || now > before+others {
+		g.Through("the daemon had %d files open and has %d, %v", before, now, err)
 	}
 	return nil
 }

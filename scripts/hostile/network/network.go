@@ -24,6 +24,8 @@ type Ground struct {
 	// Guest runs a shell's text in the one sandbox that the attacker has for a round, and Victim in that of the victim. They return what it
 	// printed, whatever its exit code. The command guest there is scripts/outside/guest.
 	Guest, Victim func(ctx context.Context, script string) (string, error)
+	// Files returns how many files the daemon has open.
+	Files func() (int, error)
 	// Tried counts an attempt, and Through notes what got through.
 	Tried   func()
 	Through func(format string, args ...any)
