@@ -29,7 +29,6 @@ var errSeen = errors.New("seen")
 func (g *guard) hello() error {
 	r := &helloReader{said: g.said}
 	var info *tls.ClientHelloInfo
-	//nolint:gosec // it is never spoken
 	config := &tls.Config{GetConfigForClient: func(i *tls.ClientHelloInfo) (*tls.Config, error) {
 		info = i
 		return nil, errSeen

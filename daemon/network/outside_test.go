@@ -86,7 +86,7 @@ func (w *world) serveHTTP(c net.Conn) {
 			_, _ = fmt.Fprintf(rw, "good %s %s", r.Host, r.URL.Path)
 		}
 	}
-	_ = http.Serve(&once{c: c, gone: make(chan struct{})}, handler) //nolint:gosec // it ends with the test
+	_ = http.Serve(&once{c: c, gone: make(chan struct{})}, handler)
 }
 
 // once is a listener of one connection.

@@ -37,13 +37,13 @@ func (n *Server) socks(p *proxied) {
 		if code == socksDenied {
 			n.refuse(p.b, target{via: wire.ViaSOCKS, name: "?"}, 0, notAName(err))
 		}
-		answerSocks(p, code)
+		_ = answerSocks(p, code) // the client may have gone
 		return
 	}
 	up, err := n.connect(p.ctx, p.b, t)
 	if err != nil {
 		r, _ := errors.AsType[*refusal](err)
-		answerSocks(p, map[door.Reason]byte{door.Denied: socksDenied, door.NotFound: socksNotFound, door.Busy: socksFailed, door.Failed: socksNotFound}[r.reason])
+		_ = answerSocks(p, map[door.Reason]byte{door.Denied: socksDenied, door.NotFound: socksNotFound, door.Busy: socksFailed, door.Failed: socksNotFound}[r.reason])
 		return
 	}
 	if answerSocks(p, socksOK) != nil || p.SetReadDeadline(time.Time{}) != nil {
