@@ -98,7 +98,9 @@ func TestTerminals(t *testing.T) {
 				awaitProcess(t, d.Client, c.ID, sleep, false)
 			}
 		}
-		await(t, "it has stopped", func() bool { return strings.Contains(term.String(), "Stopped") && strings.Count(term.String(), "# ") > 3 })
+		await(t, "it has stopped", func() bool {
+			return strings.Contains(term.String(), "Stopped") && strings.Count(term.String(), "# ") > 3
+		})
 		term.typing(t, "", "kill -9 $(pidof sleep)\n")
 		awaitProcess(t, d.Client, c.ID, "sleep 61612", false)
 		await(t, "the shell asks", func() bool { return strings.Count(term.String(), "# ") > 4 })
