@@ -56,7 +56,7 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 		switch {
 		case err == nil:
 			return a.execSupervised(w, r, claim, of, body)
-		case must || r.Context().Err() != nil:
+		case must || context.Cause(r.Context()) != nil:
 			return err
 		}
 		a.detours.Note(claim.ID, err)

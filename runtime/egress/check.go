@@ -21,9 +21,7 @@ func (p Policy) Check() []*Fault {
 		faults = append(faults, &Fault{List: r.list, Index: r.index, Err: err})
 	}
 	allow, deny, unread := p.read()
-	for _, err := range unread {
-		faults = append(faults, err.(*Fault))
-	}
+	faults = append(faults, unread...)
 	for _, list := range [][]rule{allow, deny} {
 		for i := range list {
 			if first := twin(list, i); first != nil && list[i].list != "preset" {

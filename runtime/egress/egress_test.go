@@ -55,7 +55,7 @@ func TestNamesAreAllowedByRulesOnly(t *testing.T) {
 func TestWhatIsSpecialIsDeniedInEverySpelling(t *testing.T) {
 	wide := compile(t, door([]string{"*", "0.0.0.0/0", "::/0", "a.test:80"}, nil))
 	learns := compile(t, Policy{Mode: Door, Learn: true})
-	for _, text := range strings.Fields(`
+	for text := range strings.FieldsSeq(`
 		0.0.0.0 0.1.2.3 10.0.0.1 10.255.255.255 100.64.0.1 100.127.255.255 100.100.100.200 127.0.0.1 127.0.0.53 127.255.255.255
 		169.254.0.1 169.254.169.254 169.254.170.2 168.63.129.16 172.16.0.1 172.31.255.255 192.0.0.1 192.0.0.192 192.88.99.1 192.168.0.1 192.168.255.255
 		198.18.0.1 198.19.255.255 224.0.0.1 239.255.255.255 240.0.0.1 255.255.255.254 255.255.255.255
@@ -72,7 +72,7 @@ func TestWhatIsSpecialIsDeniedInEverySpelling(t *testing.T) {
 			}
 		}
 	}
-	for _, text := range strings.Fields(`
+	for text := range strings.FieldsSeq(`
 		1.1.1.1 8.8.8.8 9.255.255.255 11.0.0.1 100.63.255.255 100.128.0.1 126.0.0.1 128.0.0.1 169.253.1.1 169.255.0.1 172.15.0.1 172.32.0.1 192.167.1.1
 		198.17.0.1 198.20.0.1 198.51.100.7 203.0.113.9 223.255.255.255 ::ffff:8.8.8.8 64:ff9b::8.8.8.8 2002:808:808::1 2001:0:808:808:0:0:f7f7:f7f7
 		2606:4700::1111 2001:db8::1 2001:4860:4860::8888`) {

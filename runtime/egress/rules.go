@@ -84,7 +84,7 @@ func compileLayer(p Policy) (layer, error) {
 }
 
 // read reads all rules of the layer that can be read, and says what is wrong with the others as *Fault.
-func (p Policy) read() (allow, deny []rule, faults []error) {
+func (p Policy) read() (allow, deny []rule, faults []*Fault) {
 	collect := func(into *[]rule, text string, at position) {
 		r, err := parseRule(text, at)
 		if err != nil {
