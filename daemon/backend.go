@@ -63,7 +63,11 @@ func (b backend) Label(ctx context.Context, id string, labels map[string]string)
 
 func (b backend) Pause(ctx context.Context, id string) error {
 	b.doors.Rest(id)
-	return b.Engine.Pause(ctx, id)
+	err := b.Engine.Pause(ctx, id)
+	if err != nil {
+		b.doors.Ensure(id) // it may run on
+	}
+	return err
 }
 
 func (b backend) Resume(ctx context.Context, id string) error {
