@@ -29,7 +29,8 @@ type World struct {
 	CA []byte
 
 	ns      *os.File
-	dir     string // of git's repository
+	dir     string   // of git's repository
+	lock    *os.File // on that
 	secure  *tls.Config
 	servers sync.WaitGroup
 
@@ -53,7 +54,7 @@ func (w *World) open() (err error) {
 	if w.ns, err = newNetwork(); err != nil {
 		return err
 	}
-	if w.dir, err = os.MkdirTemp("", "outside-"); err != nil {
+	if w.dir, w.lock, err = makeFolder(); err != nil {
 		return err
 	}
 	authority, err := newAuthority()
@@ -120,7 +121,7 @@ func (w *World) Close() error {
 		err = errors.Join(err, w.ns.Close())
 	}
 	if w.dir != "" {
-		err = errors.Join(err, os.RemoveAll(w.dir))
+		err = errors.Join(err, os.RemoveAll(w.dir), w.lock.Close())
 	}
 	return err
 }

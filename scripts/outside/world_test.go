@@ -281,3 +281,25 @@ func TestEndWithAQuestion(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What a world that was killed has left goes with the next one, and what a living one has stays.
+func TestStaleFolders(t *testing.T) {
+	stale := filepath.Join(os.TempDir(), folderPrefix+"stale")
+	if err := os.Mkdir(stale, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		t.Fatal(err)
+	}
+	dir, lock, err := makeFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close() //nolint:errcheck // nothing was written
+	if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the stale folder: %v", err)
+	}
+	if _, err := os.Stat(world.dir); err != nil {
+		t.Errorf("the world's own folder: %v", err)
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Error(err)
+	}
+}
