@@ -37,8 +37,7 @@ var causes = []struct {
 	{"supervisor", []cause{(*rig).settleOne}},
 	{"process", []cause{(*rig).settleOne}},
 	{"network", []cause{(*rig).settleOne}},
-	{"extend", []cause{(*rig).changeOne}},
-	{"network", []cause{(*rig).changeOne}},
+	{"extend", []cause{(*rig).extendTwice}},
 	{"stage", []cause{(*rig).letExpire}},
 	{"pause", []cause{(*rig).letPause, (*rig).useOne}},
 	{"resume", []cause{(*rig).wakePaused, (*rig).useOne}},
@@ -83,15 +82,12 @@ func (r *rig) one(ctx context.Context, kind string) (*entry, error) {
 	return e, r.mark(ctx, e)
 }
 
-func (r *rig) changeOne(ctx context.Context) {
+func (r *rig) extendTwice(ctx context.Context) {
 	e, err := r.one(ctx, "")
 	for range 2 {
 		if err == nil {
 			err = r.extend(ctx, e)
 		}
-	}
-	if err == nil {
-		_, _ = r.client.SetNetwork(ctx, e.claim.ID, wire.NetworkRules{Mode: "none"})
 	}
 }
 

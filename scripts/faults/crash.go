@@ -12,7 +12,7 @@ import (
 // steps are the moments at which a crash of the daemon is tried. A test finds those that are missing here.
 var steps = []string{
 	"claim reserved", "claim labelled", "claim resumed", "claim begun", "claim fulfilled",
-	"extend begun", "extend labelled", "network labelled", "stage warned labelled", "stage grace labelled",
+	"extend begun", "extend labelled", "stage warned labelled", "stage grace labelled",
 	"pause locked", "pause done", "resume locked", "resume done",
 	"rest labelled", "rest paused", "wake resumed", "wake labelled",
 	"suspend saved", "suspend labelled", "suspend halted", "halted", "revived",
