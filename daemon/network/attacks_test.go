@@ -263,6 +263,10 @@ func TestAttacks(t *testing.T) {
 	w.set(everything)
 	for _, a := range all {
 		got := a.try(w)
+		// A proxy need not read a second request: net/http closes a connection whose first one was answered before its body had been read to its end.
+		for again := 0; !a.never && !strings.Contains(got, canarySays) && again < 20; again++ {
+			got = a.try(w)
+		}
 		if through := strings.Contains(got, canarySays); through == a.never {
 			t.Errorf("%q with rules that allow it: got through: %t: %.300q", a.what, through, got)
 		}
