@@ -29,7 +29,7 @@ var Page = sync.OnceValues(func() (string, error) {
 	return ln.Addr().String(), nil
 })
 
-// rules are what its claim may not connect to: what was answered last, and what was asked for since.
+// rules are what its claim may not connect to: what was answered last, at first nothing, and what was asked for since.
 type rules struct {
 	made int
 	may  []string
@@ -53,7 +53,7 @@ func (t *Tenant) checkNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if deny := slices.Concat(now.Layers[len(now.Layers)-1].Deny, []string{""})[0]; len(t.rules.may) > 0 && !slices.Contains(t.rules.may, deny) {
+	if deny := slices.Concat(now.Layers[len(now.Layers)-1].Deny, []string{""})[0]; !slices.Contains(t.rules.may, deny) {
 		return fmt.Errorf("its network denies %q, and %q were asked for", deny, t.rules.may)
 	}
 	page, err := Page()

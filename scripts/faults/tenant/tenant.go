@@ -32,7 +32,7 @@ type Tenant struct {
 
 // New makes a tenant whose claim has a request id that no other has.
 func New(c *client.Client, request string) *Tenant {
-	return &Tenant{client: c, files: files{has: world{}}, Request: wire.ClaimRequest{
+	return &Tenant{client: c, files: files{has: world{}}, rules: rules{may: []string{""}}, Request: wire.ClaimRequest{
 		RequestID: request,
 		Env:       []string{"TENANT_PLAIN=plain-" + request},
 		Secrets:   []string{"TENANT_SECRET=secret-" + request},
