@@ -47,7 +47,7 @@ test-faults: build stack image ## inject faults into the real stack and count wh
 
 .PHONY: test-hostile
 test-hostile: build stack image ## attack the real stack as a user and from sandboxes, and count what gets through (HOSTILE="-only NAME": one)
-	@go build -trimpath -o $(BIN)/hostile ./scripts/hostile
+	@go build -trimpath -o $(BIN)/ ./scripts/hostile ./scripts/outside/guest
 	@$(BIN)/hostile $(HOSTILE)
 
 .PHONY: bench
@@ -63,7 +63,8 @@ images: build ## build the production image and two templates with BuildKit (IMA
 	@scripts/images.sh $(or $(IMAGES),production python-fastapi react-vite)
 
 .PHONY: test-images
-test-images: build stack image images ## claim sandboxes of those images and ask their servers under gVisor
+test-images: build stack image images ## claim sandboxes of those images, ask their servers, and have clients of all kinds talk by the door
+	@scripts/images.sh clients
 	@$(TESTS) -tags=images ./images/imagetest
 
 .PHONY: bench-cold

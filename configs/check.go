@@ -78,6 +78,7 @@ func (c Config) check(found *faults) {
 	c.Checkpoints.check(found)
 	found.number("events.keep", c.Events.Keep, minKeep, maxKeep)
 	c.Tracing.check(found)
+	c.Network.check(found)
 	for i, hook := range c.Hooks {
 		hook.check(fmt.Sprintf("hooks[%d]", i), found)
 	}
@@ -243,6 +244,7 @@ func (t Template) check(key string, found *faults) {
 	t.checkMounts(key, found)
 	t.checkUlimits(join(key, "ulimits"), found)
 	t.checkReady(key, found)
+	t.Network.check(join(key, "network"), found)
 }
 
 func (t Template) checkReady(key string, found *faults) {

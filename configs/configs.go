@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sandpool/lifetime"
+	"sandpool/runtime/egress"
 )
 
 // Version is the newest configuration format that this package reads.
@@ -38,6 +39,7 @@ type Config struct {
 	Checkpoints Checkpoints         `toml:"checkpoints"`
 	Events      Events              `toml:"events"`
 	Tracing     Tracing             `toml:"tracing"`
+	Network     Network             `toml:"network"`
 	Hooks       []Hook              `toml:"hooks"`
 	Templates   map[string]Template `toml:"templates"`
 	Pools       map[string]Pool     `toml:"pools"` // by their template's name
@@ -216,6 +218,8 @@ type Template struct {
 	OnClaim        []string          `toml:"on_claim"` // run in the sandbox before each claim of it is answered; empty: nothing
 	OnClaimTimeout lifetime.Duration `toml:"on_claim_timeout"`
 
+	Network TemplateNetwork `toml:"network"` // what it may connect to
+
 	Snapshot bool `toml:"snapshot"` // sandboxes go on from a checkpoint of one that is ready, rather than being started
 }
 
@@ -304,6 +308,7 @@ func Default() Config {
 		},
 		Events:    Events{Keep: 10000},
 		Tracing:   Tracing{Sample: 1},
+		Network:   Network{ResolveTimeout: seconds(5), ConnectTimeout: seconds(10), MaxConnections: 4096},
 		Templates: map[string]Template{defaultName: sample},
 		Pools:     map[string]Pool{defaultName: defaultPool},
 	}
@@ -315,6 +320,7 @@ const defaultName = "default"
 var (
 	defaultTemplate = Template{
 		CPUs: 1, MemoryMiB: 2048, DiskMiB: 10240, PIDs: 1024, PrewarmTimeout: minutes(5), ReadyTimeout: seconds(30), OnClaimTimeout: seconds(10),
+		Network: TemplateNetwork{Mode: egress.None, MaxConnections: 256},
 	}
 	defaultPool = Pool{
 		Min: 8, Target: 8, Max: 32, ScaleUp: 70, ScaleDown: 30, MaxAge: builtInTypes[WarmPool].Lifetime, Recycle: RecycleDestroy,

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -13,6 +14,18 @@ const (
 
 // hook is the beginning of a hook without a fault.
 const hook = "[[hooks]]\nurl = 'http://x'\nevents = ['*']\n"
+
+// door is the beginning of a template with a network.
+const door = own + "[templates.go.network]\nmode = 'door'\n"
+
+// manyRules are rules that all differ, in short.
+func manyRules(n int) string {
+	var list strings.Builder
+	for i := range n {
+		fmt.Fprintf(&list, "'x%d',", i)
+	}
+	return list.String()
+}
 
 func TestFaults(t *testing.T) {
 	tests := map[string]struct{ text, want string }{
@@ -107,7 +120,7 @@ func TestFaults(t *testing.T) {
 		"relative archive":   {"[templates.go]\nimage = 'file://a.tar'", `f:2: templates.go.image: "file://a.tar": want file:// and an absolute path`},
 		"two commands":       {"[templates.go]\nimage = 'x'\nimage_command = true\ncommand = ['a']", "f:4: templates.go.command: given together with image_command"},
 		"empty program":      {"[templates.go]\nimage = 'x'\ncommand = ['']", "f:3: templates.go.command: the first item is empty"},
-		"env":                {"[templates.go]\nimage = 'x'\nenv = [\n'A=',\n'B']", `f:3: templates.go.env[1]: "B": want KEY=VALUE`},
+		"env":                {"[templates.go]\nimage = 'x'\nenv = [\n'A=',\n'B']", `f:5: templates.go.env[1]: "B": want KEY=VALUE`},
 		"env twice":          {"[templates.go]\nimage = 'x'\nenv = ['A=1', 'A=2']", `f:3: templates.go.env[1]: "A=2": A is set twice`},
 		"pool alone":         {"[pools.go]\nmax = 8", `f:1: pools.go: no template "go"`},
 		"target over max":    {"[pools.default]\ntarget = 40", "f:2: pools.default.target: 40: want 0 to 32"},
@@ -165,6 +178,20 @@ func TestFaults(t *testing.T) {
 		"tmpfs of a folder":  {bind + "target = '/b'\ntype = 'tmpfs'\nsize_mib = 1", `f:4: templates.go.mounts[0].source: "/a": a tmpfs has none`},
 		"tmpfs of no size":   {own + "[[templates.go.mounts]]\ntarget = '/b'\ntype = 'tmpfs'", "f:3: templates.go.mounts[0].size_mib: 0: want 1 to 1073741824"},
 		"tmpfs too large":    {own + "[[templates.go.mounts]]\ntarget = '/b'\ntype = 'tmpfs'\nsize_mib = 2049", "f:6: templates.go.mounts[0].size_mib: 2049: a tmpfs is memory, of which the sandbox has 2048 MiB"},
+		"resolver":           {"[network]\nresolvers = ['192.0.2.1:53',\n'192.0.2.1']", `f:3: network.resolvers[1]: "192.0.2.1": want an address and a port`},
+		"resolve timeout":    {"[network]\nresolve_timeout = '2h'", "f:2: network.resolve_timeout: 2h0m0s: want at most 1h0m0s"},
+		"network timeout":    {"[network]\nconnect_timeout = '0s'", "f:2: network.connect_timeout: 0s: want more than 0"},
+		"all connections":    {"[network]\nmax_connections = 0", "f:2: network.max_connections: 0: want 1 to 100000"},
+		"kind of network":    {own + "network.mode = 'bridge'", `f:3: templates.go.network.mode: "bridge": want one of none, door`},
+		"rules of none":      {own + "network.allow = ['a.test']", `f:3: templates.go.network.allow: means nothing with mode "none"`},
+		"learn with none":    {own + "network.learn = true", `f:3: templates.go.network.learn: means nothing with mode "none"`},
+		"rule":               {door + "allow = [\n'a.test',\n'127.1']", `f:7: templates.go.network.allow[1]: rule "127.1": "127.1" is not the name of a host`},
+		"port of a rule":     {door + "deny = ['a.test:0']", `f:5: templates.go.network.deny[0]: rule "a.test:0": "0" is no port`},
+		"rule twice":         {door + "allow = [\n'a.test', 'b.test',\n'A.test.:80,443']", `f:7: templates.go.network.allow[2]: rule "A.test.:80,443" says what allow[0] says already`},
+		"void rule":          {door + "deny = ['*.test']\nallow = [\n# why\n'x.test',\n'b.example']", `f:8: templates.go.network.allow[0]: rule "x.test" allows nothing, since deny[0], "*.test", denies all of it`},
+		"preset":             {door + "preset = ['all']", `f:5: templates.go.network.preset[0]: there is no preset "all", but there is ["package-registries"]`},
+		"many rules":         {door + "allow = [" + manyRules(513) + "]", "f:3: templates.go.network: there are more than 512 rules"},
+		"connections of one": {door + "max_connections = 1025", "f:5: templates.go.network.max_connections: 1025: want 1 to 1024"},
 		"syntax":             {"region = 'a'\nversion = = 1", "f:2:11:"},
 		"key twice":          {"region = 'a'\nregion = 'b'", "f:2:1:"},
 		"unknown key":        {"[limits]\nstart = 1", "f:2: limits.start: unknown key: want one of claim_wait, claims_per_user, connections, connections_per_user, execs_per_user, followers_per_user, kill_timeout, lifetime_type, max_lifetime, max_wait, pause_timeout, start_timeout, starts, waiting_per_user\n2| start = 1\n | ~~~~~"},

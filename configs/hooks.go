@@ -16,7 +16,7 @@ const AllEvents = "*"
 // EventKinds are the kinds of events that the daemon and its pools tell of.
 var EventKinds = []string{
 	"claimed", "released", "extended", "warning", "grace", "checkpoint", "checkpoint_failed", "checkpoint_deleted",
-	"stopped", "killed", "kill_failed", "died", "paused", "resumed", "suspended", "restored", "image_pulled", "image_failed",
+	"stopped", "killed", "kill_failed", "died", "paused", "resumed", "suspended", "restored", "denied", "image_pulled", "image_failed",
 }
 
 // Hook is who is told of events as they happen: either URL or Command.

@@ -15,8 +15,9 @@ type places struct {
 	file  string
 	lines []string
 	keys  map[string]unstable.Range
-	at    []int          // where each line begins
-	items map[string]int // how many tables each list of tables has
+	texts map[string]unstable.Range // those of lists, as KEY[INDEX]
+	at    []int                     // where each line begins
+	items map[string]int            // how many tables each list of tables has
 }
 
 // maxKeys is how many keys and tables a file may have. The time of the decoder grows with the square of their number.
@@ -24,7 +25,7 @@ const maxKeys = 10_000
 
 // findPlaces indexes data up to its first fault of syntax, or until there are more than maxKeys.
 func findPlaces(file string, data []byte) places {
-	p := places{file: file, lines: strings.Split(string(data), "\n"), keys: map[string]unstable.Range{}, items: map[string]int{}}
+	p := places{file: file, lines: strings.Split(string(data), "\n"), keys: map[string]unstable.Range{}, texts: map[string]unstable.Range{}, items: map[string]int{}}
 	offset := 0
 	for _, line := range p.lines {
 		p.at = append(p.at, offset)
@@ -50,11 +51,26 @@ func findPlaces(file string, data []byte) places {
 // keyValue indexes a key in a table, and those of an inline table below it.
 func (p places) keyValue(table string, node *unstable.Node) {
 	key := p.key(table, node.Key())
-	if node.Value().Kind != unstable.InlineTable {
+	switch node.Value().Kind {
+	case unstable.Array:
+		p.list(key, node.Value())
+		return
+	case unstable.InlineTable:
+	default:
 		return
 	}
 	for children := node.Value().Children(); children.Next(); {
 		p.keyValue(key, children.Node())
+	}
+}
+
+// list indexes the texts of a list, which may have a line each.
+func (p places) list(key string, list *unstable.Node) {
+	i := 0
+	for items := list.Children(); items.Next(); i++ {
+		if items.Node().Kind == unstable.String {
+			p.texts[fmt.Sprintf("%s[%d]", key, i)] = items.Node().Raw
+		}
 	}
 }
 
@@ -87,6 +103,10 @@ func (p places) has(key string) bool {
 
 // line returns the line of the key, or of the nearest table above it, or 0.
 func (p places) line(key string) int {
+	if text, ok := p.texts[key]; ok {
+		line, _ := p.position(text)
+		return line
+	}
 	for key != "" && !p.has(key) {
 		key = key[:max(0, strings.LastIndexAny(key, ".["))]
 	}

@@ -3,8 +3,10 @@ package daemon
 import (
 	"context"
 
+	"sandpool/daemon/doors"
 	"sandpool/daemon/templates"
 	"sandpool/pool"
+	"sandpool/pool/label"
 	"sandpool/runtime"
 )
 
@@ -14,6 +16,7 @@ var _ pool.Backend = backend{}
 type backend struct {
 	*runtime.Engine
 	restorer *restorer
+	doors    *doors.Keeper
 	// failed is told at what step a sandbox of a template failed; otherwise is the step when the error knows none.
 	failed func(template, otherwise string, err error)
 }
@@ -33,7 +36,7 @@ func (b backend) start(ctx context.Context, id string, from pool.Origin, labels 
 	if from.Checkpoint == "" {
 		how, err := from.Source.Start(ctx, id, from.Cold, labels)
 		if err == nil && !from.Cold {
-			_ = b.Connect(ctx, id) // so that to give something to its claim takes no time then; a Give connects, too
+			_, _ = b.Processes(ctx, id) // so that to give something to its claim takes no time then; a Give connects, too
 		}
 		return how, err
 	}
@@ -47,6 +50,37 @@ var statuses = map[runtime.Status]pool.Status{runtime.Running: pool.Running, run
 func (b backend) Status(ctx context.Context, id string) (pool.Status, error) {
 	status, err := b.Engine.Status(ctx, id)
 	return statuses[status], err
+}
+
+// Label implements pool.Backend. What a sandbox may connect to is what its label says.
+func (b backend) Label(ctx context.Context, id string, labels map[string]string) error {
+	err := b.Engine.Label(ctx, id, labels)
+	if _, ok := labels[pool.LabelNetwork]; ok && err == nil {
+		err = b.doors.Set(id, label.Join(labels, pool.LabelNetwork))
+	}
+	return err
+}
+
+func (b backend) Pause(ctx context.Context, id string) error {
+	b.doors.Rest(id)
+	err := b.Engine.Pause(ctx, id)
+	if err != nil {
+		b.doors.Ensure(id) // it may run on
+	}
+	return err
+}
+
+func (b backend) Resume(ctx context.Context, id string) error {
+	err := b.Engine.Resume(ctx, id)
+	if err == nil {
+		b.doors.Ensure(id)
+	}
+	return err
+}
+
+func (b backend) Destroy(ctx context.Context, id string) error {
+	b.doors.Forget(id)
+	return b.Engine.Destroy(ctx, id)
 }
 
 func (b backend) Revive(ctx context.Context, id, from string) error {

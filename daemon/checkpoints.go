@@ -77,7 +77,7 @@ func (c *checkpoints) Retire(ctx context.Context, claim, comment string) (m chec
 	defer func() { saved(m, err) }()
 	err = c.pools.Retire(ctx, claim, func(ctx context.Context, claim pool.Claim) (string, error) {
 		if claim.Rest == pool.Suspended { // it is on disk as it will never be again
-			m, err = c.store.Retag(claim.Saved, checkpoint.TriggerRequest, comment)
+			m, err = c.store.Retag(claim.Saved, checkpoint.TriggerRequest, comment, claim.Network)
 		} else {
 			m, err = c.save(ctx, claim, checkpoint.TriggerRequest, comment)
 		}
@@ -116,7 +116,7 @@ func (c *checkpoints) write(ctx context.Context, claim pool.Claim, trigger, comm
 	}
 	m, err := c.store.Create(ctx, checkpoint.Manifest{
 		Claim: claim.ID, Sandbox: claim.Sandbox, Template: claim.SandboxTemplate(), Pool: claim.Pool, Owner: claim.Owner,
-		Trigger: trigger, Comment: comment, Parent: claim.From,
+		Trigger: trigger, Comment: comment, Parent: claim.From, Network: claim.Network,
 	}, func(ctx context.Context, dir string) (checkpoint.Compatibility, error) {
 		return c.saver.Checkpoint(ctx, claim.Sandbox, dir)
 	})

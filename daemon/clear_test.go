@@ -85,7 +85,7 @@ func TestClear(t *testing.T) {
 func TestForget(t *testing.T) {
 	c := &restorer{store: openStore(t), log: slog.New(slog.DiscardHandler)}
 	idle, kept := save(t, c.store, checkpoint.TriggerIdle), save(t, c.store, checkpoint.TriggerIdle)
-	if m, err := c.store.Retag(kept, checkpoint.TriggerExpiry, ""); err != nil || m.Trigger != checkpoint.TriggerExpiry {
+	if m, err := c.store.Retag(kept, checkpoint.TriggerExpiry, "", ""); err != nil || m.Trigger != checkpoint.TriggerExpiry {
 		t.Fatal(err)
 	}
 	for id, want := range map[string]bool{idle: false, kept: true, "ck-gone": false} {

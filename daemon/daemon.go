@@ -97,6 +97,7 @@ func (d *Daemon) open(ctx context.Context, p *parts, started time.Time) error {
 		}
 	}
 	defer p.telling(ctx)()
+	defer p.doors.Close()
 	return d.serve(ctx, ln, p, api.New(d.api(p, started)))
 }
 

@@ -87,7 +87,7 @@ func (l *expiry) save(ctx context.Context, claim string) (checkpoint.Manifest, e
 		return checkpoint.Manifest{}, err
 	}
 	if c.Rest == pool.Suspended { // it is on disk as it will never be again
-		return l.checkpoints.store.Retag(c.Saved, checkpoint.TriggerExpiry, "")
+		return l.checkpoints.store.Retag(c.Saved, checkpoint.TriggerExpiry, "", c.Network)
 	}
 	return l.checkpoints.Take(ctx, claim, checkpoint.TriggerExpiry, "")
 }

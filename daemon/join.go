@@ -12,8 +12,10 @@ import (
 
 	"sandpool/configs"
 	"sandpool/daemon/api"
+	"sandpool/daemon/doors"
 	"sandpool/daemon/events"
 	"sandpool/daemon/hooks"
+	"sandpool/daemon/network"
 	"sandpool/daemon/processes"
 	"sandpool/daemon/telemetry"
 	"sandpool/daemon/templates"
@@ -22,6 +24,7 @@ import (
 	"sandpool/pool"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
+	"sandpool/runtime/hostproc"
 	"sandpool/runtime/image"
 )
 
@@ -38,6 +41,8 @@ type ground struct {
 type parts struct {
 	ground
 
+	network     *network.Server
+	doors       *doors.Keeper
 	restorer    *restorer
 	warden      *lifetime.Warden
 	admission   *admission
@@ -62,14 +67,16 @@ func (d *Daemon) join(ctx context.Context, g ground) (*parts, error) {
 		return nil, fmt.Errorf("%w: mend it or set checkpoints.dir", err)
 	}
 	p := &parts{ground: g, saveTimeout: d.Config.Checkpoints.Timeout.Std()}
-	p.restorer = &restorer{store: store, engine: g.engine, log: d.Log}
+	p.network = d.newNetwork(p)
+	p.doors = doors.New(doors.Options{Open: g.engine.Door, Server: p.network, Log: d.Log})
+	p.restorer = &restorer{store: store, engine: g.engine, doors: p.doors, log: d.Log}
 	p.warden = lifetime.NewWarden(d.Log)
 	p.admission = &admission{headroom: g.engine.Headroom, reserves: func() configs.Reserves { return d.live.Load().Reserves }, log: d.Log}
 	p.admission.measure(ctx, wire.Promised{}) // there is no sandbox yet that anybody knows of
 	p.pools = d.newPools(p)
 	p.promised = func() wire.Promised { return promised(p.pools.Status(), d.live.Load().Templates) }
 	p.templates = templates.New(templates.Options{
-		Engine: g.engine, PruneImages: g.engine.Images().Prune, Store: store, Pools: p.pools, Restore: p.restorer.restore, Region: d.Config.Region,
+		Engine: equipper{g.engine, p.doors}, PruneImages: g.engine.Images().Prune, Store: store, Pools: p.pools, Restore: p.restorer.restore, Region: d.Config.Region,
 		Parallel: d.Config.Images.Parallel, Failed: g.metrics.Failed, Log: d.Log,
 	})
 	p.checkpoints = d.newCheckpoints(p)
@@ -97,6 +104,9 @@ func (d *Daemon) takeOver(ctx context.Context, p *parts) error {
 	if err := d.adopt(ctx, p.watcher); err != nil {
 		return err
 	}
+	if err := openDoors(ctx, p.engine, p.doors); err != nil {
+		return err
+	}
 	if err := tellVanished(p.events, p.pools.Knows, p.happened.put); err != nil {
 		return fmt.Errorf("read the log of events: %w", err)
 	}
@@ -107,7 +117,7 @@ func (d *Daemon) takeOver(ctx context.Context, p *parts) error {
 
 func (d *Daemon) newPools(p *parts) *pool.Controller {
 	return pool.New(pool.Options{
-		Pools: poolConfigs(d.Config), Backend: backend{p.engine, p.restorer, p.metrics.Failed}, Deadlines: p.warden, NewID: runtime.NewID,
+		Pools: poolConfigs(d.Config), Backend: backend{p.engine, p.restorer, p.doors, p.metrics.Failed}, Deadlines: p.warden, NewID: runtime.NewID,
 		Starts: startsAtOnce(d.Config.Limits), Admit: p.admission.reason, Step: d.Step, Starting: traceStarts(p.tracer, d.Config.Region),
 		Tell: func(e pool.Event) { p.happened.put(ofClaim(e)) }, Started: p.metrics.Started, Log: d.Log,
 	})
@@ -129,7 +139,7 @@ func (d *Daemon) newIdler(p *parts) *idler {
 	return &idler{
 		claims: p.pools,
 		policy: func(kind string) configs.Idle { return d.live.Load().Lifetimes[kind].Idle() },
-		cpu:    p.engine.CPUTimes,
+		cpu:    hostproc.CPUTimes,
 		save: func(ctx context.Context, claim pool.Claim) (string, error) {
 			ctx, done := p.checkpoints.traceSave(ctx, claim.ID, checkpoint.TriggerIdle)
 			m, err := p.checkpoints.save(ctx, claim, checkpoint.TriggerIdle, "")
@@ -189,12 +199,12 @@ func (p *parts) images(ctx context.Context) ([]image.Status, error) {
 func (d *Daemon) api(p *parts, started time.Time) api.Options {
 	return api.Options{
 		Claims: p.pools, Keeper: p.checkpoints, Shelf: p.restorer.store, Events: p.events, Stopping: d.stopping,
-		Pools: p.pools.Status, Sizes: p.pools, Images: p.images, Catalogue: templates.NewCatalogue(p.templates, p.engine, p.pools),
+		Pools: p.pools.Status, Sizes: p.pools, Images: p.images, Catalogue: templates.NewCatalogue(p.templates, equipper{p.engine, p.doors}, p.pools),
 		Exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (processes.Process, error) {
 			return p.engine.Exec(ctx, sandbox, spec)
 		},
-		Processes: p.engine.Processes,
-		Ready:     p.ready, Alive: p.engine.Alive, Info: d.info(p.engine.Info(), started), Promised: p.admission.total,
+		Processes: p.engine.Processes, Port: p.port, Networks: p.network,
+		Ready: p.ready, Alive: p.engine.Alive, Info: d.info(p.engine.Info(), started), Promised: p.admission.total,
 		Config: d.live.Load, Metrics: p.metrics, Step: d.Step, Tracer: p.tracer, Log: d.Log,
 	}
 }

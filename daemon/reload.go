@@ -93,6 +93,7 @@ func fixedChanges(now, next configs.Config) []string {
 		{"checkpoints.timeout", now.Checkpoints.Timeout, next.Checkpoints.Timeout},
 		{"[events]", now.Events, next.Events},
 		{"[tracing]", now.Tracing, next.Tracing},
+		{"[network]", now.Network, next.Network},
 		{"[[hooks]]", now.Hooks, next.Hooks},
 	} {
 		if !reflect.DeepEqual(part.now, part.next) {

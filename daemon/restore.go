@@ -6,6 +6,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/daemon/doors"
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
 )
@@ -22,6 +23,7 @@ var _ reviver = (*runtime.Engine)(nil)
 type restorer struct {
 	store  *checkpoint.Store
 	engine reviver
+	doors  *doors.Keeper
 	log    *slog.Logger
 }
 
@@ -29,6 +31,9 @@ type restorer struct {
 func (r *restorer) restore(ctx context.Context, id, from string, labels map[string]string) (took runtime.Phases, err error) {
 	err = r.use(from, func(dir string, m checkpoint.Manifest) error {
 		took, err = r.engine.Restore(ctx, id, m.Compatibility, dir, labels)
+		if err == nil {
+			err = openDoor(ctx, r.doors, id, labels)
+		}
 		return err
 	})
 	return took, err
@@ -37,7 +42,11 @@ func (r *restorer) restore(ctx context.Context, id, from string, labels map[stri
 // revive lets a halted sandbox go on from its checkpoint. That is then of no use any more, unless it was meant for more.
 func (r *restorer) revive(ctx context.Context, id, from string) error {
 	err := r.use(from, func(dir string, m checkpoint.Manifest) error {
-		return r.engine.Revive(ctx, id, m.Compatibility, dir)
+		err := r.engine.Revive(ctx, id, m.Compatibility, dir)
+		if err == nil {
+			r.doors.Ensure(id)
+		}
+		return err
 	})
 	if err != nil {
 		return err

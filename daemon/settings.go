@@ -4,6 +4,7 @@ import (
 	"maps"
 	goruntime "runtime"
 	"slices"
+	"strings"
 
 	"sandpool/configs"
 	"sandpool/daemon/begin"
@@ -11,6 +12,7 @@ import (
 	"sandpool/daemon/templates"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
+	"sandpool/runtime/egress"
 	"sandpool/runtime/template"
 )
 
@@ -47,14 +49,37 @@ func startsAtOnce(l configs.Limits) int {
 func wantedTemplates(c configs.Config) map[string]templates.Wanted {
 	all := map[string]templates.Wanted{}
 	for name, t := range c.Templates {
-		all[name] = templates.Wanted{Snapshot: t.Snapshot, OnClaim: begin.Hook{Command: t.OnClaim, Timeout: t.OnClaimTimeout}.Encode(), Template: template.Template{
-			Image: t.Image, Command: t.Command, ImageCommand: t.ImageCommand, Env: t.Env,
+		all[name] = templates.Wanted{Snapshot: t.Snapshot, OnClaim: begin.Hook{Command: t.OnClaim, Timeout: t.OnClaimTimeout}.Encode(), Rules: t.Network.Layers().String(), Template: template.Template{
+			Image: t.Image, Command: t.Command, ImageCommand: t.ImageCommand, Env: environment(t), Network: networkMode(t.Network),
 			User: t.User, Cwd: t.Cwd, Platform: t.Platform, AllowSetuid: t.AllowSetuid, Limits: limits(t), Mounts: mounts(t.Mounts),
 			Prewarm: t.Prewarm, PrewarmTimeout: t.PrewarmTimeout.Std(),
 			ReadyCommand: t.ReadyCommand, ReadyPort: t.ReadyPort, ReadyTimeout: t.ReadyTimeout.Std(),
 		}}
 	}
 	return all
+}
+
+// networkMode is the mode as the runtime has it.
+func networkMode(n configs.TemplateNetwork) string {
+	if n.Layers().Open() {
+		return n.Mode
+	}
+	return ""
+}
+
+// environment is the template's, with what names the sandbox's proxy unless the template says otherwise.
+func environment(t configs.Template) []string {
+	if !t.Network.ProxyEnv {
+		return t.Env
+	}
+	env := slices.Clone(t.Env)
+	for _, entry := range egress.ProxyEnv() {
+		name, _, _ := strings.Cut(entry, "=")
+		if !slices.ContainsFunc(t.Env, func(own string) bool { return strings.HasPrefix(own, name+"=") }) {
+			env = append(env, entry)
+		}
+	}
+	return env
 }
 
 func limits(t configs.Template) template.Limits {

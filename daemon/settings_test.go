@@ -72,8 +72,9 @@ func TestFixedChanges(t *testing.T) {
 		"\n\n[runsc.flags]\nnetwork = 'none'": nil, // said elsewhere in the file
 		"[limits]\nclaim_wait = '1s'\nlifetime_type = 'preview'\n[lifetimes.preview]\nextensions = 9\n[checkpoints]\nmax_count = 1\n[reserves]\npids = 0\n[images]\npull = 'always'\n[pools.default]\ntarget = 1": nil,
 		"region = 'eu'\n[daemon]\nlog_level = 'debug'\n[limits]\nstarts = 3\nkill_timeout = '1s'":                                                                                                                 {"region", "[daemon]", "limits.kill_timeout", "limits.starts"},
-		"[runsc.flags]\ndebug = true": {"[runsc]"},
-		"[tracing]\nsample = 0.5":     {"[tracing]"},
+		"[runsc.flags]\ndebug = true":             {"[runsc]"},
+		"[tracing]\nsample = 0.5":                 {"[tracing]"},
+		"[network]\nresolvers = ['192.0.2.1:53']": {"[network]"},
 		"[checkpoints]\ndir = '/x'\ntimeout = '1s'\n[events]\nkeep = 200\n[[hooks]]\nevents = ['*']\ncommand = ['/x']": {"checkpoints.dir", "checkpoints.timeout", "[events]", "[[hooks]]"},
 	} {
 		if got := fixedChanges(configs.Default(), parse(text)); !slices.Equal(got, want) {
@@ -105,5 +106,34 @@ func TestTemplatesForTheEngine(t *testing.T) {
 	want := map[string]ulimit.Limit{"nofile": {Soft: 64, Hard: 128}, "core": {Soft: ulimit.Unlimited, Hard: ulimit.Unlimited}}
 	if !got.AllowSetuid || !maps.Equal(got.Limits.Ulimits, want) {
 		t.Errorf("got %+v, want set-uid and %v", got, want)
+	}
+}
+
+// TestNetworkOfATemplate joins the variables of the proxy to a template's own, which win.
+func TestNetworkOfATemplate(t *testing.T) {
+	c, err := configs.Parse("f.toml", []byte(`
+[templates.plain]
+image = "x"
+env = ["A=1"]
+[templates.door]
+image = "x"
+env = ["https_proxy=mine"]
+[templates.door.network]
+mode = "door"
+allow = ["a.test"]
+proxy_env = true
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := wantedTemplates(c)
+	if plain := wanted["plain"]; plain.Network != "" || plain.Rules != "" || !slices.Equal(plain.Env, []string{"A=1"}) {
+		t.Errorf("%+v", plain)
+	}
+	const proxy = "http://127.0.0.1:3128"
+	want := []string{"https_proxy=mine", "HTTP_PROXY=" + proxy, "HTTPS_PROXY=" + proxy, "NO_PROXY=localhost,127.0.0.1,::1", "http_proxy=" + proxy, "no_proxy=localhost,127.0.0.1,::1"}
+	door := wanted["door"]
+	if door.Network != "door" || door.Rules != `[{"mode":"door","allow":["a.test"],"proxy_env":true,"max_connections":256}]` || !slices.Equal(door.Env, want) {
+		t.Errorf("%+v", door)
 	}
 }

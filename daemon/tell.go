@@ -28,7 +28,7 @@ const (
 // newsKinds are the kinds whose count begins at zero: an alert would not see the first one else.
 var newsKinds = []string{
 	pool.EventWarning, pool.EventExtended, pool.EventGrace, pool.EventKilled, pool.EventKillFailed,
-	eventCheckpoint, eventCheckpointFailed, eventCheckpointDeleted,
+	eventCheckpoint, eventCheckpointFailed, eventCheckpointDeleted, eventDenied,
 }
 
 // news is something that happened, in the words of whom it happened to. It is encoded when it is told.

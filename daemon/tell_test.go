@@ -17,7 +17,7 @@ func TestHooksKnowAllEvents(t *testing.T) {
 	told := []string{
 		pool.EventClaimed, pool.EventReleased, pool.EventExtended, pool.EventWarning, pool.EventGrace, eventCheckpoint, eventCheckpointFailed, eventCheckpointDeleted,
 		pool.EventStopped, pool.EventKilled, pool.EventKillFailed, pool.EventDied, pool.EventPaused, pool.EventResumed, pool.EventSuspended,
-		pool.EventRestored, eventImagePulled, eventImageFailed,
+		pool.EventRestored, eventDenied, eventImagePulled, eventImageFailed,
 	}
 	if !slices.Equal(told, configs.EventKinds) {
 		t.Errorf("told are %v, and hooks may name %v", told, configs.EventKinds)

@@ -34,7 +34,8 @@ type Request struct {
 	Checkpoint string // go on from it; Template is then that of the sandbox that was saved
 	Metadata   string // for Grant
 	Given      Given
-	Env        []string // KEY=VALUE, with Given: what all that is started in the sandbox gets; never in labels
+	Network    func(has string) (string, error) // what the claim may connect to, of what its sandbox has by itself; nil: all of that. Called more than once
+	Env        []string                         // KEY=VALUE, with Given: what all that is started in the sandbox gets; never in labels
 	// Begin, if set, does what is to be done in the running sandbox before anybody is told of the claim. When it fails, so does the claim: no
 	// other sandbox is tried.
 	Begin    func(ctx context.Context, claim Claim) error
@@ -57,6 +58,7 @@ type Claim struct {
 	CreatedAt time.Time // of the sandbox
 	Phases    *Phases   // of the start that the claim waited for; nil if it did not, or since the daemon was started again
 	OnClaim   string    // see Source
+	Network   string    // see Record
 }
 
 // SandboxTemplate is the template of the claim's sandbox: after a fallback not the one that was asked for.
@@ -77,12 +79,13 @@ var errWaitOver = errors.New("wait is over")
 // waiter is a claim that waits for a sandbox.
 type waiter struct {
 	owner      string
-	since      uint64      // epoch at which it began to wait
-	cold       bool        // it takes only a sandbox that is started for it
-	checkpoint string      // that its sandbox must go on from; may be empty
-	trace      string      // see Request.Trace
-	result     chan result // one slot; filled under the controller's mutex, once
-	left       bool        // nobody will read the result
+	since      uint64                           // epoch at which it began to wait
+	cold       bool                             // it takes only a sandbox that is started for it
+	checkpoint string                           // that its sandbox must go on from; may be empty
+	trace      string                           // see Request.Trace
+	joined     func(has string) (string, error) // Request.joined
+	result     chan result                      // one slot; filled under the controller's mutex, once
+	left       bool                             // nobody will read the result
 }
 
 // answer ends the wait with a sandbox or an error; false if nobody waits any more.
@@ -115,6 +118,9 @@ type turn struct {
 func (c *Controller) Claim(ctx context.Context, req Request) (Claim, bool, error) {
 	c.mu.Lock()
 	p, err := c.poolLocked(req.Template)
+	if err == nil {
+		err = p.fits(req)
+	}
 	c.mu.Unlock()
 	if err != nil {
 		return Claim{}, false, err
@@ -203,7 +209,7 @@ func (c *Controller) obtain(ctx context.Context, p *pool, req Request) (Claim, e
 			return claim, nil
 		case context.Cause(ctx) != nil:
 			return Claim{}, context.Cause(ctx)
-		case errdefs.IsUnavailable(err), errors.As(err, new(beginError)):
+		case errdefs.IsUnavailable(err), errors.As(err, new(beginError)), req.Checkpoint != "" && errdefs.IsFailedPrecondition(err):
 			return Claim{}, err // the next sandbox would be lost in the same way
 		}
 		c.log.Warn("sandbox could not be handed out", "sandbox", s.id, "pool", p.Name, "err", err)
@@ -234,7 +240,7 @@ func (c *Controller) acquire(ctx context.Context, p *pool, req Request) (*sandbo
 		return nil, c.emptyLocked(p)
 	}
 	c.epoch++
-	w := &waiter{owner: req.Owner, since: c.epoch, cold: req.Cold || req.Checkpoint != "", result: make(chan result, 1), checkpoint: req.Checkpoint, trace: req.Trace}
+	w := &waiter{owner: req.Owner, since: c.epoch, cold: req.Cold || req.Checkpoint != "", result: make(chan result, 1), checkpoint: req.Checkpoint, trace: req.Trace, joined: req.joined}
 	p.waiters.Add(w.owner, w)
 	c.mu.Unlock()
 	c.loop.Wake()
@@ -255,7 +261,7 @@ func (c *Controller) readyLocked(p *pool, req Request, now time.Time) *sandbox {
 	if s := p.next(now); s != nil || !req.Fallback {
 		return s
 	}
-	if generic := c.pools[Generic]; generic != nil {
+	if generic := c.pools[Generic]; generic != nil && generic.fits(req) == nil {
 		return generic.next(now)
 	}
 	return nil
@@ -314,7 +320,7 @@ func (s *sandbox) claim() Claim {
 	claim := Claim{
 		Grant: s.record.Grant, Sandbox: s.id, Pool: s.pool.Name,
 		State: s.state, Rest: s.record.Rest, Saved: s.record.Saved, Reason: s.record.Reason, CreatedAt: s.record.CreatedAt,
-		OnClaim: s.record.OnClaim,
+		OnClaim: s.record.OnClaim, Network: s.record.Network,
 	}
 	if s.waitedFor {
 		phases := s.how.Phases

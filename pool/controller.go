@@ -67,6 +67,9 @@ type Source interface {
 	// OnClaim is what such a sandbox wants to be done in it at each claim, as text for Request.Begin; may be empty. It is in a label, so that
 	// it stays that of the sandbox, and the fingerprint names it, too.
 	OnClaim() string
+	// Network is what such a sandbox may connect to; empty: nothing. It is in a label. What the template of a sandbox has as that is claimed
+	// counts, and the fingerprint names only whether there is some.
+	Network() string
 	// Start makes the sandbox id as Backend.Start does; a cold one is started even if there is a snapshot to go on from.
 	Start(ctx context.Context, id string, cold bool, labels map[string]string) (Started, error)
 }

@@ -118,6 +118,9 @@ func (f *fakeBackend) Resume(ctx context.Context, id string) error {
 }
 
 func (f *fakeBackend) Label(ctx context.Context, id string, labels map[string]string) error {
+	if len(labels) == 0 {
+		f.t.Error("label: nothing is to be written")
+	}
 	return f.step(ctx, "label", id, f.labelTime, func(s *fakeSandbox) error {
 		maps.Copy(s.labels, labels)
 		return nil
@@ -325,10 +328,12 @@ func onePool(target, most int) Config {
 // build is a source that the fake backend starts nothing from: it has sandboxes as it likes.
 type build struct {
 	Source
-	fingerprint, onClaim string
+	fingerprint, onClaim, network string
 }
 
 func (b build) Fingerprint() string { return b.fingerprint }
+
+func (b build) Network() string { return b.network }
 
 func (b build) OnClaim() string { return b.onClaim }
 

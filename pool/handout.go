@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
 	"sandpool/lifetime"
+	"sandpool/pool/label"
 )
 
 // unbegun is why a sandbox is destroyed whose claim failed at that. It is in labels, where what the sandbox says has no place.
@@ -29,7 +31,12 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 		ID: newClaimID(), Owner: req.Owner, RequestID: req.RequestID, Template: req.Template, Tier: s.tier(req),
 		From: s.from, Given: req.Given, Metadata: req.Metadata, ClaimedAt: now, Lease: lifetime.NewLease(req.Kind, req.Lifetime, now),
 	}
-	err := c.prepare(ctx, s, record, req)
+	var err error
+	if record.Network, err = req.joined(c.networkOf(s)); err != nil { // its template has changed since the claim was let in
+		err = beginError{err}
+	} else {
+		err = c.prepare(ctx, s, record, req)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -51,8 +58,7 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 		c.terminateLocked(s, why)
 		return Claim{}, err
 	}
-	s.paused = false
-	s.record = record
+	s.paused, s.record = false, record
 	s.waitedFor = !s.settled
 	s.how.Schedule = max(0, s.begun.Sub(req.asked))
 	s.usedAt = time.Now()
@@ -77,7 +83,9 @@ func (c *Controller) prepare(asked context.Context, s *sandbox, r Record, req Re
 	if len(req.Env) > 0 {
 		giving.Go(func() { given = c.backend.Give(wakes, s.id, req.Env, s.from != "") })
 	}
-	err := c.backend.Label(ctx, s.id, r.Labels())
+	labels := r.Labels()
+	maps.Copy(labels, label.Replace(LabelNetwork, s.record.Network, r.Network))
+	err := c.backend.Label(ctx, s.id, labels)
 	c.step("claim labelled")
 	if err == nil && s.paused {
 		err = c.backend.Resume(ctx, s.id)
@@ -100,7 +108,7 @@ func (c *Controller) prepare(asked context.Context, s *sandbox, r Record, req Re
 
 // begin does what the claim asks to be done in the sandbox before its answer.
 func (c *Controller) begin(ctx context.Context, s *sandbox, r Record, req Request) error {
-	claim := Claim{Grant: r.Grant, Sandbox: s.id, Pool: s.pool.Name, State: r.State, CreatedAt: r.CreatedAt, OnClaim: r.OnClaim}
+	claim := Claim{Grant: r.Grant, Sandbox: s.id, Pool: s.pool.Name, State: r.State, CreatedAt: r.CreatedAt, OnClaim: r.OnClaim, Network: r.Network}
 	if err := req.Begin(ctx, claim); err != nil {
 		return beginError{err}
 	}

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/containerd/errdefs"
 )
 
 // TestBegin has something done in the sandboxes of claims before they are answered: it succeeds, fails, or is broken off.
@@ -82,6 +84,43 @@ func TestBegin(t *testing.T) {
 		}
 		if again, repeated, err := r.Claim(t.Context(), Request{Template: "default", Owner: "uid:0", RequestID: "r", Kind: "test", Lifetime: hour}); err != nil || !repeated || again.ID != claim.ID {
 			t.Errorf("claimed again: %+v, %t, %v", again, repeated, err)
+		}
+		r.stop()
+	})
+}
+
+// TestSandboxesThatTakeNoEnvironment are of an older release: one of a pool is replaced, and the next is tried. Another restore of the same
+// checkpoint would be the same, and the claim says so.
+func TestSandboxesThatTakeNoEnvironment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := newFakeBackend(t)
+		const old = 2
+		tried := map[string]bool{}
+		backend.fail = func(call, id string) error {
+			if call != "give" || len(tried) >= old && !tried[id] {
+				return nil
+			}
+			tried[id] = true
+			return errdefs.ErrFailedPrecondition.WithMessage("of an older release")
+		}
+		r := newRig(t, backend, onePool(3, 4))
+		r.run(t)
+		settled()
+		req := request()
+		req.Env = []string{"A=b"}
+		if _, _, err := r.Claim(t.Context(), req); err != nil || len(tried) != old {
+			t.Errorf("the claim ended with %v, after %d attempts in vain", err, len(tried))
+		}
+		settled()
+		for id := range tried {
+			if _, there := backend.labels()[id]; there {
+				t.Errorf("sandbox %s is still there", id)
+			}
+		}
+		clear(tried)
+		req.Checkpoint = "ck-1"
+		if _, _, err := r.Claim(t.Context(), req); !errdefs.IsFailedPrecondition(err) || len(tried) != 1 {
+			t.Errorf("the claim of a checkpoint ended with %v, after %d attempts in vain", err, len(tried))
 		}
 		r.stop()
 	})

@@ -8,6 +8,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/lifetime"
+	"sandpool/pool/label"
 )
 
 // Why claims end, as their last events say.
@@ -74,7 +75,7 @@ func (c *Controller) leaseOf(s *sandbox) (lifetime.Lease, State) {
 
 // setLease changes a claim's lease, on disk first, and tells of it; false if the claim has ended meanwhile. The caller has its turn.
 func (c *Controller) setLease(ctx context.Context, s *sandbox, next lifetime.Lease, step string) (bool, error) {
-	if err := c.backend.Label(ctx, s.id, leaseLabels(next)); err != nil {
+	if err := c.backend.Label(ctx, s.id, label.FormatLease(next)); err != nil {
 		return false, err
 	}
 	c.step(step)
@@ -89,7 +90,7 @@ func (c *Controller) setLease(ctx context.Context, s *sandbox, next lifetime.Lea
 	switch next.Stage {
 	case lifetime.Steady:
 		c.deadlines.Set(g.ID, g.Owner, next)
-		c.tell(Event{Kind: EventExtended, Claim: s.claim(), Message: fmt.Sprintf("extension %d of %d: it ends at %s", next.Extended, next.Type.Extensions, formatTime(next.ExpiresAt))})
+		c.tell(Event{Kind: EventExtended, Claim: s.claim(), Message: fmt.Sprintf("extension %d of %d: it ends at %s", next.Extended, next.Type.Extensions, label.FormatTime(next.ExpiresAt))})
 	case lifetime.Warned:
 		c.tell(Event{Kind: EventWarning, Claim: s.claim(), Message: fmt.Sprintf("it ends in %s", left)})
 	case lifetime.Grace:

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/lifetime"
+	"sandpool/pool/label"
 )
 
 // ladder is a lifetime type with every rung.
@@ -61,8 +62,8 @@ func TestExtend(t *testing.T) {
 			if err != nil || got.Lease.Extended != n || !got.Lease.ExpiresAt.Equal(want) {
 				t.Fatalf("extension %d: %+v, %v; want the end at %s", n, got.Lease, err, want)
 			}
-			if on := r.labelsOf(claim.Sandbox)[LabelExpires]; on != formatTime(want) {
-				t.Errorf("label says %s, want %s", on, formatTime(want))
+			if on := r.labelsOf(claim.Sandbox)[label.Expires]; on != label.FormatTime(want) {
+				t.Errorf("label says %s, want %s", on, label.FormatTime(want))
 			}
 			if !r.deadlines.at[claim.ID].Equal(want) {
 				t.Errorf("deadline is %s, want %s", r.deadlines.at[claim.ID], want)
@@ -106,8 +107,8 @@ func TestAdvance(t *testing.T) {
 	inPool(t, func(t *testing.T, r *rig) {
 		claim := claimOf(t, r)
 		ok, err := r.Advance(t.Context(), claim.ID, claim.Lease, lifetime.Warned)
-		if !ok || err != nil || r.labelsOf(claim.Sandbox)[LabelStage] != string(lifetime.Warned) {
-			t.Fatalf("advance: %v, %v, label %q", ok, err, r.labelsOf(claim.Sandbox)[LabelStage])
+		if !ok || err != nil || r.labelsOf(claim.Sandbox)[label.Stage] != string(lifetime.Warned) {
+			t.Fatalf("advance: %v, %v, label %q", ok, err, r.labelsOf(claim.Sandbox)[label.Stage])
 		}
 		if ok, err := r.Advance(t.Context(), claim.ID, claim.Lease, lifetime.Warned); ok || err != nil {
 			t.Errorf("the same rung again: %v, %v", ok, err)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"sandpool/pool/label"
 )
 
 // byHand makes a sandbox be what another program made of it.
@@ -171,14 +173,14 @@ func TestEveryClaimThatEndsAtAStartIsTold(t *testing.T) {
 	ending := record(Claimed)
 	ending.State, ending.Reason = Terminating, expired
 	garbled := record(Claimed).Labels()
-	garbled[LabelStage] = "?"
+	garbled[label.Stage] = "?"
 	for name, test := range map[string]struct {
 		sandbox fakeSandbox
 		want    string // part of the reason
 	}{
 		"never answered":     {fakeSandbox{labels: record(Claimed).Labels(), status: Running, promised: true}, neverAnswered},
 		"its end was begun":  {fakeSandbox{labels: ending.Labels(), status: Running}, expired},
-		"its labels are bad": {fakeSandbox{labels: garbled, status: Running}, LabelStage},
+		"its labels are bad": {fakeSandbox{labels: garbled, status: Running}, label.Stage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"sandpool/pool/label"
 )
 
 // Status is what containerd says of a sandbox's task.
@@ -101,8 +103,8 @@ func inOrder(a, b Found) int {
 	case claimB:
 		first = 1
 	}
-	timeA, _ := parseTime(a.Labels, key) // labels that cannot be read are refused later
-	timeB, _ := parseTime(b.Labels, key)
+	timeA, _ := label.Time(a.Labels, key) // labels that cannot be read are refused later
+	timeB, _ := label.Time(b.Labels, key)
 	return cmp.Or(first, timeA.Compare(timeB), strings.Compare(a.ID, b.ID))
 }
 
@@ -199,7 +201,7 @@ func restOf(status Status) Rest {
 
 // adoptLocked decides about a container that the controller did not know.
 func (c *Controller) adoptLocked(f Found, report *Report) {
-	if !ours(f.Labels) {
+	if !label.Ours(f.Labels) {
 		report.Foreign++
 		return
 	}
@@ -246,8 +248,8 @@ func (c *Controller) adoptLocked(f Found, report *Report) {
 // newer refuses sandboxes that a later version of the daemon labelled: this one would mistake them for left-overs.
 func newer(found []Found) error {
 	for _, f := range found {
-		var newer *NewerError
-		if _, err := ParseRecord(f.Labels); ours(f.Labels) && errors.As(err, &newer) {
+		var newer *label.NewerError
+		if _, err := ParseRecord(f.Labels); label.Ours(f.Labels) && errors.As(err, &newer) {
 			return fmt.Errorf("sandbox %s: %w: start the newer one, or remove the container: %w", f.ID, err, errdefs.ErrFailedPrecondition)
 		}
 	}
@@ -265,15 +267,6 @@ func (c *Controller) dismissLocked(p *pool, id string, r Record, why string, rep
 	r.State = Terminating
 	c.addLocked(p, id, r).why = why
 	c.log.Info("sandbox is not adopted", "sandbox", id, "pool", p.Name, "reason", why)
-}
-
-func ours(labels map[string]string) bool {
-	for key := range labels {
-		if strings.HasPrefix(key, LabelPrefix) {
-			return true
-		}
-	}
-	return false
 }
 
 // templateOf returns the second half of a pool's name.

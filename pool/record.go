@@ -4,19 +4,20 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
-	"strings"
 	"time"
 
 	"sandpool/lifetime"
+	"sandpool/pool/label"
 )
 
 // The labels of a sandbox's container. They are the only store: a daemon that starts knows no more than they say.
 const (
-	LabelPrefix      = "sandpool."
+	LabelPrefix      = label.Prefix
 	LabelVersion     = LabelPrefix + "version"
 	LabelState       = LabelPrefix + "state"
 	LabelPool        = LabelPrefix + "pool"
 	LabelFingerprint = LabelPrefix + "fingerprint"
+	LabelNetwork     = LabelPrefix + "network" // and, if it is long, more with a number behind
 	LabelOnClaim     = LabelPrefix + "on-claim"
 	LabelCreated     = LabelPrefix + "created-at"
 	LabelClaim       = LabelPrefix + "claim"
@@ -25,14 +26,6 @@ const (
 	LabelTier        = LabelPrefix + "tier"
 	LabelTemplate    = LabelPrefix + "template"
 	LabelClaimed     = LabelPrefix + "claimed-at"
-	LabelExpires     = LabelPrefix + "expires-at"
-	LabelType        = LabelPrefix + "lifetime-type"
-	LabelLifetime    = LabelPrefix + "lifetime"
-	LabelWarning     = LabelPrefix + "warning"
-	LabelGrace       = LabelPrefix + "grace"
-	LabelExtensions  = LabelPrefix + "extensions"
-	LabelExtended    = LabelPrefix + "extended"
-	LabelStage       = LabelPrefix + "stage"
 	LabelCheckpoint  = LabelPrefix + "checkpoint"
 	LabelGiven       = LabelPrefix + "given"
 	LabelMetadata    = LabelPrefix + "metadata"
@@ -42,10 +35,7 @@ const (
 )
 
 // labelVersion is the version of the labels that this code writes. It reads version 1 too, whose claims have no lease but an end.
-const labelVersion = "2"
-
-// maxReason keeps a reason well below containerd's limit of 4096 bytes for a label.
-const maxReason = 1024
+const labelVersion = 2
 
 // Record is what a sandbox's labels say.
 type Record struct {
@@ -53,6 +43,7 @@ type Record struct {
 	Pool        string // region:template
 	Fingerprint string // of what the sandbox was started from; see Config
 	OnClaim     string // see Source
+	Network     string // what the sandbox may connect to; with a claim: what the claim may. Empty: nothing
 	CreatedAt   time.Time
 	Grant       Grant  // with states Claimed and Dead
 	Rest        Rest   // with state Claimed
@@ -101,15 +92,16 @@ type Grant struct {
 // Labels writes the record down.
 func (r Record) Labels() map[string]string {
 	labels := map[string]string{
-		LabelVersion:     labelVersion,
+		LabelVersion:     strconv.Itoa(labelVersion),
 		LabelState:       string(r.State),
 		LabelPool:        r.Pool,
 		LabelFingerprint: r.Fingerprint,
-		LabelCreated:     formatTime(r.CreatedAt),
+		LabelCreated:     label.FormatTime(r.CreatedAt),
 	}
 	if r.OnClaim != "" {
 		labels[LabelOnClaim] = r.OnClaim
 	}
+	maps.Copy(labels, label.Split(LabelNetwork, r.Network))
 	if r.Grant.ID != "" {
 		labels[LabelClaim] = r.Grant.ID
 		labels[LabelOwner] = r.Grant.Owner
@@ -119,56 +111,33 @@ func (r Record) Labels() map[string]string {
 		labels[LabelCheckpoint] = r.Grant.From
 		labels[LabelGiven] = string(r.Grant.Given)
 		labels[LabelMetadata] = r.Grant.Metadata
-		labels[LabelClaimed] = formatTime(r.Grant.ClaimedAt)
-		maps.Copy(labels, leaseLabels(r.Grant.Lease))
+		labels[LabelClaimed] = label.FormatTime(r.Grant.ClaimedAt)
+		maps.Copy(labels, label.FormatLease(r.Grant.Lease))
 		maps.Copy(labels, restLabels(r.Rest, r.Saved))
 	}
 	if r.Reason != "" {
-		labels[LabelReason] = clip(r.Reason)
+		labels[LabelReason] = label.Clip(r.Reason)
 	}
 	return labels
-}
-
-// leaseLabels are the part of the labels that an extension and each stage change.
-func leaseLabels(l lifetime.Lease) map[string]string {
-	return map[string]string{
-		LabelExpires:    formatTime(l.ExpiresAt),
-		LabelType:       l.Kind,
-		LabelLifetime:   l.Type.Lifetime.String(),
-		LabelWarning:    l.Type.Warning.String(),
-		LabelGrace:      l.Type.Grace.String(),
-		LabelExtensions: strconv.Itoa(l.Type.Extensions),
-		LabelExtended:   strconv.Itoa(l.Extended),
-		LabelStage:      string(l.Stage),
-	}
 }
 
 func restLabels(rest Rest, saved string) map[string]string {
 	return map[string]string{LabelRest: string(rest), LabelSaved: saved}
 }
 
-// NewerError says that labels were written by a later version of the daemon. Such a sandbox is not touched.
-type NewerError struct{ Version int }
-
-func (e *NewerError) Error() string {
-	return fmt.Sprintf("labels of version %d: a newer sandpoold wrote them, this one reads versions 1 to %s", e.Version, labelVersion)
-}
-
-// ParseRecord reads the labels of a container. It returns an error for labels that no version wrote, and a *NewerError for
+// ParseRecord reads the labels of a container. It returns an error for labels that no version wrote, and a *label.NewerError for
 // those of a later one.
 func ParseRecord(labels map[string]string) (Record, error) {
-	version, err := strconv.Atoi(labels[LabelVersion])
-	switch newest, _ := strconv.Atoi(labelVersion); {
-	case err == nil && version > newest:
-		return Record{}, &NewerError{version}
-	case err != nil || version < 1:
-		return Record{}, fmt.Errorf("labels of version %q: this daemon reads versions 1 to %s", labels[LabelVersion], labelVersion)
+	version, err := label.Version(labels[LabelVersion], labelVersion)
+	if err != nil {
+		return Record{}, err
 	}
 	r := Record{
 		State:       State(labels[LabelState]),
 		Pool:        labels[LabelPool],
 		Fingerprint: labels[LabelFingerprint],
 		OnClaim:     labels[LabelOnClaim],
+		Network:     label.Join(labels, LabelNetwork),
 		Rest:        Rest(labels[LabelRest]),
 		Saved:       labels[LabelSaved],
 		Reason:      labels[LabelReason],
@@ -179,7 +148,7 @@ func ParseRecord(labels map[string]string) (Record, error) {
 	if r.Rest != Awake && r.Rest != IdlePaused && r.Rest != Suspended {
 		return Record{}, fmt.Errorf("label %s: unknown rest %q", LabelRest, r.Rest)
 	}
-	if r.CreatedAt, err = parseTime(labels, LabelCreated); err != nil {
+	if r.CreatedAt, err = label.Time(labels, LabelCreated); err != nil {
 		return Record{}, err
 	}
 	if labels[LabelClaim] == "" {
@@ -201,58 +170,13 @@ func parseGrant(labels map[string]string, version int) (Grant, error) {
 		return Grant{}, fmt.Errorf("label %s: unknown kind %q", LabelGiven, g.Given)
 	}
 	var err error
-	if g.ClaimedAt, err = parseTime(labels, LabelClaimed); err != nil {
+	if g.ClaimedAt, err = label.Time(labels, LabelClaimed); err != nil {
 		return Grant{}, err
 	}
 	if version == 1 {
-		g.Lease.Stage = lifetime.Steady
-		if g.Lease.ExpiresAt, err = parseTime(labels, LabelExpires); err != nil {
-			return Grant{}, err
-		}
-		g.Lease.Type.Lifetime = g.Lease.ExpiresAt.Sub(g.ClaimedAt)
-		return g, nil
+		g.Lease, err = label.FirstLease(labels, g.ClaimedAt)
+	} else {
+		g.Lease, err = label.Lease(labels)
 	}
-	g.Lease, err = parseLease(labels)
 	return g, err
-}
-
-func parseLease(labels map[string]string) (lifetime.Lease, error) {
-	l := lifetime.Lease{Kind: labels[LabelType], Stage: lifetime.Stage(labels[LabelStage])}
-	if l.Stage != lifetime.Steady && l.Stage != lifetime.Warned && l.Stage != lifetime.Grace {
-		return lifetime.Lease{}, fmt.Errorf("label %s: unknown stage %q", LabelStage, l.Stage)
-	}
-	var err error
-	if l.ExpiresAt, err = parseTime(labels, LabelExpires); err != nil {
-		return lifetime.Lease{}, err
-	}
-	for label, d := range map[string]*time.Duration{LabelLifetime: &l.Type.Lifetime, LabelWarning: &l.Type.Warning, LabelGrace: &l.Type.Grace} {
-		if *d, err = time.ParseDuration(labels[label]); err != nil || *d < 0 {
-			return lifetime.Lease{}, fmt.Errorf("label %s: %q is no duration", label, labels[label])
-		}
-	}
-	for label, n := range map[string]*int{LabelExtensions: &l.Type.Extensions, LabelExtended: &l.Extended} {
-		if *n, err = strconv.Atoi(labels[label]); err != nil || *n < 0 {
-			return lifetime.Lease{}, fmt.Errorf("label %s: %q is no number", label, labels[label])
-		}
-	}
-	return l, nil
-}
-
-func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
-
-func parseTime(labels map[string]string, key string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339Nano, labels[key])
-	if err != nil {
-		return time.Time{}, fmt.Errorf("label %s: %q is not an RFC 3339 time", key, labels[key])
-	}
-	return t, nil
-}
-
-// clip makes s fit into a label.
-func clip(s string) string {
-	s = strings.ToValidUTF8(s, "?")
-	if len(s) > maxReason {
-		s = strings.ToValidUTF8(s[:maxReason], "") + "…"
-	}
-	return s
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/lifetime"
+	"sandpool/pool/label"
 )
 
 func record(state State) Record {
@@ -84,11 +85,11 @@ func FuzzParseRecord(f *testing.F) {
 func TestClaimOfVersion1(t *testing.T) {
 	labels := record(Claimed).Labels()
 	old := map[string]string{LabelVersion: "1"}
-	for _, key := range []string{LabelState, LabelPool, LabelFingerprint, LabelCreated, LabelClaim, LabelOwner, LabelRequest, LabelTier, LabelTemplate, LabelClaimed, LabelExpires} {
+	for _, key := range []string{LabelState, LabelPool, LabelFingerprint, LabelCreated, LabelClaim, LabelOwner, LabelRequest, LabelTier, LabelTemplate, LabelClaimed, label.Expires} {
 		old[key] = labels[key]
 	}
 	r, err := ParseRecord(old)
-	if err != nil || r.Grant.ID != "c-1" || r.Grant.Lease.Stage != lifetime.Steady || formatTime(r.Grant.Lease.ExpiresAt) != labels[LabelExpires] {
+	if err != nil || r.Grant.ID != "c-1" || r.Grant.Lease.Stage != lifetime.Steady || label.FormatTime(r.Grant.Lease.ExpiresAt) != labels[label.Expires] {
 		t.Errorf("%+v, %v", r, err)
 	}
 }

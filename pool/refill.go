@@ -64,13 +64,16 @@ func (c *Controller) nextStartLocked(open []*pool, now time.Time) (next *pool, o
 
 // startLocked starts a sandbox of p, for a claim that waits if w is not nil.
 func (c *Controller) startLocked(ctx context.Context, p *pool, w *waiter, now time.Time) {
-	s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, Fingerprint: p.Source.Fingerprint(), OnClaim: p.Source.OnClaim(), CreatedAt: now})
+	s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, Fingerprint: p.Source.Fingerprint(), OnClaim: p.Source.OnClaim(), Network: p.Source.Network(), CreatedAt: now})
 	s.source = p.Source
 	if w != nil {
 		s.wantedBy = w.owner
 		if w.cold {
 			p.waiters.Serve(w)
 			s.booked, s.from = w, w.checkpoint
+			if s.from != "" { // it goes on from the first moment, and with no more than its claim has; what is wrong with that is for the hand-out to say
+				s.record.Network, _ = w.joined(s.record.Network)
+			}
 		}
 	}
 	c.workers.Go(func() { c.warm(ctx, s) })

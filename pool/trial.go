@@ -8,10 +8,10 @@ import (
 )
 
 // Try makes a sandbox of a template known that no claim can get, lets use start it with the id and the labels and do with it
-// what it likes, and destroys it. The error is that of use. That there is no such template is one of class NotFound, that nothing
+// what it likes, and destroys it. network is what it may connect to; see Source. The error is that of use. That there is no such template is one of class NotFound, that nothing
 // may be started now of class Unavailable.
-func (c *Controller) Try(ctx context.Context, template string, use func(ctx context.Context, id string, labels map[string]string) error) error {
-	s, err := c.addTrial(template)
+func (c *Controller) Try(ctx context.Context, template, network string, use func(ctx context.Context, id string, labels map[string]string) error) error {
+	s, err := c.addTrial(template, network)
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func (c *Controller) Try(ctx context.Context, template string, use func(ctx cont
 	return err
 }
 
-func (c *Controller) addTrial(template string) (*sandbox, error) {
+func (c *Controller) addTrial(template, network string) (*sandbox, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p, err := c.poolLocked(template)
@@ -39,7 +39,7 @@ func (c *Controller) addTrial(template string) (*sandbox, error) {
 	if reason := c.admit(); reason != "" {
 		return nil, errdefs.ErrUnavailable.WithMessage("nothing is started: " + reason)
 	}
-	s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, CreatedAt: time.Now()})
+	s := c.addLocked(p, c.newID(), Record{State: Warming, Pool: p.Name, Network: network, CreatedAt: time.Now()})
 	s.trial = true
 	return s, nil
 }

@@ -20,7 +20,7 @@ func TestTrialIsNobodysAndLeavesNothing(t *testing.T) {
 		r := newRig(t, backend, onePool(0, 1))
 		r.run(t)
 		want := errors.New("it has no such command")
-		err := r.Try(t.Context(), "default", func(ctx context.Context, id string, labels map[string]string) error {
+		err := r.Try(t.Context(), "default", "", func(ctx context.Context, id string, labels map[string]string) error {
 			if _, err := backend.Start(ctx, id, Origin{Template: "default"}, labels); err != nil {
 				t.Error(err)
 			}
@@ -46,17 +46,17 @@ func TestTrialIsNobodysAndLeavesNothing(t *testing.T) {
 		if len(backend.sandboxes) > 0 {
 			t.Errorf("left: %v", backend.sandboxes)
 		}
-		if err := r.Try(t.Context(), "unknown", nil); !errdefs.IsNotFound(err) {
+		if err := r.Try(t.Context(), "unknown", "", nil); !errdefs.IsNotFound(err) {
 			t.Errorf("trial of an unknown template: %v", err)
 		}
 		away := errors.New("containerd is away")
 		_ = r.SetOutage(away)
-		if err := r.Try(t.Context(), "default", nil); !errors.Is(err, away) {
+		if err := r.Try(t.Context(), "default", "", nil); !errors.Is(err, away) {
 			t.Errorf("trial in an outage: %v", err)
 		}
 		_ = r.SetOutage(nil)
 		backend.locked(func() { r.blocked = "memory: 1 MiB left" })
-		if err := r.Try(t.Context(), "default", nil); !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), r.blocked) {
+		if err := r.Try(t.Context(), "default", "", nil); !errdefs.IsUnavailable(err) || !strings.Contains(err.Error(), r.blocked) {
 			t.Errorf("trial on a host that is short: %v", err)
 		}
 		r.stop()

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"sandpool/pool/label"
 )
 
 // warm starts a sandbox and gives it to a claim or to the pool.
@@ -173,7 +175,7 @@ func (c *Controller) destroy(ctx context.Context, s *sandbox) {
 	defer func() { <-s.turns }()
 	// The label comes first: a daemon that is killed between the two finishes the work at its next start.
 	// A failure is no reason to let the sandbox live.
-	labelErr := c.backend.Label(ctx, s.id, map[string]string{LabelState: string(Terminating), LabelReason: clip(s.why)})
+	labelErr := c.backend.Label(ctx, s.id, map[string]string{LabelState: string(Terminating), LabelReason: label.Clip(s.why)})
 	c.step("release labelled")
 	err := c.backend.Destroy(ctx, s.id)
 	c.step("release destroyed")

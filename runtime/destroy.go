@@ -109,7 +109,8 @@ func (e *Engine) awaitProcesses(ctx context.Context, id string, serving hostproc
 			return nil
 		}
 	}
-	for began := time.Now(); ; {
+	pauses := wait.Backoff{First: wait.Interval, Last: 10 * wait.Interval} // each look reads of all processes of the host
+	for began, looks := time.Now(), 1; ; looks++ {
 		all, err := hostproc.List()
 		left := all.Serving(id)
 		if err != nil || len(left) == 0 {
@@ -120,7 +121,7 @@ func (e *Engine) awaitProcesses(ctx context.Context, id string, serving hostproc
 				return err
 			}
 		}
-		if err := wait.Sleep(ctx, wait.Interval); err != nil {
+		if err := wait.Sleep(ctx, pauses.After(looks)); err != nil {
 			return fmt.Errorf("%d processes do not end: %w", len(left), err)
 		}
 	}

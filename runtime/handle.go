@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 
 	"github.com/containerd/containerd/v2/client"
@@ -166,33 +167,40 @@ func (e *Engine) exec(ctx context.Context, id string, spec ExecSpec) (*Process, 
 	return p, err
 }
 
-// Processes returns what processes a running sandbox's process 1 supervises. ctx bounds the opening of a connection to it only.
-func (e *Engine) Processes(ctx context.Context, id string) (p Processes, err error) {
-	err = e.calls.Do(ctx, e.cfg.StartTimeout, on("supervise", "processes of ", id), func(ctx context.Context) error {
+// inside does something with the handle on a running sandbox.
+func (e *Engine) inside(ctx context.Context, id string, op call.Op, do func(context.Context, *command.Target) error) error {
+	return e.calls.Do(ctx, e.cfg.StartTimeout, op, func(ctx context.Context) error {
 		s, err := e.sandbox(ctx, id)
 		if err == nil {
-			p, err = s.commands.Processes(ctx)
+			err = do(ctx, s.commands)
 		}
+		return err
+	})
+}
+
+// Processes returns what processes a running sandbox's process 1 supervises. ctx bounds the opening of a connection to it only.
+func (e *Engine) Processes(ctx context.Context, id string) (p Processes, err error) {
+	err = e.inside(ctx, id, on("supervise", "processes of ", id), func(ctx context.Context, s *command.Target) error {
+		p, err = s.Processes(ctx)
 		return err
 	})
 	return p, err
 }
 
-// Connect opens the connection by which Give gives, if there is none.
-func (e *Engine) Connect(ctx context.Context, id string) error {
-	_, err := e.Processes(ctx, id)
-	return err
-}
-
 // Give adds to what commands of a sandbox's claim get in their environment; see command.Target.
 func (e *Engine) Give(ctx context.Context, id string, env []string, inherits bool) error {
-	return e.calls.Do(ctx, e.cfg.StartTimeout, on("give", "an environment to ", id), func(ctx context.Context) error {
-		s, err := e.sandbox(ctx, id)
-		if err == nil {
-			err = s.commands.Give(ctx, env, inherits)
-		}
+	return e.inside(ctx, id, on("give", "an environment to ", id), func(ctx context.Context, s *command.Target) error {
+		return s.Give(ctx, env, inherits)
+	})
+}
+
+// Door returns a new pair of pipes to a running sandbox's door, for package door; see command.Target.
+func (e *Engine) Door(ctx context.Context, id string) (in, out *os.File, err error) {
+	err = e.inside(ctx, id, on("door", "of ", id), func(ctx context.Context, s *command.Target) error {
+		in, out, err = s.Door(ctx)
 		return err
 	})
+	return in, out, err
 }
 
 // tryDirectly finds out, in a sandbox that runs, whether this runsc's sentries start processes for the daemon itself, and pause and resume.

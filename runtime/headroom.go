@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"sandpool/runtime/call"
 	"sandpool/runtime/hostproc"
@@ -26,13 +25,6 @@ func (e *Engine) freeDisk(ctx context.Context) (uint64, error) {
 	}
 	free, _, err := hostproc.Disk(root)
 	return free, err
-}
-
-// CPUTimes returns the processor time that the sentry of each sandbox and the sentry's descendants have used, by one look
-// at all processes. A sandbox that has none is left out.
-func (e *Engine) CPUTimes(ids ...string) (map[string]time.Duration, error) {
-	all, err := hostproc.List()
-	return all.CPUTimes(ids...), err
 }
 
 // snapshotRoot asks containerd once where its snapshotter keeps its files.

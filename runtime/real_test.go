@@ -183,6 +183,9 @@ func TestLifeOfASandbox(t *testing.T) {
 			t.Errorf("status after a resume: %q", got)
 		}
 	}
+	if err := e.Label(t.Context(), id, nil); err != nil { // no label is no reason to write all that a container has
+		t.Fatal(err)
+	}
 	if err := e.Label(t.Context(), id, map[string]string{"sandpool.claim": "c-1"}); err != nil {
 		t.Fatal(err)
 	}

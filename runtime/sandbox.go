@@ -31,6 +31,11 @@ const (
 // Start makes the sandbox id from a prepared template and returns when it runs, its prewarm commands have succeeded and
 // its readiness checks pass. A sandbox whose start failed must be destroyed.
 func (e *Engine) Start(ctx context.Context, id string, t *Prepared, labels map[string]string) (Phases, error) {
+	return e.StartWith(ctx, id, t, labels, func(context.Context) error { return nil })
+}
+
+// StartWith is Start with something that is to be done before the prewarm commands, which may need it; its context ends when the sandbox does.
+func (e *Engine) StartWith(ctx context.Context, id string, t *Prepared, labels map[string]string, equip func(context.Context) error) (Phases, error) {
 	var took Phases
 	end := newEndWatch(ctx)
 	defer end.stop()
@@ -42,10 +47,13 @@ func (e *Engine) Start(ctx context.Context, id string, t *Prepared, labels map[s
 		return took, err
 	}
 	lap := newLap()
-	err = e.blame(ctx, id, end.explain(e.prewarm(end.ctx, id, t)))
+	err = atStep(StepNetwork, "", e.blame(ctx, id, end.explain(equip(end.ctx))))
+	if err == nil {
+		err = atStep(StepPrewarm, "", e.blame(ctx, id, end.explain(e.prewarm(end.ctx, id, t))))
+	}
 	took.Dependencies = lap.end(ctx, "dependencies")
 	if err != nil {
-		return took, atStep(StepPrewarm, "", err)
+		return took, err
 	}
 	err = e.blame(ctx, id, end.explain(e.awaitReady(end.ctx, id, t)))
 	took.Ready = lap.end(ctx, "ready")
@@ -70,7 +78,7 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 	took.Sentry = lap.end(ctx, "sentry")
 	end.begin(e, id, t)
 	var said command.LastWords
-	err = e.begin(ctx, id, &said)
+	err = e.begin(ctx, id, t, &said)
 	if err != nil {
 		err = withOutput(e.whyEnded(ctx, id, t.command, err), &said)
 		if said.End() == "" { // the watch may have been told first, and the sandbox was gone then
@@ -83,14 +91,14 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 
 // begin gives a new sandbox its names, and lets its command start. That this runs is a probe, too. It says what a command that has
 // ended already wrote last.
-func (e *Engine) begin(ctx context.Context, id string, said *command.LastWords) error {
+func (e *Engine) begin(ctx context.Context, id string, t *Prepared, said *command.LastWords) error {
 	s, err := e.sandbox(ctx, id)
 	if err != nil {
 		return err
 	}
 	args := []string{template.InitPath, "begin"}
 	if s.commands.Flags["network"] == "none" {
-		args = append(args, "offline")
+		args = append(args, t.Begin())
 	}
 	if err := e.mustSucceed(ctx, id, ExecSpec{Args: args, Cwd: "/", Root: true, Stderr: said}); err != nil {
 		return fmt.Errorf("probe: %w", err)
@@ -176,6 +184,9 @@ func (e *Engine) Label(ctx context.Context, id string, labels map[string]string)
 		paths := make([]string, 0, len(labels))
 		for key := range maps.Keys(labels) {
 			paths = append(paths, "labels."+key)
+		}
+		if len(paths) == 0 { // to containerd no path means all that a container has
+			return nil
 		}
 		_, err := e.client.ContainerService().Update(ctx, containers.Container{ID: id, Labels: labels}, paths...)
 		return err

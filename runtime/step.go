@@ -9,6 +9,7 @@ const (
 	StepCreate   = "create"   // the sandbox's files, and containerd's record of it
 	StepStart    = "start"    // shim, sentry and gofer
 	StepProbe    = "probe"    // the template's command, and a first process by exec
+	StepNetwork  = "network"  // what it reaches outside
 	StepPrewarm  = "prewarm"
 	StepReady    = "ready"
 )

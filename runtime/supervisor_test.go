@@ -331,7 +331,7 @@ func TestNoSupervisor(t *testing.T) {
 func TestGiveAtAWake(t *testing.T) {
 	e := openEngine(t, testConfig(t))
 	id := startSandbox(t, e)
-	if err := errors.Join(e.Connect(t.Context(), id), e.Pause(t.Context(), id)); err != nil {
+	if _, err := e.Processes(t.Context(), id); errors.Join(err, e.Pause(t.Context(), id)) != nil {
 		t.Fatal(err)
 	}
 	given := make(chan error, 1)
@@ -348,5 +348,32 @@ func TestGiveAtAWake(t *testing.T) {
 	}
 	if kept, err := processes.Kept(t.Context()); err != nil || !slices.Equal(kept, []string{"TOKEN=t0"}) {
 		t.Errorf("it keeps %q, %v", kept, err)
+	}
+}
+
+// TestAskedBeforeACheckpoint takes a checkpoint of a paused sandbox whose process 1 has been asked for something: it answers as it goes on.
+func TestAskedBeforeACheckpoint(t *testing.T) {
+	cfg := testConfig(t)
+	asked := make(chan struct{}, 10)
+	cfg.Step = func(step string) {
+		if step == "process asked" {
+			asked <- struct{}{}
+		}
+	}
+	e := openEngine(t, cfg)
+	id := startSandbox(t, e)
+	c := supervise(t, e, id)
+	if err := e.Pause(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan error, 1)
+	go func() {
+		_, err := c.Start(t.Context(), supervisor.Command{Args: []string{"/bin/true"}})
+		started <- err
+	}()
+	<-asked
+	take(t, e, id)
+	if err := errors.Join(e.Resume(t.Context(), id), <-started); err != nil {
+		t.Error(err)
 	}
 }

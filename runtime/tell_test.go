@@ -7,6 +7,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/runtime/hostproc"
 	"sandpool/runtime/template"
 )
 
@@ -18,7 +19,7 @@ func TestCPUTimes(t *testing.T) {
 	}
 	times := func() map[string]time.Duration {
 		t.Helper()
-		used, err := e.CPUTimes(busy, idle, NewID())
+		used, err := hostproc.CPUTimes(busy, idle, NewID())
 		if err != nil || len(used) != 2 {
 			t.Fatalf("times %v, %v; want those of two sandboxes", used, err)
 		}

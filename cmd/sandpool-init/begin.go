@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,14 +16,14 @@ const beginSocket = "@sandpool-begin"
 // begin prepares a new sandbox as root, which process 1 need not be, lets process 1 start its command and waits until it has.
 // What of the preparation does not work is reported: an image that has no place for a file can do without.
 func begin(args []string) int {
-	offline := len(args) == 1 && args[0] == "offline"
-	if len(args) > 0 && !offline {
-		return fail(exitUsage, "usage: sandpool-init begin [offline]")
+	servers, known := map[string]string{"": "", "offline": noServer, "door": doorServer}[strings.Join(args, " ")]
+	if !known {
+		return fail(exitUsage, "usage: sandpool-init begin [offline | door]")
 	}
 	unix.Umask(0o022)
 	id, err := os.Hostname()
 	if err == nil {
-		err = nameSandbox(id, offline)
+		err = nameSandbox(id, servers)
 	}
 	if err != nil {
 		_ = fail(0, "sandpool-init: name the sandbox: %v", err)

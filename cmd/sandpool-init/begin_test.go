@@ -46,6 +46,14 @@ func TestBegin(t *testing.T) {
 	}
 }
 
+// A sandbox with a door has its names answered by process 1, which may have to wait for the daemon.
+func TestBeginWithADoor(t *testing.T) {
+	code, out, stderr := inPrivate(t, "$init begin door & exec $init await -- cat /etc/resolv.conf")
+	if want := "nameserver 127.0.0.1\noptions timeout:10 attempts:2\n"; code != 0 || out != want || stderr != "" {
+		t.Errorf("exit code %d, %q, want %q: %s", code, out, want, stderr)
+	}
+}
+
 // What cannot be written keeps no command from running.
 func TestBeginWhatItCan(t *testing.T) {
 	for name, test := range map[string]struct{ prepare, reason string }{

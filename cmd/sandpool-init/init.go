@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"sandpool/cmd/sandpool-init/door"
 	"sandpool/cmd/sandpool-init/procs"
 	"sandpool/cmd/sandpool-init/supervise"
 
@@ -28,6 +29,7 @@ type initProcess struct {
 	spawner  *spawner
 
 	supervisor *supervise.Supervisor
+	door       *door.Door
 }
 
 func listen() initProcess {
@@ -35,12 +37,15 @@ func listen() initProcess {
 	signal.Notify(children, unix.SIGCHLD)
 	signal.Notify(signals)
 	children <- unix.SIGCHLD // for those that ended before
-	return initProcess{children: children, signals: signals, supervisor: supervise.New()}
+	return initProcess{children: children, signals: signals, supervisor: supervise.New(), door: door.New(door.Options{DNS: 53, Proxy: 3128, Log: complain})}
 }
+
+// complain says what goes wrong while the init goes on.
+func complain(format string, args ...any) { _ = fail(0, format, args...) }
 
 // wait reaps until SIGTERM or SIGINT comes, then ends every process and returns the exit code when the last has ended.
 func (p initProcess) wait() int {
-	servePlugs(p.supervisor)
+	p.servePlugs()
 	p.spawner = serveSpawns()
 	for {
 		select {
@@ -95,7 +100,7 @@ func (p initProcess) supervise(args []string, out *lastOutput) int {
 		time.Sleep(lingerTime)
 		return code
 	}
-	servePlugs(p.supervisor)
+	p.servePlugs()
 	p.spawner = serveSpawns() // which tells `ready` that the command has begun
 	for ending := false; ; {
 		select {

@@ -11,8 +11,8 @@
 // Beside it the same program has these uses:
 //
 //	sandpool-init exec -- CMD ARG…           waits for a byte of input, then becomes CMD
-//	sandpool-init begin [offline]            writes /etc/hosts and /etc/hostname, and /etc/resolv.conf if there is no network,
-//	                                         lets process 1 start CMD, and waits until it has
+//	sandpool-init begin [offline | door]     writes /etc/hosts and /etc/hostname, and /etc/resolv.conf if there is no network or a
+//	                                         door, lets process 1 start CMD, and waits until it has
 //	sandpool-init limit NAME=SOFT[:HARD]… -- PATH ARG…
 //	                                         sets limits of its own, then becomes the program at PATH with ARG…
 //	sandpool-init gate -- CMD ARG…           says its process id, then does the same
@@ -25,7 +25,8 @@
 //	sandpool-init tell                       appends a line of input to /run/sandpool/events, for programs to watch
 //	sandpool-init restored ID                gives a sandbox made from a checkpoint an identity of its own, and runs
 //	                                         the programs in /etc/sandpool/restored.d
-//	sandpool-init plug                       hands its input and output to process 1, which lets the daemon supervise processes by them
+//	sandpool-init plug [door]                hands its input and output to process 1, which lets the daemon supervise processes by them, or
+//	                                         carry connections
 //	sandpool-init spawn [--log FILE] -- CMD ARG…
 //	                                         has process 1 start CMD as the caller's user, so that CMD is part of
 //	                                         checkpoints, and prints its process id
@@ -92,7 +93,7 @@ func run(args []string) int {
 	}
 	idle := len(args) == 0 && !await
 	if !idle && (len(args) < 2 || args[0] != "--") {
-		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | limit NAME=SOFT[:HARD]... -- PATH ARG... | gate -- CMD ARG... | signal NUMBER PID | begin [offline] | ready [PORT] | ended | connect PORT | tell | restored ID | plug | keep | spawn [--log FILE] -- CMD ARG... | file OPERATION [KEY=VALUE...] | [await] -- CMD ARG...]")
+		return fail(exitUsage, "usage: sandpool-init [exec -- CMD ARG... | limit NAME=SOFT[:HARD]... -- PATH ARG... | gate -- CMD ARG... | signal NUMBER PID | begin [offline | door] | ready [PORT] | ended | connect PORT | tell | restored ID | plug [door] | spawn [--log FILE] -- CMD ARG... | file OPERATION [KEY=VALUE...] | [await] -- CMD ARG...]")
 	}
 	// It signals every process that it can see, which outside a sandbox would be all of the machine.
 	if os.Getpid() != 1 {

@@ -84,14 +84,14 @@ func TestImports(t *testing.T) {
 		t.Fatal(err)
 	}
 	ours := func(name string) bool {
-		return strings.HasPrefix(name, "sandpool/cmd/sandpool-init") || name == "sandpool/runtime/supervisor/protocol" || name == "sandpool/runtime/tail" || name == "sandpool/runtime/ulimit" || name == "golang.org/x/sys/unix"
+		return strings.HasPrefix(name, "sandpool/cmd/sandpool-init") || name == "sandpool/runtime/supervisor/protocol" || name == "sandpool/runtime/door" || name == "golang.org/x/net/dns/dnsmessage" || name == "sandpool/runtime/tail" || name == "sandpool/runtime/ulimit" || name == "golang.org/x/sys/unix"
 	}
 	for line := range strings.Lines(string(out)) {
 		name, std := strings.CutPrefix(strings.TrimSpace(line), "std ")
 		switch top, _, _ := strings.Cut(name, "/"); {
 		case !std && !ours(name):
-			t.Errorf("imports %s: only the standard library, x/sys/unix, the protocol, tail and ulimit may be", name)
-		case std && (top == "net" || top == "crypto" || top == "encoding" && name != "encoding/binary" || top == "regexp" || top == "log"):
+			t.Errorf("imports %s: only the standard library, x/sys/unix, dnsmessage, the protocols, tail and ulimit may be", name)
+		case std && (top == "net" && name != "net" && name != "net/netip" || top == "crypto" || top == "encoding" && name != "encoding/binary" || top == "regexp" || top == "log"):
 			t.Errorf("imports %s: too heavy", name)
 		}
 	}
@@ -111,5 +111,10 @@ func TestStaticAndSmall(t *testing.T) {
 	}
 	if strings.Contains(string(data), "/ld-linux") {
 		t.Error("it asks for a dynamic linker")
+	}
+	for _, heavy := range []string{"net.(*sysDialer)", "net.(*Resolver)", "net.(*TCPConn)"} { // its types weigh little
+		if strings.Contains(string(data), heavy) {
+			t.Errorf("it has %s of package net", heavy)
+		}
 	}
 }

@@ -17,20 +17,23 @@ const (
 	hosts = "127.0.0.1\tlocalhost\n::1\tip6-localhost ip6-loopback\n"
 	// noServer is the /etc/resolv.conf of a sandbox without a network: nobody answers there, and that is known at once.
 	noServer = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
+	// doorServer is that of a sandbox with a door: process 1 answers, and a question may wait for the daemon.
+	doorServer = "nameserver 127.0.0.1\noptions timeout:10 attempts:2\n"
 	// maxHosts is the size in bytes of the largest /etc/hosts that is changed rather than replaced.
 	maxHosts = 1 << 20
 )
 
-// nameSandbox writes the files by which programs know the names of a new sandbox, in place of the image's, as container engines do.
-func nameSandbox(id string, offline bool) error {
+// nameSandbox writes the files by which programs know the names of a new sandbox, in place of the image's, as container engines do. servers is
+// its /etc/resolv.conf; empty: the image's stays.
+func nameSandbox(id, servers string) error {
 	etc, err := openEtc()
 	if err != nil || etc == nil {
 		return err
 	}
 	defer etc.close()
 	errs := []error{etc.write("hosts", hosts+ownLine(id)), etc.write("hostname", id+"\n")}
-	if offline {
-		errs = append(errs, etc.write("resolv.conf", noServer))
+	if servers != "" {
+		errs = append(errs, etc.write("resolv.conf", servers))
 	}
 	return errors.Join(errs...)
 }

@@ -15,18 +15,29 @@ import (
 // plugSocket is the abstract unix socket by which process 1 gets the pipes to the daemon.
 const plugSocket = "@sandpool-plug"
 
-// plug hands its input and output to process 1, which talks to the daemon over them from then on. They are pipes: an open socket would
-// keep a checkpoint from being restored. The daemon runs it as root.
+// What pipes are for, as the byte says that comes with them.
+const (
+	forSupervisor byte = iota
+	forDoor
+)
+
+// plug hands its input and output to process 1, which talks to the daemon over them from then on: as the supervisor, or as the door. They are pipes: an open
+// socket would keep a checkpoint from being restored. The daemon runs it as root.
 func plug(args []string) int {
-	if len(args) > 0 {
-		return fail(exitUsage, "usage: sandpool-init plug")
+	use := forSupervisor
+	if len(args) == 1 && args[0] == "door" {
+		use = forDoor
+	} else if len(args) > 0 {
+		return fail(exitUsage, "usage: sandpool-init plug [door]")
 	}
 	conn, err := dialInit(plugSocket)
 	if err != nil {
 		return fail(exitFailure, "sandpool-init: ask process 1: %v", err)
 	}
 	defer func() { _ = conn.Close() }()
-	err = supervise.Control(conn, func(fd int) error { return unix.Sendmsg(fd, []byte{0}, unix.UnixRights(0, 1), nil, unix.MSG_NOSIGNAL) })
+	err = supervise.Control(conn, func(fd int) error {
+		return unix.Sendmsg(fd, []byte{use}, unix.UnixRights(0, 1), nil, unix.MSG_NOSIGNAL)
+	})
 	var taken [1]byte
 	if err == nil {
 		_, err = io.ReadFull(conn, taken[:])
@@ -59,7 +70,7 @@ func dialInit(socket string) (*os.File, error) {
 var errAnothers = errors.New("another process has its socket")
 
 // servePlugs lets root in the sandbox, as which the daemon comes, hand over pipes, one after the other.
-func servePlugs(s *supervise.Supervisor) {
+func (p initProcess) servePlugs() {
 	listener, err := listenAt(plugSocket, 4)
 	if err != nil {
 		_ = fail(0, "sandpool-init: processes cannot be supervised: listen on %s: %v", plugSocket, err)
@@ -70,7 +81,7 @@ func servePlugs(s *supervise.Supervisor) {
 			fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
 			if err == nil {
 				if peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil && peer.Uid == 0 {
-					takePipes(s, fd)
+					p.takePipes(fd)
 				} else {
 					_ = unix.Close(fd)
 				}
@@ -82,47 +93,47 @@ func servePlugs(s *supervise.Supervisor) {
 }
 
 // takePipes receives a pair of pipes and serves the daemon over them.
-func takePipes(s *supervise.Supervisor, fd int) {
+func (p initProcess) takePipes(fd int) {
 	defer func() { _ = unix.Close(fd) }()
 	limit := unix.NsecToTimeval(time.Second.Nanoseconds()) // it is the only one that is served
 	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &limit)
-	pipes, err := receiveFiles(fd, 2)
+	pipes, use, err := receiveFiles(fd, 2)
 	if err != nil {
 		return
 	}
 	_, _ = unix.Write(fd, []byte{0})
-	go s.Serve(pipes[0], pipes[1])
+	_ = unix.SetNonblock(pipes[1], true) // so that it may have deadlines and be closed while it is used
+	in, out := os.NewFile(uintptr(pipes[0]), "pipe"), os.NewFile(uintptr(pipes[1]), "pipe")
+	if use == forDoor {
+		go p.door.Serve(in, out)
+	} else {
+		go p.supervisor.Serve(in, out)
+	}
 }
 
-// receiveFiles takes the descriptors that come with one byte, which must be so many.
-func receiveFiles(fd, count int) ([]*os.File, error) {
-	control := make([]byte, unix.CmsgSpace(4*count))
-	_, size, _, _, err := unix.Recvmsg(fd, make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC)
+// receiveFiles takes the descriptors that come with one byte, which must be so many, and the byte.
+func receiveFiles(fd, count int) (files []int, said byte, err error) {
+	control, message := make([]byte, unix.CmsgSpace(4*count)), make([]byte, 1)
+	_, size, _, _, err := unix.Recvmsg(fd, message, control, unix.MSG_CMSG_CLOEXEC)
 	for errors.Is(err, unix.EINTR) { // with a time limit the kernel does not go on by itself, and Go's runtime signals its threads
-		_, size, _, _, err = unix.Recvmsg(fd, make([]byte, 1), control, unix.MSG_CMSG_CLOEXEC)
+		_, size, _, _, err = unix.Recvmsg(fd, message, control, unix.MSG_CMSG_CLOEXEC)
 	}
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	messages, err := unix.ParseSocketControlMessage(control[:size])
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var got []int
 	for _, m := range messages {
 		more, _ := unix.ParseUnixRights(&m) // an error says that it holds none
-		got = append(got, more...)
-	}
-	var files []*os.File
-	for _, f := range got {
-		_ = unix.SetNonblock(f, len(got) == count && count > 1) // pipes that are read with a deadline
-		files = append(files, os.NewFile(uintptr(f), "received"))
+		files = append(files, more...)
 	}
 	if len(files) == count {
-		return files, nil
+		return files, message[0], nil
 	}
 	for _, f := range files {
-		_ = f.Close()
+		_ = unix.Close(f)
 	}
-	return nil, fmt.Errorf("want %d descriptors, got %d", count, len(files))
+	return nil, 0, fmt.Errorf("want %d descriptors, got %d", count, len(files))
 }

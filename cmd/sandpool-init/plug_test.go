@@ -23,9 +23,9 @@ func TestReceiveIsNotInterrupted(t *testing.T) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		thread <- unix.Gettid()
-		files, err := receiveFiles(pair[0], 1)
+		files, _, err := receiveFiles(pair[0], 1)
 		for _, f := range files {
-			_ = f.Close()
+			_ = unix.Close(f)
 		}
 		received <- err
 	}()

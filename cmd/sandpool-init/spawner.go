@@ -82,11 +82,11 @@ func (s *spawner) answer(fd int) {
 }
 
 func (s *spawner) spawn(fd int, conn *os.File) (int, error) {
-	logs, err := receiveFiles(fd, 1)
+	logs, _, err := receiveFiles(fd, 1)
 	if err != nil {
 		return 0, fmt.Errorf("receive the log: %w", err)
 	}
-	log := logs[0]
+	log := os.NewFile(uintptr(logs[0]), "log")
 	defer func() { _ = log.Close() }()
 	request, err := receive(conn)
 	if err != nil {

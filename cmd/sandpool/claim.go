@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"sandpool/cmd/sandpool/request"
 	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
@@ -16,7 +17,8 @@ import (
 
 func (a *app) claimCommand() *cobra.Command {
 	var req wire.ClaimRequest
-	var brings brings
+	var brings request.Brings
+	var narrow request.Narrowing
 	cold, shell := false, false
 	cmd := &cobra.Command{
 		Use:   "claim [flags] [-- COMMAND [ARG...]]",
@@ -36,15 +38,16 @@ func (a *app) claimCommand() *cobra.Command {
 			if cold {
 				req.Start = wire.StartCold
 			}
-			req.Command = args
-			if err := brings.into(&req); err != nil {
+			req.Command, req.Network = args, narrow.Rules()
+			if err := brings.Into(&req); err != nil {
 				return err
 			}
 			return a.claim(cmd.Context(), req, shell)
 		},
 	}
 	flags := cmd.Flags()
-	brings.flags(flags)
+	brings.Flags(flags)
+	narrow.Flags(flags)
 	flags.BoolVar(&shell, "shell", false, "open a shell in it, as sandpool shell does")
 	flags.StringVar(&req.Template, "template", "", "claim from this template; empty means the daemon's default")
 	flags.StringVar(&req.Checkpoint, "checkpoint", "", "go on from this checkpoint")
@@ -57,6 +60,7 @@ func (a *app) claimCommand() *cobra.Command {
 	a.completeTemplates(cmd)
 	completeFlag(cmd, "checkpoint", a.completeCheckpoints)
 	completeFlag(cmd, "type", lifetimeTypes)
+	completeFlag(cmd, "preset", request.CompletePresets)
 	return cmd
 }
 

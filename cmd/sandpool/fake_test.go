@@ -79,10 +79,12 @@ func newFake(t *testing.T) *fakeDaemon {
 	mux.HandleFunc("GET /v1/claims/{id}", f.one)
 	mux.HandleFunc("DELETE /v1/claims/{id}", f.one)
 	mux.HandleFunc("POST /v1/claims/{id}/exec", f.run)
+	mux.HandleFunc("POST /v1/claims/{id}/ports/{port}", f.run)
 	mux.HandleFunc("POST /v1/claims/{id}/processes", f.startProcess)
 	mux.HandleFunc("POST /v1/claims/{id}/extend", f.extend)
 	mux.HandleFunc("POST /v1/claims/{id}/checkpoint", f.checkpoint)
 	mux.HandleFunc("POST /v1/claims/{id}/fork", f.fork)
+	f.serveNetwork(mux)
 	mux.HandleFunc("GET /v1/checkpoints", f.checkpoints)
 	mux.HandleFunc("DELETE /v1/checkpoints/{id}", f.deleteCheckpoint)
 	mux.HandleFunc("GET /v1/pools", f.pools)
@@ -240,7 +242,9 @@ func (f *fakeDaemon) run(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var req wire.ExecRequest
-	if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
+	if port := r.PathValue("port"); port != "" {
+		req.Args = []string{"port", port}
+	} else if err := json.NewDecoder(r.Body).Decode(&req); err != nil {
 		refuse(w, http.StatusBadRequest, "invalid_argument", err.Error())
 		return
 	}

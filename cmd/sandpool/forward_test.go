@@ -12,9 +12,9 @@ import (
 	"sandpool/daemon/wire"
 )
 
-// serveHTTP is a sandbox with a server on port 8000, as `sandpool-init connect` reaches it.
+// serveHTTP is a sandbox with a server on port 8000.
 func (f *fakeDaemon) serveHTTP(conn net.Conn, stream io.Reader, req wire.ExecRequest) {
-	if got := strings.Join(req.Args, " "); got != "/.sandpool/init connect 8000" {
+	if got := strings.Join(req.Args, " "); got != "port 8000" {
 		f.frame(conn, wire.FrameStderr, []byte(got+": connection refused\n")...)
 		f.frame(conn, wire.FrameExit, 0, 0, 0, 1)
 		return

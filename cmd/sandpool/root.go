@@ -45,7 +45,7 @@ func (a *app) rootCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&a.daemon.Socket, "socket", socket, "the daemon's unix socket")
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "print JSON for programs")
-	root.AddCommand(a.claimCommand(), a.releaseCommand(), a.lsCommand(), a.extendCommand(), a.checkpointCommand(), a.checkpointsCommand(), a.forkCommand(), a.execCommand(), a.shellCommand(), a.psCommand(), a.logsCommand(), a.attachCommand(), a.killCommand(), a.cpCommand(), a.filesCommand(), a.forwardCommand(), a.poolsCommand(), a.topCommand(), a.templatesCommand(), a.imagesCommand(), a.infoCommand(), a.versionCommand(), a.benchCommand(), a.eventsCommand(), a.doctorCommand(), a.runtimeCommand())
+	root.AddCommand(a.claimCommand(), a.releaseCommand(), a.lsCommand(), a.extendCommand(), a.checkpointCommand(), a.checkpointsCommand(), a.forkCommand(), a.execCommand(), a.shellCommand(), a.psCommand(), a.logsCommand(), a.attachCommand(), a.killCommand(), a.cpCommand(), a.filesCommand(), a.forwardCommand(), a.egressCommand(), a.poolsCommand(), a.topCommand(), a.templatesCommand(), a.imagesCommand(), a.infoCommand(), a.versionCommand(), a.benchCommand(), a.eventsCommand(), a.doctorCommand(), a.runtimeCommand())
 	return root
 }
 

@@ -33,6 +33,7 @@ type Claims interface {
 	Get(claim string) (pool.Claim, error)
 	Claims() []pool.Claim
 	Extend(ctx context.Context, claim string) (pool.Claim, error)
+	SetNetwork(ctx context.Context, claim string, change func(has string) (string, error)) (pool.Claim, error)
 	Use(ctx context.Context, claim string) (claimed pool.Claim, done func(), err error)
 }
 
@@ -68,6 +69,7 @@ type Options struct {
 	Claims    Claims
 	Keeper    Keeper
 	Shelf     Shelf
+	Networks  Networks
 	Events    EventLog
 	Stopping  <-chan struct{} // closed when the daemon begins to stop: who follows events is not to keep it waiting
 	Pools     func() []pool.Overview
@@ -76,15 +78,17 @@ type Options struct {
 	Catalogue Catalogue // is asked about templates
 	Exec      func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (processes.Process, error)
 	Processes func(ctx context.Context, sandbox string) (runtime.Processes, error)
-	Ready     func() error              // why the daemon cannot do its work, or nil
-	Alive     func(sandbox string) bool // its processes have not ended
-	Info      wire.Info                 // but for what changes
-	Promised  func() wire.Promised      // to sandboxes, at the last look
-	Config    func() *configs.Config    // as it is now; not to be changed
-	Metrics   *telemetry.Metrics
-	Step      func(string) // told at every step after which a crash must lose nothing
-	Tracer    trace.Tracer
-	Log       *slog.Logger
+	// Port joins what spec reads and writes to a TCP port of a sandbox.
+	Port     func(ctx context.Context, sandbox string, port int, spec runtime.ExecSpec) (processes.Process, error)
+	Ready    func() error              // why the daemon cannot do its work, or nil
+	Alive    func(sandbox string) bool // its processes have not ended
+	Info     wire.Info                 // but for what changes
+	Promised func() wire.Promised      // to sandboxes, at the last look
+	Config   func() *configs.Config    // as it is now; not to be changed
+	Metrics  *telemetry.Metrics
+	Step     func(string) // told at every step after which a crash must lose nothing
+	Tracer   trace.Tracer
+	Log      *slog.Logger
 }
 
 // api answers HTTP requests.
@@ -93,7 +97,9 @@ type api struct {
 
 	large chan struct{} // has largeBodies slots, which requests with such a body hold while they are read
 	crowd *crowd
-	pace  time.Duration // in which leastPace bytes of a file's content have to come
+	pace  time.Duration // in which paced.Least bytes of a file's content have to come
+
+	detours processes.Detours
 }
 
 func newAPI(o Options) *api {
@@ -107,15 +113,31 @@ type handler func(w http.ResponseWriter, r *http.Request) error
 func (a *api) routes() http.Handler {
 	mux := http.NewServeMux()
 	methods := map[string][]string{}
-	for _, route := range []struct {
-		method, path string
-		handler      handler
-	}{
+	for _, route := range slices.Concat(a.claimRoutes(), a.otherRoutes()) {
+		mux.Handle(route.method+" "+route.path, a.answer(route.handler))
+		methods[route.path] = append(methods[route.path], route.method)
+	}
+	for path, allowed := range methods {
+		mux.Handle(path, a.answer(wrongMethod(allowed)))
+	}
+	mux.Handle("/", a.answer(unknownPath))
+	return a.answer(func(w http.ResponseWriter, r *http.Request) error { return admit(mux, w, telemetry.Traced(r)) })
+}
+
+// route is what answers one method of one path.
+type route struct {
+	method, path string
+	handler      handler
+}
+
+func (a *api) claimRoutes() []route {
+	return []route{
 		{http.MethodPost, "/v1/claims", a.claim},
 		{http.MethodGet, "/v1/claims", a.listClaims},
 		{http.MethodGet, "/v1/claims/{id}", a.getClaim},
 		{http.MethodDelete, "/v1/claims/{id}", a.releaseClaim},
 		{http.MethodPost, "/v1/claims/{id}/exec", a.execInClaim},
+		{http.MethodPost, "/v1/claims/{id}/ports/{port}", a.connectPort},
 		{http.MethodPost, "/v1/claims/{id}/processes", a.startProcess},
 		{http.MethodGet, "/v1/claims/{id}/processes", a.inside(a.listProcesses)},
 		{http.MethodGet, "/v1/claims/{id}/processes/{pid}", a.inside(a.getProcess)},
@@ -139,6 +161,15 @@ func (a *api) routes() http.Handler {
 		{http.MethodPost, "/v1/claims/{id}/files/chown", a.withFiles("chown", tellFile, "path", "owner")},
 		{http.MethodGet, "/v1/claims/{id}/tar", a.withFiles("pack", files.ServeTar, "path", "as", "follow")},
 		{http.MethodPut, "/v1/claims/{id}/tar", a.withFiles("unpack", a.receiveFile, "path", "owners")},
+		{http.MethodGet, "/v1/claims/{id}/network", a.showNetwork},
+		{http.MethodPut, "/v1/claims/{id}/network", a.changeNetwork},
+		{http.MethodGet, "/v1/claims/{id}/network/why", a.whyNetwork},
+		{http.MethodGet, "/v1/claims/{id}/network/log", a.networkLog},
+	}
+}
+
+func (a *api) otherRoutes() []route {
+	return []route{
 		{http.MethodGet, "/v1/checkpoints", a.listCheckpoints},
 		{http.MethodGet, "/v1/checkpoints/{id}", a.getCheckpoint},
 		{http.MethodDelete, "/v1/checkpoints/{id}", a.deleteCheckpoint},
@@ -154,15 +185,7 @@ func (a *api) routes() http.Handler {
 		{http.MethodGet, "/healthz", a.getHealth},
 		{http.MethodGet, "/readyz", a.getReady},
 		{http.MethodGet, "/metrics", a.getMetrics},
-	} {
-		mux.Handle(route.method+" "+route.path, a.answer(route.handler))
-		methods[route.path] = append(methods[route.path], route.method)
 	}
-	for path, allowed := range methods {
-		mux.Handle(path, a.answer(wrongMethod(allowed)))
-	}
-	mux.Handle("/", a.answer(unknownPath))
-	return a.answer(func(w http.ResponseWriter, r *http.Request) error { return admit(mux, w, telemetry.Traced(r)) })
 }
 
 // answer makes an http.Handler of h.

@@ -222,7 +222,7 @@ func TestClaimRequests(t *testing.T) {
 			ts.claims.mu.Lock()
 			defer ts.claims.mu.Unlock()
 			got := ts.claims.last
-			got.Owner, got.Begin = "", nil
+			got.Owner, got.Begin, got.Network = "", nil, nil
 			if tc.want.Kind == "" {
 				tc.want.Kind = "development"
 			}

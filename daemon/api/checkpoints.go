@@ -102,7 +102,10 @@ func (a *api) saveAndFork(ctx context.Context, claim pool.Claim, req pool.Reques
 		return nil, cmp.Or(a.lost(claim), err)
 	}
 	req.Checkpoint = m.ID
-	forks, err := a.fork(ctx, req, n)
+	var forks []pool.Claim
+	if err = setNetwork(nil, &req, m); err == nil {
+		forks, err = a.fork(ctx, req, n)
+	}
 	// As long as the checkpoint is there a start takes the forks for unanswered, and ends them.
 	if dropErr := a.Shelf.Delete(m.ID); dropErr != nil && !errdefs.IsNotFound(dropErr) {
 		a.takeBack(ctx, dropErr, forks...)

@@ -21,6 +21,7 @@ import (
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
 	"sandpool/pool"
+	"sandpool/runtime/checkpoint"
 )
 
 // defaultTemplate is what a claim that names no template gets.
@@ -112,8 +113,10 @@ func (a *api) poolRequest(who actor, body wire.ClaimRequest) (pool.Request, erro
 		Template: body.Template, Owner: who.owner(), RequestID: body.RequestID, Fallback: body.Fallback, Cold: body.Start == wire.StartCold,
 		Checkpoint: body.Checkpoint, Quota: a.quota(who),
 	}
+	var saved checkpoint.Manifest
 	if body.Checkpoint != "" {
-		if err := a.fromCheckpoint(who, body, &req); err != nil {
+		var err error
+		if saved, err = a.fromCheckpoint(who, body, &req); err != nil {
 			return pool.Request{}, err
 		}
 	}
@@ -128,6 +131,9 @@ func (a *api) poolRequest(who actor, body wire.ClaimRequest) (pool.Request, erro
 	}
 	if body.Start != "" && body.Start != wire.StartAny && body.Start != wire.StartCold {
 		return pool.Request{}, invalid("start: %q: want %q or %q", body.Start, wire.StartAny, wire.StartCold)
+	}
+	if err := setNetwork(body.Network, &req, saved); err != nil {
+		return pool.Request{}, err
 	}
 	if err := setGiven(body, &req); err != nil {
 		return pool.Request{}, err
@@ -146,20 +152,20 @@ func (a *api) quota(who actor) int {
 	return a.Config().Limits.ClaimsPerUser
 }
 
-// fromCheckpoint makes req a claim that goes on from a checkpoint.
-func (a *api) fromCheckpoint(who actor, body wire.ClaimRequest, req *pool.Request) error {
+// fromCheckpoint makes req a claim that goes on from a checkpoint, which it returns.
+func (a *api) fromCheckpoint(who actor, body wire.ClaimRequest, req *pool.Request) (checkpoint.Manifest, error) {
 	m, err := a.findCheckpoint(who, body.Checkpoint)
 	if err != nil {
-		return err
+		return m, err
 	}
 	if body.Template != "" && body.Template != m.Template {
-		return invalid("template: %q: checkpoint %s is of template %q", body.Template, m.ID, m.Template)
+		return m, invalid("template: %q: checkpoint %s is of template %q", body.Template, m.ID, m.Template)
 	}
 	if body.Fallback || body.Start == wire.StartCold {
-		return invalid("checkpoint: neither fallback nor start %q go with it", wire.StartCold)
+		return m, invalid("checkpoint: neither fallback nor start %q go with it", wire.StartCold)
 	}
 	req.Template = m.Template
-	return nil
+	return m, nil
 }
 
 // setWait checks how long a claim may wait, nil meaning the default.

@@ -49,13 +49,21 @@ func (a *api) execInClaim(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer done()
 	defer func() { a.Metrics.Execed(claim.ID, time.Since(began)) }()
-	// The shim, which starts commands with a terminal, would write secrets into a file.
-	if body.User != "" || body.Timeout != nil || len(body.Rlimits) > 0 || body.TTY && claim.Given == pool.Secrets {
-		return a.execSupervised(w, r, claim, body)
+	// Only process 1 can make a command another user's and end it in time. The shim would write secrets into a file.
+	must := body.User != "" || body.Timeout != nil || len(body.Rlimits) > 0 || body.TTY && claim.Given == pool.Secrets
+	if must || body.TTY {
+		of, err := a.Processes(r.Context(), claim.Sandbox)
+		switch {
+		case err == nil:
+			return a.execSupervised(w, r, claim, of, body)
+		case must || context.Cause(r.Context()) != nil:
+			return err
+		}
+		a.detours.Note(claim.ID, err)
 	}
 	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (processes.Process, error) {
 		spec.Args, spec.Env, spec.Cwd, spec.TTY, spec.Rows, spec.Cols = body.Args, body.Env, body.Cwd, body.TTY, body.Rows, body.Cols
-		spec.Given = claim.HasGiven()
+		spec.Given, spec.Owned = claim.HasGiven(), true
 		return a.Exec(r.Context(), claim.Sandbox, spec)
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"sandpool/daemon/processes"
+	"sandpool/daemon/strictjson"
 	"sandpool/daemon/wire"
 )
 
@@ -88,8 +89,11 @@ func TestExecStream(t *testing.T) {
 	ts := startServer(t)
 	c := ts.startExec(t, `{"args": ["cat"], "env": ["A=1"], "cwd": "/tmp", "tty": true, "rows": 24, "cols": 80}`)
 	p := <-ts.processes
-	if s := p.spec; s.Cwd != "/tmp" || s.Env[0] != "A=1" || !s.TTY || s.Rows != 24 || s.Cols != 80 {
+	if s := p.spec; s.Cwd != "/tmp" || s.Env[0] != "A=1" || !s.TTY || s.Rows != 24 || s.Cols != 80 || !s.Owned {
 		t.Errorf("spec is %+v", s)
+	}
+	if info := getAs(t, ts.api, 0, "GET", "/v1/info", ""); !strings.Contains(info, "by the shim: 1, the last in claim "+runningID+": the init is of an older release") {
+		t.Errorf("why process 1 did not start it is not told: %s", info)
 	}
 	c.send(t, wire.FrameStdin, []byte("hello")...)
 	if f, err := wire.ReadFrame(c.in); err != nil || f.Kind != wire.FrameStdout || string(f.Payload) != "hello" {
@@ -121,6 +125,14 @@ func TestExecThatCannotStart(t *testing.T) {
 	ts := startServer(t)
 	c := ts.startExec(t, `{"args": ["missing"]}`)
 	wantFrameError(t, c, "not_found", "no such command")
+}
+
+// TestExecThatOnlyProcess1CanRun has no process 1 that can: the shim does not take its place.
+func TestExecThatOnlyProcess1CanRun(t *testing.T) {
+	ts := startServer(t)
+	for _, body := range []string{`{"args": ["cat"], "user": "1"}`, `{"args": ["cat"], "timeout": "1s"}`, `{"args": ["cat"], "tty": true, "rlimits": {"core": "0"}}`} {
+		checkError(t, ts.do(t, "POST", "/v1/claims/"+runningID+"/exec", body, upgradeLines()...), 409, "conflict", "older release")
+	}
 }
 
 func wantFrameError(t *testing.T, c *execConn, code, message string) {
@@ -174,7 +186,7 @@ func TestExecSizes(t *testing.T) {
 		"most":              {args: append([]string{"wait"}, many(15, wire.MaxArgument)...), env: []string{"A=1"}, status: http.StatusSwitchingProtocols},
 		"more":              {args: append([]string{"wait"}, many(16, wire.MaxArgument)...), status: http.StatusRequestEntityTooLarge},
 		"empty arguments":   {args: append([]string{"wait"}, many(1000, 0)...), status: http.StatusSwitchingProtocols},
-		"too many words":    {args: append([]string{"wait"}, many(maxWords, 0)...), status: http.StatusRequestEntityTooLarge},
+		"too many words":    {args: append([]string{"wait"}, many(strictjson.MaxWords, 0)...), status: http.StatusRequestEntityTooLarge},
 		"more than is read": {args: append([]string{"wait"}, many(40, wire.MaxArgument)...), status: http.StatusRequestEntityTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -116,6 +116,19 @@ func (f *fakeClaims) Extend(_ context.Context, id string) (pool.Claim, error) {
 	return c, nil
 }
 
+func (f *fakeClaims) SetNetwork(_ context.Context, id string, change func(string) (string, error)) (pool.Claim, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.claims[id]
+	network, err := change(c.Network)
+	if err != nil {
+		return pool.Claim{}, err
+	}
+	c.Network = network
+	f.claims[id] = c
+	return c, nil
+}
+
 func (f *fakeClaims) Use(_ context.Context, id string) (pool.Claim, func(), error) {
 	c, err := f.Get(id)
 	if err == nil && c.State == pool.Dead {
@@ -221,6 +234,7 @@ type testServer struct {
 	claims    *fakeClaims
 	saver     *fakeSaver
 	shelf     *fakeShelf
+	networks  *fakeNetworks
 	sizes     *fakeSizes
 	processes chan *fakeProcess
 	before    func(r *http.Request) // called for each request, with what net/http knows of it, if not nil
@@ -242,7 +256,7 @@ func newTestAPI(t *testing.T) *testServer {
 	t.Helper()
 	me := actor{uid: uint32(os.Geteuid())}
 	ts := &testServer{
-		claims: newFakeClaims(me.owner()), saver: &fakeSaver{manifest: checkpoint.Manifest{ID: savedID, Owner: me.owner()}}, shelf: newFakeShelf(me.owner()),
+		claims: newFakeClaims(me.owner()), saver: &fakeSaver{manifest: checkpoint.Manifest{ID: savedID, Owner: me.owner()}}, shelf: newFakeShelf(me.owner()), networks: &fakeNetworks{more: make(chan struct{})},
 		sizes: newFakeSizes(), processes: make(chan *fakeProcess, 8),
 	}
 	cfg := configs.Default()
@@ -255,7 +269,7 @@ func newTestAPI(t *testing.T) *testServer {
 		Pools: status, Claims: ts.claims.Claims, Checkpoints: ts.shelf.List, Outage: func() error { return nil }, Blocks: func(string) bool { return false },
 	})
 	ts.api = newAPI(Options{
-		Claims: ts.claims, Keeper: ts.saver, Shelf: ts.shelf, Pools: status, Sizes: ts.sizes,
+		Claims: ts.claims, Keeper: ts.saver, Shelf: ts.shelf, Networks: ts.networks, Pools: status, Sizes: ts.sizes,
 		Images: func(context.Context) ([]image.Status, error) { return nil, nil },
 		Alive:  func(string) bool { return true },
 		Exec: func(_ context.Context, _ string, spec runtime.ExecSpec) (processes.Process, error) {
@@ -265,6 +279,9 @@ func newTestAPI(t *testing.T) *testServer {
 			p := startFakeProcess(spec)
 			ts.processes <- p
 			return p, nil
+		},
+		Processes: func(context.Context, string) (runtime.Processes, error) {
+			return runtime.Processes{}, errdefs.ErrFailedPrecondition.WithMessage("the init is of an older release")
 		},
 		Ready: func() error { return nil },
 		Info:  wire.Info{Version: "test", Region: "local"}, Promised: func() wire.Promised { return wire.Promised{MemoryMiB: 1} },

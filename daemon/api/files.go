@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"sandpool/daemon/files"
+	"sandpool/daemon/paced"
 	"sandpool/runtime"
 )
 
@@ -41,12 +42,12 @@ func (a *api) withFiles(operation string, do fileHandler, allowed ...string) han
 			return a.Exec(ctx, claim.Sandbox, spec)
 		}
 		err = do(w, r, start, op)
-		unread, sends := errors.AsType[*unreadError](err)
+		_, sends := errors.AsType[*paced.UnreadError](err)
 		if ended, is := errors.AsType[*files.EndedError](err); is && ended.Code >= 128 { // by a signal: perhaps with all of its sandbox
 			err = cmp.Or(a.fate(r.Context(), claim), err)
 		}
 		if sends {
-			return a.failWhileSending(w, r, unread.body, err)
+			return a.failWhileSending(w, r, err)
 		}
 		return err
 	}
@@ -71,11 +72,11 @@ func removeFile(w http.ResponseWriter, r *http.Request, start files.Start, op fi
 
 // receiveFile takes the request's body as the content of a file, or as a tar stream.
 func (a *api) receiveFile(w http.ResponseWriter, r *http.Request, start files.Start, op files.Op) error {
-	body := a.newPacedBody(w, r)
+	body := paced.New(w, r, a.pace)
 	file, err := files.Send(r.Context(), start, op, body)
 	switch {
 	case err != nil:
-		return body.failed(err)
+		return body.Failed(err)
 	case op.Name == "unpack":
 		w.WriteHeader(http.StatusNoContent)
 		return nil

@@ -9,7 +9,7 @@ import (
 func (a *api) getInfo(w http.ResponseWriter, r *http.Request) error {
 	who, _ := actorOf(r.Context())
 	info := a.Info
-	info.Promised = a.Promised()
+	info.Promised, info.Warnings = a.Promised(), slices.Concat(info.Warnings, a.detours.Warnings())
 	if !who.operates() {
 		info.Warnings, info.Canaries = nil, slices.Clone(info.Canaries)
 		for i, c := range info.Canaries {

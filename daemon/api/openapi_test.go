@@ -56,7 +56,7 @@ func TestDescriptionNamesParameters(t *testing.T) {
 // parameterWords returns the words of the code that may be names of parameters.
 func parameterWords(t *testing.T) (words []string) {
 	t.Helper()
-	for _, file := range []string{"api.go", "feed.go", "processes.go", "../metadata/metadata.go"} {
+	for _, file := range []string{"api.go", "feed.go", "processes.go", "../metadata/metadata.go", "../rules/ask.go"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -117,6 +117,8 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		t.Fatal(err)
 	}
 	ts := startServer(t)
+	withNetwork(ts)
+	ts.networks.add("a.test")
 	for _, request := range []struct {
 		method, path, body string
 		status             int
@@ -128,6 +130,10 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"POST", "/v1/claims/" + runningID + "/exec", `{}`, http.StatusUpgradeRequired},
 		{"GET", "/v1/claims/x", "", http.StatusBadRequest},
 		{"GET", "/v1/claims/" + missingID, "", http.StatusNotFound},
+		{"GET", "/v1/claims/" + runningID + "/network", "", http.StatusOK},
+		{"PUT", "/v1/claims/" + runningID + "/network", `{"deny":["a.test"]}`, http.StatusOK},
+		{"GET", "/v1/claims/" + runningID + "/network/why?name=a.test&port=22", "", http.StatusOK},
+		{"GET", "/v1/claims/" + runningID + "/network/log", "", http.StatusOK},
 		{"PUT", "/v1/pools/default", `{"target":3}`, http.StatusOK},
 		{"GET", "/v1/images", "", http.StatusOK},
 		{"GET", "/metrics", "", http.StatusOK},

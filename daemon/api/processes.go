@@ -88,20 +88,12 @@ func (a *api) startProcess(w http.ResponseWriter, r *http.Request) error {
 	})(w, r)
 }
 
-// execSupervised runs a command by process 1, which only can make it another user's and end it in time.
-func (a *api) execSupervised(w http.ResponseWriter, r *http.Request, claim pool.Claim, body wire.ExecRequest) error {
-	of, err := a.Processes(r.Context(), claim.Sandbox)
-	if err != nil {
-		return err
-	}
+// execSupervised has process 1 run a command.
+func (a *api) execSupervised(w http.ResponseWriter, r *http.Request, claim pool.Claim, of runtime.Processes, body wire.ExecRequest) error {
 	command := processes.Command(body)
 	command.Input = true
 	return a.converse(w, r, claim, func(spec runtime.ExecSpec) (processes.Process, error) {
-		p, f, err := of.Run(r.Context(), command)
-		if err != nil {
-			return nil, err
-		}
-		return processes.Own(of, p.PID, f, spec), nil
+		return processes.Run(r.Context(), of, command, spec)
 	})
 }
 

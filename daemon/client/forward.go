@@ -9,11 +9,9 @@ import (
 	"io"
 	"net"
 	"strconv"
-
-	"sandpool/daemon/wire"
 )
 
-// InitPath is the sandbox's own init, which connects to ports and has process 1 start programs.
+// InitPath is the sandbox's own init, which has process 1 start programs.
 const InitPath = "/.sandpool/init"
 
 // Forward connects a stream to a TCP port inside a claim's sandbox, for which the sandbox needs no network: from is sent to
@@ -21,7 +19,7 @@ const InitPath = "/.sandpool/init"
 // connection. That nobody listens there is an error.
 func (c *Client) Forward(ctx context.Context, id string, port int, from io.Reader, to io.Writer) error {
 	var said bytes.Buffer
-	exit, err := c.Exec(ctx, id, wire.ExecRequest{Args: []string{InitPath, "connect", strconv.Itoa(port)}}, Stdio{In: from, Out: to, Err: &said})
+	exit, err := c.converse(ctx, claimPath(id)+"/ports/"+strconv.Itoa(port), nil, Stdio{In: from, Out: to, Err: &said})
 	if err == nil && exit != 0 {
 		err = errors.New(string(bytes.TrimSpace(said.Bytes())))
 	}

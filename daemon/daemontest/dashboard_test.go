@@ -19,6 +19,7 @@ import (
 var quiet = map[string]string{
 	"Alerts":                               "no alert fires or is about to",
 	"Failed steps":                         "no start fails",
+	"Time to connect, p95":                 "no sandbox connects",
 	"Failed calls of containerd and runsc": "no call fails",
 }
 

@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+
 	"sandpool/configs"
 	"sandpool/daemon"
 	"sandpool/daemon/client"
@@ -147,11 +150,27 @@ func checkNothingLeft(t *testing.T) {
 // containers returns the ids of the namespace's containers with the given state in their labels, "" for all.
 func containers(t *testing.T, state string) []string {
 	t.Helper()
-	args := []string{"containers", "ls", "-q"}
-	if state != "" {
-		args = append(args, fmt.Sprintf(`labels."sandpool.state"==%q`, state))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	defer cancel()
+	// Not by ctr, which takes some tens of milliseconds of a processor: tests ask again and again. Each time anew, since containerd may have been killed.
+	c, err := containerd.New(host.Address, containerd.WithDefaultNamespace(host.Namespace), containerd.WithTimeout(patience))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return strings.Fields(ctr(t, args...))
+	defer c.Close() //nolint:errcheck // it was only read
+	var filters []string
+	if state != "" {
+		filters = []string{fmt.Sprintf(`labels."sandpool.state"==%q`, state)}
+	}
+	all, err := c.ContainerService().List(namespaces.WithNamespace(ctx, host.Namespace), filters...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, found := range all {
+		ids = append(ids, found.ID)
+	}
+	return ids
 }
 
 func ctr(t *testing.T, args ...string) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,10 +34,9 @@ func TestOnClaim(t *testing.T) {
 	p.Hot = 1
 	cfg.Pools["default"] = p
 	d := start(t, cfg)
-	full := func() bool {
+	await(t, "the pools are full", func() bool {
 		return len(containers(t, "")) == 2 && len(containers(t, "hot")) == 1 && len(containers(t, "warm")) == 1
-	}
-	await(t, "the pools are full", full)
+	})
 
 	look := wire.ClaimRequest{Command: []string{"cat", "/tmp/told"}, Files: []wire.ClaimFile{{Path: "/tmp/brought", Text: "a file"}}}
 	check := func(req wire.ClaimRequest, tier wire.Tier, want string) wire.Claim {
@@ -71,10 +71,15 @@ func TestOnClaim(t *testing.T) {
 			t.Errorf("claims %+v, %v", list, err)
 		}
 	}
+	await(t, "one is hot", func() bool { return len(containers(t, "hot")) == 1 })
+	begun := containers(t, "hot")[0]
 	secrets := []string{"HIDDEN=" + hidden, "MODE=fail"}
 	fails(wire.ClaimRequest{Secrets: secrets, RequestID: "r"}, `on_claim of template "default": exit code 3; it wrote last: no \x1b[31m*** because`)
 	fails(wire.ClaimRequest{Template: "slow"}, `on_claim of template "slow": it did not end within 2s (on_claim_timeout); it wrote last: slow`)
-	await(t, "the sandboxes of claims that failed are gone", full)
+	await(t, "the sandboxes of claims that failed are gone", func() bool {
+		all, hot, warm := containers(t, ""), containers(t, "hot"), containers(t, "warm")
+		return len(hot) == 1 && len(warm) > 0 && len(all) == len(hot)+len(warm) && !slices.Contains(all, begun)
+	})
 	check(wire.ClaimRequest{RequestID: "r"}, wire.TierHot, "{} []") // one that failed was none
 }
 

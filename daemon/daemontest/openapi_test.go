@@ -11,8 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"sandpool/configs"
 	"sandpool/daemon/openapi/openapitest"
 	"sandpool/daemon/wire"
+	"sandpool/runtime/egress"
 )
 
 // TestDescription checks a real answer of each operation by the description of the API, and runs the examples that use the API without a library.
@@ -21,7 +23,10 @@ func TestDescription(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := start(t, testConfig(t, 2, 4))
+	cfg := testConfig(t, 2, 4)
+	network := configs.TemplateNetwork{Mode: egress.Door, Allow: []string{"allowed.example"}, MaxConnections: 10}
+	cfg.Templates["default"] = configs.Template{Image: cfg.Templates["default"].Image, Network: network}
+	d := start(t, cfg)
 	t.Run("answers", func(t *testing.T) {
 		connect := func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", d.Socket)
@@ -127,6 +132,7 @@ func askForClaims(t *testing.T, a *asker) {
 	a.ask(t, 426, "POST", at+"/exec", `{"args":["cat"]}`)
 	askForProcesses(t, a, at, c.Process.PID)
 	askForFiles(t, a, at)
+	askForNetwork(t, a, at)
 	saved := read[wire.Checkpoint](t, a.ask(t, 201, "POST", at+"/checkpoint", `{"comment":"a note"}`))
 	a.ask(t, 200, "GET", "/v1/checkpoints", "")
 	a.ask(t, 200, "GET", "/v1/checkpoints/"+saved.ID, "")
@@ -135,6 +141,19 @@ func askForClaims(t *testing.T, a *asker) {
 	for _, fork := range read[wire.ClaimList](t, a.ask(t, 201, "POST", at+"/fork", `{"count":1}`)).Claims {
 		a.ask(t, 200, "GET", "/v1/claims/"+fork.ID, "")
 		a.ask(t, 204, "DELETE", "/v1/claims/"+fork.ID, "")
+	}
+}
+
+func askForNetwork(t *testing.T, a *asker, at string) {
+	a.ask(t, 101, "POST", at+"/ports/8000", "", upgradeToFrames...)
+	a.ask(t, 400, "POST", at+"/ports/0", "", upgradeToFrames...)
+	a.ask(t, 200, "GET", at+"/network", "")
+	a.ask(t, 200, "PUT", at+"/network", `{"deny":["denied.example"]}`)
+	a.ask(t, 200, "GET", at+"/network/why?name=denied.example", "")
+	fetch := read[wire.Process](t, a.ask(t, 201, "POST", at+"/processes", `{"args":["wget","-q","-O","-","http://denied.example/"]}`))
+	a.ask(t, 200, "GET", fmt.Sprintf("%s/processes/%d/output?follow=true", at, fetch.PID), "")
+	if log := a.ask(t, 200, "GET", at+"/network/log", ""); !strings.Contains(log, "denied.example") {
+		t.Errorf("the log of the network is %q", log)
 	}
 }
 

@@ -177,7 +177,7 @@ func checkCNI(h Host) Result {
 	case len(h.CNI) > 0:
 		return good("cni", "%s", strings.Join(h.CNI, ", "))
 	case network == "none":
-		return info("cni", "no plugins, and none needed: sandboxes have no network")
+		return info("cni", "no plugins, and none needed: sandboxes have no interface")
 	default:
 		return warning("cni", "apt-get install containernetworking-plugins", "no plugins, but sandboxes run with network %q", network)
 	}

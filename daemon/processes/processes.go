@@ -58,6 +58,32 @@ type Supervisor interface {
 	EndInput(ctx context.Context, pid int) error
 }
 
+// Run starts a process that is its client's, and ends with it. One that cannot be run says why on its errors, and ends with what shells have for that.
+func Run(ctx context.Context, of runtime.Processes, command supervisor.Command, spec runtime.ExecSpec) (Process, error) {
+	p, follower, err := of.Run(ctx, command)
+	if failed, ok := errors.AsType[*supervisor.Failure](err); ok && failed.Code > 0 {
+		to, end := spec.Stderr, "\n"
+		if command.TTY {
+			to, end = spec.Stdout, "\r\n"
+		}
+		_, err = io.WriteString(to, "sandpool-init: "+failed.Text+end)
+		return notRun(failed.Code), err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return attach(of, p.PID, follower, spec, true), nil
+}
+
+// notRun is a process that never began, as its exit code.
+type notRun int
+
+func (notRun) Resize(context.Context, uint16, uint16) error { return nil }
+
+func (notRun) Signal(context.Context, syscall.Signal) error { return nil }
+
+func (n notRun) Wait(context.Context) (int, error) { return int(n), nil }
+
 // attached is a process that a client follows, and may feed, until it leaves.
 type attached struct {
 	of       Supervisor
@@ -71,11 +97,6 @@ type attached struct {
 // Attach joins a process to a client, and leaves it as it is when the client leaves.
 func Attach(of Supervisor, pid int, f *supervisor.Follower, spec runtime.ExecSpec) Process {
 	return attach(of, pid, f, spec, false)
-}
-
-// Own is Attach for a process that is killed when its client leaves.
-func Own(of Supervisor, pid int, f *supervisor.Follower, spec runtime.ExecSpec) Process {
-	return attach(of, pid, f, spec, true)
 }
 
 // attach begins to feed the process. That ends with Wait and the end of the input, which is not far behind.

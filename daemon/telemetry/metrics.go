@@ -36,6 +36,7 @@ type Metrics struct {
 	deliveries   *prometheus.CounterVec
 	deaths       *prometheus.CounterVec
 	refusals     *prometheus.CounterVec
+	network      network
 }
 
 // Labels are the values that others give to labels, whose series begin at zero.
@@ -103,12 +104,14 @@ func New(version string, labels Labels) *Metrics {
 			"Sandboxes whose end by themselves was seen, by its cause: memory, panic, signal, lost, init, gofer or unknown.", "cause"),
 		refusals: counterOf("sandbox_refused_total",
 			"What was refused because its user, or all users, had too many at once, by kind: connection, exec, follower or claim.", "kind"),
+		network: newNetwork(),
 	}
 	m.beginAtZero(labels)
 	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo(version),
 		m.claims, m.reconciles, m.claimSeconds, m.execSeconds, m.coldSeconds, m.warmSeconds, m.events, m.saveSeconds, m.saveBytes,
 		m.callSeconds, m.failedSteps, m.deliveries, m.deaths, m.refusals,
+		m.network.asked, m.network.bytes, m.network.seconds, m.network.open,
 	)
 	return m
 }

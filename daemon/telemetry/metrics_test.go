@@ -50,6 +50,11 @@ func TestMetrics(t *testing.T) {
 	m.Failed("a", "restore", &runtime.StepError{Step: runtime.StepPrewarm, Err: errors.New("exit code 1")})
 	m.Failed("a", "restore", errors.New("broken"))
 	m.Hooked(1, "delivered")
+	m.NetworkAsked("denied", "sni")
+	m.NetworkDialed(time.Second, errors.New("refused"))
+	m.NetworkOpen(3)
+	m.NetworkOpen(-1)
+	m.NetworkCarried(5, 7)
 	m.Died(runtime.CauseMemory)
 	m.Reconciled("start", nil)
 	m.Reconciled("sweep", errors.New("broken"))
@@ -72,6 +77,11 @@ func TestMetrics(t *testing.T) {
 	}
 	for series, want := range map[string]float64{
 		"sandbox_warm_pool_available local:a":                5,
+		"sandbox_network_requests_total sni denied":          1,
+		"sandbox_network_dial_duration_seconds failed":       1,
+		"sandbox_network_connections":                        2,
+		"sandbox_network_bytes_total sent":                   5,
+		"sandbox_network_bytes_total received":               7,
 		"sandbox_warm_pool_in_use local:a":                   2,
 		"sandbox_warm_pool_warming local:a":                  1,
 		"sandbox_warm_pool_running local:a":                  2,

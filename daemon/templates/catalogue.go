@@ -66,7 +66,7 @@ func (c Catalogue) Try(ctx context.Context, name string) ([]wire.TemplateStep, e
 	}
 	var took runtime.Phases
 	var startErr error
-	tryErr := c.trials.Try(ctx, name, func(ctx context.Context, id string, labels map[string]string) error {
+	tryErr := c.trials.Try(ctx, name, want.Rules, func(ctx context.Context, id string, labels map[string]string) error {
 		took, startErr = c.engine.Start(ctx, id, prepared, labels)
 		return startErr
 	})

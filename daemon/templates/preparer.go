@@ -77,6 +77,7 @@ type Wanted struct {
 	template.Template
 	Snapshot bool   // sandboxes go on from one that was started before, rather than being started
 	OnClaim  string // see pool.Source
+	Rules    string // what its sandboxes may connect to; see pool.Source.Network
 }
 
 // Preparer makes templates ready, as often as it takes. One that was ready before is used until its successor is.
@@ -87,7 +88,7 @@ type Preparer struct {
 	// restore starts a sandbox from a template's snapshot.
 	restore Restore
 	// snapshot returns the checkpoint that sandboxes of a template go on from, but not bad, made anew if there is none that fits.
-	snapshot func(ctx context.Context, name string, p *runtime.Prepared, bad string) (string, error)
+	snapshot func(ctx context.Context, name, rules string, p *runtime.Prepared, bad string) (string, error)
 	drop     func(keep func(checkpoint.Manifest) bool) // deletes the snapshots that keep does not want
 	images   *imageKeeper
 	failed   func(template, otherwise string, err error)
@@ -201,7 +202,7 @@ func (p *Preparer) work(ctx context.Context, name string, t *preparation, want W
 	ready, err := p.maker.Prepare(ctx, name, want.Template)
 	saved := ""
 	if err == nil && want.Snapshot {
-		saved, err = p.snapshot(ctx, name, ready, bad)
+		saved, err = p.snapshot(ctx, name, want.Rules, ready, bad)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -223,7 +224,7 @@ func (p *Preparer) work(ctx context.Context, name string, t *preparation, want W
 		p.pools.Unprepared(name, err)
 		return
 	}
-	t.inUse = &source{preparer: p, template: name, prepared: ready, onClaim: want.OnClaim, snapshot: saved}
+	t.inUse = &source{preparer: p, template: name, prepared: ready, onClaim: want.OnClaim, network: want.Rules, snapshot: saved}
 	p.pools.Prepared(name, t.inUse)
 	p.log.Info("template is ready", "template", name, "fingerprint", ready.Fingerprint(), "snapshot", saved)
 }

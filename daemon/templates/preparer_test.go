@@ -155,7 +155,7 @@ func TestATemplateWithoutItsSnapshotIsUsedAllTheSame(t *testing.T) {
 		m := &fakeMaker{}
 		p := prepare(t, m)
 		var mended atomic.Bool
-		p.snapshot = func(_ context.Context, _ string, _ *runtime.Prepared, bad string) (string, error) {
+		p.snapshot = func(_ context.Context, _, _ string, _ *runtime.Prepared, bad string) (string, error) {
 			if !mended.Load() {
 				return "", errNoSnapshot
 			}
@@ -205,7 +205,7 @@ func TestSnapshotsAreKeptAsLongAsTheyMayBeUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &fakeMaker{}
 		p := unprepared(m)
-		p.snapshot = func(context.Context, string, *runtime.Prepared, string) (string, error) { return "ck-now", nil }
+		p.snapshot = func(context.Context, string, string, *runtime.Prepared, string) (string, error) { return "ck-now", nil }
 		warm := ofImage("1")
 		warm.Snapshot = true
 		p.Set(map[string]Wanted{"a": warm})

@@ -14,7 +14,7 @@ import (
 
 // trialRunner is what snapshots need of the pools.
 type trialRunner interface {
-	Try(ctx context.Context, template string, use func(ctx context.Context, id string, labels map[string]string) error) error
+	Try(ctx context.Context, template, network string, use func(ctx context.Context, id string, labels map[string]string) error) error
 }
 
 // starter is what snapshots need of the runtime.
@@ -33,19 +33,19 @@ type snapshots struct {
 }
 
 // of returns the snapshot of a template. One that was made before, and is not bad, is used if all that it was made from is the same.
-func (s *snapshots) of(ctx context.Context, name string, p *runtime.Prepared, bad string) (string, error) {
+func (s *snapshots) of(ctx context.Context, name, rules string, p *runtime.Prepared, bad string) (string, error) {
 	for _, m := range s.store.List() {
 		if m.Trigger == checkpoint.TriggerTemplate && m.Template == name && m.Fingerprint == p.Fingerprint() && m.ID != bad {
 			return m.ID, nil
 		}
 	}
-	return s.build(ctx, name, p)
+	return s.build(ctx, name, rules, p)
 }
 
 // build starts one sandbox of a template, saves it once it is ready, and removes it. After errNoSnapshot its sandboxes can be
 // started all the same.
-func (s *snapshots) build(ctx context.Context, name string, p *runtime.Prepared) (saved string, err error) {
-	err = s.pools.Try(ctx, name, func(ctx context.Context, id string, labels map[string]string) error {
+func (s *snapshots) build(ctx context.Context, name, rules string, p *runtime.Prepared) (saved string, err error) {
+	err = s.pools.Try(ctx, name, rules, func(ctx context.Context, id string, labels map[string]string) error {
 		if _, err := s.engine.Start(ctx, id, p, labels); err != nil {
 			return err
 		}

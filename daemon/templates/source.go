@@ -23,6 +23,7 @@ type source struct {
 	template string
 	prepared *runtime.Prepared
 	onClaim  string
+	network  string
 
 	// Guarded by the preparer's mutex.
 	snapshot string // the checkpoint that sandboxes go on from; empty: they are started
@@ -40,6 +41,9 @@ func (s *source) Fingerprint() string {
 
 // OnClaim implements pool.Source.
 func (s *source) OnClaim() string { return s.onClaim }
+
+// Network implements pool.Source.
+func (s *source) Network() string { return s.network }
 
 // Start implements pool.Source.
 func (s *source) Start(ctx context.Context, id string, cold bool, labels map[string]string) (pool.Started, error) {

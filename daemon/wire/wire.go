@@ -89,6 +89,8 @@ type ClaimRequest struct {
 	Secrets []string `json:"secrets,omitempty"`
 	// CheckpointSecrets lets the secrets be in checkpoints.
 	CheckpointSecrets bool `json:"checkpoint_secrets,omitempty"`
+	// Network narrows what its template lets it connect to; nil: all of that.
+	Network *NetworkRules `json:"network,omitempty"`
 	// Files are written before the answer, and before Command.
 	Files []ClaimFile `json:"files,omitempty"`
 	// Command is started before the answer, as by ProcessRequest.

@@ -40,27 +40,40 @@ target = 1
 `
 
 // daemon is a running sandpoold.
-type daemon struct{ client *client.Client }
+type daemon struct {
+	client *client.Client
+	socket string
+}
 
 // serve starts a daemon with a pool of each image; the test's end stops it.
 func serve(t *testing.T, subjects []subject) daemon {
+	t.Helper()
+	var text strings.Builder
+	for _, s := range subjects {
+		fmt.Fprintf(&text, templateConfig, s.image, filepath.Dir(host.Image), s.template)
+	}
+	return launch(t, text.String(), func(start func() error) error { return start() })
+}
+
+// launch starts a daemon with these templates, on a thread that within chooses; the test's end stops it.
+func launch(t *testing.T, templates string, within func(start func() error) error) daemon {
 	t.Helper()
 	socket := filepath.Join(host.Dir, "sandpool.sock")
 	text := host.Config(testhost.Settings{
 		"daemon":      {"socket": socket, "state_dir": filepath.Join(host.Dir, "sandpool")},
 		"checkpoints": {"dir": filepath.Join(host.Dir, "checkpoints")},
 		"limits":      {"start_timeout": "5m"},
-	})
-	for _, s := range subjects {
-		text += fmt.Sprintf(templateConfig, s.image, filepath.Dir(host.Image), s.template)
-	}
+	}, templates)
 	file := filepath.Join(host.Dir, "sandpoold.toml")
 	text, err := host.Trusted(text)
 	if err := errors.Join(err, os.WriteFile(file, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	program := filepath.Join(filepath.Dir(host.Init), "sandpoold")
-	process, err := host.Spawn("sandpoold", exec.CommandContext(context.WithoutCancel(t.Context()), program, "--config", file))
+	var process *testhost.Process
+	err = within(func() (err error) {
+		process, err = host.Spawn("sandpoold", exec.CommandContext(context.WithoutCancel(t.Context()), program("sandpoold"), "--config", file))
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,10 +90,13 @@ func serve(t *testing.T, subjects []subject) daemon {
 	if err := process.AwaitSocket(ctx, socket); err != nil {
 		t.Fatal(err)
 	}
-	d := daemon{&client.Client{Socket: socket}}
+	d := daemon{&client.Client{Socket: socket}, socket}
 	t.Cleanup(d.client.Close)
 	return d
 }
+
+// program is one of ours.
+func program(name string) string { return filepath.Join(filepath.Dir(host.Init), name) }
 
 // claim returns the id of a claim that the test's end releases.
 func (d daemon) claim(t *testing.T, template string) string {

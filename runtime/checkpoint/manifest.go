@@ -42,6 +42,8 @@ type Manifest struct {
 	Comment  string `json:"comment,omitempty"`
 	Parent   string `json:"parent,omitempty"` // the checkpoint that its sandbox was restored from
 
+	Network string `json:"network,omitempty"` // what the claim might connect to, as its label says; empty: nothing
+
 	Fingerprint string `json:"fingerprint,omitempty"` // of the template that it is the snapshot of
 
 	Compatibility Compatibility `json:"fit"`

@@ -240,9 +240,9 @@ func (s *Store) hold(id string) (*entry, Manifest, func(), error) {
 	}), nil
 }
 
-// Retag notes another reason for which a checkpoint is kept, and a comment unless that is empty. That there is no such checkpoint
+// Retag notes another reason for which a checkpoint is kept, what its claim may connect to by now, and a comment unless that is empty. That there is no such checkpoint
 // is an error of class NotFound.
-func (s *Store) Retag(id, trigger, comment string) (Manifest, error) {
+func (s *Store) Retag(id, trigger, comment, network string) (Manifest, error) {
 	s.retaging.Lock()
 	defer s.retaging.Unlock()
 	e, m, release, err := s.hold(id)
@@ -250,7 +250,7 @@ func (s *Store) Retag(id, trigger, comment string) (Manifest, error) {
 		return Manifest{}, err
 	}
 	defer release()
-	m.Trigger, m.Comment = trigger, cmp.Or(comment, m.Comment)
+	m.Trigger, m.Comment, m.Network = trigger, cmp.Or(comment, m.Comment), network
 	if err := writeManifest(s.path(id), m); err != nil {
 		return Manifest{}, fmt.Errorf("note trigger of checkpoint %s: %w", id, classify(err))
 	}

@@ -69,11 +69,11 @@ func TestCheckpointsOutliveTheStore(t *testing.T) {
 	if got, err := again.Get(b.ID); err != nil || !reflect.DeepEqual(got, b) {
 		t.Errorf("get: %+v, %v; want %+v", got, err, b)
 	}
-	retagged, err := again.Retag(a.ID, "expiry", "")
+	retagged, err := again.Retag(a.ID, "expiry", "", "[1]")
 	if err != nil || retagged.Trigger != "expiry" || retagged.Comment != a.Comment {
 		t.Errorf("retag: %+v, %v", retagged, err)
 	}
-	if retagged, err = again.Retag(a.ID, "request", "after"); err != nil || retagged.Trigger != "request" || retagged.Comment != "after" {
+	if retagged, err = again.Retag(a.ID, "request", "after", "[2]"); err != nil || retagged.Trigger != "request" || retagged.Comment != "after" || retagged.Network != "[2]" {
 		t.Errorf("retag with a comment: %+v, %v", retagged, err)
 	}
 	if got, err := open(t, s.dir, func(string) {}).Get(a.ID); err != nil || !reflect.DeepEqual(got, retagged) {
@@ -90,7 +90,7 @@ func TestUnknownCheckpointIsNotFound(t *testing.T) {
 	for _, id := range []string{"ck-aaaaaaaaaaaaaaaa", "", "..", "../x"} {
 		_, err := s.Get(id)
 		_, _, useErr := s.Use(id)
-		_, tagErr := s.Retag(id, "x", "")
+		_, tagErr := s.Retag(id, "x", "", "")
 		for call, err := range map[string]error{"get": err, "use": useErr, "retag": tagErr, "delete": s.Delete(id)} {
 			if !errdefs.IsNotFound(err) {
 				t.Errorf("%s of %q: %v, want NotFound", call, id, err)

@@ -33,6 +33,7 @@ type Spec struct {
 	Stdout, Stderr io.Writer // not written to any more once Wait has returned an exit code
 
 	Given bool // with what its claim brought along
+	Owned bool // it ends with this daemon, however that ends
 
 	alone bool // it starts no others: its end is that of its session
 }
@@ -112,11 +113,17 @@ func (s *Target) Start(ctx context.Context, spec Spec) (*Process, error) {
 	}
 	spec = spec.withStreams()
 	process := processSpec(s.Process, spec)
-	// A terminal's signals go to a process of the host, which only the shim starts.
-	if s.starter.Direct && !spec.TTY {
-		return s.execDirectly(ctx, process, spec)
+	var p *Process
+	var err error
+	if s.starter.Direct && !spec.TTY { // a terminal's signals go to a process of the host, which only the shim starts
+		p, err = s.execDirectly(ctx, process, spec)
+	} else {
+		p, err = s.execByShim(ctx, process, spec)
 	}
-	return s.execByShim(ctx, process, spec)
+	if err == nil && spec.Owned {
+		s.own(p)
+	}
+	return p, err
 }
 
 // check refuses what would reach the sandbox as something else: all is sent as JSON, which is UTF-8.

@@ -26,6 +26,9 @@ func (s *Target) Give(ctx context.Context, env []string, inherits bool) error {
 	if err == nil {
 		err = conn.Keep(ctx, env)
 	}
+	if errdefs.IsInvalidArgument(err) { // what is wrong with an environment was found before
+		err = errdefs.ErrFailedPrecondition.WithMessage("the init of this sandbox is of an older release, which takes none: " + oneline.Of(err.Error()))
+	}
 	if err != nil {
 		return fmt.Errorf("hand over the environment: %w", err)
 	}

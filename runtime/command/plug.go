@@ -86,6 +86,28 @@ func (s *Target) supervise(ctx context.Context) (*supervisor.Conn, error) {
 	return c, nil
 }
 
+// own has process 1 end a command with the connection to it, and so with this daemon, also when that is killed.
+func (s *Target) own(p *Process) {
+	if p.pid == 0 || !s.starter.Direct {
+		return // nobody knows it, or there is no connection
+	}
+	if c := s.supervisor.Load(); c != nil && !c.Lost() {
+		_ = c.Own(int(p.pid)) // it is lost: what the command lives on without is no reason to end it
+		return
+	}
+	s.starter.work.Go(func() { // it has begun, and does not wait for this
+		ctx, cancel := context.WithTimeout(s.starter.life, s.starter.cfg.StartTimeout)
+		defer cancel()
+		c, err := s.supervise(ctx)
+		if err == nil && !p.hasEnded() {
+			err = c.Own(int(p.pid))
+		}
+		if err != nil {
+			s.starter.cfg.Log.Debug("a command would outlive a daemon that is killed", "sandbox", s.ID, "err", err)
+		}
+	})
+}
+
 // Unplug ends the connection to the sandbox's process 1, if there is one. What it started lives on.
 func (s *Target) Unplug() {
 	if c := s.supervisor.Load(); c != nil {
@@ -93,25 +115,12 @@ func (s *Target) Unplug() {
 	}
 }
 
-// plug has the init hand a pair of pipes to process 1, and says how that went.
+// plug opens the connection to process 1.
 func (s *Target) plug(ctx context.Context) (*supervisor.Conn, error) {
-	var ours, theirs []*os.File
-	for range 3 {
-		r, w, err := os.Pipe()
-		if err != nil {
-			closeAll(append(ours, theirs...))
-			return nil, err
-		}
-		ours, theirs = append(ours, r), append(theirs, w)
-	}
-	ours[0], theirs[0] = theirs[0], ours[0] // its input
-	said := ours[2]
-	defer func() { _ = said.Close() }()
-	if err := s.handOver(ctx, theirs, said); err != nil {
-		closeAll(ours[:2])
+	in, out, err := s.pipes(ctx, "plug")
+	if err != nil {
 		return nil, err
 	}
-	in, out := ours[1], ours[0]
 	stop := context.AfterFunc(s.starter.life, func() { _, _ = in.Close(), out.Close() })
 	c, err := supervisor.Open(ctx, in, out, func(read func()) {
 		s.starter.work.Go(func() {
@@ -125,10 +134,47 @@ func (s *Target) plug(ctx context.Context) (*supervisor.Conn, error) {
 	return c, err
 }
 
-// handOver runs the init's plug with files as its first three.
-func (s *Target) handOver(ctx context.Context, files []*os.File, said io.Reader) error {
+// Door returns a new pair of pipes to the door of the sandbox, which ends what went over the pair before. That the sandbox cannot have one is an
+// error of class NotImplemented or FailedPrecondition.
+func (s *Target) Door(ctx context.Context) (in, out *os.File, err error) {
+	if !s.starter.Direct {
+		return nil, nil, errdefs.ErrNotImplemented.WithMessage("this runsc lets no other than the shim start commands, so no sandbox can have a door: see warnings in sandpool info")
+	}
+	in, out, err = s.pipes(ctx, "plug", "door")
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the door: %w", err)
+	}
+	s.starter.cfg.Step("door plugged")
+	widen(in, wideDoor)
+	widen(out, wideDoor)
+	return in, out, nil
+}
+
+// pipes has the init hand a pair of pipes to process 1 by a command of its own, and says how that went.
+func (s *Target) pipes(ctx context.Context, command ...string) (in, out *os.File, err error) {
+	var ours, theirs []*os.File
+	for range 3 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			closeAll(append(ours, theirs...))
+			return nil, nil, err
+		}
+		ours, theirs = append(ours, r), append(theirs, w)
+	}
+	ours[0], theirs[0] = theirs[0], ours[0] // its input
+	said := ours[2]
+	defer func() { _ = said.Close() }()
+	if err := s.handOver(ctx, command, theirs, said); err != nil {
+		closeAll(ours[:2])
+		return nil, nil, err
+	}
+	return ours[1], ours[0], nil
+}
+
+// handOver runs a command of the init's with files as its first three.
+func (s *Target) handOver(ctx context.Context, args []string, files []*os.File, said io.Reader) error {
 	process := &sentryProcess{result: newResult(), in: s}
-	command := processSpec(s.Process, Spec{Args: []string{template.InitPath, "plug"}, Root: true})
+	command := processSpec(s.Process, Spec{Args: append([]string{template.InitPath}, args...), Root: true})
 	err := process.start(ctx, command, s.Flags["net-raw"] == "true", files)
 	closeAll(files)
 	if err != nil {

@@ -198,14 +198,19 @@ func (c *copies) open(s *Starter, stdout, stderr io.Writer) (files []*os.File, e
 const (
 	wideInput  = 1 << 20
 	wideOutput = 256 << 10
+	wideDoor   = 256 << 10 // each way
 )
 
-// widen makes more room in the pipes. One that stays as it is, since the user has too much in pipes, is slower and no more.
+// widen makes more room in the pipes.
 func (c *copies) widen() {
-	for file, size := range map[*os.File]int{c.stdin: wideInput, c.outputs[0]: wideOutput} {
-		if raw, err := file.SyscallConn(); err == nil {
-			_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, size) })
-		}
+	widen(c.stdin, wideInput)
+	widen(c.outputs[0], wideOutput)
+}
+
+// widen makes more room in a pipe. One that stays as it is, since the user has too much in pipes, is slower and no more.
+func widen(pipe *os.File, size int) {
+	if raw, err := pipe.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, size) })
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"syscall"
 
@@ -12,21 +11,16 @@ import (
 
 	"sandpool/runtime/call"
 	"sandpool/runtime/runsc"
+	"sandpool/runtime/supervisor/protocol"
 	"sandpool/runtime/template"
 )
-
-// groupSignals go to all that the command runs, as from a terminal or from who wants to end it. Others mean the command alone.
-var groupSignals = []syscall.Signal{
-	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGKILL,
-	syscall.SIGTSTP, syscall.SIGSTOP, syscall.SIGCONT, syscall.SIGWINCH,
-}
 
 // Signal sends a signal to the process's group, or with a terminal to its foreground group; one that is not sent to groups goes to the
 // process alone. A process that has ended is an error of class NotFound.
 func (p *Process) Signal(ctx context.Context, signal syscall.Signal) error {
 	return p.in.do(ctx, "signal", "process", func(ctx context.Context) error {
 		switch {
-		case !slices.Contains(groupSignals, signal):
+		case !protocol.ToGroup(signal):
 			return p.signal(ctx, signal)
 		case p.tty:
 			return p.signalGroup(ctx, signal, runsc.ToForeground)

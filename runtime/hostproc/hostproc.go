@@ -131,6 +131,12 @@ func (t Table) Find(id string, role Role) (Process, bool) {
 	return t[at], true
 }
 
+// CPUTimes is that of all processes that there are, by one look at them.
+func CPUTimes(ids ...string) (map[string]time.Duration, error) {
+	all, err := List()
+	return all.CPUTimes(ids...), err
+}
+
 // CPUTimes returns the processor time that the sentry of each sandbox and the sentry's descendants have used. A sandbox that has
 // none is left out.
 func (t Table) CPUTimes(ids ...string) map[string]time.Duration {

@@ -332,7 +332,17 @@ func (c *Conn) Keep(ctx context.Context, env []string) error {
 // Kept returns what claims gave the sandbox for the environment of what is started, as KEY=VALUE.
 func (c *Conn) Kept(ctx context.Context) ([]string, error) { return c.ask(ctx, protocol.Kept, nil) }
 
-// Signal signals a process: the group of one that was started by Start, and with SIGKILL all of its session.
+// Own has process 1 kill the session of a process that another started when the connection ends, as it does when this program is killed.
+func (c *Conn) Own(pid int) error {
+	c.mu.Lock()
+	c.last++ // a stream that nobody listens to: process 1 of an earlier release answers that it knows no such request
+	stream := c.last
+	c.mu.Unlock()
+	return c.send(protocol.Frame{Kind: protocol.Own, Stream: stream, Payload: protocol.Numbers(int64(pid))})
+}
+
+// Signal signals a process: the group of one that was started by Start, or it alone if the signal is none for groups, and with SIGKILL all of its
+// session.
 func (c *Conn) Signal(ctx context.Context, pid int, signal syscall.Signal) error {
 	_, err := c.ask(ctx, protocol.Signal, protocol.Numbers(int64(pid), int64(signal)))
 	return err

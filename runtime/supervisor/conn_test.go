@@ -177,3 +177,41 @@ func TestLateStartIsKilled(t *testing.T) {
 		})
 	}
 }
+
+// TestOwnOfAnEarlierRelease has process 1 refuse what asks for no answer: the connection goes on.
+func TestOwnOfAnEarlierRelease(t *testing.T) {
+	c, says, _ := connect(t)
+	if err := c.Own(7); err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan error)
+	go func() {
+		_, err := c.Kept(t.Context())
+		got <- err
+	}()
+	for _, f := range []protocol.Frame{
+		{Kind: protocol.Failed, Stream: 1, Payload: (&protocol.Failure{Reason: protocol.Refused, Text: "the init knows no such request"}).Encode()},
+		{Kind: protocol.Reply, Stream: 2, Payload: protocol.Words([]string{"K=V"})},
+	} {
+		for c.asked() < f.Stream {
+			time.Sleep(time.Millisecond)
+		}
+		data, err := f.Encode()
+		if err == nil {
+			_, err = says.Write(data)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-got; err != nil {
+		t.Errorf("the next request ended with %v", err)
+	}
+}
+
+// asked is how many streams there were.
+func (c *Conn) asked() uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}

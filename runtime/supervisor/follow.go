@@ -52,8 +52,8 @@ func (c *Conn) Follow(pid int, from int64) (*Follower, error) {
 	return f, nil
 }
 
-// Run starts a process and follows it from its beginning, so that none of its output is dropped: it waits for the follower to read. When the
-// follower has left it lives on as others do.
+// Run starts a process and follows it from its beginning, so that none of its output is dropped: it waits for the follower to read. It is the
+// follower's: process 1 kills its session when the follower leaves or the connection ends, and forgets it when the follower has its end.
 func (c *Conn) Run(ctx context.Context, command Command) (Process, *Follower, error) {
 	command.Follow = true
 	return c.start(ctx, command)

@@ -6,6 +6,12 @@ import "time"
 // InitPath is where a sandbox finds its init.
 const InitPath = "/.sandpool/init"
 
+// What a template's sandboxes have of a network where runsc gives them none.
+const (
+	NoNetwork = "none"
+	Door      = "door" // names that process 1 answers for, and connections that it carries to the daemon
+)
+
 // Template says what a sandbox is made from.
 type Template struct {
 	Image        string   // a reference, or file:///absolute/path of an archive to import
@@ -15,6 +21,7 @@ type Template struct {
 	User         string   // name or number in the image, or either with :group; empty: the image's
 	Cwd          string   // absolute path in the sandbox; empty: the image's
 	Platform     string   // of gVisor; empty: the engine's
+	Network      string   // NoNetwork or Door, where runsc gives none; empty: none
 	AllowSetuid  bool     // programs with the set-uid or set-gid bit run with the rights of their owner
 	Limits       Limits
 	Mounts       []Mount
@@ -24,4 +31,12 @@ type Template struct {
 	ReadyCommand   string // command line that must succeed, if not empty
 	ReadyPort      int    // TCP port that must accept a connection inside the sandbox, if not 0
 	ReadyTimeout   time.Duration
+}
+
+// Begin is what the init is told of the network where runsc gives none.
+func (t Template) Begin() string {
+	if t.Network == Door {
+		return "door"
+	}
+	return "offline"
 }

@@ -36,6 +36,7 @@ var causes = []struct {
 	{"claim", []cause{(*rig).settleOne}},
 	{"supervisor", []cause{(*rig).settleOne}},
 	{"process", []cause{(*rig).settleOne}},
+	{"network", []cause{(*rig).settleOne}},
 	{"extend", []cause{(*rig).extendTwice}},
 	{"stage", []cause{(*rig).letExpire}},
 	{"pause", []cause{(*rig).letPause, (*rig).useOne}},

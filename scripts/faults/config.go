@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"sandpool/scripts/faults/tenant"
 	"sandpool/scripts/testhost"
 )
 
@@ -37,7 +38,11 @@ func (r *rig) writeConfig() error {
 		"pools.default":     {"target": r.target, "max": r.max, "hot": r.hot},
 	}
 	maps.Copy(settings, lifetimes)
-	text, err := r.host.Trusted(r.host.Config(settings))
+	page, err := tenant.Page()
+	if err != nil {
+		return err
+	}
+	text, err := r.host.Trusted(r.host.Config(settings, fmt.Sprintf("[templates.default.network]\nmode = \"door\"\nallow = [%q]\n", page)))
 	if err != nil {
 		return err
 	}

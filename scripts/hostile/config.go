@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"sandpool/scripts/hostile/network"
+	"sandpool/scripts/outside"
 	"sandpool/scripts/testhost"
 )
 
@@ -87,8 +89,11 @@ func (g *ground) mainTemplates() (string, error) {
 	}
 	var text strings.Builder
 	text.WriteString(g.registry.config(g.host.Dir) + lifetimes)
-	mount := fmt.Sprintf("[[templates.default.mounts]]\nsource = %q\ntarget = \"/mnt/given\"\n", g.readOnlyFolder())
-	text.WriteString(template("default", "file://"+g.host.Image, mount) + pool("default", 4, 16))
+	mount := "[[templates.default.mounts]]\nsource = %q\ntarget = \"/mnt/%s\"\n"
+	guest := filepath.Join(filepath.Dir(g.host.Init), "guest")
+	more := fmt.Sprintf(mount+mount, g.readOnlyFolder(), "given", guest, "guest") + "[templates.default.network]\n" + network.Rules
+	text.WriteString(template("default", "file://"+g.host.Image, more) + pool("default", 4, 16))
+	fmt.Fprintf(&text, "\n[network]\nresolvers = [%q]\n", outside.Resolver)
 	text.WriteString(template("wide", "file://"+g.host.Image, "") + pool("wide", 0, wideMost))
 	images, err := g.imageTemplates()
 	if err != nil {

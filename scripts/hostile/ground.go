@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sandpool/daemon/wire"
+	"sandpool/scripts/outside"
 	"sandpool/scripts/testhost"
 )
 
@@ -30,6 +31,7 @@ type ground struct {
 
 	root, attacker, victim *user
 
+	world    *outside.World // what sandboxes may reach; daemons are in it
 	registry *registry
 	secret   string          // in the victim's sandbox, and in a file of root's on the host
 	claim    wire.Claim      // the victim's
@@ -68,7 +70,10 @@ func (g *ground) open(ctx context.Context) error {
 	if err := os.WriteFile(g.secretFile(), []byte(g.secret+"\n"), 0o600); err != nil {
 		return err
 	}
-	if g.registry, err = openRegistry(); err != nil {
+	if g.world, err = outside.Start(); err != nil {
+		return err
+	}
+	if err = g.world.Do(func() error { g.registry, err = openRegistry(); return err }); err != nil {
 		return err
 	}
 	s := g.settings("main")
@@ -90,7 +95,11 @@ func (g *ground) startDaemon(ctx context.Context, s settings) (*testhost.Process
 	if err := s.write(); err != nil {
 		return nil, err
 	}
-	p, err := g.host.Spawn("sandpoold-"+s.name, exec.Command(g.program, "--config", s.file())) //nolint:noctx // the host ends it
+	var p *testhost.Process
+	err := g.world.Do(func() (err error) {
+		p, err = g.host.Spawn("sandpoold-"+s.name, exec.Command(g.program, "--config", s.file())) //nolint:noctx // the host ends it
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -225,5 +234,9 @@ func (g *ground) close() error {
 	if g.registry != nil {
 		g.registry.close()
 	}
-	return g.host.Close()
+	err := g.host.Close()
+	if g.world != nil {
+		err = errors.Join(err, g.world.Close())
+	}
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sandpool/scripts/hostile/network"
 )
 
 // insideAttacks are made by root of a sandbox.
@@ -45,6 +48,35 @@ func (t *trial) inside(ctx context.Context, scripts ...string) (string, error) {
 		all.WriteString(out)
 	}
 	return all.String(), nil
+}
+
+// networkAttacks are those of the package network.
+func networkAttacks() (all []attack) {
+	for _, a := range network.Attacks {
+		all = append(all, attack{a.Name, func(ctx context.Context, t *trial) error {
+			for range a.Rounds {
+				own, before, err := t.opening(ctx)
+				if err != nil {
+					return err
+				}
+				ground := &network.Ground{World: t.world, Guest: t.guest(t.attacker, own.ID), Victim: t.guest(t.victim, t.claim.ID), Files: t.files, Tried: t.tried, Through: t.through}
+				err = errors.Join(a.Run(ctx, ground), t.grown(before))
+				if _, releaseErr := t.attacker.do(ctx, "DELETE", "/v1/claims/"+own.ID, ""); err != nil || releaseErr != nil {
+					return errors.Join(err, releaseErr)
+				}
+			}
+			return nil
+		}})
+	}
+	return all
+}
+
+// guest returns what runs a shell's text in a user's sandbox, with the command guest.
+func (t *trial) guest(u *user, id string) func(ctx context.Context, script string) (string, error) {
+	return func(ctx context.Context, script string) (string, error) {
+		_, out, err := u.shell(ctx, id, `guest() { /mnt/guest "$@"; }; `+script)
+		return out, err
+	}
 }
 
 func hostFiles(ctx context.Context, t *trial) error {

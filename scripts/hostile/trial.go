@@ -22,7 +22,7 @@ type attack struct {
 const attackTime = 4 * time.Minute
 
 // attacks are made one after the other. The last one stops the daemon.
-var attacks = slices.Concat(requestAttacks, wireAttacks, insideAttacks, imageAttacks, hostAttacks, shareAttacks, raceAttacks, floodAttacks, stopAttacks)
+var attacks = slices.Concat(requestAttacks, wireAttacks, insideAttacks, networkAttacks(), imageAttacks, hostAttacks, shareAttacks, raceAttacks, floodAttacks, stopAttacks)
 
 // result is what came of an attack.
 type result struct {

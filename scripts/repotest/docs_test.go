@@ -260,12 +260,12 @@ func describedCodes(t *testing.T) (codes []string) {
 
 func TestDocsNameMetrics(t *testing.T) {
 	documented := found(t, "`(sandbox_[a-z_]+)`", read(t, "docs/*.md", "README.md"))
-	sameSets(t, "metrics", documented, found(t, `"(sandbox_[a-z_]+)"`, read(t, "daemon/telemetry/metrics.go")))
+	sameSets(t, "metrics", documented, found(t, `"(sandbox_[a-z_]+)"`, read(t, "daemon/telemetry/metrics.go", "daemon/telemetry/network.go")))
 }
 
 func TestDocsNameLabels(t *testing.T) {
 	documented := found(t, "(?m)^\\| `sandpool\\.([a-z-]+)` \\|", read(t, "docs/architecture.md"))
-	sameSets(t, "labels", documented, found(t, `LabelPrefix \+ "([a-z-]+)"`, read(t, "pool/record.go")))
+	sameSets(t, "labels", documented, found(t, `Prefix \+ "([a-z-]+)"`, read(t, "pool/record.go")+read(t, "pool/label/lease.go")))
 }
 
 func TestDocsNameStates(t *testing.T) {
@@ -293,9 +293,11 @@ func TestDocsNameStates(t *testing.T) {
 }
 
 func TestManualNamesCommands(t *testing.T) {
-	documented := found(t, "(?m)^\\| `sandpool (?:pools |checkpoints |files |templates |runtime )?([a-z]+)", read(t, "docs/commands.md"))
+	documented := found(t, "(?m)^\\| `sandpool (?:pools |checkpoints |egress |files |templates |runtime )?([a-z]+)", read(t, "docs/commands.md"))
 	real := found(t, `Use: +"([a-z]+)[" ]`, read(t, "cmd/sandpool/*.go"))
-	real = slices.DeleteFunc(append(real, "completion"), func(name string) bool { return name == "sandpool" || name == "runtime" || name == "files" }) // cobra's own; the root and mere groups
+	real = slices.DeleteFunc(append(real, "completion"), func(name string) bool {
+		return name == "sandpool" || name == "runtime" || name == "files" || name == "egress"
+	}) // cobra's own; the root and mere groups
 	sameSets(t, "commands", documented, real)
 }
 

@@ -18,8 +18,9 @@ const module = "sandpool"
 
 // imports says which of our packages each of them may import. Only daemon joins the parts.
 var imports = map[string][]string{
-	"cmd/sandpool":                {"cmd/sandpool/bench", "cmd/sandpool/environ", "cmd/sandpool/input", "cmd/sandpool/signals", "cmd/sandpool/table", "cmd/sandpool/transfer", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
-	"cmd/sandpool-init":           {"cmd/sandpool-init/files", "cmd/sandpool-init/procs", "cmd/sandpool-init/supervise", "runtime/supervisor/protocol", "runtime/tail", "runtime/ulimit"},
+	"cmd/sandpool":                {"cmd/sandpool/bench", "cmd/sandpool/environ", "cmd/sandpool/input", "cmd/sandpool/request", "cmd/sandpool/signals", "cmd/sandpool/table", "cmd/sandpool/target", "cmd/sandpool/transfer", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
+	"cmd/sandpool-init":           {"cmd/sandpool-init/door", "cmd/sandpool-init/files", "cmd/sandpool-init/procs", "cmd/sandpool-init/supervise", "runtime/supervisor/protocol", "runtime/tail", "runtime/ulimit"},
+	"cmd/sandpool-init/door":      {"runtime/door"},
 	"cmd/sandpool-init/files":     {"cmd/sandpool-init/tree", "cmd/sandpool-init/users"},
 	"cmd/sandpool-init/procs":     {"runtime/supervisor/protocol"},
 	"cmd/sandpool-init/supervise": {"cmd/sandpool-init/procs", "cmd/sandpool-init/users", "runtime/supervisor/protocol", "runtime/ulimit"},
@@ -30,11 +31,13 @@ var imports = map[string][]string{
 	"cmd/sandpool/input":          {},
 	"cmd/sandpool/signals":        {"daemon/client", "daemon/wire"},
 	"cmd/sandpool/table":          {"daemon/wire"},
+	"cmd/sandpool/request":        {"cmd/sandpool/environ", "daemon/wire", "runtime/egress"},
+	"cmd/sandpool/target":         {"cmd/sandpool/table", "daemon/wire"},
 	"cmd/sandpool/transfer":       {"cmd/sandpool-init/tree", "daemon/client", "daemon/wire"},
 	"cmd/sandpoold":               {"configs", "daemon", "systemd"},
-	"configs":                     {"lifetime", "runtime/hostpath", "runtime/ulimit"},
-	"daemon":                      {"configs", "daemon/api", "daemon/begin", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/processes", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template"},
-	"daemon/api":                  {"configs", "daemon/begin", "daemon/events", "daemon/files", "daemon/metadata", "daemon/openapi", "daemon/processes", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/hostproc", "runtime/image", "runtime/supervisor"},
+	"configs":                     {"lifetime", "runtime/egress", "runtime/hostpath", "runtime/ulimit"},
+	"daemon":                      {"configs", "daemon/api", "daemon/begin", "daemon/doors", "daemon/engine", "daemon/events", "daemon/hooks", "daemon/network", "daemon/processes", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "pool/label", "runtime", "runtime/checkpoint", "runtime/egress", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/template"},
+	"daemon/api":                  {"configs", "daemon/begin", "daemon/events", "daemon/files", "daemon/metadata", "daemon/openapi", "daemon/paced", "daemon/processes", "daemon/rules", "daemon/strictjson", "daemon/telemetry", "daemon/templates", "daemon/wire", "lifetime", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/hostproc", "runtime/image", "runtime/supervisor"},
 	"daemon/begin":                {"daemon/files", "daemon/processes", "daemon/telemetry", "daemon/wire", "lifetime", "pool", "runtime", "runtime/oneline", "runtime/supervisor", "runtime/tail"},
 	"daemon/client":               {"daemon/wire"},
 	"daemon/daemontest":           {},
@@ -42,11 +45,17 @@ var imports = map[string][]string{
 	"daemon/engine":               {"configs", "runtime", "runtime/image", "runtime/runsc"},
 	"daemon/events":               {"daemon/wire", "runtime/atomicfile", "runtime/hostpath"},
 	"daemon/files":                {"daemon/wire", "runtime", "runtime/template"},
+	"daemon/doors":                {"lifetime/wait", "runtime/door", "runtime/egress"},
 	"daemon/hooks":                {"daemon/wire", "lifetime/wait"},
 	"daemon/metadata":             {"daemon/wire"},
+	"daemon/networktest":          {},
+	"daemon/network":              {"daemon/wire", "lifetime/line", "runtime/door", "runtime/egress"},
 	"daemon/openapi":              {},
 	"daemon/openapi/openapitest":  {"daemon/openapi"},
+	"daemon/paced":                {},
 	"daemon/processes":            {"daemon/wire", "runtime", "runtime/supervisor", "runtime/ulimit"},
+	"daemon/rules":                {"daemon/wire", "runtime/egress"},
+	"daemon/strictjson":           {"daemon/processes", "daemon/wire", "lifetime"},
 	"daemon/telemetry":            {"configs", "pool", "runtime", "runtime/checkpoint"},
 	"daemon/templates":            {"daemon/wire", "lifetime/wait", "pool", "runtime", "runtime/checkpoint", "runtime/template"},
 	"daemon/wire":                 {"lifetime"},
@@ -55,7 +64,8 @@ var imports = map[string][]string{
 	"lifetime":                    {"lifetime/line", "lifetime/wait"},
 	"lifetime/line":               {},
 	"lifetime/wait":               {},
-	"pool":                        {"lifetime", "lifetime/line", "lifetime/wait", "pool/size"},
+	"pool":                        {"lifetime", "lifetime/line", "lifetime/wait", "pool/label", "pool/size"},
+	"pool/label":                  {"lifetime"},
 	"pool/pooltest":               {"configs", "lifetime", "pool"},
 	"pool/size":                   {},
 	"runtime":                     {"lifetime/wait", "runtime/atomicfile", "runtime/call", "runtime/checkpoint", "runtime/command", "runtime/hostpath", "runtime/hostproc", "runtime/image", "runtime/lockfile", "runtime/oneline", "runtime/pause", "runtime/resource", "runtime/rootfs", "runtime/runsc", "runtime/supervisor", "runtime/template"},
@@ -63,6 +73,8 @@ var imports = map[string][]string{
 	"runtime/call":                {},
 	"runtime/checkpoint":          {"runtime/atomicfile", "runtime/hostpath"},
 	"runtime/command":             {"lifetime/wait", "runtime/call", "runtime/oneline", "runtime/runsc", "runtime/supervisor", "runtime/supervisor/protocol", "runtime/tail", "runtime/template"},
+	"runtime/door":                {"runtime/supervisor/protocol"},
+	"runtime/egress":              {},
 	"runtime/hostpath":            {},
 	"runtime/hostproc":            {"lifetime/wait"},
 	"runtime/image":               {"runtime/call", "runtime/oneline"},
@@ -83,7 +95,7 @@ var imports = map[string][]string{
 }
 
 // pure are the packages that tests run in virtual time: they import the standard library and the classes of errors, no more.
-var pure = []string{"lifetime", "lifetime/line", "lifetime/wait", "pool", "pool/size"}
+var pure = []string{"lifetime", "lifetime/line", "lifetime/wait", "pool", "pool/label", "pool/size"}
 
 // topLevel is what may lie in the repository's top folder, besides what git ignores.
 var topLevel = []string{
@@ -212,8 +224,8 @@ func TestEnvironment(t *testing.T) {
 		read[folder] = read[folder] || reads.MatchString(text)
 		clear[folder] = clear[folder] || isTest && clears.MatchString(text)
 	}
-	for folder := range tested {
-		if read[folder] && !clear[folder] {
+	for folder, is := range tested {
+		if is && read[folder] && !clear[folder] {
 			t.Errorf("%s: its tests take the caller's environment: call testhost.ClearEnv in TestMain", folder)
 		}
 	}

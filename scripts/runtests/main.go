@@ -2,7 +2,8 @@
 //
 //	runtests [-FLAG[=VALUE]...] PACKAGE...
 //
-// Packages that start no programs come from Go's cache where nothing changed. The others run anew, beside them.
+// Packages that start no programs come from Go's cache where nothing changed. The others run anew, beside them; the largest of those are
+// shared out among processes.
 // A test that was skipped is a failure: on a machine that this project is made for, every test can run.
 package main
 
@@ -24,6 +25,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 2 && os.Args[1] == shareFlag {
+		os.Exit(shareHere(os.Args[2], os.Args[3:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	ok := run(ctx, os.Args[1:], os.Stdout)
 	stop()

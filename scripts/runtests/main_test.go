@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -63,10 +64,14 @@ func TestRun(t *testing.T) {
 
 // TestSplit holds which tests may come from the cache: those that depend on nothing but what go test sees.
 func TestSplit(t *testing.T) {
-	got, err := split(t.Context(), []string{"-race", "-tags=images", "sandpool/runtime", "sandpool/pool", "sandpool/images/imagetest", "sandpool/scripts/repotest", "sandpool/lifetime"})
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := split(t.Context(), []string{"-race", "-tags=images", "sandpool/pool", "sandpool/images/imagetest", "sandpool/scripts/repotest", "sandpool/lifetime", "sandpool/runtime"})
 	want := [][]string{
 		{"-race", "-tags=images", "sandpool/pool", "sandpool/lifetime"},
-		{"-count=1", "-p=2", "-race", "-tags=images", "sandpool/runtime", "sandpool/images/imagetest", "sandpool/scripts/repotest"},
+		{"-count=1", "-p=3", "-exec='" + program + "' -share", "-race", "-tags=images", "sandpool/runtime", "sandpool/images/imagetest", "sandpool/scripts/repotest"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, %v", got, err)

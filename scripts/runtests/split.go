@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,8 +14,11 @@ import (
 )
 
 // anew are the arguments for packages that start programs: Go's cache does not know what those depend on. Tests on the
-// real stack wait for most of their time, so that two packages share two cores well; more would only make each other late.
-var anew = []string{"-count=1", "-p=2"}
+// real stack wait for most of their time, so that three packages share two cores well; more would only make each other late.
+var anew = []string{"-count=1", "-p=3"}
+
+// longest are the packages that begin first: the others run beside them.
+var longest = []string{"sandpool/daemon/daemontest", "sandpool/runtime", "sandpool/systemd/systemdtest", "sandpool/cmd/sandpool-init"}
 
 // starters are the imports by which programs are started.
 var starters = []string{"os/exec", "sandpool/scripts/testhost"}
@@ -28,6 +32,14 @@ type tested struct {
 // startsPrograms reports whether the package or its tests do.
 func (p tested) startsPrograms() bool {
 	return slices.ContainsFunc(slices.Concat(p.Imports, p.TestImports, p.XTestImports), func(i string) bool { return slices.Contains(starters, i) })
+}
+
+// rank is the place of a package in the order that they begin in.
+func rank(path string) int {
+	if i := slices.Index(longest, path); i >= 0 {
+		return i
+	}
+	return len(longest)
 }
 
 // split returns the arguments of one go test for each kind of package that args name.
@@ -54,7 +66,12 @@ func split(ctx context.Context, args []string) ([][]string, error) {
 		groups = append(groups, slices.Concat(flags, quick))
 	}
 	if len(slow) > 0 {
-		groups = append(groups, slices.Concat(anew, flags, slow))
+		program, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("find this program: %w", err)
+		}
+		slices.SortStableFunc(slow, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
+		groups = append(groups, slices.Concat(anew, []string{fmt.Sprintf("-exec='%s' %s", program, shareFlag)}, flags, slow))
 	}
 	return groups, nil
 }

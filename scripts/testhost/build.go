@@ -9,22 +9,42 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
-// Build builds a program of ours, such as "sandpoold", into the host's folder and returns its path. Where the test has the race
+// Build builds a program of ours, such as "sandpoold", puts it into the host's folder and returns its path. Where the test has the race
 // detector, so has the program. Its packages are compiled as those of the test or of `make build`, so that Go's cache has them.
 func (h *Host) Build(ctx context.Context, name string) (string, error) {
-	program := filepath.Join(h.Dir, name)
+	fail := func(err error) (string, error) { return "", fmt.Errorf("build %s: %w", name, err) }
 	flag, cgo := "-trimpath", "CGO_ENABLED=0"
 	if raceDetector() {
 		flag, cgo = "-race", "CGO_ENABLED=1"
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", flag, "-o", program, "sandpool/cmd/"+name)
+	// Hosts share the folder below .build, so that the first of them links the program: where it is up to date, go build does not.
+	dir := filepath.Join(filepath.Dir(filepath.Dir(h.Init)), "tests"+flag)
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as all of .build
+		return fail(err)
+	}
+	lock, err := lockPath(dir, unix.LOCK_EX)
+	if err != nil {
+		return fail(err)
+	}
+	defer closeFile(lock)
+	built, own := filepath.Join(dir, name), filepath.Join(h.Dir, name)
+	cmd := exec.CommandContext(ctx, "go", "build", flag, "-o", built, "sandpool/cmd/"+name)
 	cmd.Env = append(os.Environ(), cgo)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build %s: %w: %s", name, err, strings.TrimSpace(string(out)))
+		return fail(fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out))))
 	}
-	return program, nil
+	program, err := os.ReadFile(built)
+	if err == nil {
+		err = os.WriteFile(own, program, 0o755) //nolint:gosec // a program
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return own, nil
 }
 
 // raceDetector reports whether this program was built with the race detector.

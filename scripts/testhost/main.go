@@ -3,6 +3,7 @@ package testhost
 import (
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -11,7 +12,8 @@ import (
 )
 
 // Main is the body of a TestMain: it clears the environment, starts a host, sets *host to it, runs the tests, and closes the host, also when
-// the tests are interrupted. It returns the exit code, which is not 0 when the host could not be cleaned up.
+// the tests are interrupted. It returns the exit code, which is not 0 when the host could not be cleaned up. Tests that are only listed
+// get no host.
 //
 // The process id is added to the namespace: two runs of the same tests must not see each other's cgroups.
 func Main(m interface{ Run() int }, opts Options, host **Host) int {
@@ -20,6 +22,9 @@ func Main(m interface{ Run() int }, opts Options, host **Host) int {
 		return 1
 	}
 	ClearEnv()
+	if flag.Parse(); flag.Lookup("test.list").Value.String() != "" {
+		return m.Run()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	opts.Namespace = fmt.Sprintf("%s-%d", cmp.Or(opts.Namespace, DefaultNamespace), os.Getpid())

@@ -26,17 +26,24 @@ type link struct {
 	mu       sync.Mutex
 	closed   bool
 	followed map[uint32]*follower
+	owned    owned
 }
 
 // follower reads the output of a process. Its fields are its process's ring to guard.
 type follower struct {
 	of      *supervised
-	allowed int // what chunks may cost
-	holds   bool
+	allowed int  // what chunks may cost
+	holds   bool // the process is its client's, and ends with it
 	left    bool
 }
 
-// Serve answers the daemon until the connection ends.
+// patient is a pipe that is read without deadlines.
+type patient struct{ *os.File }
+
+func (patient) SetReadDeadline(time.Time) error { return nil }
+
+// Serve answers the daemon until the connection ends. in is a pipe that blocks: gVisor wakes who waits in a read after a restore, and for what it took out
+// of the pipe at a checkpoint, but nobody who waits for the pipe to become readable.
 func (s *Supervisor) Serve(in, out *os.File) {
 	l := &link{supervisor: s, in: in, out: out, answers: make(chan struct{}, maxAnswers), followed: map[uint32]*follower{}}
 	s.mu.Lock()
@@ -47,7 +54,7 @@ func (s *Supervisor) Serve(in, out *os.File) {
 		before.close()
 	}
 	l.send(protocol.Frame{Kind: protocol.Hello, Payload: []byte(protocol.Version)})
-	for frames := protocol.NewReader(in); ; {
+	for frames := protocol.NewReader(patient{in}); ; {
 		frame, err := frames.Next()
 		if err != nil {
 			l.close()
@@ -57,30 +64,35 @@ func (s *Supervisor) Serve(in, out *os.File) {
 	}
 }
 
-// close ends the connection. Processes live on.
+// close ends the connection, and with it what clients wait for. Other processes live on.
 func (l *link) close() {
 	l.mu.Lock()
-	followed := l.followed
-	l.closed, l.followed = true, nil
+	followed, owned := l.followed, l.owned
+	l.closed, l.followed, l.owned = true, nil, nil
 	l.mu.Unlock()
 	_, _ = l.in.Close(), l.out.Close()
 	for _, f := range followed {
-		f.leave()
+		l.leave(f)
+	}
+	go owned.end(l.supervisor.end)
+}
+
+// leave ends a follower, and the process if that is its client's.
+func (l *link) leave(f *follower) {
+	if ended := f.leave(); f.holds {
+		go l.supervisor.leave(f.of, ended)
 	}
 }
 
-func (f *follower) leave() {
+func (f *follower) leave() (ended bool) {
 	f.of.out.mu.Lock()
 	defer f.of.out.mu.Unlock()
-	f.leaveLocked()
-}
-
-func (f *follower) leaveLocked() {
 	f.left = true
 	if f.holds {
 		f.of.out.held = released
 	}
 	f.of.out.changed.Broadcast()
+	return f.of.ended
 }
 
 // send sends a frame whole, or ends the connection.
@@ -94,7 +106,7 @@ func (l *link) send(f protocol.Frame) {
 	_, err = l.out.Write(data)
 	l.sending.Unlock()
 	if err != nil {
-		_ = l.in.Close() // which ends serve
+		_, _ = l.in.Close(), l.out.Close() // so the daemon leaves, which ends serve
 	}
 }
 
@@ -115,13 +127,15 @@ func (l *link) handle(f protocol.Frame) {
 		switch {
 		case follower == nil: // it has ended
 		case f.Kind == protocol.Leave:
-			follower.leave()
+			l.leave(follower)
 		case len(f.Payload) == 4:
 			follower.grant(int(binary.BigEndian.Uint32(f.Payload)))
 		}
 		return
 	case protocol.Follow:
 		l.begin(f, l.follow)
+	case protocol.Own:
+		l.own(f.Payload)
 	case protocol.Get, protocol.Kept, protocol.Keep: // at once, rather than after another goroutine has been woken
 		l.begin(f, l.answer)
 	default:
@@ -207,9 +221,9 @@ func (l *link) start(f protocol.Frame) error {
 	}
 	l.reply(f.Stream, p.describe().Words()...)
 	if command.Follow {
-		return l.attach(f.Stream, p, 0, true)
+		err = l.attach(f.Stream, p, 0, true)
 	}
-	return nil
+	return err
 }
 
 func (l *link) keep(f protocol.Frame) error {
@@ -283,19 +297,27 @@ func (l *link) follow(f protocol.Frame) error {
 // attach begins to send the output of a process from a position on. Who holds it keeps the process from writing more than is kept.
 func (l *link) attach(stream uint32, p *supervised, from int64, holds bool) error {
 	follower := &follower{of: p, allowed: protocol.Window, holds: holds}
+	err := l.admit(stream, follower)
+	if err != nil {
+		l.leave(follower)
+		return err
+	}
+	go l.run(stream, follower, from)
+	return nil
+}
+
+func (l *link) admit(stream uint32, f *follower) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
-		follower.leave()
-		return nil
+		return os.ErrClosed
 	case len(l.followed) >= maxFollowers:
 		return &protocol.Failure{Reason: protocol.NoRoom, Text: "too many read the output of the sandbox's processes"}
 	case l.followed[stream] != nil:
 		return &protocol.Failure{Reason: protocol.Refused, Text: "the stream is another's"}
 	}
-	l.followed[stream] = follower
-	go l.run(stream, follower, from)
+	l.followed[stream] = f
 	return nil
 }
 
@@ -313,7 +335,7 @@ func (l *link) run(stream uint32, f *follower, at int64) {
 		case left:
 			return
 		case len(chunk.Data) == 0:
-			f.leave()
+			l.leave(f)
 			l.send(protocol.Frame{Kind: protocol.End, Stream: stream, Payload: protocol.Words(f.of.describe().Words())})
 			return
 		}

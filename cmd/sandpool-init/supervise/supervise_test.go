@@ -111,11 +111,13 @@ func FuzzServe(f *testing.F) {
 	f.Add(encode(protocol.Frame{Kind: protocol.List, Stream: 1}, protocol.Frame{Kind: protocol.Kept, Stream: 2}, protocol.Frame{Kind: protocol.Keep, Stream: 3, Payload: protocol.Words([]string{"K=V"})}))
 	f.Add(encode(protocol.Frame{Kind: protocol.Start, Stream: 1, Payload: protocol.Words(protocol.Command{Args: []string{"true"}}.Words())}))
 	f.Add(encode(protocol.Frame{Kind: protocol.Signal, Stream: 1, Payload: protocol.Numbers(7, 9)}, protocol.Frame{Kind: protocol.Get, Stream: 1, Payload: protocol.Numbers(7)}))
+	f.Add(encode(protocol.Frame{Kind: protocol.Own, Stream: 1, Payload: protocol.Numbers(7)}, protocol.Frame{Kind: protocol.Own, Stream: 2, Payload: protocol.Numbers(1)}))
 	f.Add(encode(protocol.Frame{Kind: protocol.Follow, Stream: 3, Payload: protocol.Numbers(7, 0)}, protocol.Frame{Kind: protocol.Grant, Stream: 3, Payload: []byte{255, 255, 255, 255}}, protocol.Frame{Kind: protocol.Leave, Stream: 3}))
 	f.Add(encode(protocol.Frame{Kind: protocol.Input, Stream: 1, Payload: []byte{0, 0, 0, 7, 1}}, protocol.Frame{Kind: protocol.Resize, Stream: 1, Payload: protocol.Numbers(7, 1, 1)}))
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		s := New()
 		s.kill = func(int, syscall.Signal) error { return syscall.ESRCH }
+		s.end = func(int) error { return syscall.ESRCH }
 		ended := &supervised{pid: 7, out: newRing(), ended: true, started: time.Now(), stopped: time.Now()}
 		ended.out.add(protocol.Stdout, []byte("last words"))
 		ended.out.over = true

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -25,6 +26,7 @@ const timedOutCode = 124
 // supervised is a process that process 1 started for the daemon, as the leader of a session. Its fields from ended on are its ring's to guard.
 type supervised struct {
 	pid     int
+	user    string // a number
 	command protocol.Command
 	started time.Time
 	out     *ring
@@ -143,6 +145,7 @@ func (f *files) close() {
 // spawnFor starts a command as the leader of a session.
 func spawnFor(c protocol.Command) (*supervised, *files, error) {
 	attr := &syscall.SysProcAttr{Setsid: true, Setctty: c.TTY}
+	own, home := strconv.Itoa(os.Getuid()), os.Getenv("HOME")
 	if c.User != "" {
 		user, err := users.Find(c.User)
 		if err == nil {
@@ -151,8 +154,10 @@ func spawnFor(c protocol.Command) (*supervised, *files, error) {
 		if err != nil {
 			return nil, nil, &protocol.Failure{Reason: protocol.Refused, Text: err.Error()}
 		}
-		c.Env = withHome(c.Env, user.Home)
+		home = user.Home
+		own = strconv.FormatUint(uint64(attr.Credential.Uid), 10)
 	}
+	c.Env = withHome(c.Env, home)
 	path, err := Find(c.Args[0], c.Env, c.Folder)
 	if err != nil {
 		return nil, nil, cannotStart(c, err)
@@ -162,7 +167,11 @@ func spawnFor(c protocol.Command) (*supervised, *files, error) {
 		return nil, nil, err
 	}
 	var f files
-	if err := f.open(c); err != nil {
+	err = f.open(c)
+	if err == nil && c.TTY && attr.Credential != nil {
+		err = f.given[0].Chown(int(attr.Credential.Uid), -1) // so that it can be opened by its name
+	}
+	if err != nil {
 		f.close()
 		return nil, nil, fmt.Errorf("make its pipes: %w", err)
 	}
@@ -176,7 +185,7 @@ func spawnFor(c protocol.Command) (*supervised, *files, error) {
 		return nil, nil, cannotStart(c, err)
 	}
 	f.closeGiven()
-	return &supervised{pid: pid, command: c, started: time.Now(), out: newRing(), stdin: f.stdin, fresh: true}, &f, nil
+	return &supervised{pid: pid, user: own, command: c, started: time.Now(), out: newRing(), stdin: f.stdin, fresh: true}, &f, nil
 }
 
 // cannotStart tells a folder that is none from a program that is none.
@@ -218,12 +227,15 @@ func (p *supervised) overLocked(over bool) {
 	p.out.changed.Broadcast()
 }
 
-// end notes how the process ended.
-func (p *supervised) end(status unix.WaitStatus) {
+// end notes how the process ended, and tells whether nobody will ask: it was started for a client who has left.
+func (p *supervised) end(status unix.WaitStatus) (unasked bool) {
 	if p.timeout != nil {
 		p.timeout.Stop()
 	}
-	if p.stdin != nil && !p.command.TTY {
+	switch {
+	case p.command.TTY:
+		p.hangUp()
+	case p.stdin != nil:
 		_ = p.stdin.Close() // nobody reads it, or a child that is not fed
 	}
 	p.out.mu.Lock()
@@ -238,6 +250,7 @@ func (p *supervised) end(status unix.WaitStatus) {
 		defer p.out.mu.Unlock()
 		p.overLocked(true)
 	})
+	return p.command.Follow && p.out.held == released
 }
 
 // expire kills the process at the end of its time.
@@ -278,25 +291,36 @@ func (p *supervised) feed(data []byte) error {
 	return err
 }
 
-// signal signals the process's group, or the foreground group of its terminal; SIGKILL is for all of its session.
+// foreground is the group that is in the foreground of the process's terminal, or its own.
+func (p *supervised) foreground() (group int) {
+	group = p.pid
+	_ = Control(p.stdin, func(fd int) (err error) {
+		if foreground, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err == nil && foreground > 1 {
+			group = foreground
+		}
+		return err
+	})
+	return group
+}
+
+// hangUp tells what is in the foreground that the terminal's first process has ended, as Linux does and gVisor does not.
+func (p *supervised) hangUp() {
+	group := p.foreground()
+	_, _ = unix.Kill(-group, unix.SIGHUP), unix.Kill(-group, unix.SIGCONT) // nothing may be left
+}
+
+// signal signals the process's group, or the foreground group of its terminal; or the process alone, if the signal is none for groups.
 func (p *supervised) signal(number syscall.Signal) error {
 	p.out.mu.Lock()
 	ended := p.ended
 	p.out.mu.Unlock()
 	switch {
-	case number == unix.SIGKILL:
-		return procs.KillSession(p.pid)
 	case ended:
 		return unix.ESRCH
+	case !protocol.ToGroup(number):
+		return unix.Kill(p.pid, number)
 	case p.command.TTY:
-		group := p.pid
-		_ = Control(p.stdin, func(fd int) (err error) {
-			if foreground, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err == nil && foreground > 1 {
-				group = foreground
-			}
-			return err
-		})
-		return unix.Kill(-group, number)
+		return unix.Kill(-p.foreground(), number)
 	default:
 		return unix.Kill(-p.pid, number)
 	}

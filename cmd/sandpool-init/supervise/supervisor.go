@@ -29,11 +29,14 @@ type Supervisor struct {
 	gone   []*supervised // of those, the ones that have ended, the oldest first
 	kept   []string      // what claims brought along, as KEY=VALUE
 	kill   func(pid int, signal syscall.Signal) error
-	link   *link // the present connection, or nil
+	end    func(leader int) error // kills a session
+	link   *link                  // the present connection, or nil
 }
 
 // New makes one that has started nothing.
-func New() *Supervisor { return &Supervisor{known: map[int]*supervised{}, kill: unix.Kill} }
+func New() *Supervisor {
+	return &Supervisor{known: map[int]*supervised{}, kill: unix.Kill, end: procs.KillSession}
+}
 
 // start starts a process.
 func (s *Supervisor) start(c protocol.Command) (*supervised, error) {
@@ -71,7 +74,10 @@ func (s *Supervisor) Reaped(pid int, status unix.WaitStatus) {
 	if p == nil || slices.Contains(s.gone, p) {
 		return
 	}
-	p.end(status)
+	if p.end(status) {
+		s.forgetLocked(p)
+		return
+	}
 	s.gone = append(s.gone, p)
 	if len(s.gone) > keptEnded {
 		s.forgetLocked(s.gone[0])
@@ -80,10 +86,23 @@ func (s *Supervisor) Reaped(pid int, status unix.WaitStatus) {
 
 func (s *Supervisor) forgetLocked(p *supervised) {
 	s.gone = slices.DeleteFunc(s.gone, func(g *supervised) bool { return g == p })
-	delete(s.known, p.pid)
+	if s.known[p.pid] == p {
+		delete(s.known, p.pid)
+	}
 	if p.command.TTY {
 		_ = p.stdin.Close()
 	}
+}
+
+// leave ends a process that was started for a client which follows it no more, or forgets it if it has ended.
+func (s *Supervisor) leave(p *supervised, ended bool) {
+	if !ended {
+		_ = s.end(p.pid) // it may end by itself meanwhile
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forgetLocked(p)
 }
 
 // Stop returns when the last process has been started.
@@ -141,10 +160,13 @@ func (s *Supervisor) signal(pid, number int64) error {
 		return &protocol.Failure{Reason: protocol.Refused, Text: fmt.Sprintf("signal %d to process %d", number, pid)}
 	}
 	p, err := s.find(pid)
-	if err == nil {
-		err = p.signal(syscall.Signal(number))
-	} else {
+	switch {
+	case err != nil:
 		err = s.kill(int(pid), syscall.Signal(number))
+	case number == int64(unix.SIGKILL):
+		err = s.end(p.pid)
+	default:
+		err = p.signal(syscall.Signal(number))
 	}
 	if errors.Is(err, unix.ESRCH) {
 		return &protocol.Failure{Reason: protocol.NotFound, Text: fmt.Sprintf("process %d has ended", pid)}
@@ -156,7 +178,7 @@ func (s *Supervisor) signal(pid, number int64) error {
 func (p *supervised) describe() protocol.Process {
 	p.out.mu.Lock()
 	d := protocol.Process{
-		PID: p.pid, Supervised: true, TTY: p.command.TTY, Input: p.stdin != nil, Ended: p.ended, Code: p.code, TimedOut: p.timedOut, Started: p.started,
+		PID: p.pid, User: p.user, Supervised: true, TTY: p.command.TTY, Input: p.stdin != nil, Ended: p.ended, Code: p.code, TimedOut: p.timedOut, Started: p.started,
 		Stopped: p.stopped, First: p.out.firstLocked(), Next: p.out.next, Args: procs.Shown(p.command.Args),
 	}
 	p.out.mu.Unlock()

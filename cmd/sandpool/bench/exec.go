@@ -123,8 +123,7 @@ func (e Execs) commands(namespace string, claim wire.Claim) []way {
 	ways := []way{
 		{waySentry, "exec ID -- true: the daemon asks the sentry", run(wire.ExecRequest{})},
 		{wayInit, "exec --timeout 1h ID -- true: the daemon asks process 1", run(wire.ExecRequest{Timeout: &long})},
-		{"terminal, by process 1", "exec -t --timeout 1h ID -- true: the same with a terminal", run(wire.ExecRequest{TTY: true, Timeout: &long})},
-		{"terminal, by the shim", "exec -t ID -- true: containerd's shim starts runsc, as for all commands where the sentry cannot be asked", run(wire.ExecRequest{TTY: true})},
+		{"terminal, by process 1", "exec -t ID -- true: the same with a terminal", run(wire.ExecRequest{TTY: true})},
 	}
 	if e.Ctr == "" {
 		return ways

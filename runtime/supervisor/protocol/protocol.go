@@ -58,6 +58,8 @@ const (
 	StartLimited
 	// Keep adds to what claims brought along: KEY=VALUE. The Reply comes when it is kept.
 	Keep
+	// Own says that a process that others than process 1 started ends with the connection: its id. There is no answer.
+	Own
 )
 
 // The frames of process 1.

@@ -53,7 +53,7 @@ type Command struct {
 	Input   bool // it may be given input; else it has none
 	Rows    uint16
 	Cols    uint16
-	Follow  bool          // the Reply is followed by the answers of a Follow from position 0, before which the process writes no more than is kept
+	Follow  bool          // the Reply is followed by the answers of a Follow from position 0, with which the process ends and is forgotten; it writes no more than is kept before
 	Timeout time.Duration // after which its session is killed; 0: never
 	Limits  []string      // NAME=SOFT:HARD, as package ulimit has them
 }

@@ -1,4 +1,4 @@
-// Package tenant is a client that works inside one sandbox: it brings things along, has processes and changes files. It remembers what it was
+// Package tenant is a client that works inside one sandbox: it brings things along, has processes, changes files, and reaches the outside. It remembers what it was
 // answered, so that it can tell what a fault lost.
 package tenant
 
@@ -27,11 +27,12 @@ type Tenant struct {
 	counter counter
 	echoes  []*echo
 	files   files
+	rules   rules
 }
 
 // New makes a tenant whose claim has a request id that no other has.
 func New(c *client.Client, request string) *Tenant {
-	return &Tenant{client: c, files: files{has: world{}}, Request: wire.ClaimRequest{
+	return &Tenant{client: c, files: files{has: world{}}, rules: rules{may: []string{""}}, Request: wire.ClaimRequest{
 		RequestID: request,
 		Env:       []string{"TENANT_PLAIN=plain-" + request},
 		Secrets:   []string{"TENANT_SECRET=secret-" + request},
@@ -75,7 +76,7 @@ func rest(ctx context.Context) {
 
 // Work does each of its works once, in any order, until one fails. Of files nothing more is changed once that was not answered: see Check.
 func (t *Tenant) Work(ctx context.Context) error {
-	works := []func(context.Context) error{t.startEcho, t.speak, t.upload, t.grow, t.unpack, t.moveAndRemove}
+	works := []func(context.Context) error{t.startEcho, t.speak, t.upload, t.grow, t.unpack, t.moveAndRemove, t.narrow}
 	for _, i := range rand.Perm(len(works)) { //nolint:gosec // no secret
 		if err := works[i](ctx); err != nil {
 			return err
@@ -91,7 +92,7 @@ func (t *Tenant) Check(ctx context.Context) (left []string, lost error) {
 	if err == nil {
 		err = t.files.explain(now)
 	}
-	lost = errors.Join(t.checkBrought(ctx), t.checkProcesses(ctx), err)
+	lost = errors.Join(t.checkBrought(ctx), t.checkProcesses(ctx), t.checkNetwork(ctx), err)
 	if lost == nil && len(left) == 0 {
 		t.files = files{has: now, generation: t.files.generation, made: t.files.made}
 	}

@@ -1,4 +1,5 @@
-package main
+// Package request reads what is asked for claims from flags.
+package request
 
 import (
 	"fmt"
@@ -11,13 +12,14 @@ import (
 	"sandpool/daemon/wire"
 )
 
-// brings is what a claim brings along, as flags give it.
-type brings struct {
+// Brings is what a claim brings along, as flags give it.
+type Brings struct {
 	env, envFiles, secrets, labels, files []string
 	saved                                 bool
 }
 
-func (b *brings) flags(flags *pflag.FlagSet) {
+// Flags defines the flags.
+func (b *Brings) Flags(flags *pflag.FlagSet) {
 	flags.StringArrayVarP(&b.env, "env", "e", nil, "set `KEY=VALUE` in the environment of all that is started in the sandbox, or a KEY alone as it is set here; may be repeated")
 	flags.StringArrayVar(&b.envFiles, "env-file", nil, "set what this `file` says in its lines of KEY=VALUE; may be repeated, and --env goes before it")
 	flags.StringArrayVar(&b.secrets, "secret", nil, "set a secret in that environment: `NAME=@FILE` of a file, - for standard input, or a NAME alone as it is set here; may be repeated")
@@ -26,8 +28,8 @@ func (b *brings) flags(flags *pflag.FlagSet) {
 	flags.BoolVar(&b.saved, "checkpoint-secrets", false, "let secrets be in checkpoints, on disk")
 }
 
-// into puts what the flags gave into a request.
-func (b *brings) into(req *wire.ClaimRequest) (err error) {
+// Into puts what the flags gave into a request.
+func (b *Brings) Into(req *wire.ClaimRequest) (err error) {
 	if req.Env, err = environ.Read(b.envFiles, b.env); err != nil {
 		return err
 	}

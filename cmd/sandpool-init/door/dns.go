@@ -1,0 +1,169 @@
+package door
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/door"
+)
+
+const (
+	ttl        = 60 // seconds; addresses do not change, so it could be longer
+	maxQuery   = 4096
+	clientTime = 30 * time.Second // how long a client by TCP may take for a question
+)
+
+// serveDNS answers questions by UDP and TCP at a port of 127.0.0.1.
+func (d *Door) serveDNS(port int) error {
+	fd, err := bind(unix.SOCK_DGRAM, loopback(port))
+	if err != nil {
+		return err
+	}
+	go d.answerDatagrams(os.NewFile(uintptr(fd), "dns"))
+	_, err = listen(loopback(port), func(c *socket) {
+		defer func() { _ = c.Close() }()
+		if enter(d.clients) {
+			defer func() { <-d.clients }()
+			_ = d.answerClient(c)
+		}
+	})
+	return err
+}
+
+// answerDatagrams answers what comes by UDP.
+func (d *Door) answerDatagrams(f *os.File) {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return
+	}
+	query := make([]byte, maxQuery)
+	for {
+		var size int
+		var from unix.Sockaddr
+		waiting := raw.Read(func(fd uintptr) bool {
+			size, from, err = unix.Recvfrom(int(fd), query, 0)
+			return !errors.Is(err, unix.EAGAIN)
+		})
+		if waiting != nil {
+			return
+		}
+		if err != nil {
+			time.Sleep(pauseTime)
+			continue
+		}
+		d.answer(query[:size], func(answer []byte) {
+			_ = raw.Control(func(fd uintptr) { _ = unix.Sendto(int(fd), answer, 0, from) }) // a client asks again
+		})
+	}
+}
+
+// answerClient answers one question after the other of a client by TCP, until it leaves.
+func (d *Door) answerClient(c *socket) error {
+	answers := make(chan []byte, 1)
+	for {
+		if err := c.SetDeadline(time.Now().Add(clientTime)); err != nil {
+			return err
+		}
+		var size [2]byte
+		if _, err := io.ReadFull(c, size[:]); err != nil {
+			return err
+		}
+		query := make([]byte, binary.BigEndian.Uint16(size[:]))
+		if _, err := io.ReadFull(c, query); err != nil {
+			return err
+		}
+		if !d.answer(query, func(answer []byte) { answers <- answer }) {
+			return errors.New("that is no question")
+		}
+		answer := <-answers
+		if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...)); err != nil { //nolint:gosec // of one question and one address
+			return err
+		}
+	}
+}
+
+// answer has say called with the answer to a question, at once or once the daemon has been asked. It returns false for what is none.
+func (d *Door) answer(query []byte, say func(answer []byte)) bool {
+	var p dnsmessage.Parser
+	h, err := p.Start(query)
+	if err != nil || h.Response {
+		return false
+	}
+	q, err := p.Question()
+	if err != nil || h.OpCode != 0 || q.Class != dnsmessage.ClassINET {
+		code := dnsmessage.RCodeFormatError
+		if err == nil {
+			code = dnsmessage.RCodeNotImplemented
+		}
+		say(message(h, nil, code, nil))
+		return true
+	}
+	name := canonical(q.Name.String())
+	if addr, ok := d.names.find(name); ok {
+		say(message(h, &q, dnsmessage.RCodeSuccess, &addr))
+		return true
+	}
+	if name == "" || len(name) > maxName || strings.HasSuffix(name, ".arpa") {
+		say(message(h, &q, dnsmessage.RCodeNameError, nil))
+		return true
+	}
+	select {
+	case d.questions <- struct{}{}:
+		go func() {
+			defer func() { <-d.questions }()
+			addr, code := d.resolve(name)
+			say(message(h, &q, code, &addr))
+		}()
+	default:
+		say(message(h, &q, dnsmessage.RCodeServerFailure, nil))
+	}
+	return true
+}
+
+// resolve asks the daemon for a name.
+func (d *Door) resolve(name string) (addr [4]byte, code dnsmessage.RCode) {
+	st, words, err := d.ask(door.Ask{Kind: door.Resolve, Name: name})
+	if refusal, ok := errors.AsType[*door.Refusal](err); ok && (refusal.Reason == door.Denied || refusal.Reason == door.NotFound) {
+		return addr, dnsmessage.RCodeNameError
+	}
+	if err != nil {
+		return addr, dnsmessage.RCodeServerFailure
+	}
+	_ = st.Close()
+	ports, err := portsOf(words)
+	if err == nil {
+		addr, err = d.names.offer(name, ports)
+	}
+	if err != nil {
+		d.options.Log("sandpool-init: offer %q: %v", name, err)
+		return addr, dnsmessage.RCodeServerFailure
+	}
+	return addr, dnsmessage.RCodeSuccess
+}
+
+// message is an answer: the address to a question for one, and nothing to those for what else a name has.
+func message(asked dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode, addr *[4]byte) []byte {
+	b := dnsmessage.NewBuilder(make([]byte, 0, 512), dnsmessage.Header{
+		ID: asked.ID, Response: true, OpCode: asked.OpCode, RecursionDesired: asked.RecursionDesired, RecursionAvailable: true, RCode: code,
+	})
+	if q != nil {
+		_ = b.StartQuestions() // in order, and of what was parsed: there is no error
+		_ = b.Question(*q)
+		if code == dnsmessage.RCodeSuccess && q.Type == dnsmessage.TypeA {
+			_ = b.StartAnswers()
+			_ = b.AResource(dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: ttl}, dnsmessage.AResource{A: *addr})
+		}
+	}
+	answer, err := b.Finish()
+	if err != nil {
+		return nil
+	}
+	return answer
+}

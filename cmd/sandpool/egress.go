@@ -1,0 +1,143 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sandpool/cmd/sandpool/request"
+	"sandpool/cmd/sandpool/table"
+	"sandpool/cmd/sandpool/target"
+	"sandpool/daemon/wire"
+)
+
+func (a *app) egressCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "egress",
+		Short: "Show, change and explain what claims may connect to",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.showEgressCommand(), a.setEgressCommand(), a.whyEgressCommand(), a.egressLogCommand())
+	return cmd
+}
+
+func (a *app) showEgressCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:               "show ID",
+		Short:             "Show what a claim may connect to",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeOneClaim,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			network, err := a.daemon.Network(cmd.Context(), args[0])
+			return a.printNetwork(network, err)
+		},
+	}
+}
+
+func (a *app) setEgressCommand() *cobra.Command {
+	var narrow request.Narrowing
+	cmd := &cobra.Command{
+		Use:   "set ID",
+		Short: "Narrow what a claim may connect to from now on",
+		Long: "Put other rules of its own in place of a claim's. They narrow what its template allows and never widen it; without any the claim has all of\n" +
+			"that. What is connected stays connected.",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeOneClaim,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			network, err := a.daemon.SetNetwork(cmd.Context(), args[0], *cmp.Or(narrow.Rules(), &wire.NetworkRules{}))
+			return a.printNetwork(network, err)
+		},
+	}
+	narrow.Flags(cmd.Flags())
+	completeFlag(cmd, "preset", request.CompletePresets)
+	return cmd
+}
+
+func (a *app) printNetwork(network wire.Network, err error) error {
+	if err != nil {
+		return err
+	}
+	return a.print(network, func(w io.Writer) { target.WriteNetwork(w, network) })
+}
+
+func (a *app) whyEgressCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "why ID NAME[:PORT]",
+		Short: "Say what would become of a connection, and why",
+		Long: "Say what would become of a claim's connection to a port of a name or an address, by which rule, and what became of the last one. The port is\n" +
+			"443 unless it is given. It exits with 1 if the connection would be denied.",
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: a.completeOneClaim,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			name, port, err := target.Parse(args[1])
+			if err != nil {
+				return err
+			}
+			why, err := a.daemon.WhyNetwork(cmd.Context(), args[0], name, port)
+			if err != nil {
+				return err
+			}
+			if err := a.print(why, func(w io.Writer) { target.WriteWhy(w, why) }); err != nil || why.Allowed {
+				return err
+			}
+			return exitStatus(exitError)
+		},
+	}
+}
+
+func (a *app) egressLogCommand() *cobra.Command {
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "log ID",
+		Short: "Show what a claim connected to, and what was denied",
+		Long: "Show what a claim did in the network, of the last 512 entries. With --json each is a line of JSON. With --follow it goes on until the claim ends,\n" +
+			"also when the daemon is restarted meanwhile.",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeOneClaim,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !follow {
+				return a.daemon.NetworkLog(cmd.Context(), args[0], 0, false, a.networkEntry)
+			}
+			return a.followNetwork(cmd.Context(), args[0])
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens until the claim ends")
+	return cmd
+}
+
+// followNetwork prints what a claim does until it ends. A daemon that was started again numbers from 1, so times tell what is new.
+func (a *app) followNetwork(ctx context.Context, id string) error {
+	var last time.Time
+	return a.reconnecting(ctx, func(print printing) (bool, error) {
+		err := a.daemon.NetworkLog(ctx, id, 0, true, func(e wire.NetworkEntry) error {
+			if !e.Time.After(last) {
+				return nil
+			}
+			last = e.Time
+			return print(a.networkEntry(e))
+		})
+		return err == nil && a.networkEnded(ctx, id), err
+	})
+}
+
+// networkEnded tells whether a claim, whose log has ended, is gone or has no network: else it was the daemon that ended.
+func (a *app) networkEnded(ctx context.Context, id string) bool {
+	network, err := a.daemon.Network(ctx, id)
+	answer, refused := errors.AsType[*wire.Error](err)
+	return err == nil && len(network.Layers) == 0 || refused && answer.Code == codeNotFound
+}
+
+// networkEntry prints one line of what a claim did.
+func (a *app) networkEntry(e wire.NetworkEntry) error {
+	if a.json {
+		return printed(json.NewEncoder(a.out).Encode(e))
+	}
+	table.Line(a.out, target.Entry(e))
+	return nil
+}

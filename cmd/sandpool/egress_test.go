@@ -1,0 +1,101 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sandpool/daemon/wire"
+)
+
+// serveNetwork answers for claim c1, whose rules are what was put last.
+func (f *fakeDaemon) serveNetwork(mux *http.ServeMux) {
+	own := wire.NetworkRules{}
+	answer := func(w http.ResponseWriter, r *http.Request, body any) {
+		if r.PathValue("id") != "c1" {
+			refuse(w, http.StatusNotFound, "not_found", "no such claim")
+			return
+		}
+		reply(w, http.StatusOK, body)
+	}
+	network := func() wire.Network {
+		return wire.Network{
+			Mode: "door", Layers: []wire.NetworkLayer{{Of: "template", Learn: true, NetworkRules: wire.NetworkRules{Mode: "door", Preset: []string{"p"}, Allow: []string{"a.test", "*.b.test"}}}, {Of: "claim", NetworkRules: own}},
+			Names: []wire.NetworkName{{Name: "a.test", Ports: []int{80, 443}}}, Learned: []string{"x.test:443"}, MaxConnections: 9,
+		}
+	}
+	mux.HandleFunc("GET /v1/claims/{id}/network", func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		answer(w, r, network())
+	})
+	mux.HandleFunc("PUT /v1/claims/{id}/network", func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		own = wire.NetworkRules{}
+		if err := json.NewDecoder(r.Body).Decode(&own); err != nil {
+			f.t.Error(err)
+		}
+		answer(w, r, network())
+	})
+	mux.HandleFunc("GET /v1/claims/{id}/network/why", func(w http.ResponseWriter, r *http.Request) {
+		name := r.FormValue("name")
+		answer(w, r, wire.NetworkWhy{Name: name, Allowed: name == "a.test", Message: "at port " + r.FormValue("port"), Last: &wire.NetworkEntry{
+			Time: time.Unix(0, 0), Result: wire.NetworkClosed, Via: wire.ViaName, Name: name, Port: 443, Address: "203.0.113.1:443", SentBytes: 7, GotBytes: 8, DurationMS: 1500,
+		}})
+	})
+	mux.HandleFunc("GET /v1/claims/{id}/network/log", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, r, wire.NetworkEntry{Number: 1, Time: time.Unix(1, 0), Result: wire.NetworkDenied, Via: wire.ViaLookup, Name: "e.test", Message: "No."})
+	})
+}
+
+func TestEgress(t *testing.T) {
+	f := newFake(t)
+	const shown = "mode door\ntemplate presets p\ntemplate allows a.test, *.b.test\ntemplate learns all that is not denied and not special is allowed\n"
+	const rest = "names a.test:80,443\nlearned x.test:443\nconnections at most 9"
+	for _, c := range []struct {
+		command string
+		code    int
+		want    string // of each line, words
+	}{
+		{"egress show c1", 0, shown + rest},
+		{"egress set c1 --allow a.test --allow b.test:80 --deny c.test --preset p", 0, shown + "claim presets p\nclaim allows a.test, b.test:80\nclaim denies c.test\n" + rest},
+		{"egress set c1 --no-network", 0, shown + rest},
+		{"egress set c1", 0, shown + rest},
+		{"egress why c1 a.test", 0, "allowed at port 443\nlast 1970-01-01"},
+		{"egress why c1 e.test:5432", 1, "denied at port 5432\nlast 1970-01-01"},
+		{"egress why c1 [2001:db8::1]:22", 1, "denied at port 22\nlast"},
+		{"egress log c1", 0, "1970-01-01"},
+		{"egress log -f c2", 3, ""},
+	} {
+		code, out, errOut := f.sandpool(strings.Fields(c.command)...)
+		if got := fields(out); code != c.code || !strings.HasPrefix(got, c.want) {
+			t.Errorf("%s: exit %d\n%s\nwant %d\n%s\n%s", c.command, code, got, c.code, c.want, errOut)
+		}
+	}
+	if _, out, _ := f.sandpool("egress", "why", "c1", "a.test"); !strings.Contains(out, "closed  name     a.test:443 at 203.0.113.1:443  7 bytes out, 8 in, 1.5s") {
+		t.Error(out)
+	}
+	if _, out, _ := f.sandpool("egress", "log", "c1"); !strings.Contains(out, "denied  lookup   e.test  No.") {
+		t.Error(out)
+	}
+}
+
+func TestClaimsNarrowByFlags(t *testing.T) {
+	f := newFake(t)
+	for flags, want := range map[string]string{
+		"":                            "null",
+		"--no-network":                `{"mode":"none"}`,
+		"--allow a.test":              `{"allow":["a.test"]}`,
+		"--deny a.test --deny *:22":   `{"deny":["a.test","*:22"]}`,
+		"--preset package-registries": `{"preset":["package-registries"]}`,
+	} {
+		code, _, errOut := f.sandpool(append([]string{"claim"}, strings.Fields(flags)...)...)
+		got, err := json.Marshal(f.last.Network)
+		if code != 0 || err != nil || string(got) != want {
+			t.Errorf("%s: exit %d, %s, %v, %s", flags, code, got, err, errOut)
+		}
+	}
+}

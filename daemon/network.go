@@ -1,0 +1,76 @@
+package daemon
+
+import (
+	"context"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/daemon/network"
+	"sandpool/daemon/processes"
+	"sandpool/daemon/wire"
+	"sandpool/pool"
+	"sandpool/runtime"
+	"sandpool/runtime/template"
+)
+
+// eventDenied tells of a connection that the rules of a claim's network do not allow.
+const eventDenied = "denied"
+
+// ofDenied is news of one.
+type ofDenied struct {
+	claim pool.Claim
+	entry wire.NetworkEntry
+}
+
+// newNetwork makes what serves the doors of sandboxes.
+func (d *Daemon) newNetwork(p *parts) *network.Server {
+	c := d.Config.Network
+	var resolvers []netip.AddrPort
+	for _, text := range c.Resolvers {
+		if address, err := netip.ParseAddrPort(text); err == nil { // the configuration was checked
+			resolvers = append(resolvers, address)
+		}
+	}
+	return network.New(network.Options{
+		Log: d.Log, Metrics: p.metrics, Tell: p.denied, Resolvers: resolvers, LookupTimeout: c.ResolveTimeout.Std(), ConnectTimeout: c.ConnectTimeout.Std(), Connections: c.MaxConnections,
+	})
+}
+
+// port connects to a port of a sandbox by its door, or else by a command in it, which takes longer.
+func (p *parts) port(ctx context.Context, sandbox string, port int, spec runtime.ExecSpec) (processes.Process, error) {
+	conn, err := p.network.Dial(ctx, sandbox, port)
+	switch {
+	case err == nil:
+		return processes.Port(conn, spec), nil
+	case errdefs.IsNotFound(err) || errdefs.IsUnavailable(err): // it has no door, or that is not open for now
+		spec.Args = []string{template.InitPath, "connect", strconv.Itoa(port)}
+		return p.engine.Exec(ctx, sandbox, spec)
+	default:
+		return nil, err
+	}
+}
+
+// denied tells the owner of a sandbox what it was denied. One of a pool has no owner; what it asks for is in its log.
+func (p *parts) denied(sandbox string, e wire.NetworkEntry) {
+	for _, claim := range p.pools.Claims() {
+		if claim.Sandbox == sandbox {
+			p.happened.put(ofDenied{claim, e})
+		}
+	}
+}
+
+func (d ofDenied) event(time.Time) wire.Event {
+	detail := map[string]string{"name": d.entry.Name, "rule_kind": d.entry.Kind}
+	for key, value := range map[string]string{"rule": d.entry.Rule, "address": d.entry.Address} {
+		if value != "" {
+			detail[key] = value
+		}
+	}
+	if d.entry.Port != 0 {
+		detail["port"] = strconv.Itoa(d.entry.Port)
+	}
+	return eventOf(eventDenied, d.claim, d.entry.Message, detail)
+}

@@ -1,0 +1,128 @@
+package network
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sandpool/runtime/door"
+	"sandpool/runtime/egress"
+)
+
+// sandbox is what a Server knows of one.
+type sandbox struct {
+	id    string
+	rules atomic.Pointer[egress.Rules]
+	dials chan struct{} // a slot for each dial or lookup under way
+	open  atomic.Int64  // connections
+	table chan struct{} // has one when the table is to be sent
+	journal
+
+	mu        sync.Mutex
+	session   *door.Session // nil while there is none
+	forgotten bool
+}
+
+func (n *Server) newSandbox(id string) *sandbox {
+	return &sandbox{
+		id: id, dials: make(chan struct{}, n.o.SandboxDials), table: make(chan struct{}, 1),
+		journal: newJournal(),
+	}
+}
+
+// begin makes s the sandbox's session, and closes the one before; false if the sandbox has been forgotten.
+func (b *sandbox) begin(s *door.Session) bool {
+	b.mu.Lock()
+	before := b.session
+	if !b.forgotten {
+		b.session = s
+	}
+	ok := !b.forgotten
+	b.mu.Unlock()
+	if before != nil && ok {
+		before.Close()
+	}
+	if ok {
+		b.tableChanged()
+	}
+	return ok
+}
+
+// end closes s, and leaves the sandbox without it.
+func (b *sandbox) end(s *door.Session) {
+	s.Close()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.session == s {
+		b.session = nil
+	}
+}
+
+func (b *sandbox) forget() {
+	b.mu.Lock()
+	s := b.session
+	b.session, b.forgotten = nil, true
+	b.mu.Unlock()
+	if s != nil {
+		s.Close()
+	}
+	b.journal.end()
+}
+
+func (b *sandbox) current() *door.Session {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.session
+}
+
+func (b *sandbox) tableChanged() {
+	select {
+	case b.table <- struct{}{}:
+	default:
+	}
+}
+
+// tableTime is how long process 1 may take for a table. It has none then: each name that it does not know it asks for.
+const tableTime = time.Minute
+
+// sendTables tells process 1 the names that may be reached, now and whenever they change, until ctx ends.
+func (n *Server) sendTables(ctx context.Context, b *sandbox, s *door.Session) {
+	for {
+		select {
+		case <-b.table:
+		case <-s.Done():
+			b.tableChanged() // for the next session
+			return
+		case <-ctx.Done():
+			return
+		}
+		ctx, cancel := context.WithTimeout(ctx, tableTime)
+		stream, _, err := s.Open(ctx, door.Ask{Kind: door.Table, Words: tableWords(b.rules.Load().Table())})
+		cancel()
+		if err != nil {
+			n.o.Log.Warn("names that a sandbox may reach could not be sent: it asks for each", "sandbox", b.id, "err", err)
+			continue
+		}
+		_ = stream.Close() // it has said all
+	}
+}
+
+// tableWords are a table's names, each with its ports.
+func tableWords(table []egress.Name) []string {
+	words := make([]string, 0, 2*len(table))
+	for _, name := range table {
+		words = append(words, name.Name, portsWord(name.Ports))
+	}
+	return words
+}
+
+func portsWord(ports []int) string {
+	all := make([]string, len(ports))
+	for i, p := range ports {
+		all[i] = strconv.Itoa(p)
+	}
+	return strings.Join(all, ",")
+}

@@ -1,0 +1,71 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+
+	"sandpool/daemon/wire"
+	"sandpool/runtime/egress"
+)
+
+// target is what a sandbox asks to be connected to.
+type target struct {
+	via  wire.NetworkVia
+	name string     // in the form of egress.ParseHost; empty if addr is what was asked for
+	addr netip.Addr // literal
+	port int
+}
+
+// targetOf reads a host, a name or an address, as a sandbox says it.
+func targetOf(via wire.NetworkVia, host string, port int) (target, error) {
+	if port < 1 || port > 65535 {
+		return target{}, fmt.Errorf("%d is no port", port)
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		if addr.Zone() != "" {
+			return target{}, errors.New("an address with a zone is of the host")
+		}
+		return target{via: via, addr: addr.Unmap(), port: port}, nil
+	}
+	name, err := egress.ParseHost(host)
+	if err != nil {
+		return target{}, err
+	}
+	return target{via: via, name: name, port: port}, nil
+}
+
+// splitTarget reads HOST:PORT, strictly: nothing else may be in it.
+func splitTarget(via wire.NetworkVia, text string) (target, error) {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return target{}, fmt.Errorf("%.300q is no HOST:PORT", text)
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || strconv.FormatUint(number, 10) != port {
+		return target{}, fmt.Errorf("%.20q is no port", port)
+	}
+	return targetOf(via, host, int(number))
+}
+
+// host is the name or the address.
+func (t target) host() string {
+	if t.name != "" {
+		return t.name
+	}
+	return t.addr.String()
+}
+
+// dialed is the host as the dialer is to have it: of a name, the host's search domains are nobody's business.
+func (t target) dialed() string {
+	if t.name != "" {
+		return t.name + "."
+	}
+	return t.addr.String()
+}
+
+func (t target) entry(result wire.NetworkResult) wire.NetworkEntry {
+	return wire.NetworkEntry{Result: result, Via: t.via, Name: t.host(), Port: t.port}
+}

@@ -1,0 +1,89 @@
+package networktest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"sandpool/daemon/wire"
+	"sandpool/lifetime"
+	"sandpool/scripts/outside"
+)
+
+// plainTemplate has no network.
+const plainTemplate = `
+[templates.plain]
+image = "file://%s"
+`
+
+// denied is what a program says of a name that its sandbox may not connect to.
+const denied = "bad address"
+
+// TestRules narrows what claims may connect to, in every way and through all that may become of them.
+func TestRules(t *testing.T) {
+	d := start(t, fmt.Sprintf(doorTemplate+plainTemplate, host.Image, host.Image))
+	set := func(id string, own wire.NetworkRules) wire.Network {
+		t.Helper()
+		network, err := d.SetNetwork(t.Context(), id, own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return network
+	}
+	wait := lifetime.Duration(patience)
+	_, err := d.Claim(t.Context(), wire.ClaimRequest{Template: "plain", Wait: &wait, Network: &wire.NetworkRules{Allow: []string{"www.example.com"}}})
+	if answer, refused := err.(*wire.Error); !refused || answer.Status != http.StatusBadRequest { //nolint:errorlint // nothing wraps it
+		t.Errorf("a network that there is not: %v", err)
+	}
+
+	id := d.claim(t, wire.ClaimRequest{Network: &wire.NetworkRules{Deny: []string{outside.Echo}}})
+	d.wants(t, id, fetch, "hello from www.example.com")
+	d.wants(t, id, "nc -w 5 "+outside.Echo+" 7", denied)
+	why, err := d.WhyNetwork(t.Context(), id, outside.Echo, outside.EchoPort)
+	if err != nil || why.Allowed || why.Rule != outside.Echo || why.Last == nil || why.Last.Result != wire.NetworkDenied {
+		t.Errorf("why: %+v, %v", why, err)
+	}
+
+	set(id, wire.NetworkRules{Allow: []string{outside.Echo + ":7"}})
+	d.wants(t, id, fetch, denied)
+	l := d.echo(t, id)
+	l.talks("by the new rules")
+	set(id, wire.NetworkRules{Mode: "none"})
+	l.talks("what is connected stays so")
+	d.wants(t, id, "nc -w 5 "+outside.Echo+" 7", denied)
+	saved, err := d.Checkpoint(t.Context(), id, wire.CheckpointRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.process.Kill()
+	d.spawn(t)
+	d.wants(t, id, fetch, denied) // by its label
+	if network := set(id, wire.NetworkRules{}); network.Mode != "door" || len(network.Names) != 2 {
+		t.Errorf("with the template's rules alone: %+v", network)
+	}
+	d.wants(t, id, fetch, "hello from www.example.com")
+
+	restored := d.claim(t, wire.ClaimRequest{Checkpoint: saved.ID, Network: &wire.NetworkRules{Allow: []string{"*"}}})
+	d.wants(t, restored, fetch, denied)
+	if network := set(restored, wire.NetworkRules{}); network.Mode != "none" {
+		t.Errorf("it has more than was saved: %+v", network)
+	}
+	d.wants(t, restored, fetch, denied)
+	d.logs(t, id)
+}
+
+// logs wants the log of a claim to have what was allowed since the daemon was started.
+func (d *daemon) logs(t *testing.T, id string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	results := map[wire.NetworkResult]int{}
+	err := d.NetworkLog(ctx, id, 0, false, func(e wire.NetworkEntry) error {
+		results[e.Result]++
+		return nil
+	})
+	if err != nil || results[wire.NetworkDenied] == 0 || results[wire.NetworkOpened] == 0 {
+		t.Errorf("the log has %v, %v", results, err)
+	}
+}

@@ -1,0 +1,140 @@
+// Package rules joins the rules of networks that clients send to those that sandboxes have, and shows them.
+package rules
+
+import (
+	"fmt"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/daemon/wire"
+	"sandpool/runtime/egress"
+)
+
+// Join makes of the network that a sandbox has that of its claim; see pool.Request.
+type Join func(has string) (string, error)
+
+// Claimed adds a claim's own rules; without any it is nil. What is wrong with them is of class InvalidArgument.
+func Claimed(own *wire.NetworkRules) (Join, error) {
+	if own == nil {
+		return nil, nil
+	}
+	return with(own, nil)
+}
+
+// Restored is Claimed for a claim that goes on from a checkpoint, with the network of the claim that was saved.
+func Restored(own *wire.NetworkRules, saved string) (Join, error) {
+	before, err := egress.ParseLayers(saved)
+	if err != nil {
+		return nil, fmt.Errorf("network of the checkpoint: %w", err)
+	}
+	return with(own, func(has egress.Layers) egress.Layers {
+		if len(before) == 0 || len(has) == 0 {
+			return nil
+		}
+		return has.Restored(before)
+	})
+}
+
+// Changed puts other rules of its own in place of a claim's.
+func Changed(own wire.NetworkRules) (Join, error) {
+	p, err := parse(&own)
+	if err != nil {
+		return nil, err
+	}
+	return func(has string) (string, error) {
+		layers, err := egress.ParseLayers(has)
+		if err != nil || len(layers) == 0 {
+			return "", joined(p, err)
+		}
+		return compiled(layers.Replaced(p))
+	}, nil
+}
+
+// with adds a claim's own layer to what first makes of those that its sandbox has; nil: nothing.
+func with(own *wire.NetworkRules, first func(egress.Layers) egress.Layers) (Join, error) {
+	p, err := parse(own)
+	if err != nil {
+		return nil, err
+	}
+	return func(has string) (string, error) {
+		layers, err := egress.ParseLayers(has)
+		if err == nil && first != nil {
+			layers = first(layers)
+		}
+		if err != nil || len(layers) == 0 {
+			return "", joined(p, err)
+		}
+		return compiled(layers.With(p))
+	}, nil
+}
+
+// joined is what is wrong with rules of a claim that has no network, if anything is.
+func joined(own egress.Policy, err error) error {
+	if err != nil {
+		return err
+	}
+	if own.Mode == egress.None || own.Mode == "" && own.Allow == nil && len(own.Preset)+len(own.Deny) == 0 {
+		return nil
+	}
+	return invalid("there is none: its template has network.mode %q, so a claim of it can ask for that mode only", egress.None)
+}
+
+func compiled(l egress.Layers) (string, error) {
+	if _, err := egress.Compile(l); err != nil {
+		return "", invalid("%v", err)
+	}
+	return l.String(), nil
+}
+
+// parse checks rules of a client.
+func parse(own *wire.NetworkRules) (egress.Policy, error) {
+	if own == nil {
+		return egress.Policy{}, nil
+	}
+	p := egress.Policy{Mode: own.Mode, Preset: own.Preset, Allow: own.Allow, Deny: own.Deny}
+	if p.Mode == egress.None && (p.Allow != nil || len(p.Preset)+len(p.Deny) > 0) {
+		return p, invalid("mode %q stands alone: rules beside it mean nothing", egress.None)
+	}
+	if faults := p.Check(); len(faults) > 0 {
+		return p, invalid("%v", faults[0])
+	}
+	if _, err := egress.Compile(egress.Layers{p}); err != nil {
+		return p, invalid("%v", err)
+	}
+	return p, nil
+}
+
+func invalid(format string, args ...any) error {
+	return errdefs.ErrInvalidArgument.WithMessage("network: " + fmt.Sprintf(format, args...))
+}
+
+// Show says what a network is. Of one that learns it asks what it has learned.
+func Show(text string, learned func() ([]string, error)) (wire.Network, error) {
+	layers, err := egress.ParseLayers(text)
+	if err != nil {
+		return wire.Network{}, err
+	}
+	rules, err := egress.Compile(layers)
+	if err != nil {
+		return wire.Network{}, fmt.Errorf("compile rules: %w", err)
+	}
+	shown := wire.Network{Mode: egress.None, Layers: []wire.NetworkLayer{}, Names: []wire.NetworkName{}, MaxConnections: rules.MaxConnections()}
+	if rules.Open() {
+		shown.Mode = egress.Door
+	}
+	if rules.Learns() {
+		if shown.Learned, err = learned(); err != nil {
+			return wire.Network{}, err
+		}
+	}
+	for i, p := range layers {
+		shown.Layers = append(shown.Layers, wire.NetworkLayer{
+			Of: egress.Whose(i, len(layers)), Learn: p.Learn,
+			NetworkRules: wire.NetworkRules{Mode: p.Mode, Preset: p.Preset, Allow: p.Allow, Deny: p.Deny},
+		})
+	}
+	for _, name := range rules.Table() {
+		shown.Names = append(shown.Names, wire.NetworkName{Name: name.Name, Ports: name.Ports})
+	}
+	return shown, nil
+}

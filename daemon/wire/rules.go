@@ -1,0 +1,41 @@
+package wire
+
+// NetworkRules are a claim's own: they narrow what its template allows. The zero value leaves all of that.
+type NetworkRules struct {
+	// Mode is "none" for no network at all, "door" to be refused where there is none, or empty.
+	Mode string `json:"mode,omitempty"`
+	// Preset names lists of rules that are added to Allow.
+	Preset []string `json:"preset,omitempty"`
+	// Allow has the rules of which one has to allow a connection, besides the template's. Left out, without a preset, only the template's count; an
+	// empty list allows nothing.
+	Allow []string `json:"allow,omitzero"`
+	// Deny has the rules of which none may be about a connection.
+	Deny []string `json:"deny,omitempty"`
+}
+
+// Network is what a claim may connect to.
+type Network struct {
+	// Mode is "none" or "door".
+	Mode string `json:"mode"`
+	// Layers are the rules, of which each layer has to allow a connection: the template's, those of a checkpoint, the claim's own.
+	Layers []NetworkLayer `json:"layers"`
+	// Names are those that can be reached and are written out in a rule.
+	Names []NetworkName `json:"names"`
+	// Learned are rules that allow what was connected to, if a layer learns.
+	Learned []string `json:"learned,omitempty"`
+	// MaxConnections is how many may be open at once; 0: the daemon's bound.
+	MaxConnections int `json:"max_connections,omitempty"`
+}
+
+// NetworkLayer is one layer of rules.
+type NetworkLayer struct {
+	Of    string `json:"of"` // template, checkpoint or claim
+	Learn bool   `json:"learn,omitempty"`
+	NetworkRules
+}
+
+// NetworkName is a name that can be reached.
+type NetworkName struct {
+	Name  string `json:"name"`
+	Ports []int  `json:"ports"`
+}

@@ -1,0 +1,141 @@
+// Package egress is the language of the rules by which sandboxes may connect to what is outside, and what follows from them.
+package egress
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Modes of a sandbox's network.
+const (
+	None = "none" // loopback only
+	Door = "door" // TCP by name, through the daemon
+)
+
+// MaxRules is how many rules a layer may have, with those of its presets.
+const MaxRules = 512
+
+// MaxText is how long a layer may be, in bytes, and MaxLabels how long all layers of a sandbox: they are in its labels, as JSON.
+const (
+	MaxText   = 8000
+	MaxLabels = 4 * MaxText
+)
+
+// MaxLayers is how many layers a sandbox may have: each restore of a claim with rules of its own adds one.
+const MaxLayers = 16
+
+// Policy is one layer of rules, as the configuration, the API and the label have it.
+type Policy struct {
+	Mode           string   `json:"mode,omitempty"`            // None or Door; empty: None in the first layer, and as the layer before in others
+	Preset         []string `json:"preset,omitempty"`          // names of presets, whose rules are added to Allow
+	Allow          []string `json:"allow,omitzero"`            // none at all, no preset, and a layer before: that one's; empty: nothing
+	Deny           []string `json:"deny,omitempty"`            // what is denied though Allow has it
+	ProxyEnv       bool     `json:"proxy_env,omitempty"`       // the variables of the proxy are set; of the first layer only
+	Learn          bool     `json:"learn,omitempty"`           // all that is not denied and not special is allowed
+	MaxConnections int      `json:"max_connections,omitempty"` // open at once; 0: as the layer before, or the daemon's bound
+}
+
+// limits tells whether the layer allows less than all that is not denied.
+func (p Policy) limits() bool {
+	return !p.Learn && (p.Allow != nil || len(p.Preset) > 0)
+}
+
+// size is no less than the layer's length as JSON.
+func (p Policy) size() int {
+	n := 160 // names of fields, and all but the lists
+	for _, list := range [][]string{p.Preset, p.Allow, p.Deny} {
+		for _, text := range list {
+			n += len(text) + 3
+		}
+	}
+	return n
+}
+
+// same tells whether the layer, behind others, changes nothing.
+func (p Policy) same() bool {
+	return p.Mode != None && !p.Learn && !p.limits() && len(p.Deny) == 0 && p.MaxConnections == 0
+}
+
+// Layers are the rules of a sandbox: its template's, then those of claims, of which the last is its own. What every layer allows is allowed, so a
+// layer narrows and never widens. Without any there is no network.
+type Layers []Policy
+
+// Open tells whether a sandbox with these layers has a door at all: whether the first one says so.
+func (l Layers) Open() bool { return len(l) > 0 && l[0].Mode == Door }
+
+// With puts a claim's own layer behind those that say something.
+func (l Layers) With(own Policy) Layers {
+	var joined Layers
+	for i, p := range l {
+		if i == 0 || !p.same() {
+			joined = append(joined, p)
+		}
+	}
+	return append(joined, own)
+}
+
+// Restored are the layers of a claim that goes on from a checkpoint, whose template has these now: with those of the claim that was saved, so that
+// it has no more than that had. The claim's own is still to come.
+func (l Layers) Restored(saved Layers) Layers {
+	joined := slices.Clone(l)
+	for i, p := range saved {
+		if i == 0 && !p.limits() && !p.Learn {
+			p.Allow = []string{} // behind others none at all would mean what those have
+		}
+		p.ProxyEnv = false
+		has := func(other Policy) bool {
+			other.ProxyEnv = false
+			return Layers{other}.String() == Layers{p}.String()
+		}
+		if !p.same() && !slices.ContainsFunc(joined, has) {
+			joined = append(joined, p)
+		}
+	}
+	return joined
+}
+
+// Replaced has another layer of a claim's own in place of the last. The first stays: it is the template's.
+func (l Layers) Replaced(own Policy) Layers {
+	if len(l) > 1 {
+		l = l[:len(l)-1]
+	}
+	return append(append(Layers(nil), l...), own)
+}
+
+// MaxConnections is how many connections may be open at once; 0: no layer says.
+func (l Layers) MaxConnections() (most int) {
+	for _, p := range l {
+		if p.MaxConnections > 0 && (most == 0 || p.MaxConnections < most) {
+			most = p.MaxConnections
+		}
+	}
+	return most
+}
+
+// String is what the label has: empty without a layer.
+func (l Layers) String() string {
+	if len(l) == 0 {
+		return ""
+	}
+	text, err := json.Marshal(l)
+	if err != nil {
+		panic(err) // strings, numbers and booleans have a form
+	}
+	return string(text)
+}
+
+// ParseLayers reads what String wrote.
+func ParseLayers(text string) (l Layers, err error) {
+	if text == "" {
+		return nil, nil
+	}
+	if err := json.Unmarshal([]byte(text), &l); err != nil {
+		return nil, fmt.Errorf("read the rules of a network: %w", err)
+	}
+	if len(l) > MaxLayers {
+		return nil, errors.New("read the rules of a network: too many layers")
+	}
+	return l, nil
+}
