@@ -136,11 +136,12 @@ func TestDoor(t *testing.T) {
 	d.wants(t, id, "httpd -p 8000 -h / && echo served", "served")
 	d.reaches(t, id)
 
-	// What asks while there is no daemon is answered by the next one.
-	if _, err := d.StartProcess(t.Context(), id, wire.ProcessRequest{ExecRequest: wire.ExecRequest{Args: []string{"sh", "-c", "until test -e /go; do sleep 0.1; done; touch /gone; " + fetch + " >/after; touch /done"}}}); err != nil {
+	// What asks while there is no daemon is answered by the next one. That there is none a program sees by its connection, which ends.
+	script := "mkfifo /f; exec 3<>/f; echo connected >&3; nc echo.example.com 7 <&3 >/echoed; " + fetch + " >/after; touch /done"
+	if _, err := d.StartProcess(t.Context(), id, wire.ProcessRequest{ExecRequest: wire.ExecRequest{Args: []string{"sh", "-c", script}}}); err != nil {
 		t.Fatal(err)
 	}
-	d.wants(t, id, "touch /go; until test -e /gone; do sleep 0.1; done; echo asked", "asked")
+	d.wants(t, id, "until grep -s connected /echoed; do sleep 0.1; done", "connected")
 	d.process.Kill()
 	d.spawn(t)
 	d.wants(t, id, "until test -e /done; do sleep 0.1; done; cat /after", "hello from www.example.com")
