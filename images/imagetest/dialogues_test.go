@@ -2,6 +2,8 @@
 
 package imagetest
 
+import "sandpool/scripts/outside"
+
 // dialogue is a client, what it is told to do in the sandbox's shell, and what it says then.
 type dialogue struct{ client, command, want string }
 
@@ -10,11 +12,12 @@ func page(name string) string { return "hello from " + name + ": GET /x of 0 byt
 
 const (
 	example = "www.example.com"
-	// aptHere has apt keep its files in a folder of its own, so that an ordinary user may use it.
-	aptHere = `cd "$(mktemp -d)" && mkdir -p state/lists/partial cache/archives/partial && touch status && echo 'deb [trusted=yes] http://deb.debian.org/debian stable main' >list &&
-		set -- -q -o Dir::State=$PWD/state -o Dir::State::status=$PWD/status -o Dir::Cache=$PWD/cache -o Dir::Etc::sourcelist=$PWD/list -o Dir::Etc::sourceparts=- && `
 	sshHere = "ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o BatchMode=yes "
 )
+
+// aptHere has apt keep its files in a folder of its own, so that an ordinary user may use it.
+var aptHere = `cd "$(mktemp -d)" && mkdir -p state/lists/partial cache/archives/partial && touch status && echo 'deb [trusted=yes] http://` + outside.Debian + `/debian stable main' >list &&
+		set -- -q -o Dir::State=$PWD/state -o Dir::State::status=$PWD/status -o Dir::Cache=$PWD/cache -o Dir::Etc::sourcelist=$PWD/list -o Dir::Etc::sourceparts=- && `
 
 // proxied are clients that use the proxy where its variables are set, and do without elsewhere.
 var proxied = []dialogue{

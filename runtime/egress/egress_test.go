@@ -157,7 +157,7 @@ func TestLayersNarrow(t *testing.T) {
 	} {
 		r := compile(t, template, c.layer)
 		var got []string
-		for _, name := range []string{"a.example.com", "bad.example.com", "pypi.org", "other.org", "registry.npmjs.org"} {
+		for _, name := range []string{"a.example.com", "bad.example.com", "pypi.org", "other.org", "crates.io"} {
 			if r.Name(name, 443).Allowed {
 				got = append(got, name)
 			}

@@ -3,22 +3,46 @@ package egress
 import (
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 )
 
+// PackageRegistries is the preset of what package managers fetch from.
+const PackageRegistries = "package-registries"
+
+// site is a domain with those of its hosts that a preset allows. "" is the domain itself.
+type site struct {
+	domain string
+	hosts  []string
+}
+
 // presets are lists of rules with a name.
 var presets = map[string][]string{
-	"package-registries": {
-		"pypi.org", "files.pythonhosted.org",
-		"registry.npmjs.org", "registry.yarnpkg.com",
-		"deb.debian.org", "security.debian.org",
-		"archive.ubuntu.com", "*.archive.ubuntu.com", "security.ubuntu.com", "ports.ubuntu.com",
-		"dl-cdn.alpinelinux.org",
-		"proxy.golang.org", "sum.golang.org", "go.dev", "dl.google.com",
-		"crates.io", "index.crates.io", "static.crates.io",
-		"rubygems.org", "index.rubygems.org",
-		"github.com", "codeload.github.com", "objects.githubusercontent.com", "release-assets.githubusercontent.com", "raw.githubusercontent.com",
-	},
+	PackageRegistries: rulesOf([]site{
+		{"pypi.org", []string{""}},
+		{"pythonhosted.org", []string{"files"}},
+		{"npmjs.org", []string{"registry"}},
+		{"yarnpkg.com", []string{"registry"}},
+		{"debian.org", []string{"deb", "security"}},
+		{"ubuntu.com", []string{"archive", "*.archive", "security", "ports"}},
+		{"alpinelinux.org", []string{"dl-cdn"}},
+		{"golang.org", []string{"proxy", "sum"}},
+		{"go.dev", []string{""}},
+		{"google.com", []string{"dl"}},
+		{"crates.io", []string{"", "index", "static"}},
+		{"rubygems.org", []string{"", "index"}},
+		{"github.com", []string{"", "codeload"}},
+		{"githubusercontent.com", []string{"objects", "release-assets", "raw"}},
+	}),
+}
+
+func rulesOf(sites []site) (rules []string) {
+	for _, s := range sites {
+		for _, host := range s.hosts {
+			rules = append(rules, strings.TrimPrefix(host+"."+s.domain, "."))
+		}
+	}
+	return rules
 }
 
 // presetRules are the presets, read.

@@ -16,15 +16,16 @@ func addDebian(pages *http.ServeMux) error {
 	if err != nil {
 		return err
 	}
-	const top, path = "deb.debian.org/debian/", "pool/main/s/small-greeting/small-greeting_1.0_all.deb"
+	const path = "pool/main/s/small-greeting/small-greeting_1.0_all.deb"
 	list := fmt.Appendf(nil, "%sFilename: %s\nSize: %d\nMD5sum: %x\nSHA256: %x\n", about, path, len(deb), md5.Sum(deb), sha256.Sum256(deb)) //nolint:gosec // as above
 	lists := fmt.Sprintf("main/binary-%s/Packages", runtime.GOARCH)
 	release := fmt.Appendf(nil, "Origin: Outside\nSuite: stable\nCodename: stable\nDate: Wed, 01 Jan 2020 00:00:00 UTC\nArchitectures: %s\nComponents: main\nSHA256:\n %x %d %s\n",
 		runtime.GOARCH, sha256.Sum256(list), len(list), lists)
+	top := Debian + "/debian/"
 	file(pages, top+"dists/stable/Release", "text/plain", release)
 	file(pages, top+"dists/stable/"+lists, "text/plain", list)
 	file(pages, top+path, "application/vnd.debian.binary-package", deb)
-	pages.Handle("deb.debian.org/", http.NotFoundHandler())
+	pages.Handle(Debian+"/", http.NotFoundHandler())
 	return nil
 }
 

@@ -1,5 +1,24 @@
 package outside
 
+import (
+	"slices"
+	"strings"
+
+	"sandpool/runtime/egress"
+)
+
+// The registries of the world, under the names by which the preset of their rules has them.
+var (
+	NPM    = registry("npmjs.org")
+	Debian = registry("debian.org")
+)
+
+// registry is the first name of a domain that sandboxes may install from.
+func registry(domain string) string {
+	all := egress.Preset(egress.PackageRegistries)
+	return all[slices.IndexFunc(all, func(name string) bool { return strings.HasSuffix(name, domain) })]
+}
+
 // Names of servers that are nobody's in the world.
 const (
 	Page   = "www.example.com"   // HTTP and HTTPS
@@ -26,8 +45,8 @@ const (
 var hosts = map[string]string{
 	"pypi.org":               "198.51.100.10",
 	"files.pythonhosted.org": "198.51.100.11",
-	"registry.npmjs.org":     "198.51.100.12",
-	"deb.debian.org":         "198.51.100.13",
+	NPM:                      "198.51.100.12",
+	Debian:                   "198.51.100.13",
 	"github.com":             "198.51.100.14",
 	Page:                     "203.0.113.20",
 	"other.example.com":      "203.0.113.21",

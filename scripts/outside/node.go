@@ -28,7 +28,7 @@ func addNode(pages *http.ServeMux) error {
 		return err
 	}
 	short, long := sha1.Sum(archive), sha512.Sum512(archive) //nolint:gosec // as above
-	path := "registry.npmjs.org/" + name + "/-/" + name + "-" + version + ".tgz"
+	path := NPM + "/" + name + "/-/" + name + "-" + version + ".tgz"
 	about["dist"] = map[string]string{
 		"tarball": "https://" + path, "shasum": hex.EncodeToString(short[:]), "integrity": "sha512-" + base64.StdEncoding.EncodeToString(long[:]),
 	}
@@ -36,9 +36,9 @@ func addNode(pages *http.ServeMux) error {
 		"name": name, "dist-tags": map[string]string{"latest": version}, "versions": map[string]any{version: about},
 		"time": map[string]string{version: "2020-01-01T00:00:00.000Z"},
 	})
-	file(pages, "registry.npmjs.org/"+name, "application/json", document)
+	file(pages, NPM+"/"+name, "application/json", document)
 	file(pages, path, "application/octet-stream", archive)
-	pages.Handle("registry.npmjs.org/", http.NotFoundHandler())
+	pages.Handle(NPM+"/", http.NotFoundHandler())
 	return err
 }
 

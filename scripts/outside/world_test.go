@@ -105,16 +105,16 @@ func get(t *testing.T, client *http.Client, url string) string {
 func TestPages(t *testing.T) {
 	client := web(t)
 	for url, want := range map[string]string{
-		"http://" + Page + "/a?b=c":                            "hello from " + Page + ": GET /a?b=c",
-		"https://" + Alias + "/":                               "hello from " + Alias + ": GET /",
-		"https://" + Page + "/redirect?to=https://" + Closed:   "hello from " + Closed,
-		"http://" + Six + "/":                                  "hello from " + Six + ": GET /",
-		"https://" + Page + "/bytes/3":                         "\x00\x00\x00",
-		"https://pypi.org/simple/greeting/":                    "files.pythonhosted.org/packages/greeting-2.0.1-py3-none-any.whl#sha256=",
-		"https://registry.npmjs.org/small-greeting":            `"integrity":"sha512-`,
-		"http://deb.debian.org/debian/dists/stable/Release":    "main/binary-",
-		"https://github.com/outside/greeting.git/info/refs":    "refs/heads/",
-		"https://registry.npmjs.org/small-greeting?write=true": "small-greeting-3.1.0.tgz",
+		"http://" + Page + "/a?b=c":                          "hello from " + Page + ": GET /a?b=c",
+		"https://" + Alias + "/":                             "hello from " + Alias + ": GET /",
+		"https://" + Page + "/redirect?to=https://" + Closed: "hello from " + Closed,
+		"http://" + Six + "/":                                "hello from " + Six + ": GET /",
+		"https://" + Page + "/bytes/3":                       "\x00\x00\x00",
+		"https://pypi.org/simple/greeting/":                  "files.pythonhosted.org/packages/greeting-2.0.1-py3-none-any.whl#sha256=",
+		"https://" + NPM + "/small-greeting":                 `"integrity":"sha512-`,
+		"http://" + Debian + "/debian/dists/stable/Release":  "main/binary-",
+		"https://github.com/outside/greeting.git/info/refs":  "refs/heads/",
+		"https://" + NPM + "/small-greeting?write=true":      "small-greeting-3.1.0.tgz",
 	} {
 		if body := get(t, client, url); !strings.Contains(body, want) {
 			t.Errorf("%s: %.200q, want %q", url, body, want)
@@ -131,7 +131,7 @@ func TestPages(t *testing.T) {
 // The packages are what their indexes say, and of the shape that their managers want.
 func TestPackages(t *testing.T) {
 	client := web(t)
-	deb := get(t, client, "http://deb.debian.org/debian/pool/main/s/small-greeting/small-greeting_1.0_all.deb")
+	deb := get(t, client, "http://"+Debian+"/debian/pool/main/s/small-greeting/small-greeting_1.0_all.deb")
 	path := filepath.Join(t.TempDir(), "small-greeting.deb")
 	if err := os.WriteFile(path, []byte(deb), 0o600); err != nil {
 		t.Fatal(err)
@@ -140,7 +140,7 @@ func TestPackages(t *testing.T) {
 	if err != nil || !bytes.Contains(out, []byte("good day\n")) {
 		t.Errorf("dpkg-deb: %v", err)
 	}
-	zipped, err := gzip.NewReader(strings.NewReader(get(t, client, "https://registry.npmjs.org/small-greeting/-/small-greeting-3.1.0.tgz")))
+	zipped, err := gzip.NewReader(strings.NewReader(get(t, client, "https://"+NPM+"/small-greeting/-/small-greeting-3.1.0.tgz")))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sandpool/runtime/egress"
 )
 
 const module = "sandpool"
@@ -227,6 +229,20 @@ func TestEnvironment(t *testing.T) {
 	for folder, is := range tested {
 		if is && read[folder] && !clear[folder] {
 			t.Errorf("%s: its tests take the caller's environment: call testhost.ClearEnv in TestMain", folder)
+		}
+	}
+}
+
+// TestRegistriesAreNamedOnce keeps the hosts that packages come from in the one list of a preset, which has them by their domains.
+func TestRegistriesAreNamedOnce(t *testing.T) {
+	for _, name := range egress.Preset(egress.PackageRegistries) {
+		host, domain, _ := strings.Cut(name, ".")
+		if !slices.Contains([]string{"npmjs.org", "yarnpkg.com", "debian.org", "golang.org"}, domain) {
+			continue
+		}
+		out, err := exec.CommandContext(t.Context(), "git", "-C", "../..", "grep", "-nF", name).CombinedOutput()
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 {
+			t.Errorf("%s of %s is named outside of the preset: %v: %s", host, domain, err, out)
 		}
 	}
 }
