@@ -16,7 +16,8 @@ import (
 	"sandpool/runtime/egress"
 )
 
-// attempts are the pauses between attempts to open the door of a sandbox that runs.
+// attempts are the pauses between attempts to open the door of a sandbox that runs. A door that ends sooner than after the last of them counts as
+// one that failed: what is in the sandbox could end its doors for ever, and each costs the host a command.
 var attempts = wait.Backoff{First: 100 * time.Millisecond, Last: time.Minute}
 
 // Server serves what comes through doors; see network.Server for what its methods promise.
@@ -55,10 +56,13 @@ type kept struct {
 	turn    chan struct{} // one slot: held by whoever opens it
 
 	// Guarded by the keeper's mutex.
-	text     string // that was set
-	rests    bool   // what is started in the sandbox now would wait
-	failures int    // in a row
-	open     bool
+	text      string // that was set
+	rests     bool   // what is started in the sandbox now would wait
+	failures  int    // in a row
+	open      bool
+	since     time.Time // when it was opened
+	brief     int       // doors in a row that ended soon
+	notBefore time.Time // the next attempt, unless it is asked for
 }
 
 // New makes a Keeper that keeps no door.
@@ -69,7 +73,9 @@ func New(o Options) *Keeper {
 
 // Close ends all that is connected through doors. Sandboxes keep their listeners, and wait for the next keeper.
 func (k *Keeper) Close() {
-	k.end()
+	k.mu.Lock()
+	k.end() // nothing is begun from here on
+	k.mu.Unlock()
 	k.work.Wait()
 }
 
@@ -150,7 +156,7 @@ func (k *Keeper) resting(sandbox string, rests bool) *kept {
 	defer k.mu.Unlock()
 	d := k.doors[sandbox]
 	if d != nil {
-		d.rests = rests
+		d.rests, d.notBefore = rests, time.Time{}
 	}
 	return d
 }
@@ -158,10 +164,13 @@ func (k *Keeper) resting(sandbox string, rests bool) *kept {
 // look opens a door that is not open, and says when to try again.
 func (k *Keeper) look(d *kept) time.Duration {
 	k.mu.Lock()
-	idle := d.rests || d.open
+	idle, pause := d.rests || d.open, time.Until(d.notBefore)
 	k.mu.Unlock()
 	if idle {
 		return wait.Never
+	}
+	if pause > 0 {
+		return pause
 	}
 	err := k.open(d.life, d)
 	k.mu.Lock()
@@ -194,12 +203,22 @@ func (k *Keeper) open(ctx context.Context, d *kept) error {
 	if err != nil {
 		return fmt.Errorf("open the door of sandbox %s: %w", d.sandbox, err)
 	}
-	s := door.New(in, out, door.Options{})
-	k.opened(d, true)
+	return k.serve(d, door.New(in, out, door.Options{}))
+}
+
+// serve has a new door served, unless its sandbox or the keeper has ended meanwhile.
+func (k *Keeper) serve(d *kept, s *door.Session) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := context.Cause(d.life); err != nil {
+		s.Close()
+		return fmt.Errorf("open the door of sandbox %s: %w", d.sandbox, err)
+	}
+	d.open, d.since = true, time.Now()
 	k.work.Go(func() {
 		err := k.Server.Serve(d.life, d.sandbox, s)
 		s.Close()
-		k.opened(d, false)
+		k.closed(d)
 		k.Log.Debug("door has closed", "sandbox", d.sandbox, "err", err)
 		d.loop.Wake()
 	})
@@ -212,8 +231,15 @@ func (k *Keeper) isOpen(d *kept) bool {
 	return d.open
 }
 
-func (k *Keeper) opened(d *kept, open bool) {
+// closed notes that a door has ended, and when the next one may be opened.
+func (k *Keeper) closed(d *kept) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	d.open = open
+	d.open = false
+	if time.Since(d.since) >= attempts.Last {
+		d.brief = 0
+		return
+	}
+	d.brief++
+	d.notBefore = time.Now().Add(attempts.After(d.brief))
 }

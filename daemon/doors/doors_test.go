@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -56,7 +57,7 @@ func (w *world) open(ctx context.Context, _ string) (in, out *os.File, err error
 
 func newWorld(t *testing.T) (*world, *Keeper) {
 	t.Helper()
-	w := &world{opens: make(chan error), served: make(chan *door.Session), forgot: make(chan string, 1)}
+	w := &world{opens: make(chan error), served: make(chan *door.Session, 1), forgot: make(chan string, 1)}
 	k := New(Options{Open: w.open, Server: w, Log: slog.New(slog.DiscardHandler)})
 	t.Cleanup(k.Close)
 	if err := k.Set("sb-1", rules); err != nil {
@@ -79,7 +80,7 @@ func TestDoorsStayOpen(t *testing.T) {
 		t.Error(err)
 	}
 	s.Close()
-	w.opens <- errors.New("its process 1 is slow")
+	w.opens <- errors.New("its process 1 is slow") // after a pause
 	w.opens <- nil
 	s = <-w.served
 	k.Rest("sb-1")
@@ -136,5 +137,50 @@ func TestADoorMayLeadNowhere(t *testing.T) {
 	}
 	if err := k.Set("sb-1", "{"); err == nil {
 		t.Error("what cannot be read was taken for rules")
+	}
+}
+
+// TestADoorThatEndsSoon is opened again after a pause: a sandbox that ends its doors does not keep the host busy.
+func TestADoorThatEndsSoon(t *testing.T) {
+	usual := attempts
+	t.Cleanup(func() { attempts = usual })
+	attempts = wait.Backoff{First: time.Hour, Last: time.Hour}
+	w, k := newWorld(t)
+	k.Ensure("sb-1")
+	w.opens <- nil
+	(<-w.served).Close()
+	d := k.doors["sb-1"]
+	for k.isOpen(d) {
+		runtime.Gosched()
+	}
+	for end := d.loop.Rounds() + 2; d.loop.Rounds() < end; runtime.Gosched() {
+		select {
+		case w.opens <- errors.New("too soon"):
+			t.Fatal("it was opened again at once")
+		default:
+		}
+	}
+	k.Ensure("sb-1") // as it is resumed
+	w.opens <- nil
+	<-w.served
+}
+
+// TestADoorThatIsTooLate has nothing served for a sandbox, or by a keeper, that has ended while the door was opened.
+func TestADoorThatIsTooLate(t *testing.T) {
+	for what, end := range map[string]func(k *Keeper){"sandbox": func(k *Keeper) { k.Forget("sb-1") }, "keeper": (*Keeper).Close} {
+		w, k := newWorld(t)
+		opened := make(chan error)
+		opening := make(chan struct{})
+		k.Options.Open = func(ctx context.Context, id string) (in, out *os.File, err error) {
+			close(opening)
+			return w.open(ctx, id)
+		}
+		go func() { opened <- k.Open(t.Context(), "sb-1") }()
+		<-opening
+		end(k)
+		w.opens <- nil
+		if err := <-opened; !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: opened with %v", what, err)
+		}
 	}
 }
