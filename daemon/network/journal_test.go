@@ -1,7 +1,9 @@
 package network
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -150,5 +152,12 @@ func TestResolvers(t *testing.T) {
 	_, err := w.n.resolver.LookupHost(t.Context(), "good.example.")
 	if err == nil || errors.Is(err, io.EOF) {
 		t.Errorf("no resolver: %v", err)
+	}
+	// A sandbox that leaves its questions has no resolver passed over.
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	r := &resolvers{list: []netip.AddrPort{nameAddr}, silent: make([]time.Time, 1)}
+	if _, err := r.dial(left, "udp", ""); !errors.Is(err, context.Canceled) && !strings.Contains(fmt.Sprint(err), "canceled") || !r.silent[0].IsZero() {
+		t.Errorf("who asked has gone: %v, passed over until %s", err, r.silent[0])
 	}
 }

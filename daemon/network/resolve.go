@@ -48,7 +48,9 @@ func (r *resolvers) dial(ctx context.Context, network, _ string) (net.Conn, erro
 	r.mu.Unlock()
 	conn, err := (&net.Dialer{Timeout: resolverTime}).DialContext(ctx, network, r.list[which].String())
 	if err != nil {
-		r.note(which)
+		if context.Cause(ctx) == nil { // else it is who asked that has gone
+			r.note(which)
+		}
 		return nil, err
 	}
 	q := &question{Conn: conn, failed: func() { r.note(which) }}
