@@ -2,7 +2,6 @@ package network
 
 import (
 	"context"
-	"errors"
 	"strconv"
 
 	"sandpool/daemon/wire"
@@ -36,9 +35,8 @@ func (n *Server) answerConnect(ctx context.Context, b *sandbox, st *door.Stream)
 		_ = st.Refuse(r.forDoor())
 		return
 	}
-	up, err := n.connect(ctx, b, t)
-	if err != nil {
-		r, _ := errors.AsType[*refusal](err)
+	up, r := n.connect(ctx, b, t)
+	if r != nil {
 		_ = st.Refuse(r.forDoor())
 		return
 	}
@@ -78,8 +76,7 @@ func (n *Server) portsOf(ctx context.Context, b *sandbox, host string) ([]int, t
 	rules := b.rules.Load()
 	ports := rules.Ports(name)
 	if len(ports) == 0 {
-		v := rules.Name(name, 443)
-		return nil, t, denied(egress.Verdict{Rule: v.Rule, Kind: v.Kind, Text: v.Text})
+		return nil, t, denied(rules.Name(name, 443))
 	}
 	_, err = n.lookup(ctx, b, t)
 	return ports, t, err

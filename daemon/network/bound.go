@@ -66,14 +66,10 @@ func (b *bound) take() *upstream {
 
 // dialBound connects for the next request of a client.
 func (n *Server) dialBound(ctx context.Context, b *sandbox, bind *bound) (net.Conn, error) {
-	up := bind.take()
-	if up == nil {
-		var err error
-		if up, err = n.connect(ctx, b, bind.to); err != nil {
-			return nil, err
-		}
+	if up := bind.take(); up != nil {
+		return newPatient(up), nil
 	}
-	return &patient{upstream: up, asked: make(chan struct{})}, nil
+	return n.connectPatiently(ctx, b, bind.to)
 }
 
 // check says why a request may not be sent to the name that its client was connected to.

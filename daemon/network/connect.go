@@ -14,11 +14,8 @@ import (
 	"sandpool/runtime/egress"
 )
 
-// connections numbers those of all sandboxes.
-var connections atomic.Uint64
-
-// connect connects a sandbox to a target if the rules allow that. What becomes of it is noted; the error is a *refusal.
-func (n *Server) connect(ctx context.Context, b *sandbox, t target) (*upstream, error) {
+// connect connects a sandbox to a target if the rules allow that. What becomes of it is noted.
+func (n *Server) connect(ctx context.Context, b *sandbox, t target) (*upstream, *refusal) {
 	up, err := n.tryConnect(ctx, b, t)
 	if err != nil {
 		r := refusalOf(ctx, t, err)
@@ -181,7 +178,7 @@ type upstream struct {
 
 func (n *Server) opened(b *sandbox, t target, v egress.Verdict, conn *net.TCPConn, leave func()) *upstream {
 	up := &upstream{Conn: conn, tcp: conn, n: n, b: b, begun: time.Now(), opened: t.entry(wire.NetworkOpened)}
-	up.opened.Connection, up.opened.Address = connections.Add(1), conn.RemoteAddr().String()
+	up.opened.Connection, up.opened.Address = n.connections.Add(1), conn.RemoteAddr().String()
 	up.opened.Rule, up.opened.Kind, up.opened.Message = v.Rule, v.Kind, v.Text
 	up.closed = sync.OnceValue(func() error {
 		err := conn.Close()

@@ -1,10 +1,14 @@
 package network
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -126,6 +130,7 @@ func TestRefusals(t *testing.T) {
 		{"good.example", 81, door.Failed, "", "The connection to good.example:81 failed: connection refused."},
 		{"gone.example", 443, door.NotFound, "", "The name gone.example was not found."},
 		{"127.1", 80, door.Denied, egress.KindName, "is not the name of a host"},
+		{"", 80, door.Denied, egress.KindName, "is not the name of a host"},
 		{strings.Repeat("a", 300), 80, door.Denied, egress.KindName, "is not the name of a host"},
 		{"bücher.example", 80, door.Denied, egress.KindName, "xn--"},
 		{"good.example", 0, door.Denied, egress.KindName, "0 is no port."},
@@ -137,7 +142,7 @@ func TestRefusals(t *testing.T) {
 			continue
 		}
 		all, _, _ := w.n.Log(sandboxID, 0)
-		if e := all[len(all)-1]; e.Kind != c.kind || e.Message != r.Text || e.Port != c.port {
+		if e := all[len(all)-1]; e.Kind != c.kind || e.Message != r.Text || e.Port != c.port || e.Name == "" || e.Name == "invalid IP" {
 			t.Errorf("%.20s port %d: entry %+v", c.name, c.port, e)
 		}
 	}
@@ -193,6 +198,37 @@ func TestTable(t *testing.T) {
 	if err := w.n.Set(sandboxID, box("a:b:c")); err == nil || !strings.Contains(err.Error(), "a:b:c") {
 		t.Errorf("rules that cannot be read: %v", err)
 	}
+}
+
+// TestTableOfASandboxThatEnds has nothing said of a table that a sandbox did not take before its end, as one that is paused does not.
+func TestTableOfASandboxThatEnds(t *testing.T) {
+	var log bytes.Buffer
+	n := New(Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err := n.Set("quiet", box("a.example")); err != nil {
+		t.Fatal(err)
+	}
+	in, inside, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	beside, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error)
+	go func() { served <- n.Serve(t.Context(), "quiet", door.New(in, out, door.Options{})) }()
+	b, err := n.find("quiet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(b.table) > 0 {
+		runtime.Gosched()
+	}
+	n.Forget("quiet")
+	if err := <-served; err != nil || log.Len() > 0 {
+		t.Errorf("served with %v, and said %q", err, log.String())
+	}
+	_, _ = inside.Close(), beside.Close()
 }
 
 // TestRulesChange has a change of rules hold for new connections, while a download goes on.

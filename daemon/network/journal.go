@@ -2,7 +2,9 @@ package network
 
 import (
 	"fmt"
+	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -53,14 +55,7 @@ func (j *journal) add(e wire.NetworkEntry) wire.NetworkEntry {
 }
 
 // rule is what allows what an entry is about.
-func rule(e wire.NetworkEntry) string {
-	for _, c := range e.Name {
-		if c == ':' {
-			return fmt.Sprintf("[%s]:%d", e.Name, e.Port)
-		}
-	}
-	return fmt.Sprintf("%s:%d", e.Name, e.Port)
-}
+func rule(e wire.NetworkEntry) string { return net.JoinHostPort(e.Name, strconv.Itoa(e.Port)) }
 
 // since returns what is newer than a number, the number to ask with next, and what is closed when there is more.
 func (j *journal) since(number uint64) (entries []wire.NetworkEntry, next uint64, more <-chan struct{}) {

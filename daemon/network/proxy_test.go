@@ -148,8 +148,9 @@ func TestProxyRefusals(t *testing.T) {
 			t.Errorf("%q: %q, want code %d", said, got, code)
 		}
 	}
+	exchange(w.proxy(), "\x04")
 	for _, e := range w.entries(wire.NetworkDenied) {
-		if e.Name == "" || e.Message == "" || e.Via == wire.ViaName {
+		if e.Name == "" || e.Name == "invalid IP" || e.Message == "" || e.Via == wire.ViaName {
 			t.Errorf("entry: %+v", e)
 		}
 	}

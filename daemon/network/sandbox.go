@@ -99,14 +99,30 @@ func (n *Server) sendTables(ctx context.Context, b *sandbox, s *door.Session) {
 		case <-ctx.Done():
 			return
 		}
-		ctx, cancel := context.WithTimeout(ctx, tableTime)
-		stream, _, err := s.Open(ctx, door.Ask{Kind: door.Table, Words: tableWords(b.rules.Load().Table())})
-		cancel()
-		if err != nil {
+		if err := sendTable(ctx, b, s); err != nil && !hasEnded(ctx, s) {
 			n.o.Log.Warn("names that a sandbox may reach could not be sent: it asks for each", "sandbox", b.id, "err", err)
-			continue
 		}
-		_ = stream.Close() // it has said all
+	}
+}
+
+func sendTable(ctx context.Context, b *sandbox, s *door.Session) error {
+	ctx, cancel := context.WithTimeout(ctx, tableTime)
+	defer cancel()
+	stream, _, err := s.Open(ctx, door.Ask{Kind: door.Table, Words: tableWords(b.rules.Load().Table())})
+	if err != nil {
+		return err
+	}
+	_ = stream.Close() // it has said all
+	return nil
+}
+
+// hasEnded tells whether a session has ended, or is about to, with its context.
+func hasEnded(ctx context.Context, s *door.Session) bool {
+	select {
+	case <-s.Done():
+		return true
+	default:
+		return context.Cause(ctx) != nil
 	}
 }
 

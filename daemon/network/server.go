@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -61,6 +62,8 @@ type Server struct {
 	open     chan struct{} // a slot for each connection
 	web      http.Server
 	plain    http.Handler // for plain HTTP of the proxy
+
+	connections atomic.Uint64 // numbers them
 
 	mu  sync.Mutex
 	all map[string]*sandbox

@@ -35,14 +35,13 @@ func (n *Server) socks(p *proxied) {
 	t, code, err := readSocks(p)
 	if err != nil {
 		if code == socksDenied {
-			n.refuse(p.b, target{via: wire.ViaSOCKS, name: "?"}, 0, notAName(err))
+			n.refuse(p.b, target{via: wire.ViaSOCKS}, 0, notAName(err))
 		}
 		_ = answerSocks(p, code) // the client may have gone
 		return
 	}
-	up, err := n.connect(p.ctx, p.b, t)
-	if err != nil {
-		r, _ := errors.AsType[*refusal](err)
+	up, r := n.connect(p.ctx, p.b, t)
+	if r != nil {
 		_ = answerSocks(p, map[door.Reason]byte{door.Denied: socksDenied, door.NotFound: socksNotFound, door.Busy: socksFailed, door.Failed: socksNotFound}[r.reason])
 		return
 	}

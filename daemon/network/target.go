@@ -50,12 +50,15 @@ func splitTarget(via wire.NetworkVia, text string) (target, error) {
 	return targetOf(via, host, int(number))
 }
 
-// host is the name or the address.
+// host is the name or the address, or "?" of what named nothing.
 func (t target) host() string {
-	if t.name != "" {
+	switch {
+	case t.name != "":
 		return t.name
+	case t.addr.IsValid():
+		return t.addr.String()
 	}
-	return t.addr.String()
+	return "?"
 }
 
 // dialed is the host as the dialer is to have it: of a name, the host's search domains are nobody's business.

@@ -87,11 +87,7 @@ func (n *Server) dialWeb(ctx context.Context) (net.Conn, error) {
 	if !ok {
 		return nil, errNobody
 	}
-	up, err := n.connect(ctx, clientOf(ctx).b, t)
-	if err != nil {
-		return nil, err
-	}
-	return &patient{upstream: up, asked: make(chan struct{})}, nil
+	return n.connectPatiently(ctx, clientOf(ctx).b, t)
 }
 
 // patient is an upstream that is not heard before it was asked: what a server says too early would be a fault to the transport, which has the
@@ -101,6 +97,17 @@ type patient struct {
 
 	once  sync.Once
 	asked chan struct{}
+}
+
+func newPatient(up *upstream) *patient { return &patient{upstream: up, asked: make(chan struct{})} }
+
+// connectPatiently is connect for a transport of HTTP.
+func (n *Server) connectPatiently(ctx context.Context, b *sandbox, t target) (net.Conn, error) {
+	up, refused := n.connect(ctx, b, t)
+	if refused != nil {
+		return nil, refused
+	}
+	return newPatient(up), nil
 }
 
 func (p *patient) ask() { p.once.Do(func() { close(p.asked) }) }
@@ -162,9 +169,8 @@ func (n *Server) forward(w http.ResponseWriter, r *http.Request, p *proxied, t t
 
 // serveConnect connects to what a CONNECT names, and carries bytes from then on.
 func (n *Server) serveConnect(w http.ResponseWriter, r *http.Request, p *proxied, t target) {
-	up, err := n.connect(r.Context(), p.b, t)
-	if err != nil {
-		refused, _ := errors.AsType[*refusal](err)
+	up, refused := n.connect(r.Context(), p.b, t)
+	if refused != nil {
 		answerWeb(w, refused)
 		return
 	}
