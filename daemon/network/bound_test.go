@@ -138,17 +138,33 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // TestHalfClosedRequest has a client that says all it has to say before it reads get its answer.
 func TestHalfClosedRequest(t *testing.T) {
-	w := newWorld(t, Options{}, box("good.example:80"))
+	w := newWorld(t, Options{}, box("good.example:7,80"))
 	said, release := make(chan struct{}), make(chan struct{})
-	w.handle(func(rw http.ResponseWriter, _ *http.Request) {
+	w.handle(func(rw http.ResponseWriter, r *http.Request) {
 		close(said)
-		<-release
-		_, _ = io.WriteString(rw, "answer")
+		select {
+		case <-release:
+			_, _ = io.WriteString(rw, "answer")
+		case <-r.Context().Done(): // it was given up
+		}
 	})
 	st := w.connect("good.example", 80)
 	_, _ = io.WriteString(st, "GET / HTTP/1.0\r\n\r\n")
 	_ = st.CloseWrite()
-	<-said
+	w.wait("the request is there", func() bool {
+		select {
+		case <-said:
+			return true
+		default:
+			return false
+		}
+	})
+	for range 100 { // what comes behind its end is answered: the end has been heard
+		echo := w.connect("good.example", 7)
+		_, _ = io.WriteString(echo, "a")
+		read(t, echo, 1)
+		_ = echo.Close()
+	}
 	close(release)
 	if got, err := io.ReadAll(st); err != nil || !strings.HasSuffix(string(got), "answer") {
 		t.Errorf("got %q, %v", got, err)

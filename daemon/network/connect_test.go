@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -148,6 +149,38 @@ func TestRefusals(t *testing.T) {
 	}
 	if _, _, err := w.ask(door.Ask{Kind: door.Dial, Port: 80}); err == nil {
 		t.Error("a sandbox has the daemon dial as the daemon has sandboxes")
+	}
+}
+
+// TestAddressesOfTheHost has an address that is like any other denied once this host has it, unless a rule is about it.
+func TestAddressesOfTheHost(t *testing.T) {
+	public := netip.MustParseAddr("5.5.5.5")
+	for what, c := range map[string]struct {
+		layers egress.Layers
+		denied bool
+	}{
+		"by its name alone": {box("host.example:80", "*:80"), true},
+		"by its address":    {box("host.example:80", "5.5.5.5:80"), false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			w := newWorld(t, Options{}, c.layers)
+			w.name("host.example", public)
+			w.connect("host.example", 80)
+			if err := ownAddress(public); err != nil {
+				t.Fatal(err)
+			}
+			w.n.hosts.mu.Lock()
+			w.n.hosts.all = nil // as when they have their age
+			w.n.hosts.mu.Unlock()
+			reason, text := w.reason("host.example", 80)
+			why, err := w.n.Why(t.Context(), sandboxID, "host.example", 80)
+			if (reason == door.Denied) != c.denied || strings.Contains(text, "an address of this host") != c.denied || why.Allowed == c.denied || err != nil {
+				t.Errorf("%q %s; %+v, %v", reason, text, why, err)
+			}
+			if err := ownAddress(netip.IPv4Unspecified()); err != nil { // which takes it away
+				t.Fatal(err)
+			}
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"syscall"
@@ -73,6 +74,23 @@ func ownEverything() error {
 		}
 	}
 	return nil
+}
+
+// ownAddress gives lo one more address of IPv4.
+func ownAddress(addr netip.Addr) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	lo, err := unix.NewIfreq("lo:1")
+	if err != nil {
+		return err
+	}
+	if err := lo.SetInet4Addr(addr.AsSlice()); err != nil {
+		return err
+	}
+	return unix.IoctlIfreq(fd, unix.SIOCSIFADDR, lo)
 }
 
 // addLocalRoute adds what "ip route add local default dev lo" does.
