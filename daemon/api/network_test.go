@@ -92,9 +92,6 @@ func TestNetworkOfAClaim(t *testing.T) {
 		{"PUT", "/v1/claims/" + missingID + "/network", `{}`, 404, "does not exist"},
 		{"GET", "/v1/claims/" + missingID + "/network/why?name=a.test", "", 404, "does not exist"},
 		{"GET", "/v1/claims/" + missingID + "/network/log", "", 404, "does not exist"},
-		{"POST", "/v1/claims/" + runningID + "/ports/0", "", 400, `port: \"0\": want 1 to 65535`},
-		{"POST", "/v1/claims/" + runningID + "/ports/65536", "", 400, "want 1 to 65535"},
-		{"POST", "/v1/claims/" + missingID + "/ports/80", "", 404, "does not exist"},
 		{"POST", "/v1/claims", `{"network":{"mode":"none","allow":["a.test"]}}`, 400, "stands alone"},
 	} {
 		got := ts.do(t, c.method, c.path, c.body)
