@@ -16,7 +16,7 @@ type Network struct {
 	MaxConnections int               `toml:"max_connections"` // of all sandboxes, open at once
 }
 
-// TemplateNetwork is what a template's sandboxes may connect to; see egress.Policy.
+// TemplateNetwork is what a template's sandboxes may connect to: egress.Policy, by the keys of the configuration.
 type TemplateNetwork struct {
 	Mode           string   `toml:"mode"`   // egress.None or egress.Door
 	Preset         []string `toml:"preset"` // lists of rules that are added to Allow
@@ -32,13 +32,7 @@ func (n TemplateNetwork) Layers() egress.Layers {
 	if n.Mode != egress.Door {
 		return nil
 	}
-	return egress.Layers{n.policy()}
-}
-
-func (n TemplateNetwork) policy() egress.Policy {
-	return egress.Policy{
-		Mode: n.Mode, Preset: n.Preset, Allow: n.Allow, Deny: n.Deny, ProxyEnv: n.ProxyEnv, Learn: n.Learn, MaxConnections: n.MaxConnections,
-	}
+	return egress.Layers{egress.Policy(n)}
 }
 
 func (n TemplateNetwork) check(key string, found *faults) {
@@ -48,7 +42,7 @@ func (n TemplateNetwork) check(key string, found *faults) {
 		n.checkUnused(key, found)
 		return
 	}
-	faults := n.policy().Check()
+	faults := egress.Policy(n).Check()
 	for _, fault := range faults {
 		found.add(fmt.Sprintf("%s[%d]", join(key, fault.List), fault.Index), "%v", fault.Err)
 	}

@@ -5,13 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"sandpool/cmd/sandpool/request"
-	"sandpool/cmd/sandpool/table"
 	"sandpool/cmd/sandpool/target"
 	"sandpool/daemon/wire"
 )
@@ -111,22 +111,28 @@ func (a *app) egressLogCommand() *cobra.Command {
 	return cmd
 }
 
-// followNetwork prints what a claim does until it ends. A daemon that was started again numbers from 1, so times tell what is new.
+// followNetwork prints what a claim does until it ends. A daemon that was started again numbers from 1, so times tell what of that is new.
 func (a *app) followNetwork(ctx context.Context, id string) error {
-	var last time.Time
+	var number uint64
+	var latest time.Time
+	begun := false
 	return a.reconnecting(ctx, func(print printing) (bool, error) {
 		err := a.daemon.NetworkLog(ctx, id, 0, true, func(e wire.NetworkEntry) error {
-			if !e.Time.After(last) {
+			if e.Number <= number && !e.Time.After(latest) {
 				return nil
 			}
-			last = e.Time
+			begun, number = true, e.Number
+			if e.Time.After(latest) { // the clock may have been set back
+				latest = e.Time
+			}
 			return print(a.networkEntry(e))
 		})
-		return err == nil && a.networkEnded(ctx, id), err
+		begun = begun || err == nil
+		return begun && a.networkEnded(ctx, id), err
 	})
 }
 
-// networkEnded tells whether a claim, whose log has ended, is gone or has no network: else it was the daemon that ended.
+// networkEnded tells whether a claim whose log was followed is gone or has no network: else it was the daemon that ended.
 func (a *app) networkEnded(ctx context.Context, id string) bool {
 	network, err := a.daemon.Network(ctx, id)
 	answer, refused := errors.AsType[*wire.Error](err)
@@ -138,6 +144,6 @@ func (a *app) networkEntry(e wire.NetworkEntry) error {
 	if a.json {
 		return printed(json.NewEncoder(a.out).Encode(e))
 	}
-	table.Line(a.out, target.Entry(e))
-	return nil
+	_, err := fmt.Fprintln(a.out, wire.Printable(target.Entry(e)))
+	return printed(err)
 }

@@ -83,6 +83,53 @@ func TestEgress(t *testing.T) {
 	}
 }
 
+// TestEgressLogFollow breaks the connection, starts the daemon again and ends the claim. Each entry is printed once, also of a clock that was set back.
+func TestEgressLogFollow(t *testing.T) {
+	mux := http.NewServeMux()
+	connections := make(chan int, 9)
+	mux.HandleFunc("GET /v1/claims/c1/network", func(w http.ResponseWriter, _ *http.Request) {
+		if len(connections) == 4 {
+			refuse(w, http.StatusNotFound, "not_found", "no such claim")
+			return
+		}
+		reply(w, http.StatusOK, wire.Network{Layers: []wire.NetworkLayer{{Of: "template"}}})
+	})
+	mux.HandleFunc("GET /v1/claims/c1/network/log", func(w http.ResponseWriter, _ *http.Request) {
+		connections <- 1
+		entry := func(number uint64, second int64, name string) {
+			_ = json.NewEncoder(w).Encode(wire.NetworkEntry{Number: number, Time: time.Unix(second, 0), Name: name})
+		}
+		switch len(connections) {
+		case 1:
+			entry(1, 100, "a")
+			entry(2, 90, "b")
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		case 2:
+			entry(1, 100, "a")
+			entry(2, 90, "b")
+			entry(3, 95, "c")
+		case 3: // of another daemon
+			entry(1, 200, "d")
+		default:
+			refuse(w, http.StatusNotFound, "not_found", "no such claim")
+		}
+	})
+	var out, errOut strings.Builder
+	code := run(t.Context(), []string{"--socket", serve(t, mux), "--json", "egress", "log", "-f", "c1"}, strings.NewReader(""), &out, &errOut)
+	var names string
+	for lines := json.NewDecoder(strings.NewReader(out.String())); lines.More(); {
+		var e wire.NetworkEntry
+		if err := lines.Decode(&e); err != nil {
+			t.Fatal(err)
+		}
+		names += e.Name
+	}
+	if code != 0 || names != "abcd" {
+		t.Errorf("exit %d, entries %s, %s", code, names, errOut.String())
+	}
+}
+
 func TestClaimsNarrowByFlags(t *testing.T) {
 	f := newFake(t)
 	for flags, want := range map[string]string{

@@ -19,14 +19,20 @@ import (
 // serveEvents answers GET /v1/events with what handler does, and returns the socket.
 func serveEvents(t *testing.T, handler http.HandlerFunc) (socket string) {
 	t.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/events", handler)
+	return serve(t, mux)
+}
+
+// serve returns the socket where handler answers.
+func serve(t *testing.T, handler http.Handler) (socket string) {
+	t.Helper()
 	socket = filepath.Join(t.TempDir(), "s")
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/events", handler)
-	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}}
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}}
 	server.Start()
 	t.Cleanup(server.Close)
 	return socket

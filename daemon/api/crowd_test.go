@@ -209,6 +209,10 @@ func TestStreamsAreBounded(t *testing.T) {
 			t.Errorf("%v of kind %s count as refused", n, kind)
 		}
 	}
+	port := "POST /v1/claims/" + othersID + "/ports/80 HTTP/1.1\r\nHost: s\r\n" + strings.Join(upgradeLines(), "\r\n") + "\r\n\r\n"
+	for _, text := range []string{request("GET /v1/claims/"+othersID+"/network/log?follow=true", ""), port} { // which count as those do
+		checkError(t, hear(t, ts.sayAs(t, alice, text)), http.StatusTooManyRequests, "too_many", "user 4242 has 1 ")
+	}
 	if got := hear(t, ts.sayAs(t, alice, request("GET /v1/events", ""))); got.status != http.StatusOK {
 		t.Errorf("events that are not followed: %+v", got)
 	}

@@ -30,13 +30,19 @@ type execConn struct {
 
 func (ts *testServer) startExec(t *testing.T, body string) *execConn {
 	t.Helper()
+	return ts.startStream(t, "exec", body)
+}
+
+// startStream upgrades a connection to what of the claim that runs.
+func (ts *testServer) startStream(t *testing.T, what, body string) *execConn {
+	t.Helper()
 	conn, err := new(net.Dialer).DialContext(t.Context(), "unix", ts.socket)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	_, err = fmt.Fprintf(conn, "POST /v1/claims/%s/exec HTTP/1.1\r\nHost: sandpool\r\n%s\r\nContent-Length: %d\r\n\r\n%s",
-		runningID, strings.Join(upgradeLines(), "\r\n"), len(body), body)
+	_, err = fmt.Fprintf(conn, "POST /v1/claims/%s/%s HTTP/1.1\r\nHost: sandpool\r\n%s\r\nContent-Length: %d\r\n\r\n%s",
+		runningID, what, strings.Join(upgradeLines(), "\r\n"), len(body), body)
 	if err != nil {
 		t.Fatal(err)
 	}

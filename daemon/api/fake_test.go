@@ -252,6 +252,9 @@ func startServer(t *testing.T) *testServer {
 }
 
 // newTestAPI is a testServer that does not listen.
+// echoPort is the only port where somebody listens in the sandbox.
+const echoPort = 7
+
 func newTestAPI(t *testing.T) *testServer {
 	t.Helper()
 	me := actor{uid: uint32(os.Geteuid())}
@@ -279,6 +282,13 @@ func newTestAPI(t *testing.T) *testServer {
 			p := startFakeProcess(spec)
 			ts.processes <- p
 			return p, nil
+		},
+		Port: func(_ context.Context, _ string, port int, spec runtime.ExecSpec) (processes.Process, error) {
+			if port != echoPort {
+				return nil, errdefs.ErrFailedPrecondition.WithMessage("nobody listens")
+			}
+			spec.Args = []string{"cat"}
+			return startFakeProcess(spec), nil
 		},
 		Processes: func(context.Context, string) (runtime.Processes, error) {
 			return runtime.Processes{}, errdefs.ErrFailedPrecondition.WithMessage("the init is of an older release")

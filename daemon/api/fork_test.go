@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -33,6 +34,7 @@ func forking(ts *testServer, failing int) {
 func TestFork(t *testing.T) {
 	ts := startServer(t)
 	ts.shelf.all[savedID] = checkpoint.Manifest{ID: savedID, Trigger: checkpoint.TriggerFork}
+	ts.saver.manifest.Network = `[{"mode":"door","allow":["*"]},{"deny":["a.test"]}]`
 	forking(ts, 0)
 	got := ts.do(t, "POST", "/v1/claims/"+runningID+"/fork", `{"count": 3, "type": "cicd"}`)
 	var list wire.ClaimList
@@ -44,6 +46,9 @@ func TestFork(t *testing.T) {
 	}
 	if last := ts.claims.last; last.Checkpoint != savedID || last.Kind != "cicd" || last.Template != "default" {
 		t.Errorf("forks were asked for with %+v", last)
+	}
+	if network, err := ts.claims.last.Network(`[{"mode":"door","allow":["*"]}]`); !strings.Contains(network, `{"deny":["a.test"]}`) || err != nil {
+		t.Errorf("forks of a claim with rules of its own may connect by %s, %v", network, err)
 	}
 	if _, err := ts.shelf.Get(savedID); !errdefs.IsNotFound(err) {
 		t.Errorf("the fork's checkpoint is left: %v", err)

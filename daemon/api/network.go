@@ -109,7 +109,7 @@ func (a *api) networkLog(w http.ResponseWriter, r *http.Request) error {
 			a.Log.Debug("log of the network could not be sent", "err", err)
 			return nil
 		}
-		if len(entries) == 0 && (!q.Follow || more == nil || !a.wait(r.Context(), more)) {
+		if !q.Follow || len(entries) == 0 && (more == nil || !a.wait(r.Context(), more)) {
 			return nil
 		}
 		since = next

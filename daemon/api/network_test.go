@@ -20,6 +20,7 @@ type fakeNetworks struct {
 	mu   sync.Mutex
 	log  []wire.NetworkEntry
 	more chan struct{}
+	busy bool // there is one more entry at each look
 }
 
 func (f *fakeNetworks) Why(_ context.Context, _, host string, port int) (wire.NetworkWhy, error) {
@@ -29,6 +30,9 @@ func (f *fakeNetworks) Why(_ context.Context, _, host string, port int) (wire.Ne
 func (f *fakeNetworks) Log(_ string, since uint64) (entries []wire.NetworkEntry, next uint64, more <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.busy {
+		f.addLocked("busy.test")
+	}
 	return slices.Clone(f.log[min(since, uint64(len(f.log))):]), uint64(len(f.log)), f.more
 }
 
@@ -38,6 +42,10 @@ func (f *fakeNetworks) Learned(string) ([]string, error) { return []string{"a.te
 func (f *fakeNetworks) add(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.addLocked(name)
+}
+
+func (f *fakeNetworks) addLocked(name string) {
 	f.log = append(f.log, wire.NetworkEntry{Number: uint64(len(f.log) + 1), Time: time.Now(), Result: wire.NetworkDenied, Via: wire.ViaName, Name: name})
 	close(f.more)
 	f.more = make(chan struct{})
@@ -109,6 +117,16 @@ func TestClaimsNarrowTheirNetwork(t *testing.T) {
 		if got, err := ts.claims.last.Network(c.has); got != c.want || err != nil {
 			t.Errorf("%s: %s, %v, want %s", c.body, got, err, c.want)
 		}
+	}
+}
+
+// TestNetworkLogEnds asks for what a sandbox did that goes on doing things.
+func TestNetworkLogEnds(t *testing.T) {
+	ts := startServer(t)
+	withNetwork(ts)
+	ts.networks.busy = true
+	if got := ts.do(t, "GET", "/v1/claims/"+runningID+"/network/log", ""); strings.Count(got.body, "busy.test") != 1 {
+		t.Errorf("%.300s", got.body)
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/containerd/errdefs"
-
 	"sandpool/daemon/processes"
 	"sandpool/runtime"
 )
@@ -18,7 +16,7 @@ func (a *api) connectPort(w http.ResponseWriter, r *http.Request) error {
 	}
 	port, err := strconv.ParseUint(r.PathValue("port"), 10, 16)
 	if err != nil || port == 0 {
-		return errdefs.ErrInvalidArgument.WithMessage("port: want a number from 1 to 65535")
+		return invalid("port: %.64q: want 1 to 65535", r.PathValue("port"))
 	}
 	leave, err := a.admitStream(r)
 	if err != nil {

@@ -18,7 +18,7 @@ func Claimed(own *wire.NetworkRules) (Join, error) {
 	if own == nil {
 		return nil, nil
 	}
-	return with(own, nil)
+	return with(own, egress.Layers.With)
 }
 
 // Restored is Claimed for a claim that goes on from a checkpoint, with the network of the claim that was saved.
@@ -27,63 +27,49 @@ func Restored(own *wire.NetworkRules, saved string) (Join, error) {
 	if err != nil {
 		return nil, fmt.Errorf("network of the checkpoint: %w", err)
 	}
-	return with(own, func(has egress.Layers) egress.Layers {
-		if len(before) == 0 || len(has) == 0 {
+	return with(own, func(has egress.Layers, p egress.Policy) egress.Layers {
+		if len(before) == 0 {
 			return nil
 		}
-		return has.Restored(before)
+		return has.Restored(before).With(p)
 	})
 }
 
 // Changed puts other rules of its own in place of a claim's.
 func Changed(own wire.NetworkRules) (Join, error) {
-	p, err := parse(&own)
-	if err != nil {
-		return nil, err
-	}
-	return func(has string) (string, error) {
-		layers, err := egress.ParseLayers(has)
-		if err != nil || len(layers) == 0 {
-			return "", joined(p, err)
-		}
-		return compiled(layers.Replaced(p))
-	}, nil
+	return with(&own, egress.Layers.Replaced)
 }
 
-// with adds a claim's own layer to what first makes of those that its sandbox has; nil: nothing.
-func with(own *wire.NetworkRules, first func(egress.Layers) egress.Layers) (Join, error) {
+// with has join put a claim's own rules to those of its sandbox, if that has any: a network that there is not stays away.
+func with(own *wire.NetworkRules, join func(has egress.Layers, own egress.Policy) egress.Layers) (Join, error) {
 	p, err := parse(own)
 	if err != nil {
 		return nil, err
 	}
 	return func(has string) (string, error) {
 		layers, err := egress.ParseLayers(has)
-		if err == nil && first != nil {
-			layers = first(layers)
+		if err != nil {
+			return "", err
 		}
-		if err != nil || len(layers) == 0 {
-			return "", joined(p, err)
+		if len(layers) > 0 {
+			layers = join(layers, p)
 		}
-		return compiled(layers.With(p))
+		if len(layers) == 0 {
+			return "", checkClosed(p)
+		}
+		if _, err := egress.Compile(layers); err != nil {
+			return "", invalid("%v", err)
+		}
+		return layers.String(), nil
 	}, nil
 }
 
-// joined is what is wrong with rules of a claim that has no network, if anything is.
-func joined(own egress.Policy, err error) error {
-	if err != nil {
-		return err
-	}
+// checkClosed refuses rules of a claim that has no network, if they say anything but that.
+func checkClosed(own egress.Policy) error {
 	if own.Mode == egress.None || own.Mode == "" && own.Allow == nil && len(own.Preset)+len(own.Deny) == 0 {
 		return nil
 	}
 	return invalid("there is none: its template has network.mode %q, so a claim of it can ask for that mode only", egress.None)
-}
-
-func compiled(l egress.Layers) (string, error) {
-	if _, err := egress.Compile(l); err != nil {
-		return "", invalid("%v", err)
-	}
-	return l.String(), nil
 }
 
 // parse checks rules of a client.

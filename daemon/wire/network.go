@@ -36,7 +36,7 @@ type NetworkEntry struct {
 	Port       int           `json:"port,omitempty"`
 	Address    string        `json:"address,omitempty"` // ADDRESS:PORT that was connected to, or would have been
 	Rule       string        `json:"rule,omitempty"`    // that decided, as it was written
-	Kind       string        `json:"kind,omitempty"`    // of that rule: name, address, special, default, sni or limit
+	Kind       string        `json:"kind,omitempty"`    // of what decided: name, address, special, default, learn, sni or limit
 	Message    string        `json:"message,omitempty"` // for people
 	SentBytes  int64         `json:"sent_bytes,omitempty"`
 	GotBytes   int64         `json:"got_bytes,omitempty"`

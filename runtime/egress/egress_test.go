@@ -169,6 +169,9 @@ func TestLayersNarrow(t *testing.T) {
 			t.Errorf("%s: %v, not %v", c.name, got, c.want)
 		}
 	}
+	if most := compile(t, Policy{Mode: Door, MaxConnections: 9}, Policy{MaxConnections: 7}, Policy{MaxConnections: 8}, Policy{}).MaxConnections(); most != 7 {
+		t.Errorf("%d connections, not 7", most)
+	}
 	for _, l := range []Layers{nil, {{}}, {{Allow: []string{"*"}}}, {{Mode: None, Allow: []string{"*"}}}, {{Allow: []string{"*"}}, {Mode: Door}}} {
 		if v := compile(t, l...).Name("pypi.org", 443); v.Allowed || v.Text == "" {
 			t.Errorf("%v: %+v", l, v)

@@ -104,16 +104,6 @@ func (l Layers) Replaced(own Policy) Layers {
 	return append(append(Layers(nil), l...), own)
 }
 
-// MaxConnections is how many connections may be open at once; 0: no layer says.
-func (l Layers) MaxConnections() (most int) {
-	for _, p := range l {
-		if p.MaxConnections > 0 && (most == 0 || p.MaxConnections < most) {
-			most = p.MaxConnections
-		}
-	}
-	return most
-}
-
 // String is what the label has: empty without a layer.
 func (l Layers) String() string {
 	if len(l) == 0 {

@@ -9,9 +9,6 @@ import (
 	"strings"
 )
 
-// Form is what rules look like.
-const Form = `"NAME", "*.NAME", "*", "ADDRESS" or "NETWORK/BITS", and perhaps ports: "NAME:443", "*.NAME:80,443", "[2001:db8::1]:5432"`
-
 // web are the ports of an allowed name that says none.
 var web = []int{80, 443}
 

@@ -28,7 +28,7 @@ func Compile(l Layers) (*Rules, error) {
 	if len(l) > MaxLayers {
 		return nil, fmt.Errorf("a sandbox has at most %d layers of rules", MaxLayers)
 	}
-	r := &Rules{most: l.MaxConnections()}
+	r := &Rules{}
 	size := 0
 	for i, p := range l {
 		read, err := compileLayer(p)
@@ -36,6 +36,9 @@ func Compile(l Layers) (*Rules, error) {
 			return nil, err
 		}
 		read.who = "the " + Whose(i, len(l))
+		if p.MaxConnections > 0 && (r.most == 0 || p.MaxConnections < r.most) {
+			r.most = p.MaxConnections
+		}
 		if i == 0 {
 			read.off, read.all = p.Mode != Door, p.Learn
 		}
@@ -74,7 +77,7 @@ func compileLayer(p Policy) (layer, error) {
 		return layer{}, faults[0]
 	}
 	l.allow, l.deny = newSet(allow), newSet(deny)
-	if l.allow.n+l.deny.n > MaxRules {
+	if len(allow)+len(deny) > MaxRules {
 		return layer{}, fmt.Errorf("there are more than %d rules", MaxRules)
 	}
 	if size := p.size(); size > MaxText {

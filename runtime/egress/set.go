@@ -4,14 +4,13 @@ import "net/netip"
 
 // set is a list of rules, ordered for questions. A rule for the whole name is found before one for names below another.
 type set struct {
-	n     int
 	names map[string][]*rule // by the whole name
 	wide  []*rule            // "*" and those for names below another
 	nets  []*rule
 }
 
 func newSet(list []rule) set {
-	s := set{n: len(list), names: map[string][]*rule{}}
+	s := set{names: map[string][]*rule{}}
 	for i := range list {
 		switch r := &list[i]; {
 		case r.prefix.IsValid():

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -115,10 +116,10 @@ func ask(ctx context.Context, args []string) error {
 			lost++
 			_ = conn.Close()
 			conn = nil
-		case code == 3:
+		case code == dnsmessage.RCodeNameError:
 			denied++
 		default:
-			return fmt.Errorf("question %d was answered with code %d", i, code)
+			return fmt.Errorf("question %d was answered with %s", i, code)
 		}
 	}
 	if conn != nil {
@@ -129,37 +130,44 @@ func ask(ctx context.Context, args []string) error {
 }
 
 // question asks for the address of LABEL.denied.example.com and returns the code of the answer.
-func question(conn net.Conn, stream bool, id uint16, label string) (int, error) {
-	packet := binary.BigEndian.AppendUint16(nil, id)
-	packet = append(packet, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0)
-	for _, part := range []string{label, "denied", "example", "com", ""} {
-		packet = append(append(packet, byte(len(part))), part...) //nolint:gosec // it is short
+func question(conn net.Conn, stream bool, id uint16, label string) (dnsmessage.RCode, error) {
+	name := dnsmessage.MustNewName(label + ".denied.example.com.")
+	asked := dnsmessage.Message{
+		Header:    dnsmessage.Header{ID: id, RecursionDesired: true},
+		Questions: []dnsmessage.Question{{Name: name, Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}},
 	}
-	packet = append(packet, 0, 1, 0, 1)
-	if stream {
-		packet = append(binary.BigEndian.AppendUint16(nil, uint16(len(packet))), packet...) //nolint:gosec // it is short
-	}
-	wait := patience
-	if !stream {
-		wait = 5 * time.Second // packets may be lost
-	}
-	_ = conn.SetDeadline(time.Now().Add(wait))
-	if _, err := conn.Write(packet); err != nil {
+	packet, err := asked.Pack()
+	if err != nil {
 		return 0, err
 	}
-	answer := make([]byte, 512)
-	n, err := conn.Read(answer)
-	if stream && err == nil {
-		size := int(binary.BigEndian.Uint16(answer))
-		for n < size+2 && err == nil {
-			var more int
-			more, err = conn.Read(answer[n:])
-			n += more
+	answer, err := exchangePacket(conn, stream, packet)
+	if err != nil {
+		return 0, err
+	}
+	header, err := new(dnsmessage.Parser).Start(answer)
+	return header.RCode, err
+}
+
+// exchangePacket sends a packet and returns the next one that comes. In a stream each has its length before it.
+func exchangePacket(conn net.Conn, stream bool, packet []byte) ([]byte, error) {
+	if !stream {
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second)) // packets may be lost
+		if _, err := conn.Write(packet); err != nil {
+			return nil, err
 		}
-		answer = answer[2:]
+		answer := make([]byte, 512)
+		n, err := conn.Read(answer)
+		return answer[:n], err
 	}
-	if err != nil || n < 12 {
-		return 0, errors.Join(err, errors.New("a short answer"))
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(packet))), packet...)); err != nil { //nolint:gosec // it is short
+		return nil, err
 	}
-	return int(answer[3] & 0xf), nil
+	var length [2]byte
+	if _, err := io.ReadFull(conn, length[:]); err != nil {
+		return nil, err
+	}
+	answer := make([]byte, binary.BigEndian.Uint16(length[:]))
+	_, err := io.ReadFull(conn, answer)
+	return answer, err
 }

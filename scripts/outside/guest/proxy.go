@@ -14,9 +14,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-)
 
-const proxyAddress = "127.0.0.1:3128"
+	"sandpool/runtime/egress"
+)
 
 // proxy asks the sandbox's proxy for targets, HOST:PORT as they are, by each way that it knows, and prints what came of it: one line each that begins
 // with "reached" or "refused".
@@ -36,7 +36,7 @@ func proxy(ctx context.Context, targets []string) error {
 
 // proxied has a function talk to the proxy.
 func proxied(ctx context.Context, talk func(net.Conn) error) error {
-	conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", proxyAddress)
+	conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", egress.ProxyAddress)
 	if err != nil {
 		return err
 	}
