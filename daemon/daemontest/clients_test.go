@@ -3,6 +3,7 @@ package daemontest
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,15 +28,20 @@ func TestCommandsEndWithTheDaemonThatRanThem(t *testing.T) {
 	}
 	ended := make(chan error)
 	number := 0
-	began := make(chan string)
 	for name, req := range ways {
 		number++
+		began := make(chan struct{})
+		say := sync.OnceFunc(func() { close(began) }) // it may come in pieces
 		req.Args = []string{"sh", "-c", fmt.Sprintf("trap '' HUP; echo began; sleep %d & sleep %[1]d; wait", 70000+number)}
 		go func() {
-			_, err := d.Exec(t.Context(), c.ID, req, client.Stdio{Out: writerFunc(func(b []byte) (int, error) { began <- name; return len(b), nil })})
+			_, err := d.Exec(t.Context(), c.ID, req, client.Stdio{Out: writerFunc(func(b []byte) (int, error) { say(); return len(b), nil })})
 			ended <- err
 		}()
-		<-began
+		select {
+		case <-began:
+		case err := <-ended:
+			t.Fatalf("%s: it ended with %v", name, err)
+		}
 	}
 	if _, err := d.StartProcess(t.Context(), c.ID, wire.ProcessRequest{ExecRequest: wire.ExecRequest{Args: []string{"sleep", "80000"}}}); err != nil {
 		t.Fatal(err)
@@ -50,8 +56,9 @@ func TestCommandsEndWithTheDaemonThatRanThem(t *testing.T) {
 	p = spawn(t, program, file, cfg.Daemon.Socket)
 	var out string
 	await(t, "the commands have ended", func() bool {
-		_, out, _ = output(t.Context(), d, c.ID, "", "ps")
-		return !strings.Contains(out, "sleep 7000")
+		_, text, err := output(t.Context(), d, c.ID, "", "ps")
+		out = text
+		return err == nil && !strings.Contains(out, "sleep 7000")
 	})
 	if !strings.Contains(out, "sleep 80000") {
 		t.Errorf("the process that was to live on has ended:\n%s", out)

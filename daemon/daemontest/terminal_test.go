@@ -135,6 +135,7 @@ func TestTerminals(t *testing.T) {
 		term := open(t, "sh", "-c", `trap '' HUP; (setsid sleep 64646 &); sleep 65656 & echo ready; sleep 65656`)
 		term.typing(t, "ready", "")
 		awaitProcess(t, d.Client, c.ID, "sleep 65656", true)
+		awaitProcess(t, d.Client, c.ID, "sleep 64646", true) // then it is of another session
 		term.leave()
 		awaitProcess(t, d.Client, c.ID, "sleep 65656", false)
 		awaitProcess(t, d.Client, c.ID, "sleep 64646", true)
