@@ -15,15 +15,23 @@ const (
 	levelTimeout = 20 * time.Second
 	// slack is how many goroutines and files more than before are no leak: connections that idle, pools of libraries.
 	slack = 12
+	// perDoor is how many of either the door of a sandbox takes: a pool may for a while be larger than it was.
+	perDoor = 4
 )
 
 // level is how much a daemon at rest holds.
 type level struct {
-	pid               int
+	pid, sandboxes    int // sandboxes: of its pools
 	goroutines, files float64
 }
 
-// measure reads the daemon's metrics.
+// exceeds is whether a daemon holds more than its sandboxes account for, by what it held at rest.
+func (l level) exceeds(rest level) bool {
+	more := float64(slack + perDoor*(l.sandboxes-rest.sandboxes))
+	return l.goroutines > rest.goroutines+more || l.files > rest.files+more
+}
+
+// measure reads the daemon's metrics, and how large its pools are.
 func (r *rig) measure(ctx context.Context) (level, error) {
 	resp, err := r.request(ctx, http.MethodGet, "/metrics", "")
 	if err != nil {
@@ -44,23 +52,34 @@ func (r *rig) measure(ctx context.Context) (level, error) {
 			return level{}, fmt.Errorf("read metric %s: %w", name, err)
 		}
 	}
-	return l, lines.Err()
+	if err := lines.Err(); err != nil {
+		return level{}, err
+	}
+	pools, err := r.client.Pools(ctx)
+	for _, p := range pools {
+		l.sandboxes += p.Total
+	}
+	return l, err
 }
 
 // checkLevel waits until the daemon holds as much as it did at rest before the fault. A new daemon sets a new level.
 func (r *rig) checkLevel(ctx context.Context) {
 	var now level
-	var err error
+	var last error
 	if await(ctx, levelTimeout, func(ctx context.Context) bool {
-		now, err = r.measure(ctx)
-		return err == nil && (now.pid != r.level.pid || now.goroutines <= r.level.goroutines+slack && now.files <= r.level.files+slack)
+		l, err := r.measure(ctx)
+		if last = err; err != nil {
+			return false
+		}
+		now = l
+		return now.pid != r.level.pid || !now.exceeds(r.level)
 	}) {
 		if now.pid != r.level.pid {
 			r.level = now
 		}
 		return
 	}
-	r.out.leak("the daemon had %+v at rest and has %+v, %v", r.level, now, err)
+	r.out.leak("the daemon had %+v at rest and has %+v, %v", r.level, now, last)
 }
 
 // request sends a request for which the client has no method, on a connection of its own.
