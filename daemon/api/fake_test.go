@@ -342,21 +342,6 @@ func (ts *testServer) listenBy(t *testing.T, by func(net.Listener) net.Listener)
 	})
 }
 
-// shortDir is a temporary folder whose path leaves room for a socket's.
-func shortDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "spd") //nolint:usetesting // t.TempDir's path is too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 // answer is what came back for a request.
 type answer struct {
 	status int

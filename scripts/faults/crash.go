@@ -6,7 +6,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
+
+	"sandpool/scripts/faults/journal"
 )
 
 // steps are the moments at which a crash of the daemon is tried. A test finds those that are missing here.
@@ -131,4 +134,15 @@ func (r *rig) tell(ctx context.Context, method, path, body string) {
 	if resp.StatusCode >= http.StatusBadRequest {
 		r.out.note("%s %s %s: %s", method, path, body, resp.Status)
 	}
+}
+
+// leastCrashes is how often the daemon crashed at the step at which it did so least often.
+func (s scenario) leastCrashes(j *journal.Journal) int {
+	crashes := make([]int, len(s.steps))
+	for _, line := range j.Of(s.name) {
+		if line.Round != journal.NoRound && line.Faults == 0 {
+			crashes[line.Round%len(crashes)]++
+		}
+	}
+	return slices.Min(crashes)
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"sandpool/scripts/faults/journal"
 )
 
 // options are the command line.
@@ -54,27 +56,27 @@ func main() {
 }
 
 // begin opens the journal that o asks for and takes the seed from it.
-func begin(o *options) (*journal, error) {
+func begin(o *options) (*journal.Journal, error) {
 	if !o.long {
 		o.seed = cmp.Or(o.seed, rand.Uint64()>>32) //nolint:gosec // no secret
-		return &journal{seed: o.seed}, nil
+		return journal.New(o.seed), nil
 	}
 	if o.short || o.rounds > 0 || o.only != "" || o.steps != "" {
 		return nil, errors.New("a long run injects all faults as often as it is meant to: leave out -short, -rounds, -only and -steps")
 	}
-	j, err := openJournal(o.journal, cmp.Or(o.seed, rand.Uint64()>>32)) //nolint:gosec // no secret
+	j, err := journal.Open(o.journal, cmp.Or(o.seed, rand.Uint64()>>32)) //nolint:gosec // no secret
 	if err != nil {
 		return nil, err
 	}
-	if o.seed != 0 && o.seed != j.seed {
-		return nil, errors.Join(fmt.Errorf("journal %s is of seed %d: leave out -seed to go on from it, or remove it to begin anew", o.journal, j.seed), j.close())
+	if o.seed != 0 && o.seed != j.Seed() {
+		return nil, errors.Join(fmt.Errorf("journal %s is of seed %d: leave out -seed to go on from it, or remove it to begin anew", o.journal, j.Seed()), j.Close())
 	}
-	o.seed = j.seed
+	o.seed = j.Seed()
 	return j, nil
 }
 
 // runAll runs scenarios, o.atOnce at a time.
-func runAll(ctx context.Context, chosen []scenario, o options, j *journal) error {
+func runAll(ctx context.Context, chosen []scenario, o options, j *journal.Journal) error {
 	var all errgroup.Group
 	all.SetLimit(max(o.atOnce, 1))
 	for _, s := range chosen {
@@ -93,7 +95,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, j.close()) }()
+	defer func() { err = errors.Join(err, j.Close()) }()
 	began := time.Now()
 	fmt.Printf("seed %d\n", o.seed)
 	if err := runAll(ctx, chosen, o, j); err != nil {
@@ -101,14 +103,14 @@ func run(ctx context.Context, o options) (err error) {
 	}
 	fmt.Println()
 	if o.long {
-		fmt.Printf("%s\n\n", j.summary())
+		fmt.Printf("%s\n\n", j.Summary())
 	}
 	if err := report(chosen, j); err != nil {
 		return err
 	}
 	fmt.Printf("\nseed %d, %s\n", o.seed, time.Since(began).Round(time.Second))
 	for _, s := range chosen {
-		if !j.outcome(s).good() {
+		if !outcomeOf(s, j).good() {
 			return errFaulty
 		}
 	}
@@ -116,10 +118,10 @@ func run(ctx context.Context, o options) (err error) {
 }
 
 // report prints what was found as a table.
-func report(chosen []scenario, j *journal) error {
+func report(chosen []scenario, j *journal.Journal) error {
 	var outcomes []*outcome
 	for _, s := range chosen {
-		outcomes = append(outcomes, j.outcome(s))
+		outcomes = append(outcomes, outcomeOf(s, j))
 	}
 	if err := printTable(os.Stdout, outcomes); err != nil {
 		return err
@@ -131,7 +133,7 @@ func report(chosen []scenario, j *journal) error {
 	fmt.Printf("\n%d faults\n", injected)
 	for _, s := range chosen {
 		if len(s.steps) > 0 {
-			fmt.Printf("each of %d named steps at least %d times\n", len(s.steps), j.leastCrashes(s))
+			fmt.Printf("each of %d named steps at least %d times\n", len(s.steps), s.leastCrashes(j))
 		}
 	}
 	return nil

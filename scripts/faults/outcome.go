@@ -8,6 +8,8 @@ import (
 	"sync"
 	"text/tabwriter"
 	"time"
+
+	"sandpool/scripts/faults/journal"
 )
 
 // outcome is what a scenario found. Clients add to it at once.
@@ -30,10 +32,10 @@ func (o *outcome) good() bool {
 }
 
 // found is what o is in the journal.
-func (o *outcome) found(scenario string, round int) found {
+func (o *outcome) found(scenario string, round int) journal.Found {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	line := found{Scenario: scenario, Round: round, Double: o.double, Leaked: o.leaked, Lost: o.lost, Faults: o.faults, Remark: o.remark}
+	line := journal.Found{Scenario: scenario, Round: round, Double: o.double, Leaked: o.leaked, Lost: o.lost, Faults: o.faults, Remark: o.remark}
 	for _, recovery := range o.recovery {
 		line.Recovery = recovery
 	}
@@ -41,10 +43,10 @@ func (o *outcome) found(scenario string, round int) found {
 }
 
 // add adds what is in the journal of one round, or of the begin and the end of a rig.
-func (o *outcome) add(line found) {
+func (o *outcome) add(line journal.Found) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if line.Round != noRound {
+	if line.Round != journal.NoRound {
 		o.injected++
 	}
 	if line.Recovery > 0 {
@@ -54,6 +56,15 @@ func (o *outcome) add(line found) {
 		o.remark = line.Remark
 	}
 	o.double, o.leaked, o.lost, o.faults = o.double+line.Double, o.leaked+line.Leaked, o.lost+line.Lost, o.faults+line.Faults
+}
+
+// outcomeOf is what all rounds of a scenario found so far.
+func outcomeOf(s scenario, j *journal.Journal) *outcome {
+	out := &outcome{fault: s.fault}
+	for _, line := range j.Of(s.name) {
+		out.add(line)
+	}
+	return out
 }
 
 func (o *outcome) gaveTwice(format string, args ...any) {

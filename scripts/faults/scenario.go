@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"sandpool/scripts/faults/journal"
 )
 
 // scenario is one kind of fault.
@@ -98,10 +100,10 @@ func (s scenario) chances(o options, round int) *rand.Rand {
 
 // run injects the faults one after another, but for those in the journal, and looks after each for what it broke. All that it finds
 // is entered in the journal.
-func (s scenario) run(ctx context.Context, o options, j *journal) error {
+func (s scenario) run(ctx context.Context, o options, j *journal.Journal) error {
 	began := time.Now()
-	order := s.chances(o, noRound).Perm(max(s.count(o), s.rounds))[:s.count(o)]
-	left := slices.DeleteFunc(order, func(round int) bool { return j.has(s.name, round) })
+	order := s.chances(o, journal.NoRound).Perm(max(s.count(o), s.rounds))[:s.count(o)]
+	left := slices.DeleteFunc(order, func(round int) bool { return j.Has(s.name, round) })
 	todo := len(left)
 	for failures := 0; len(left) > 0 && failures < mostFailures; failures++ {
 		played, err := s.live(ctx, o, j, left)
@@ -121,7 +123,7 @@ func (s scenario) run(ctx context.Context, o options, j *journal) error {
 const mostFailures = 5
 
 // live plays rounds on one rig until one fails, or all are done. It returns how many it began. All that it finds is in the journal.
-func (s scenario) live(ctx context.Context, o options, j *journal, rounds []int) (played int, err error) {
+func (s scenario) live(ctx context.Context, o options, j *journal.Journal, rounds []int) (played int, err error) {
 	out := &outcome{fault: s.fault} // of what belongs to no round
 	defer func() {
 		if context.Cause(ctx) != nil {
@@ -130,7 +132,7 @@ func (s scenario) live(ctx context.Context, o options, j *journal, rounds []int)
 		if err != nil {
 			out.note("error: %v", err)
 		}
-		err = errors.Join(err, j.enter(out.found(s.name, noRound)))
+		err = errors.Join(err, j.Enter(out.found(s.name, journal.NoRound)))
 	}()
 	r, err := openRig(ctx, s.setup, out)
 	if err != nil {
@@ -156,7 +158,7 @@ func (s scenario) live(ctx context.Context, o options, j *journal, rounds []int)
 		played++
 		line := one.found(s.name, round)
 		line.Took, line.On = time.Since(began), r.on
-		if err := errors.Join(err, j.enter(line)); err != nil {
+		if err := errors.Join(err, j.Enter(line)); err != nil {
 			return played, fmt.Errorf("round %d: %w", round, err)
 		}
 		good = good && one.good()

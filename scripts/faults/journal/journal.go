@@ -1,4 +1,5 @@
-package main
+// Package journal keeps what the rounds of a fault suite found, in a file if a later run is to go on from there.
+package journal
 
 import (
 	"bytes"
@@ -7,15 +8,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
 
-// noRound is what was found at the begin or the end of a rig, and at no round.
-const noRound = -1
+// NoRound is what was found at the begin or the end of a rig, and at no round.
+const NoRound = -1
 
-// found is what one round found, or the begin and the end of a rig.
-type found struct {
+// Found is what one round found, or the begin and the end of a rig.
+type Found struct {
 	Scenario string        `json:"scenario"`
 	Round    int           `json:"round"`
 	Double   int           `json:"double,omitempty"`
@@ -28,22 +30,28 @@ type found struct {
 	On       string        `json:"on,omitempty"` // what the daemon ran on
 }
 
-// journal has what was found so far, in a file if a later run is to go on from there.
-type journal struct {
+// Journal has what was found so far, in a file if a later run is to go on from there.
+type Journal struct {
 	seed uint64
 	file *os.File // nil: it is kept in memory only
 
 	mu    sync.Mutex // scenarios may run side by side
-	lines []found
+	lines []Found
 }
 
-// journalHead is the first line of a journal's file.
-type journalHead struct {
+// head is the first line of a journal's file.
+type head struct {
 	Seed uint64 `json:"seed"`
 }
 
-// openJournal opens a journal's file, and makes it for the seed if there is none. A last line that was not written whole is dropped.
-func openJournal(path string, seed uint64) (_ *journal, err error) {
+// New is a journal that is kept in memory.
+func New(seed uint64) *Journal { return &Journal{seed: seed} }
+
+// Seed is what the faults of its rounds are chosen by.
+func (j *Journal) Seed() uint64 { return j.seed }
+
+// Open opens a journal's file, and makes it for the seed if there is none. A last line that was not written whole is dropped.
+func Open(path string, seed uint64) (_ *Journal, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // no secret
 		return nil, fmt.Errorf("make the journal's folder: %w", err)
 	}
@@ -64,22 +72,22 @@ func openJournal(path string, seed uint64) (_ *journal, err error) {
 	if err := f.Truncate(int64(len(whole))); err != nil {
 		return nil, err
 	}
-	j := &journal{seed: seed, file: f}
+	j := &Journal{seed: seed, file: f}
 	if len(whole) == 0 {
-		return j, j.write(journalHead{seed})
+		return j, j.write(head{seed})
 	}
 	return j, j.read(whole)
 }
 
-func (j *journal) read(data []byte) error {
+func (j *Journal) read(data []byte) error {
 	lines := json.NewDecoder(bytes.NewReader(data))
-	var head journalHead
-	if err := lines.Decode(&head); err != nil {
+	var first head
+	if err := lines.Decode(&first); err != nil {
 		return err
 	}
-	j.seed = head.Seed
+	j.seed = first.Seed
 	for lines.More() {
-		var line found
+		var line Found
 		if err := lines.Decode(&line); err != nil {
 			return err
 		}
@@ -88,8 +96,8 @@ func (j *journal) read(data []byte) error {
 	return nil
 }
 
-// enter notes what was found.
-func (j *journal) enter(line found) error {
+// Enter notes what was found.
+func (j *Journal) Enter(line Found) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lines = append(j.lines, line)
@@ -99,7 +107,7 @@ func (j *journal) enter(line found) error {
 	return j.write(line)
 }
 
-func (j *journal) write(line any) error {
+func (j *Journal) write(line any) error {
 	data, err := json.Marshal(line)
 	if err == nil {
 		_, err = j.file.Write(append(data, '\n'))
@@ -110,53 +118,30 @@ func (j *journal) write(line any) error {
 	return nil
 }
 
-func (j *journal) close() error {
+// Close closes its file.
+func (j *Journal) Close() error {
 	if j.file == nil {
 		return nil
 	}
 	return j.file.Close()
 }
 
-// has tells whether a round was played.
-func (j *journal) has(scenario string, round int) bool {
+// Has tells whether a round was played.
+func (j *Journal) Has(scenario string, round int) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, line := range j.lines {
-		if line.Scenario == scenario && line.Round == round {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(j.lines, func(line Found) bool { return line.Scenario == scenario && line.Round == round })
 }
 
-// outcome is what all rounds of a scenario found so far.
-func (j *journal) outcome(s scenario) *outcome {
-	out := &outcome{fault: s.fault}
-	for _, line := range j.lines {
-		if line.Scenario == s.name {
-			out.add(line)
-		}
-	}
-	return out
+// Of is what was found of a scenario so far.
+func (j *Journal) Of(scenario string) []Found {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(j.lines), func(line Found) bool { return line.Scenario != scenario })
 }
 
-// leastCrashes is how often the daemon crashed at the step at which it did so least often.
-func (j *journal) leastCrashes(s scenario) int {
-	crashes := make([]int, len(s.steps))
-	for _, line := range j.lines {
-		if line.Scenario == s.name && line.Round != noRound && line.Faults == 0 {
-			crashes[line.Round%len(crashes)]++
-		}
-	}
-	least := crashes[0]
-	for _, n := range crashes {
-		least = min(least, n)
-	}
-	return least
-}
-
-// summary says when, in how long and on what it was all found.
-func (j *journal) summary() string {
+// Summary says when, in how long and on what it was all found.
+func (j *Journal) Summary() string {
 	var took time.Duration
 	on := "nothing"
 	for _, line := range j.lines {
