@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -263,7 +262,7 @@ func TestDestroyOfAFrozenSandbox(t *testing.T) {
 		t.Fatalf("processes %v, %v; want shim, sentry and gofer", serving, err)
 	}
 	for _, p := range serving {
-		if err := syscall.Kill(p.PID, syscall.SIGSTOP); err != nil {
+		if err := testhost.Freeze(t.Context(), p.PID); err != nil {
 			t.Fatal(err)
 		}
 	}

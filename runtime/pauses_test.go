@@ -20,6 +20,7 @@ import (
 
 	"sandpool/runtime/hostproc"
 	"sandpool/runtime/template"
+	"sandpool/scripts/testhost"
 )
 
 // saidOf asks containerd's client and runsc itself for the status of a sandbox.
@@ -196,7 +197,7 @@ func TestPausesBesideRunsc(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := unix.Kill(sentry.Sandbox.PID, unix.SIGSTOP); err != nil {
+	if err := testhost.Freeze(t.Context(), sentry.Sandbox.PID); err != nil {
 		t.Fatal(err)
 	}
 	e.cfg.PauseTimeout = 300 * time.Millisecond

@@ -21,6 +21,7 @@ import (
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
 	"sandpool/pool"
+	"sandpool/scripts/testhost"
 )
 
 // examine lets the doctor look at this host with a configuration file that says what cfg does.
@@ -152,7 +153,7 @@ func TestDoctorWasKilled(t *testing.T) {
 		if await(t, "a trial is under way", trial); sig == unix.SIGKILL {
 			await(t, "the doctor stands still in a trial", func() bool {
 				_ = p.Signal(unix.SIGCONT)
-				return trial() && p.Signal(unix.SIGSTOP) == nil && trial()
+				return trial() && testhost.Freeze(t.Context(), p.Pid()) == nil && trial()
 			})
 			if found := examine(t, cfg); !strings.Contains(found["trials"].Text, "another doctor is at work") {
 				t.Errorf("beside another doctor: %+v", found["trials"])

@@ -15,6 +15,7 @@ import (
 	"sandpool/daemon/wire"
 	"sandpool/images"
 	"sandpool/lifetime"
+	"sandpool/scripts/testhost"
 )
 
 func TestStartsThatMustFail(t *testing.T) {
@@ -94,7 +95,7 @@ func TestContainerdGoesAway(t *testing.T) {
 	wantSample(t, cfg.Daemon.MetricsAddress, "sandbox_containerd_up 1")
 
 	pid := host.Pid()
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+	if err := testhost.Freeze(t.Context(), pid); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGCONT) }) // the host must be stopped all the same
