@@ -90,13 +90,13 @@ func (e *Engine) awaitReady(ctx context.Context, id string, t *Prepared) error {
 	return nil
 }
 
-// shell runs a command line in a sandbox and returns its exit code.
+// shell runs a command line in a sandbox and returns its exit code. What it leaves running is part of checkpoints.
 func (e *Engine) shell(ctx context.Context, id, line string, out *command.LastWords) (int, error) {
-	p, err := e.exec(ctx, id, ExecSpec{Args: []string{"/bin/sh", "-c", line}, Stdout: out, Stderr: out})
+	s, err := e.sandbox(ctx, id)
 	if err != nil {
 		return 0, err
 	}
-	return p.Wait(ctx)
+	return s.commands.RunLasting(ctx, []string{"/bin/sh", "-c", line}, out)
 }
 
 // runInit runs the sandbox's own init as a command; one that fails is an error.

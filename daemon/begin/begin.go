@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 
+	"github.com/containerd/errdefs"
 	"go.opentelemetry.io/otel/trace"
 
 	"sandpool/daemon/files"
@@ -107,9 +108,21 @@ func (w *Work) hook(ctx context.Context, claim pool.Claim) error {
 		return fmt.Errorf("read on_claim of sandbox %s: %w", claim.Sandbox, err)
 	}
 	ctx, span := w.Tracer.Start(ctx, "on_claim")
-	err = hook.run(ctx, w.Exec, claim, w.secrets)
+	err = hook.run(ctx, w.run, claim, w.secrets)
 	telemetry.End(span, err)
 	return err
+}
+
+// run starts a command as a child of process 1. So what it leaves running is part of checkpoints, which has nothing of an exec's.
+func (w *Work) run(ctx context.Context, sandbox string, spec runtime.ExecSpec) (processes.Process, error) {
+	of, err := w.Processes(ctx, sandbox)
+	if errdefs.IsNotImplemented(err) || errdefs.IsFailedPrecondition(err) { // it can have none
+		return w.Exec(ctx, sandbox, spec)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return processes.Run(ctx, of, supervisor.Command{Args: spec.Args, Env: spec.Env}, spec)
 }
 
 // inline is a body that has come already.

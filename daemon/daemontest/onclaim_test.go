@@ -18,7 +18,8 @@ import (
 const told = `case "$MODE" in
 fail) printf 'no \033[31m%s' "$HIDDEN"; echo "because" >&2; exit 3;;
 block) touch /tmp/began; sleep 100000;;
-*) echo "$SANDPOOL_CLAIM $SANDPOOL_TIER $SANDPOOL_METADATA [$PLAIN$HIDDEN] $(cat /tmp/brought)" >>/tmp/told;;
+*) test -e /tmp/left || { sleep 100000 >/dev/null 2>&1 & echo $! >/tmp/left; }
+	echo "$SANDPOOL_CLAIM $SANDPOOL_TIER $SANDPOOL_METADATA [$PLAIN$HIDDEN] $(cat /tmp/brought)" >>/tmp/told;;
 esac`
 
 // TestOnClaim has a template's hook run for claims of all ways that a sandbox comes by, and fail some of them.
@@ -57,7 +58,8 @@ func TestOnClaim(t *testing.T) {
 	releaseAll(t, d.Client)
 	cold := check(wire.ClaimRequest{Start: wire.StartCold, Env: []string{"PLAIN=cold"}}, wire.TierCold, "{} [cold]")
 	saved := save(t, d.Client, cold.ID, wire.CheckpointRequest{Stop: true})
-	check(wire.ClaimRequest{Checkpoint: saved.ID, Env: []string{"PLAIN=again"}}, wire.TierRestored, "{} [again]")
+	again := check(wire.ClaimRequest{Checkpoint: saved.ID, Env: []string{"PLAIN=again"}}, wire.TierRestored, "{} [again]")
+	shell(t, d.Client, again.ID, "kill -0 $(cat /tmp/left)") // the hook of the first claim left it
 	releaseAll(t, d.Client)
 
 	fails := func(req wire.ClaimRequest, want string) {

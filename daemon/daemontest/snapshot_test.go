@@ -9,6 +9,7 @@ import (
 	"sandpool/daemon"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
+	"sandpool/lifetime"
 )
 
 // warmConfig is a pythonConfig whose pool is filled from a snapshot.
@@ -46,8 +47,15 @@ func onlySnapshot(t *testing.T, c *client.Client) string {
 	return ids[0]
 }
 
+// writes is a command line that leaves something running. It writes more than a pipe takes, and tells that it got rid of it.
+const writes = "(while :; do seq 20000; touch /tmp/written; sleep 1; done) & echo $! >/tmp/writes"
+
 func TestWarmTemplate(t *testing.T) {
-	d := start(t, warmConfig(t, 2, 6))
+	cfg := warmConfig(t, 2, 6)
+	tmpl := cfg.Templates["default"]
+	tmpl.Prewarm, tmpl.PrewarmTimeout = []string{writes}, lifetime.Duration(patience)
+	cfg.Templates["default"] = tmpl
+	d := start(t, cfg)
 	awaitPool(t, d.Client)
 	onlySnapshot(t, d.Client)
 	one, two := claim(t, d.Client, wire.ClaimRequest{}), claim(t, d.Client, wire.ClaimRequest{})
@@ -58,6 +66,7 @@ func TestWarmTemplate(t *testing.T) {
 	}
 	for _, c := range []wire.Claim{one, two} {
 		checkAlive(t, d.Client, c)
+		shell(t, d.Client, c.ID, "kill -0 $(cat /tmp/writes) && rm -f /tmp/written && until test -e /tmp/written; do sleep 0.1; done")
 	}
 	cold := claim(t, d.Client, wire.ClaimRequest{Start: wire.StartCold})
 	if other, _ := counted(t, d.Client, cold.ID); other == word || cold.Tier != wire.TierCold {

@@ -99,11 +99,13 @@ func Attach(of Supervisor, pid int, f *supervisor.Follower, spec runtime.ExecSpe
 	return attach(of, pid, f, spec, false)
 }
 
-// attach begins to feed the process. That ends with Wait and the end of the input, which is not far behind.
+// attach begins to feed the process, if there is anything for it. That ends with Wait and the end of the input, which is not far behind.
 func attach(of Supervisor, pid int, f *supervisor.Follower, spec runtime.ExecSpec, owned bool) Process {
 	ctx, unfeed := context.WithCancel(context.Background())
 	p := &attached{of, pid, f, spec, owned, unfeed}
-	go p.feed(ctx)
+	if spec.Stdin != nil {
+		go p.feed(ctx)
+	}
 	return p
 }
 

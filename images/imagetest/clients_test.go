@@ -32,7 +32,8 @@ const clientsTemplate = `
 [templates.%[1]s]
 image = "file://%[2]s"
 ready_timeout = "4m"
-env = ["NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt"]
+env = ["NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt", "PIP_BREAK_SYSTEM_PACKAGES=1"]
+%[5]s
 
 [templates.%[1]s.network]
 mode = "door"
@@ -57,6 +58,17 @@ const (
 	withProxy    = "proxied"
 )
 
+// warmed are templates that get their packages by the door and leave a server running, whose sandboxes go on from a snapshot of that.
+var warmed = []struct {
+	name, install, serve string
+	port                 int
+	says                 string
+}{
+	{"react-vite", "pnpm install vite react react-dom", "pnpm exec vite --port 5173 &", 5173, "hello from vite"},
+	{"nextjs", "pnpm install next react react-dom", "pnpm exec next dev --port 3000 &", 3000, "hello from next"},
+	{"python-fastapi", "pip install fastapi uvicorn", "python3 -m uvicorn main:app --port 8000 &", 8000, "good day"},
+}
+
 // connected starts a world, and in it a daemon with templates whose sandboxes may reach some of it.
 func connected(t *testing.T) (*outside.World, daemon) {
 	t.Helper()
@@ -80,8 +92,13 @@ func connected(t *testing.T) (*outside.World, daemon) {
 		t.Fatal(err)
 	}
 	text := clientsConfig
+	archive := filepath.Join(filepath.Dir(host.Image), "clients.tar")
 	for _, name := range []string{withoutProxy, withProxy} {
-		text += fmt.Sprintf(clientsTemplate, name, filepath.Join(filepath.Dir(host.Image), "clients.tar"), name == withProxy, given)
+		text += fmt.Sprintf(clientsTemplate, name, archive, name == withProxy, given, "")
+	}
+	for _, w := range warmed {
+		more := fmt.Sprintf("prewarm = [%q, %q]\nready_port = %d\nsnapshot = true", w.install, w.serve, w.port)
+		text += fmt.Sprintf(clientsTemplate, w.name, archive, false, given, more)
 	}
 	return world, launch(t, text, world.Do)
 }
@@ -136,6 +153,13 @@ func TestClients(t *testing.T) {
 		}
 	})
 	t.Run("a project", func(t *testing.T) { d.project(t) })
+	for _, w := range warmed {
+		t.Run(w.name, func(t *testing.T) {
+			if got := d.reach(t, d.claim(t, w.name), w.port); got != w.says {
+				t.Errorf("the server that prewarm started says %q, want %q", got, w.says)
+			}
+		})
+	}
 }
 
 // project is what docs/networking.md shows: a project's requirements are installed, its server is reached, a refusal is explained.
@@ -150,16 +174,8 @@ func (d daemon) project(t *testing.T) {
 	if got := d.say(t, id, "curl -fs --retry 60 --retry-connrefused --retry-delay 1 http://127.0.0.1:8000/"); got != "good day" {
 		t.Errorf("the project's server says %q", got)
 	}
-	server := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return d.client.DialPort(ctx, id, 8000), nil
-	}}}
-	resp, err := server.Get("http://sandbox/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
-	if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "good day" {
-		t.Errorf("from the host the project's server says %q, %v", body, err)
+	if got := d.reach(t, id, 8000); got != "good day" {
+		t.Errorf("from the host the project's server says %q", got)
 	}
 	for name, want := range map[string]string{"denied.example.com": "No rule of the template allows denied.example.com", "10.20.30.40:80": "10.20.30.40"} {
 		if why := d.sandpool(t, 1, "egress", "why", id, name); !strings.Contains(why, want) {
@@ -169,6 +185,25 @@ func (d daemon) project(t *testing.T) {
 	if log := d.sandpool(t, 0, "egress", "log", id); !strings.Contains(log, "denied.example.com") || !strings.Contains(log, "files.pythonhosted.org") {
 		t.Errorf("the log of the project has %s", log)
 	}
+}
+
+// reach asks a server in the sandbox from the host, as what goes by sandpool forward does.
+func (d daemon) reach(t *testing.T, id string, port int) string {
+	t.Helper()
+	server := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return d.client.DialPort(ctx, id, port), nil
+	}}}
+	resp, err := server.Get("http://sandbox/")
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	defer resp.Body.Close() //nolint:errcheck // it was only read
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(body)
 }
 
 // sandpool runs the command and returns what it prints. It must end with the exit code.

@@ -18,6 +18,7 @@ type question struct{ command, want string }
 type subject struct {
 	image, template string
 	questions       []question
+	copies          *question // what each copy of its sandbox still says
 }
 
 // answers asks the server of this port, as a sandbox's user would.
@@ -46,17 +47,22 @@ ready_port = 8080`, []question{
 		answers("8080", "/", "served by node"),
 		served("node"),
 		{compile, "compiled"},
-	}},
+	}, nil},
 	{"python-fastapi", "image_command = true\nready_port = 8000", []question{
 		answers("8000", "/", `{"hello":"from a sandbox"}`),
 		answers("8000", "/health", `{"ok":true,"asked":1,`),
 		served("python3"),
-	}},
+	}, nil},
 	{"react-vite", "image_command = true\nready_port = 5173", []question{
 		answers("5173", "/ | grep -o '<div id=\"root\">'", `<div id="root">`),
 		answers("5173", "/src/App.jsx | grep -o 'Hello from a sandbox'", "Hello from a sandbox"),
 		served("node"),
-	}},
+	}, nil},
+	{"nextjs", "image_command = true\nready_port = 3000\nready_command = \"curl -fsS http://127.0.0.1:3000/ http://127.0.0.1:3000/health\"\nsnapshot = true", []question{
+		answers("3000", "/ | grep -o '<h1>Hello from a sandbox</h1>'", "<h1>Hello from a sandbox</h1>"),
+		answers("3000", "/health", `{"ok":true,"asked":2,`),
+		served("node"),
+	}, new(answers("3000", "/health", `{"ok":true,"asked":3,`))},
 }
 
 // everywhere is what holds in every image.
@@ -93,11 +99,30 @@ func TestImages(t *testing.T) {
 	for _, s := range subjects {
 		t.Run(s.image, func(t *testing.T) {
 			id := d.claim(t, s.image)
-			for _, q := range slices.Concat(s.questions, everywhere(t)) {
-				if got := d.ask(t, id, q.command); !strings.HasPrefix(got, q.want) {
-					t.Errorf("%s\nsays %q, want %q", q.command, got, q.want)
-				}
+			d.question(t, id, slices.Concat(s.questions, everywhere(t))...)
+			if s.copies != nil {
+				d.copy(t, id, *s.copies)
 			}
 		})
 	}
+}
+
+func (d daemon) question(t *testing.T, id string, all ...question) {
+	t.Helper()
+	for _, q := range all {
+		if got := d.ask(t, id, q.command); !strings.HasPrefix(got, q.want) {
+			t.Errorf("%s\nsays %q, want %q", q.command, got, q.want)
+		}
+	}
+}
+
+// copy asks a fork of a sandbox and one that is restored from a checkpoint, and then the sandbox itself.
+func (d daemon) copy(t *testing.T, id string, q question) {
+	t.Helper()
+	for _, args := range [][]string{{"fork", id}, {"claim", "--checkpoint", d.sandpool(t, 0, "checkpoint", id)}} {
+		other := d.sandpool(t, 0, args...)
+		d.question(t, other, q)
+		d.sandpool(t, 0, "release", other)
+	}
+	d.question(t, id, q)
 }

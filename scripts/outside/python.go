@@ -12,10 +12,15 @@ import (
 // wheel is a Python package of one module.
 type wheel struct{ name, version, needs, code string }
 
-// wheels are all that PyPI has: greeting, which serves by HTTP what the package that it needs says.
+// wheels are all that PyPI has: greeting, which serves by HTTP what the package that it needs says, and stand-ins for a framework and its server.
 var wheels = []wheel{
 	{"politeness", "1.4.2", "", "def word():\n    return 'good day'\n"},
-	{"greeting", "2.0.1", "politeness>=1.4", `import http.server
+	{"greeting", "2.0.1", "politeness>=1.4", pythonServer},
+	{"fastapi", "0.1.0", "politeness", ""},
+	{"uvicorn", "0.1.0", "", pythonServer},
+}
+
+const pythonServer = `import http.server
 import sys
 
 import politeness
@@ -31,9 +36,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-`},
-}
+    http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[-1])), Handler).serve_forever()
+`
 
 // addPython serves PyPI: its simple index, and the files.
 func addPython(pages *http.ServeMux) {
