@@ -18,7 +18,7 @@ type Network struct {
 
 // TemplateNetwork is what a template's sandboxes may connect to: egress.Policy, by the keys of the configuration.
 type TemplateNetwork struct {
-	Mode           string   `toml:"mode"`   // egress.None or egress.Door
+	Mode           string   `toml:"mode"`   // egress.None, egress.Door or egress.NIC
 	Preset         []string `toml:"preset"` // lists of rules that are added to Allow
 	Allow          []string `toml:"allow"`
 	Deny           []string `toml:"deny"`
@@ -29,14 +29,14 @@ type TemplateNetwork struct {
 
 // Layers are the rules of the template's sandboxes; none without a network.
 func (n TemplateNetwork) Layers() egress.Layers {
-	if n.Mode != egress.Door {
-		return nil
+	if l := (egress.Layers{egress.Policy(n)}); l.Open() {
+		return l
 	}
-	return egress.Layers{egress.Policy(n)}
+	return nil
 }
 
 func (n TemplateNetwork) check(key string, found *faults) {
-	found.oneOf(join(key, "mode"), n.Mode, egress.None, egress.Door)
+	found.oneOf(join(key, "mode"), n.Mode, egress.None, egress.Door, egress.NIC)
 	found.number(join(key, "max_connections"), n.MaxConnections, 1, maxDoor)
 	if n.Mode == egress.None {
 		n.checkUnused(key, found)
@@ -60,7 +60,7 @@ func (n TemplateNetwork) checkUnused(key string, found *faults) {
 		"preset": len(n.Preset) > 0, "allow": len(n.Allow) > 0, "deny": len(n.Deny) > 0, "proxy_env": n.ProxyEnv, "learn": n.Learn,
 	} {
 		if given {
-			found.add(join(key, name), "means nothing with mode %q: want mode = %q beside it", egress.None, egress.Door)
+			found.add(join(key, name), "means nothing with mode %q: want mode = %q or %q beside it", egress.None, egress.Door, egress.NIC)
 		}
 	}
 }

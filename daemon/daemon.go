@@ -64,7 +64,12 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	defer endTraces()
 	d.Notify("STATUS=Trying containerd and runsc")
 	metrics, happened := telemetry.New(d.Version, labels()), newQueue()
+	if err := checkInterfaces(d.Config); err != nil {
+		return err
+	}
 	cfg := engine.Config(d.Config)
+	nics := newInterfaces(d.Config)
+	cfg.NICs = nics
 	cfg.Step, cfg.Fetched, cfg.Called = d.Step, func(s image.Status) { happened.put(ofImage(s)) }, metrics.Called
 	on, err := runtime.Open(ctx, cfg, d.Log)
 	if err != nil {
@@ -76,7 +81,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("open the log of events: %w", err)
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
-	p, err := d.join(ctx, ground{tracer: tracer, metrics: metrics, happened: happened, engine: on, events: log})
+	p, err := d.join(ctx, ground{tracer: tracer, metrics: metrics, happened: happened, engine: on, nics: nics, events: log})
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}

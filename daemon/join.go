@@ -34,6 +34,7 @@ type ground struct {
 	metrics  *telemetry.Metrics
 	happened *queue
 	engine   *runtime.Engine
+	nics     interfaces
 	events   *events.Log
 }
 

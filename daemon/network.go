@@ -35,7 +35,7 @@ func (d *Daemon) newNetwork(p *parts) *network.Server {
 		}
 	}
 	return network.New(network.Options{
-		Log: d.Log, Metrics: p.metrics, Tell: p.denied, Resolvers: resolvers, LookupTimeout: c.ResolveTimeout.Std(), ConnectTimeout: c.ConnectTimeout.Std(), Connections: c.MaxConnections,
+		Log: d.Log, Metrics: p.metrics, Tell: p.denied, Resolvers: resolvers, LookupTimeout: c.ResolveTimeout.Std(), ConnectTimeout: c.ConnectTimeout.Std(), Connections: c.MaxConnections, NICs: p.nics.Host,
 	})
 }
 

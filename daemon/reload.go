@@ -43,6 +43,9 @@ func (d *Daemon) reload(p *parts) error {
 	if err != nil {
 		return err
 	}
+	if err := checkInterfaces(next); err != nil {
+		return err
+	}
 	now := *d.live.Load()
 	if fixed := fixedChanges(now, next); len(fixed) > 0 {
 		d.Log.Warn("some changes wait for a restart", "keys", strings.Join(fixed, ", "))

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/go-runc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"sandpool/runtime/call"
 	"sandpool/runtime/checkpoint"
 	"sandpool/runtime/resource"
 	"sandpool/runtime/runsc"
@@ -73,7 +74,7 @@ func writeSpec(spec *specs.Spec, dir string) error {
 // failed must be destroyed.
 func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Compatibility, dir string, labels map[string]string) (took Phases, err error) {
 	err = e.calls.Do(ctx, e.cfg.StartTimeout, on("restore", "", id), func(ctx context.Context) error {
-		lap := newLap()
+		lap := call.NewLap()
 		t, err := e.compatible(ctx, fit, dir)
 		if err != nil {
 			return err
@@ -83,16 +84,16 @@ func (e *Engine) Restore(ctx context.Context, id string, fit checkpoint.Compatib
 			return fmt.Errorf("create container: %w", err)
 		}
 		e.cfg.Step("restore created")
-		took.Image = lap.end(ctx, "image")
+		took.Image = lap.End(ctx, "image")
 		if err := e.goOn(ctx, id, root, dir); err != nil {
 			return err
 		}
-		took.Sentry = lap.end(ctx, "sentry")
+		took.Sentry = lap.End(ctx, "sentry")
 		// That this runs is a probe, too.
 		if err := e.identify(ctx, id); err != nil {
 			return err
 		}
-		took.UserSpace = lap.end(ctx, "user_space")
+		took.UserSpace = lap.End(ctx, "user_space")
 		return nil
 	})
 	return took, err
@@ -139,14 +140,16 @@ func (e *Engine) Revive(ctx context.Context, id string, fit checkpoint.Compatibi
 		if _, err := e.taskStatus(ctx, id); !errdefs.IsNotFound(err) {
 			return errors.Join(err, errdefs.ErrFailedPrecondition.WithMessage("it is not halted"))
 		}
-		if _, err := e.client.ContainerService().Get(ctx, id); err != nil {
+		record, err := e.client.ContainerService().Get(ctx, id)
+		if err != nil {
 			return fmt.Errorf("load container: %w", err)
 		}
-		files, err := e.ownFiles(id, t)
+		nic := e.owned.NIC(id, record.Labels)
+		files, err := e.ownFiles(id, t, nic)
 		if err != nil {
 			return err
 		}
-		owned := resource.Spec{ID: id, Parent: t.parent, Files: files}
+		owned := resource.Spec{ID: id, Parent: t.parent, Files: files, NIC: nic}
 		if err := e.owned.Renew(ctx, &owned); err != nil {
 			return err
 		}

@@ -168,7 +168,7 @@ func TestSweepRemovesFilesOfSandboxes(t *testing.T) {
 		t.Fatal(err)
 	}
 	gone := NewID()
-	files, err := e.ownFiles(gone, prepared["default"])
+	files, err := e.ownFiles(gone, prepared["default"], "")
 	if err != nil {
 		t.Fatal(err)
 	}

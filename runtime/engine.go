@@ -27,7 +27,7 @@ import (
 	"sandpool/runtime/runsc"
 )
 
-// Config says where containerd and runsc are and how they are used. All fields are required but Settings.
+// Config says where containerd and runsc are and how they are used. All fields are required but Settings and NICs.
 type Config struct {
 	Address        string // containerd's socket
 	Namespace      string // containerd's namespace; the engine takes everything with a sandbox's id in it for its own
@@ -50,6 +50,8 @@ type Config struct {
 
 	Images  image.Policy
 	Fetched func(image.Status) // told when an image was pulled or imported, or when it cannot be had for a new reason
+
+	NICs resource.NICs // the network interfaces of sandboxes
 
 	Called func(call string, took time.Duration, err error) // told of each call of containerd and runsc; call is one of few words
 
@@ -257,7 +259,7 @@ func (e *Engine) use(c *client.Client) {
 	})
 	e.owned = resource.New(resource.Config{
 		Client: c, Address: e.cfg.Address, Namespace: e.cfg.Namespace, Snapshotter: e.cfg.Snapshotter,
-		RunscDir: string(e.cfg.runscRoot()), FilesDir: e.cfg.shimDir(), Step: e.cfg.Step,
+		RunscDir: string(e.cfg.runscRoot()), FilesDir: e.cfg.shimDir(), NICs: e.cfg.NICs, Step: e.cfg.Step,
 	})
 }
 

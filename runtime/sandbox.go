@@ -46,27 +46,27 @@ func (e *Engine) StartWith(ctx context.Context, id string, t *Prepared, labels m
 	if err != nil {
 		return took, err
 	}
-	lap := newLap()
+	lap := call.NewLap()
 	err = atStep(StepNetwork, "", e.blame(ctx, id, end.explain(equip(end.ctx))))
 	if err == nil {
 		err = atStep(StepPrewarm, "", e.blame(ctx, id, end.explain(e.prewarm(end.ctx, id, t))))
 	}
-	took.Dependencies = lap.end(ctx, "dependencies")
+	took.Dependencies = lap.End(ctx, "dependencies")
 	if err != nil {
 		return took, err
 	}
 	err = e.blame(ctx, id, end.explain(e.awaitReady(end.ctx, id, t)))
-	took.Ready = lap.end(ctx, "ready")
+	took.Ready = lap.End(ctx, "ready")
 	return took, atStep(StepReady, "", err)
 }
 
 func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[string]string, end *endWatch) (took Phases, _ error) {
-	lap := newLap()
+	lap := call.NewLap()
 	root, err := e.create(ctx, id, t, labels)
 	if err != nil {
 		return took, atStep(StepCreate, "create container", err)
 	}
-	took.Image = lap.end(ctx, "image")
+	took.Image = lap.End(ctx, "image")
 	if err := e.createTask(ctx, id, root); err != nil {
 		return took, atStep(StepStart, "create task", err)
 	}
@@ -75,7 +75,7 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 		return took, atStep(StepStart, "start task", err)
 	}
 	e.cfg.Step("task started")
-	took.Sentry = lap.end(ctx, "sentry")
+	took.Sentry = lap.End(ctx, "sentry")
 	end.begin(e, id, t)
 	var said command.LastWords
 	err = e.begin(ctx, id, t, &said)
@@ -85,7 +85,7 @@ func (e *Engine) start(ctx context.Context, id string, t *Prepared, labels map[s
 			err = end.explain(err)
 		}
 	}
-	took.UserSpace = lap.end(ctx, "user_space")
+	took.UserSpace = lap.End(ctx, "user_space")
 	return took, atStep(StepProbe, "", err)
 }
 
@@ -116,11 +116,12 @@ func (e *Engine) probe(ctx context.Context, id string) error {
 
 // create makes a sandbox's container and what it owns. It returns the mounts of its root file system.
 func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[string]string) ([]mount.Mount, error) {
-	files, err := e.ownFiles(id, t)
+	nic := e.owned.NIC(id, labels)
+	files, err := e.ownFiles(id, t, nic)
 	if err != nil {
 		return nil, err
 	}
-	record, err := e.record(id, t, labels)
+	record, err := e.record(id, t, labels, nic)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[
 		return nil, call.Native(err)
 	}
 	e.cfg.Step("container created")
-	owned := resource.Spec{ID: id, Parent: t.parent, Files: files}
+	owned := resource.Spec{ID: id, Parent: t.parent, Files: files, NIC: nic}
 	if err := e.owned.Make(ctx, &owned); err != nil {
 		return nil, err
 	}
@@ -137,8 +138,8 @@ func (e *Engine) create(ctx context.Context, id string, t *Prepared, labels map[
 }
 
 // record is what containerd is to know of a sandbox.
-func (e *Engine) record(id string, t *Prepared, labels map[string]string) (containers.Container, error) {
-	spec, err := typeurl.MarshalAny(template.SandboxSpec(t.spec, e.cfg.Namespace, id))
+func (e *Engine) record(id string, t *Prepared, labels map[string]string, nic string) (containers.Container, error) {
+	spec, err := typeurl.MarshalAny(template.SandboxSpec(t.spec, e.cfg.Namespace, id, nic))
 	if err != nil {
 		return containers.Container{}, fmt.Errorf("encode spec: %w", err)
 	}

@@ -28,7 +28,7 @@ func (c Config) shimDir() string { return filepath.Join(c.StateDir, "shim") }
 func (c Config) sandboxFile(id, suffix string) string { return filepath.Join(c.shimDir(), id+suffix) }
 
 // ownFiles are the files of a new sandbox: what its shim reads, and what the sandbox is made with.
-func (e *Engine) ownFiles(id string, t *Prepared) (map[string][]byte, error) {
+func (e *Engine) ownFiles(id string, t *Prepared, nic string) (map[string][]byte, error) {
 	made, err := e.compatibilityNow(t)
 	if err != nil {
 		return nil, err
@@ -40,6 +40,9 @@ func (e *Engine) ownFiles(id string, t *Prepared) (map[string][]byte, error) {
 	file := t.shim.Clone()
 	if e.panicLogs {
 		file.Flags[runsc.FlagPanicLog] = e.cfg.sandboxFile(id, panicSuffix)
+	}
+	if nic != "" {
+		file.Flags[runsc.FlagNetwork] = "sandbox"
 	}
 	shim, err := file.Encode()
 	if err != nil {

@@ -32,7 +32,7 @@ func Check(h Host) []Result {
 	if h.ConfigErr != nil {
 		return all // what a broken file asks for is not known
 	}
-	return slices.Concat(all, stackChecks(h), roomChecks(h))
+	return slices.Concat(all, nicChecks(h), stackChecks(h), roomChecks(h))
 }
 
 // Failed tells whether any check failed.

@@ -15,6 +15,7 @@ import (
 	"sandpool/daemon/wire"
 	"sandpool/runtime"
 	"sandpool/runtime/hostproc"
+	"sandpool/runtime/nic"
 )
 
 // goodHost is a host on which every check is ok.
@@ -34,6 +35,12 @@ func goodHost() Host {
 		Headroom: hostproc.Headroom{Memory: 1 << 40, Disk: 1 << 40, PIDs: 1 << 20, Files: 1 << 30},
 	}
 	return h
+}
+
+// wantNIC has a template ask for an interface, which cannot be had if there is an error.
+func wantNIC(h *Host, err error) {
+	h.Config.Templates = map[string]configs.Template{"t": {Network: configs.TemplateNetwork{Mode: "nic"}}}
+	h.NIC = err
 }
 
 func TestGoodHost(t *testing.T) {
@@ -62,6 +69,8 @@ func TestBadHosts(t *testing.T) {
 		{"configuration", Failure, "it; broke", func(h *Host) { h.ConfigErr = fault }},
 		{"configuration", Info, "defaults", func(h *Host) { h.ConfigMissing = true }},
 		{"user", Warning, "not root", func(h *Host) { h.Root = false }},
+		{"interfaces", Failure, "forwards no packets", func(h *Host) { wantNIC(h, &nic.Lack{What: "this host forwards no packets", Mend: "sysctl"}) }},
+		{"interfaces", Failure, "it; broke", func(h *Host) { wantNIC(h, fault) }},
 		{"kernel", Failure, "too old", func(h *Host) { h.Kernel = "5.2.21" }},
 		{"kernel", Failure, "too old", func(h *Host) { h.Kernel = "4.19.0-gvisor" }},
 		{"kernel", Warning, "not understood", func(h *Host) { h.Kernel = "" }},

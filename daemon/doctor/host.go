@@ -25,6 +25,7 @@ type Host struct {
 	UserLimit    uint64                  // of user namespaces
 	Capabilities map[capability.Cap]bool // of this process
 	KVM          error                   // why /dev/kvm cannot be opened
+	NIC          error                   // why sandboxes cannot have interfaces, where a template wants them
 	Stack        runtime.Inspection      // of containerd and runsc
 	StackErr     error                   // why the look at them was broken off
 	Daemon       *wire.Info              // nil: no daemon answers

@@ -19,6 +19,7 @@ import (
 	"sandpool/daemon/engine"
 	"sandpool/daemon/wire"
 	"sandpool/runtime"
+	"sandpool/runtime/nic"
 )
 
 // DefaultConfig is the configuration that the daemon reads when no other is named.
@@ -56,6 +57,9 @@ func Look(ctx context.Context, o Options) (Host, error) {
 	}
 	h.lookAtLimits()
 	h.lookAtState()
+	if wantsNIC(h.Config) {
+		h.NIC = nic.Check()
+	}
 	if h.ConfigErr == nil {
 		h.lookAtStack(ctx)
 	}

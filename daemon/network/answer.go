@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"net/netip"
 	"strconv"
 
 	"sandpool/daemon/wire"
@@ -47,9 +48,14 @@ func (n *Server) answerConnect(ctx context.Context, b *sandbox, st *door.Stream)
 	n.relay(ctx, b, t, st, st, up)
 }
 
-// answerResolve tells whether a name may be reached, and by which ports. Names that the sandbox has in its table it does not ask for.
+// answerResolve tells whether a name may be reached, and by which ports or, of a sandbox with an interface, at which addresses. Names that the
+// sandbox has in its table it does not ask for.
 func (n *Server) answerResolve(ctx context.Context, b *sandbox, st *door.Stream) {
-	ports, t, err := n.portsOf(ctx, b, st.Ask().Name)
+	ports, addrs, t, err := n.portsOf(ctx, b, st.Ask().Name)
+	if b.nic.Load() && err == nil {
+		n.answerAddresses(b, st, t, ports, addrs)
+		return
+	}
 	if err != nil {
 		r := refusalOf(ctx, t, err)
 		n.refuse(b, t, 0, r)
@@ -65,21 +71,21 @@ func (n *Server) answerResolve(ctx context.Context, b *sandbox, st *door.Stream)
 	}
 }
 
-// portsOf are the ports by which a name that there is may be reached.
-func (n *Server) portsOf(ctx context.Context, b *sandbox, host string) ([]int, target, error) {
+// portsOf are the ports by which a name that there is may be reached, and its addresses.
+func (n *Server) portsOf(ctx context.Context, b *sandbox, host string) ([]int, []netip.Addr, target, error) {
 	t := target{via: wire.ViaLookup, name: shown(host)}
 	name, err := egress.ParseHost(host)
 	if err != nil {
-		return nil, t, notAName(err)
+		return nil, nil, t, notAName(err)
 	}
 	t.name = name
 	rules := b.rules.Load()
 	ports := rules.Ports(name)
 	if len(ports) == 0 {
-		return nil, t, denied(rules.Name(name, 443))
+		return nil, nil, t, denied(rules.Name(name, 443))
 	}
-	_, err = n.lookup(ctx, b, t)
-	return ports, t, err
+	addrs, err := n.lookup(ctx, b, t)
+	return ports, addrs, t, err
 }
 
 // maxShown bounds what is kept of a text that is no name, in bytes.

@@ -16,6 +16,7 @@ import (
 type sandbox struct {
 	id    string
 	rules atomic.Pointer[egress.Rules]
+	nic   atomic.Bool   // it has an interface, and its rules are for one
 	dials chan struct{} // a slot for each dial or lookup under way
 	open  atomic.Int64  // connections
 	table chan struct{} // has one when the table is to be sent
@@ -108,7 +109,7 @@ func (n *Server) sendTables(ctx context.Context, b *sandbox, s *door.Session) {
 func sendTable(ctx context.Context, b *sandbox, s *door.Session) error {
 	ctx, cancel := context.WithTimeout(ctx, tableTime)
 	defer cancel()
-	stream, _, err := s.Open(ctx, door.Ask{Kind: door.Table, Words: tableWords(b.rules.Load().Table())})
+	stream, _, err := s.Open(ctx, door.Ask{Kind: door.Table, Words: tableWords(b)})
 	if err != nil {
 		return err
 	}
@@ -126,8 +127,12 @@ func hasEnded(ctx context.Context, s *door.Session) bool {
 	}
 }
 
-// tableWords are a table's names, each with its ports.
-func tableWords(table []egress.Name) []string {
+// tableWords are the names of a table, each with its ports. A sandbox with an interface asks for each name, since it is told real addresses.
+func tableWords(b *sandbox) []string {
+	if b.nic.Load() {
+		return nil
+	}
+	table := b.rules.Load().Table()
 	words := make([]string, 0, 2*len(table))
 	for _, name := range table {
 		words = append(words, name.Name, portsWord(name.Ports))

@@ -39,6 +39,14 @@ type Options struct {
 	Tell func(sandbox string, e wire.NetworkEntry)
 	// Metrics is told of all that happens; nil for nobody.
 	Metrics Metrics
+	// NICs are the interfaces of sandboxes that have one; nil: none has.
+	NICs NICs
+}
+
+// NICs filters what sandboxes with an interface send. See nic.Host.
+type NICs interface {
+	Apply(sandbox string, rules *egress.Rules) error
+	Allow(sandbox string, to []netip.AddrPort) error
 }
 
 // Metrics counts.
@@ -109,6 +117,10 @@ func (n *Server) Set(sandbox string, l egress.Layers) error {
 	if err != nil {
 		return fmt.Errorf("compile rules of the network: %w", err)
 	}
+	nic, err := n.filter(sandbox, rules)
+	if err != nil {
+		return err
+	}
 	n.mu.Lock()
 	b := n.all[sandbox]
 	if b == nil {
@@ -117,6 +129,7 @@ func (n *Server) Set(sandbox string, l egress.Layers) error {
 	}
 	n.mu.Unlock()
 	b.rules.Store(rules)
+	b.nic.Store(nic)
 	b.tableChanged()
 	return nil
 }

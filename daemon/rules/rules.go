@@ -81,6 +81,9 @@ func parse(own *wire.NetworkRules) (egress.Policy, error) {
 	if p.Mode == egress.None && (p.Allow != nil || len(p.Preset)+len(p.Deny) > 0) {
 		return p, invalid("mode %q stands alone: rules beside it mean nothing", egress.None)
 	}
+	if p.Mode == egress.NIC {
+		return p, invalid("mode %q is a template's: a claim asks for %q or %q", egress.NIC, egress.None, egress.Door)
+	}
 	if faults := p.Check(); len(faults) > 0 {
 		return p, invalid("%v", faults[0])
 	}
@@ -106,7 +109,7 @@ func Show(text string, learned func() ([]string, error)) (wire.Network, error) {
 	}
 	shown := wire.Network{Mode: egress.None, Layers: []wire.NetworkLayer{}, Names: []wire.NetworkName{}, MaxConnections: rules.MaxConnections()}
 	if rules.Open() {
-		shown.Mode = egress.Door
+		shown.Mode = layers[0].Mode
 	}
 	if rules.Learns() {
 		if shown.Learned, err = learned(); err != nil {

@@ -15,7 +15,7 @@ type NetworkRules struct {
 
 // Network is what a claim may connect to.
 type Network struct {
-	// Mode is "none" or "door".
+	// Mode is "none", "door" or "nic".
 	Mode string `json:"mode"`
 	// Layers are the rules, of which each layer has to allow a connection: the template's, those of a checkpoint, the claim's own.
 	Layers []NetworkLayer `json:"layers"`

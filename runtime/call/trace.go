@@ -41,8 +41,8 @@ func traced(ctx context.Context, op Op) (_ context.Context, end func(error)) {
 	}
 }
 
-// TracePhase adds the span of a phase that is over.
-func TracePhase(ctx context.Context, name string, from, to time.Time) {
+// tracePhase adds the span of a phase that is over.
+func tracePhase(ctx context.Context, name string, from, to time.Time) {
 	if tracer, kept := tracer(ctx); kept {
 		_, span := tracer.Start(ctx, name, trace.WithTimestamp(from))
 		span.End(trace.WithTimestamp(to))

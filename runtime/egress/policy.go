@@ -12,6 +12,7 @@ import (
 const (
 	None = "none" // loopback only
 	Door = "door" // TCP by name, through the daemon
+	NIC  = "nic"  // a network interface: UDP too, and literal addresses
 )
 
 // MaxRules is how many rules a layer may have, with those of its presets.
@@ -28,7 +29,7 @@ const MaxLayers = 16
 
 // Policy is one layer of rules, as the configuration, the API and the label have it.
 type Policy struct {
-	Mode           string   `json:"mode,omitempty"`            // None or Door; empty: None in the first layer, and as the layer before in others
+	Mode           string   `json:"mode,omitempty"`            // None, Door or NIC; empty: None in the first layer, and as the layer before in others
 	Preset         []string `json:"preset,omitempty"`          // names of presets, whose rules are added to Allow
 	Allow          []string `json:"allow,omitzero"`            // none at all, no preset, and a layer before: that one's; empty: nothing
 	Deny           []string `json:"deny,omitempty"`            // what is denied though Allow has it
@@ -62,8 +63,13 @@ func (p Policy) same() bool {
 // layer narrows and never widens. Without any there is no network.
 type Layers []Policy
 
-// Open tells whether a sandbox with these layers has a door at all: whether the first one says so.
-func (l Layers) Open() bool { return len(l) > 0 && l[0].Mode == Door }
+// Open tells whether a sandbox with these layers has a network at all: whether the first one says so.
+func (l Layers) Open() bool { return len(l) > 0 && isOpen(l[0].Mode) }
+
+// NIC tells whether it has an interface, which stays for as long as it lives.
+func (l Layers) NIC() bool { return len(l) > 0 && l[0].Mode == NIC }
+
+func isOpen(mode string) bool { return mode == Door || mode == NIC }
 
 // With puts a claim's own layer behind those that say something.
 func (l Layers) With(own Policy) Layers {

@@ -13,6 +13,7 @@ import (
 type Rules struct {
 	layers []layer
 	most   int
+	nic    bool
 }
 
 type layer struct {
@@ -40,7 +41,8 @@ func Compile(l Layers) (*Rules, error) {
 			r.most = p.MaxConnections
 		}
 		if i == 0 {
-			read.off, read.all = p.Mode != Door, p.Learn
+			read.off, read.all = !isOpen(p.Mode), p.Learn
+			r.nic = p.Mode == NIC
 		}
 		r.layers = append(r.layers, read)
 		if size += p.size(); size > MaxLabels {
@@ -61,12 +63,15 @@ func Whose(i, of int) string {
 	return "checkpoint"
 }
 
+// NIC tells whether the sandbox has an interface.
+func (r *Rules) NIC() bool { return r.nic }
+
 // Open tells whether there is a network at all.
 func (r *Rules) Open() bool { return r.closed() == nil }
 
 func compileLayer(p Policy) (layer, error) {
-	if p.Mode != "" && p.Mode != None && p.Mode != Door {
-		return layer{}, fmt.Errorf("mode %s: it is %q or %q", quote(p.Mode), None, Door)
+	if p.Mode != "" && p.Mode != None && !isOpen(p.Mode) {
+		return layer{}, fmt.Errorf("mode %s: it is %q, %q or %q", quote(p.Mode), None, Door, NIC)
 	}
 	if p.MaxConnections < 0 {
 		return layer{}, errors.New("max_connections is a whole number from 0")

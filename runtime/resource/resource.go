@@ -18,6 +18,7 @@ type Spec struct {
 	ID     string
 	Parent string            // the snapshot that the sandbox's own lies on
 	Files  map[string][]byte // of the sandbox's own, by their suffix; one without content is removed
+	NIC    string            // see Set.NIC
 	Root   []mount.Mount     // of its root file system; set by Make and Renew
 }
 
@@ -42,6 +43,7 @@ type Config struct {
 	Snapshotter string
 	RunscDir    string       // where runsc keeps the namespace's sandboxes; no other engine's are there
 	FilesDir    string       // of the sandboxes' own files, likewise
+	NICs        NICs         // nil: no sandbox has one
 	Step        func(string) // told at every step after which a crash must leave nothing behind
 }
 
@@ -60,6 +62,9 @@ type Set struct {
 func New(cfg Config) *Set {
 	s := &Set{cfg: cfg}
 	s.ofContainer = []kind{s.files(), s.snapshot()}
+	if cfg.NICs != nil {
+		s.ofContainer = append(s.ofContainer, s.nic())
+	}
 	s.ofTask = []kind{s.bundle(), s.runscFiles(), s.cgroups()}
 	return s
 }

@@ -23,7 +23,8 @@ import (
 const (
 	FlagSetuid   = "allow-suid" // without it no program has the rights of its owner
 	FlagPanicLog = "panic-log"  // a file for what the sentry says when it crashes
-	FlagOverlay  = "overlay2"   // where what a sandbox writes to its files is kept
+	FlagNetwork  = "network"
+	FlagOverlay  = "overlay2" // where what a sandbox writes to its files is kept
 )
 
 // commandTimeout bounds a call of runsc that only prints something.

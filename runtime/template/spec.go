@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -36,25 +37,31 @@ func annotate(s *specs.Spec, key, value string) {
 
 // SharedSpec is an OCI spec as JSON without the names that are each sandbox's own.
 func SharedSpec(spec *specs.Spec) ([]byte, error) {
-	shared, err := json.Marshal(named(spec, "", ""))
+	shared, err := json.Marshal(named(spec, "", "", ""))
 	if err != nil {
 		return nil, fmt.Errorf("encode spec: %w", err)
 	}
 	return shared, nil
 }
 
-// SandboxSpec is an OCI spec with a sandbox's own names in it.
-func SandboxSpec(spec *specs.Spec, namespace, id string) *specs.Spec {
-	return named(spec, id, filepath.Join("/", namespace, id))
+// SandboxSpec is an OCI spec with a sandbox's own names in it, and the path of its network namespace; empty: runsc makes one.
+func SandboxSpec(spec *specs.Spec, namespace, id, network string) *specs.Spec {
+	return named(spec, id, filepath.Join("/", namespace, id), network)
 }
 
 // named is a copy of a spec with other names; what has none is shared.
-func named(spec *specs.Spec, host, cgroups string) *specs.Spec {
+func named(spec *specs.Spec, host, cgroups, network string) *specs.Spec {
 	own := *spec
 	own.Hostname = host
 	if spec.Linux != nil {
 		linux := *spec.Linux
 		linux.CgroupsPath, own.Linux = cgroups, &linux
+		linux.Namespaces = slices.Clone(linux.Namespaces)
+		for i, ns := range linux.Namespaces {
+			if ns.Type == specs.NetworkNamespace {
+				linux.Namespaces[i].Path = network
+			}
+		}
 	}
 	return &own
 }

@@ -10,6 +10,7 @@ const InitPath = "/.sandpool/init"
 const (
 	NoNetwork = "none"
 	Door      = "door" // names that process 1 answers for, and connections that it carries to the daemon
+	NIC       = "nic"  // an interface, and a door for names
 )
 
 // Template says what a sandbox is made from.
@@ -21,7 +22,7 @@ type Template struct {
 	User         string   // name or number in the image, or either with :group; empty: the image's
 	Cwd          string   // absolute path in the sandbox; empty: the image's
 	Platform     string   // of gVisor; empty: the engine's
-	Network      string   // NoNetwork or Door, where runsc gives none; empty: none
+	Network      string   // NoNetwork, Door or NIC, where runsc gives none; empty: none
 	AllowSetuid  bool     // programs with the set-uid or set-gid bit run with the rights of their owner
 	Limits       Limits
 	Mounts       []Mount
@@ -35,7 +36,7 @@ type Template struct {
 
 // Begin is what the init is told of the network where runsc gives none.
 func (t Template) Begin() string {
-	if t.Network == Door {
+	if t.Network == Door || t.Network == NIC {
 		return "door"
 	}
 	return "offline"

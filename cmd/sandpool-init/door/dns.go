@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -102,54 +103,73 @@ func (d *Door) answer(query []byte, say func(answer []byte)) bool {
 		if err == nil {
 			code = dnsmessage.RCodeNotImplemented
 		}
-		say(message(h, nil, code, nil))
+		say(message(h, nil, code))
 		return true
 	}
 	name := canonical(q.Name.String())
 	if addr, ok := d.names.find(name); ok {
-		say(message(h, &q, dnsmessage.RCodeSuccess, &addr))
+		say(message(h, &q, dnsmessage.RCodeSuccess, addr))
 		return true
 	}
 	if name == "" || len(name) > maxName || strings.HasSuffix(name, ".arpa") {
-		say(message(h, &q, dnsmessage.RCodeNameError, nil))
+		say(message(h, &q, dnsmessage.RCodeNameError))
 		return true
 	}
 	select {
 	case d.questions <- struct{}{}:
 		go func() {
 			defer func() { <-d.questions }()
-			addr, code := d.resolve(name)
-			say(message(h, &q, code, &addr))
+			addrs, code := d.resolve(name)
+			say(message(h, &q, code, addrs...))
 		}()
 	default:
-		say(message(h, &q, dnsmessage.RCodeServerFailure, nil))
+		say(message(h, &q, dnsmessage.RCodeServerFailure))
 	}
 	return true
 }
 
-// resolve asks the daemon for a name.
-func (d *Door) resolve(name string) (addr [4]byte, code dnsmessage.RCode) {
+// resolve asks the daemon for a name. Where the sandbox has an interface the daemon says the addresses; else the name is given one, by whose ports it is carried.
+func (d *Door) resolve(name string) (addrs [][4]byte, code dnsmessage.RCode) {
 	st, words, err := d.ask(door.Ask{Kind: door.Resolve, Name: name})
 	if refusal, ok := errors.AsType[*door.Refusal](err); ok && (refusal.Reason == door.Denied || refusal.Reason == door.NotFound) {
-		return addr, dnsmessage.RCodeNameError
+		return nil, dnsmessage.RCodeNameError
 	}
 	if err != nil {
-		return addr, dnsmessage.RCodeServerFailure
+		return nil, dnsmessage.RCodeServerFailure
 	}
 	_ = st.Close()
+	if addrs = addressesOf(words); addrs != nil {
+		return addrs, dnsmessage.RCodeSuccess
+	}
 	ports, err := portsOf(words)
+	var addr [4]byte
 	if err == nil {
 		addr, err = d.names.offer(name, ports)
 	}
 	if err != nil {
 		d.options.Log("sandpool-init: offer %q: %v", name, err)
-		return addr, dnsmessage.RCodeServerFailure
+		return nil, dnsmessage.RCodeServerFailure
 	}
-	return addr, dnsmessage.RCodeSuccess
+	return [][4]byte{addr}, dnsmessage.RCodeSuccess
 }
 
-// message is an answer: the address to a question for one, and nothing to those for what else a name has.
-func message(asked dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode, addr *[4]byte) []byte {
+// maxAnswers is how many addresses an answer has at most, so that it fits a packet.
+const maxAnswers = 16
+
+// addressesOf are the addresses of IPv4 that words are, nil if they are something else.
+func addressesOf(words []string) (addrs [][4]byte) {
+	for _, word := range words[:min(len(words), maxAnswers)] {
+		addr, err := netip.ParseAddr(word)
+		if err != nil || !addr.Is4() {
+			return nil
+		}
+		addrs = append(addrs, addr.As4())
+	}
+	return addrs
+}
+
+// message is an answer: the addresses to a question for them, and nothing to those for what else a name has.
+func message(asked dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode, addrs ...[4]byte) []byte {
 	b := dnsmessage.NewBuilder(make([]byte, 0, 512), dnsmessage.Header{
 		ID: asked.ID, Response: true, OpCode: asked.OpCode, RecursionDesired: asked.RecursionDesired, RecursionAvailable: true, RCode: code,
 	})
@@ -158,7 +178,9 @@ func message(asked dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RC
 		_ = b.Question(*q)
 		if code == dnsmessage.RCodeSuccess && q.Type == dnsmessage.TypeA {
 			_ = b.StartAnswers()
-			_ = b.AResource(dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: ttl}, dnsmessage.AResource{A: *addr})
+			for _, addr := range addrs {
+				_ = b.AResource(dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: ttl}, dnsmessage.AResource{A: addr})
+			}
 		}
 	}
 	answer, err := b.Finish()

@@ -349,3 +349,15 @@ func TestDial(t *testing.T) {
 		}
 	}
 }
+
+// Where a sandbox has an interface the daemon says addresses, and nothing is listened on for a name.
+func TestAddressesOfTheDaemonsAreTold(t *testing.T) {
+	d, dns, _ := shut(t)
+	plug(t, d, outside("203.0.113.1", "203.0.113.2"))
+	for _, network := range []string{"udp", "tcp"} {
+		ips, err := lookUp(t, dns, network, "a.test")
+		if err != nil || len(ips) != 2 || ips[0].String() != "203.0.113.1" || ips[1].String() != "203.0.113.2" {
+			t.Errorf("by %s: %v, %v", network, ips, err)
+		}
+	}
+}

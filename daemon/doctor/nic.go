@@ -1,0 +1,32 @@
+package doctor
+
+import (
+	"errors"
+
+	"sandpool/configs"
+	"sandpool/runtime/nic"
+)
+
+func wantsNIC(c configs.Config) bool {
+	for _, t := range c.Templates {
+		if t.Network.Layers().NIC() {
+			return true
+		}
+	}
+	return false
+}
+
+// nicChecks judge whether sandboxes can have network interfaces, where a template wants them.
+func nicChecks(h Host) []Result {
+	if !wantsNIC(h.Config) {
+		return nil
+	}
+	const name = "interfaces"
+	if lack, ok := errors.AsType[*nic.Lack](h.NIC); ok {
+		return []Result{failure(name, lack.Mend, "a template has network.mode \"nic\", and %s", lack.What)}
+	}
+	if h.NIC != nil {
+		return []Result{failure(name, "sandpoold --check-config "+h.ConfigPath, "a template has network.mode \"nic\", and that cannot be tried: %v", h.NIC)}
+	}
+	return []Result{good(name, "namespaces and nf_tables, and the host forwards")}
+}

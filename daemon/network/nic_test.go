@@ -1,0 +1,76 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/containerd/errdefs"
+
+	"sandpool/daemon/wire"
+	"sandpool/runtime/door"
+	"sandpool/runtime/egress"
+)
+
+// cards are interfaces that note what they are told.
+type cards struct {
+	missing bool
+	closed  bool
+	allowed []string
+}
+
+func (c *cards) Apply(_ string, rules *egress.Rules) error {
+	if c.missing {
+		return errdefs.ErrNotFound
+	}
+	c.closed = !rules.Open()
+	return nil
+}
+
+func (c *cards) Allow(_ string, to []netip.AddrPort) error {
+	for _, at := range to {
+		c.allowed = append(c.allowed, at.String())
+	}
+	return nil
+}
+
+func TestNamesOpenAnInterface(t *testing.T) {
+	c := &cards{}
+	nic := egress.Layers{{Mode: egress.NIC, Allow: []string{"a.test:80,53", "b.test", "c.test"}}}
+	w := newWorld(t, Options{NICs: c}, nic)
+	w.name("a.test", netip.MustParseAddr("203.0.113.1"))
+	w.name("b.test", netip.MustParseAddr("169.254.169.254"))
+	w.name("c.test", netip.MustParseAddr("2001:db8::1"))
+	_, words, err := w.ask(door.Ask{Kind: door.Resolve, Name: "a.test"})
+	if err != nil || !slices.Equal(words, []string{"203.0.113.1"}) {
+		t.Error(words, err)
+	}
+	slices.Sort(c.allowed)
+	if want := []string{"203.0.113.1:53", "203.0.113.1:80"}; !slices.Equal(c.allowed, want) {
+		t.Error(c.allowed)
+	}
+	if told := w.entries(wire.NetworkOpened); len(told) != 2 {
+		t.Error(told)
+	}
+	for _, name := range []string{"b.test", "c.test", "denied.test"} {
+		if _, words, err := w.ask(door.Ask{Kind: door.Resolve, Name: name}); err == nil {
+			t.Errorf("%s is %v", name, words)
+		}
+	}
+	if len(c.allowed) != 2 {
+		t.Error(c.allowed)
+	}
+	w.set(box("a.test"))
+	if !c.closed {
+		t.Error("an interface is open under the rules of a door")
+	}
+	if _, words, err := w.ask(door.Ask{Kind: door.Resolve, Name: "a.test"}); err != nil || !slices.Equal(words, []string{"80", "443"}) {
+		t.Error(words, err)
+	}
+	c.missing = true
+	w.set(nic) // of a sandbox that was started under the rules of a door
+	if _, words, err := w.ask(door.Ask{Kind: door.Resolve, Name: "a.test"}); err != nil || fmt.Sprint(words) != "[53 80]" {
+		t.Error(words, err)
+	}
+}

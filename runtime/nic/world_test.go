@@ -1,0 +1,165 @@
+package nic
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/egress"
+	"sandpool/runtime/hostproc"
+)
+
+const (
+	one1, two2 = "sb-aaaaaaaaaaaaaaaa", "sb-bbbbbbbbbbbbbbbb"
+	outsideIP  = "203.0.113.9"
+	patience   = 2 * time.Minute
+)
+
+// inside runs a function on a thread in a network namespace.
+func inside(t *testing.T, ns *os.File, do func() error) {
+	t.Helper()
+	if err := enter(ns, do); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func enter(ns *os.File, do func() error) error {
+	return hostproc.OnThread(func() error {
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		return do()
+	})
+}
+
+// world is a host, and an outside that has the hosts of others.
+type world struct{ host, outside *os.File }
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{}
+	for _, ns := range []**os.File{&w.host, &w.outside} {
+		made, err := newNamespace()
+		if err != nil {
+			t.Fatal(err)
+		}
+		*ns = made
+		t.Cleanup(func() { _ = made.Close() })
+	}
+	inside(t, w.host, func() error {
+		pair := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "up"}, PeerName: "down", PeerNamespace: netlink.NsFd(int(w.outside.Fd()))}
+		if err := errors.Join(
+			netlink.LinkAdd(pair), os.WriteFile(forwarding, []byte("1"), 0o600),
+			os.WriteFile("/proc/sys/net/ipv4/icmp_ratelimit", []byte("0"), 0o600), // refusals of UDP would be few
+		); err != nil {
+			return err
+		}
+		return address("up", "192.0.2.1/24", "10.7.7.7/32")
+	})
+	inside(t, w.outside, func() error {
+		if err := address("down", "192.0.2.2/24", outsideIP+"/32", "10.20.0.5/32", "169.254.169.254/32", "172.16.3.3/32"); err != nil {
+			return err
+		}
+		return serve(t)
+	})
+	inside(t, w.host, func() error {
+		up, err := netlink.LinkByName("up")
+		if err != nil {
+			return err
+		}
+		return netlink.RouteAdd(&netlink.Route{LinkIndex: up.Attrs().Index, Gw: net.ParseIP("192.0.2.2")})
+	})
+	return w
+}
+
+// address brings an interface and loopback up.
+func address(device string, list ...string) error {
+	for name, prefixes := range map[string][]string{"lo": nil, device: list} {
+		link, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetUp(link); err != nil {
+			return err
+		}
+		for _, text := range prefixes {
+			addr, err := netlink.ParseAddr(text)
+			if err == nil {
+				err = netlink.AddrAdd(link, addr)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", text, err)
+			}
+		}
+	}
+	return nil
+}
+
+// serve answers by TCP and UDP, at ports 80 and 81, with the address that the client has there.
+func serve(t *testing.T) error {
+	for _, at := range []string{outsideIP + ":80", outsideIP + ":81", "10.20.0.5:80", "10.20.0.5:81"} { // answers by UDP come from where was asked
+		ln, err := net.Listen("tcp4", at)
+		if err != nil {
+			return err
+		}
+		packets, err := net.ListenPacket("udp4", at)
+		if err != nil {
+			return err
+		}
+		t.Cleanup(func() { _, _ = ln.Close(), packets.Close() })
+		go func() {
+			for conn, err := ln.Accept(); err == nil; conn, err = ln.Accept() {
+				_, _ = fmt.Fprintln(conn, conn.RemoteAddr())
+				_ = conn.Close()
+			}
+		}()
+		go func() {
+			buf := make([]byte, 2048)
+			for {
+				_, from, err := packets.ReadFrom(buf)
+				if err != nil {
+					return
+				}
+				_, _ = packets.WriteTo([]byte(from.String()), from)
+			}
+		}()
+	}
+	return nil
+}
+
+// ask asks a server from a namespace, and returns what the client is called there or why it heard nothing.
+func ask(ns *os.File, protocol, to string) (heard string, err error) {
+	err = enter(ns, func() error {
+		conn, err := (&net.Dialer{Timeout: patience}).Dial(protocol, to)
+		if err != nil {
+			return err
+		}
+		defer conn.Close() //nolint:errcheck // only read from
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if protocol == "udp" {
+			if _, err := conn.Write([]byte("?")); err != nil {
+				return err
+			}
+		}
+		buf := make([]byte, 256)
+		n, err := conn.Read(buf)
+		heard = string(buf[:n])
+		return err
+	})
+	return heard, err
+}
+
+func rulesOf(t *testing.T, allow, deny []string, more ...egress.Policy) *egress.Rules {
+	t.Helper()
+	r, err := egress.Compile(append(egress.Layers{{Mode: egress.NIC, Allow: allow, Deny: deny}}, more...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
