@@ -218,25 +218,37 @@ func (a *app) filesCat(of filesOf) *cobra.Command {
 
 func (a *app) filesWatch(of filesOf) *cobra.Command {
 	var recursive bool
+	var after string
 	cmd := &cobra.Command{
 		Use:   "watch ID PATH",
 		Short: "Show what happens to a file, or to a folder and what is in it, until interrupted",
-		Args:  cobra.ExactArgs(2),
+		Long: "Show what happens to a file, or to a folder and what is in it, until interrupted. When the connection breaks it goes on where it was; what was\n" +
+			"dropped meanwhile is said as lost. With --json each event is a line of JSON; its cursor is what --after takes.",
+		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			encoder := json.NewEncoder(a.out)
-			err := of(args[0]).Watch(cmd.Context(), args[1], recursive, "", func(e wire.FileEvent) error {
-				if a.json {
-					return encoder.Encode(e)
-				}
-				_, err := fmt.Fprintf(a.out, "%s %s %s\n", e.Time.Local().Format(time.TimeOnly), e.Kind, wire.Printable(e.Path))
-				return err
+			return a.reconnecting(cmd.Context(), func(print printing) (bool, error) {
+				err := of(args[0]).Watch(cmd.Context(), args[1], recursive, after, func(e wire.FileEvent) error {
+					after = e.Cursor
+					return print(a.fileEvent(e))
+				})
+				return err == nil, err
 			})
-			if context.Cause(cmd.Context()) != nil {
-				return nil
-			}
-			return err
 		},
 	}
 	cmd.Flags().BoolVarP(&recursive, "recursive", "r", false, "watch all inner folders too")
+	cmd.Flags().StringVar(&after, "after", "", "a cursor: go on behind its event")
 	return cmd
+}
+
+// fileEvent prints one change of a file.
+func (a *app) fileEvent(e wire.FileEvent) error {
+	if a.json {
+		return printed(json.NewEncoder(a.out).Encode(e))
+	}
+	dropped := ""
+	if e.Dropped > 0 {
+		dropped = fmt.Sprintf(" (%d events were dropped)", e.Dropped)
+	}
+	_, err := fmt.Fprintf(a.out, "%s %s %s%s\n", e.Time.Local().Format(time.TimeOnly), e.Kind, wire.Printable(e.Path), dropped)
+	return printed(err)
 }

@@ -95,9 +95,10 @@ type Options struct {
 type api struct {
 	Options
 
-	large chan struct{} // has largeBodies slots, which requests with such a body hold while they are read
-	crowd *crowd
-	pace  time.Duration // in which paced.Least bytes of a file's content have to come
+	large   chan struct{} // has largeBodies slots, which requests with such a body hold while they are read
+	crowd   *crowd
+	watches files.Watches
+	pace    time.Duration // in which paced.Least bytes of a file's content have to come
 
 	detours processes.Detours
 }
@@ -154,7 +155,7 @@ func (a *api) claimRoutes() []route {
 		{http.MethodDelete, "/v1/claims/{id}/files", a.withFiles("remove", removeFile, "path", "recursive")},
 		{http.MethodGet, "/v1/claims/{id}/files/list", a.withFiles("list", files.ServeList, "path", "depth")},
 		{http.MethodGet, "/v1/claims/{id}/files/stat", a.withFiles("stat", tellFile, "path", "follow")},
-		{http.MethodGet, "/v1/claims/{id}/files/watch", a.withFiles("watch", files.ServeWatch, "path", "recursive", "after")},
+		{http.MethodGet, "/v1/claims/{id}/files/watch", a.withFiles("watch", a.watches.Serve, "path", "recursive", "after")},
 		{http.MethodPost, "/v1/claims/{id}/files/mkdir", a.withFiles("mkdir", tellFile, "path", "mode", "parents")},
 		{http.MethodPost, "/v1/claims/{id}/files/move", a.withFiles("move", tellFile, "path", "to")},
 		{http.MethodPost, "/v1/claims/{id}/files/chmod", a.withFiles("chmod", tellFile, "path", "mode")},

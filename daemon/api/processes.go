@@ -191,15 +191,15 @@ func (a *api) processOutput(w http.ResponseWriter, r *http.Request, in within) e
 		return err
 	}
 	defer leave()
-	p, err := in.Get(r.Context(), in.pid)
-	if err != nil {
-		return err
-	}
-	f, err := in.Follow(in.pid, since)
+	f, err := in.Follow(in.pid, since) // its first output comes while the process is looked at
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	p, err := in.Get(r.Context(), in.pid)
+	if err != nil {
+		return err
+	}
 	until := int64(math.MaxInt64)
 	if !follow && !p.Ended {
 		until = p.Next

@@ -37,6 +37,7 @@ type Server struct {
 	write time.Duration           // writeTimeout
 	under gate
 	room  *connections
+	after func()         // ends what goes on without a request
 	conns sync.WaitGroup // connections; none is added once served is closed
 
 	stopping context.Context // ends when no more connections are to be taken
@@ -51,7 +52,7 @@ func newServer(a *api) *Server {
 	base, cut := context.WithCancelCause(context.Background())
 	streams, hurry := context.WithCancelCause(context.Background())
 	stopping, quit := context.WithCancel(context.Background())
-	s := &Server{stopping: stopping, quit: quit, cut: cut, hurry: hurry, grace: StopGrace, body: bodyTimeout, write: writeTimeout, served: make(chan struct{}), room: newConnections(a.crowd.connections)}
+	s := &Server{stopping: stopping, quit: quit, cut: cut, hurry: hurry, grace: StopGrace, body: bodyTimeout, write: writeTimeout, served: make(chan struct{}), room: newConnections(a.crowd.connections), after: a.watches.Close}
 	if most, room := a.Config().Limits.Connections, roomForConnections(); most > room {
 		a.Log.Warn("fewer connections are taken than limits.connections says", "connections", room, "configured", most)
 	}
@@ -128,6 +129,7 @@ func (s *Server) count(conn net.Conn, state http.ConnState) {
 //
 // http.Server.Shutdown would drop a request that it has not read yet.
 func (s *Server) Stop() {
+	defer s.after()
 	ctx, cancel := context.WithTimeout(context.Background(), s.grace)
 	defer cancel()
 	ended := make(chan struct{})

@@ -58,7 +58,8 @@ func readLines[T any](resp *http.Response, each func(T) error) error {
 }
 
 // Watch calls each for the changes of a file, or of a folder and what is in it, with recursive as deep as it goes, until what is watched is gone or
-// each fails. The first event says that it has begun, or, with the cursor of an earlier watch, that something may be lost since.
+// each fails. The first event says that it has begun. With the cursor of an event, after, it goes on behind that for two minutes after the connection
+// ended; later the first event says that something may be lost.
 func (f Files) Watch(ctx context.Context, path string, recursive bool, after string, each func(wire.FileEvent) error) error {
 	query := url.Values{"path": {path}, "recursive": {strconv.FormatBool(recursive)}, "after": {after}}
 	resp, err := f.do(ctx, http.MethodGet, "/files/watch", query, nil, nil)

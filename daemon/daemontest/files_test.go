@@ -255,6 +255,24 @@ func watchFiles(t *testing.T, ctx context.Context, d *running, c wire.Claim, own
 			t.Errorf("%v, and the first event is %s", err, got[:min(1, len(got))])
 		}
 	}
+	var seen []wire.FileEvent
+	for _, file := range []string{"w/before", "w/meanwhile"} { // each time the client leaves at the first that it is told, and comes back behind that
+		after := ""
+		if len(seen) > 0 {
+			after = seen[0].Cursor
+		}
+		err := own.Watch(ctx, "w", true, after, func(e wire.FileEvent) error {
+			seen = append(seen, e)
+			return enough
+		})
+		if !errors.Is(err, enough) {
+			t.Fatal(err)
+		}
+		shell(t, d.Client, c.ID, "touch "+file)
+	}
+	if len(seen) != 2 || seen[0].Kind != wire.FileBegun || seen[1].Kind != wire.FileCreated || seen[1].Path != "before" {
+		t.Errorf("who comes back is told %v", seen)
+	}
 	gone := own.Watch(ctx, "w", false, "", func(e wire.FileEvent) error {
 		if e.Kind == wire.FileBegun {
 			shell(t, d.Client, c.ID, "rm -r w")

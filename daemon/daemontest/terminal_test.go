@@ -109,6 +109,17 @@ func TestTerminals(t *testing.T) {
 		term.typing(t, "", "exit 5\n")
 		term.wantEnd(t, 5, "")
 	})
+	t.Run("keys behind what nobody reads", func(t *testing.T) { // gVisor looks at none of them before the line is read
+		term := open(t, "sh", "-c", "trap 'echo told' INT; sleep 6262; read line; echo got $line; exit 6")
+		awaitProcess(t, d.Client, c.ID, "sleep 6262", true)
+		term.typing(t, "", "unread\nand more")
+		term.typing(t, "unread\r\n", "\x03kept\n") // the echo: process 1 has all of it
+		awaitProcess(t, d.Client, c.ID, "sleep 6262", false)
+		term.wantEnd(t, 6, "got kept\r\n")
+		if text := term.String(); !strings.Contains(text, "told\r\n") {
+			t.Errorf("the shell was not told: %q", text)
+		}
+	})
 	t.Run("signals and size", func(t *testing.T) {
 		term := open(t, "sh", "-c", `trap 'stty size; echo resized' WINCH; trap 'echo one' USR1; trap 'exit 9' TERM; while :; do sleep 63636; done & echo ready; while :; do wait; done`)
 		term.typing(t, "ready", "")

@@ -76,12 +76,13 @@ func IsFileEvent(word string) bool {
 
 // FileEvent is a change of a file that is watched.
 type FileEvent struct {
-	Cursor    string        `json:"cursor"` // of this event; another watch with it says first what may be lost
+	Cursor    string        `json:"cursor"` // of this event, behind which another client can go on
 	Time      time.Time     `json:"time"`   // when the daemon was told
 	Kind      FileEventKind `json:"kind"`
 	Path      string        `json:"path"` // from what is watched, which is "." itself
 	PathBytes []byte        `json:"path_bytes,omitempty"`
 	Folder    bool          `json:"folder,omitempty"`
+	Dropped   int           `json:"dropped,omitempty"` // with FileLost: how many events nobody will be told of, if that is known
 }
 
 // Name is the path, whatever its bytes are.

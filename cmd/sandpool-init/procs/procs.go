@@ -34,7 +34,7 @@ const maxShownArgs = 4 << 10
 // LookAt adds what the kernel says of a process, which may have ended.
 func LookAt(p protocol.Process, boot time.Time) (protocol.Process, bool) {
 	dir := "/proc/" + strconv.Itoa(p.PID)
-	stat, err := os.ReadFile(dir + "/stat")
+	stat, err := read(dir + "/stat")
 	if err != nil {
 		return p, false
 	}
@@ -54,11 +54,37 @@ func LookAt(p protocol.Process, boot time.Time) (protocol.Process, bool) {
 		p.User, _, _ = strings.Cut(status["Uid"], "\t")
 	}
 	if len(p.Args) == 0 {
-		if line, err := os.ReadFile(dir + "/cmdline"); err == nil && len(line) > 0 {
+		if line, err := read(dir + "/cmdline"); err == nil && len(line) > 0 {
 			p.Args = strings.Split(string(bytes.TrimSuffix(line, []byte{0})), "\x00")
 		}
 	}
 	return p, true
+}
+
+// read reads a file of /proc, which is there whole at the first read that has room for it. os.ReadFile makes twice as many calls, and each
+// costs a sandbox's process 1 time while a client waits.
+func read(path string) ([]byte, error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer func() { _ = unix.Close(fd) }()
+	data := make([]byte, 0, 4<<10)
+	for {
+		room := data[len(data):cap(data)]
+		n, err := unix.Read(fd, room)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+		}
+		data = data[:len(data)+n]
+		if n < len(room) {
+			return data, nil
+		}
+		data = slices.Grow(data, len(data))
+	}
 }
 
 func ofTicks(field string) time.Duration {
@@ -68,7 +94,7 @@ func ofTicks(field string) time.Duration {
 
 // BootTime is when the sandbox's kernel began to count.
 func BootTime() time.Time {
-	data, err := os.ReadFile("/proc/uptime")
+	data, err := read("/proc/uptime")
 	if err != nil {
 		return time.Now()
 	}
@@ -129,7 +155,7 @@ func MembersOf(session int) ([]int, error) {
 		if pid == os.Getpid() {
 			continue
 		}
-		stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+		stat, err := read("/proc/" + strconv.Itoa(pid) + "/stat")
 		if err == nil && SessionOf(stat) == session {
 			members = append(members, pid)
 		}
@@ -156,7 +182,7 @@ type Status map[string]string
 
 // StatusOf reads that of a process, by number or as "self".
 func StatusOf(pid string) (Status, error) {
-	data, err := os.ReadFile("/proc/" + pid + "/status")
+	data, err := read("/proc/" + pid + "/status")
 	if err != nil {
 		return nil, fmt.Errorf("look at process %s: %w", pid, err)
 	}

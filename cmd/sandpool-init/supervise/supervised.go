@@ -77,41 +77,6 @@ func (f *files) open(c protocol.Command) error {
 	return nil
 }
 
-func (f *files) openTerminal(rows, cols uint16) error {
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		return err
-	}
-	// The poller may have the number too, so that a read ends when the file is closed: Fd would make it block.
-	f.stdin, f.reads = master, map[byte]*os.File{protocol.Terminal: master}
-	number := -1
-	err = Control(master, func(fd int) error {
-		if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-			return err
-		}
-		number, err = unix.IoctlGetInt(fd, unix.TIOCGPTN)
-		return err
-	})
-	if err == nil && rows > 0 && cols > 0 {
-		err = resizeTerminal(master, rows, cols)
-	}
-	if err != nil {
-		return err
-	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		return err
-	}
-	f.given = []*os.File{slave, slave, slave}
-	return nil
-}
-
-func resizeTerminal(master *os.File, rows, cols uint16) error {
-	return Control(master, func(fd int) error {
-		return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
-	})
-}
-
 // Control does something with a file's descriptor, which stays as it is.
 func Control(file *os.File, do func(fd int) error) error {
 	raw, err := file.SyscallConn()
@@ -277,7 +242,7 @@ func (p *supervised) feed(data []byte) error {
 	switch {
 	case len(data) > 0:
 		p.fresh = data[len(data)-1] == '\n'
-		_, err = p.stdin.Write(data)
+		err = p.write(data)
 	case !p.command.TTY:
 		err = p.stdin.Close()
 	case p.fresh:
@@ -289,24 +254,6 @@ func (p *supervised) feed(data []byte) error {
 		return &protocol.Failure{Reason: protocol.NotFound, Text: "the process has closed its input, or has ended"}
 	}
 	return err
-}
-
-// foreground is the group that is in the foreground of the process's terminal, or its own.
-func (p *supervised) foreground() (group int) {
-	group = p.pid
-	_ = Control(p.stdin, func(fd int) (err error) {
-		if foreground, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err == nil && foreground > 1 {
-			group = foreground
-		}
-		return err
-	})
-	return group
-}
-
-// hangUp tells what is in the foreground that the terminal's first process has ended, as Linux does and gVisor does not.
-func (p *supervised) hangUp() {
-	group := p.foreground()
-	_, _ = unix.Kill(-group, unix.SIGHUP), unix.Kill(-group, unix.SIGCONT) // nothing may be left
 }
 
 // signal signals the process's group, or the foreground group of its terminal; or the process alone, if the signal is none for groups.

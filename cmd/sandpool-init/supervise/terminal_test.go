@@ -1,0 +1,53 @@
+package supervise
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/supervisor/protocol"
+)
+
+// TestKeysThatDropInput looks for keys that send signals and drop input in what is typed, which is up to how the terminal is set.
+func TestKeysThatDropInput(t *testing.T) {
+	var f files
+	if err := f.openTerminal(0, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.given = f.given[:1] // all three are one
+	defer f.close()
+	p := &supervised{command: protocol.Command{TTY: true}, stdin: f.stdin}
+	for name, test := range map[string]struct {
+		set   func(*unix.Termios)
+		typed string
+		want  int
+	}{
+		"none":             {func(*unix.Termios) {}, "abc\x04\x00\n", 6},
+		"Ctrl-C":           {func(*unix.Termios) {}, "ab\n\x03c\x1a", 3},
+		"Ctrl-Z":           {func(*unix.Termios) {}, "a\x1a\x03", 1},
+		"Ctrl-\\":          {func(*unix.Termios) {}, "\x1c", 0},
+		"without signals":  {func(m *unix.Termios) { m.Lflag &^= unix.ISIG }, "a\x03", 2},
+		"without dropping": {func(m *unix.Termios) { m.Lflag |= unix.NOFLSH }, "a\x03", 2},
+		"another key":      {func(m *unix.Termios) { m.Cc[unix.VINTR], m.Cc[unix.VQUIT] = 'x', 0 }, "\x00\x03\x1cx", 3},
+	} {
+		err := Control(f.given[0], func(fd int) error {
+			mode, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+			if err != nil {
+				return err
+			}
+			was := *mode
+			defer func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, &was) }()
+			test.set(mode)
+			if err := unix.IoctlSetTermios(fd, unix.TCSETS, mode); err != nil {
+				return err
+			}
+			if got := p.beforeKey([]byte(test.typed)); got != test.want {
+				t.Errorf("%s: %d bytes come before a key, want %d", name, got, test.want)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
