@@ -82,6 +82,7 @@ func (c Config) check(found *faults) {
 	for i, hook := range c.Hooks {
 		hook.check(fmt.Sprintf("hooks[%d]", i), found)
 	}
+	c.checkSecrets(found)
 	c.checkTemplates(found)
 	c.checkPools(found)
 }
@@ -217,6 +218,7 @@ func (c Config) checkTemplates(found *faults) {
 			found.add(key, "name: %s", nameRule)
 		}
 		c.Templates[name].check(key, found)
+		c.checkSecretsOf(join(key, "network"), c.Templates[name].Network, found)
 		if capped {
 			c.Templates[name].checkResources(key, c.Caps, found)
 		}

@@ -41,6 +41,7 @@ type Config struct {
 	Tracing     Tracing             `toml:"tracing"`
 	Network     Network             `toml:"network"`
 	Hooks       []Hook              `toml:"hooks"`
+	Secrets     []Secret            `toml:"secrets"`
 	Templates   map[string]Template `toml:"templates"`
 	Pools       map[string]Pool     `toml:"pools"` // by their template's name
 

@@ -49,7 +49,7 @@ func TestSampleAndEmptyFileAreTheDefaults(t *testing.T) {
 func sampleWithLists(t *testing.T) string {
 	t.Helper()
 	sample := Sample
-	for _, list := range []string{"[[hooks]]", "[templates.default.ulimits]", "[[templates.default.mounts]]"} {
+	for _, list := range []string{"[[hooks]]", "[[secrets]]", "[templates.default.ulimits]", "[[templates.default.mounts]]"} {
 		before, tables, _ := strings.Cut(sample, "# "+list)
 		tables, after, ok := strings.Cut(tables, "\n\n")
 		if !ok {

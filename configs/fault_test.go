@@ -13,6 +13,11 @@ const (
 )
 
 // hook is the beginning of a hook without a fault.
+const (
+	secret     = "[[secrets]]\nname = 'a'\nhosts = ['a.test']\nheader = 'X-Key'\nfile = '/x'\n"
+	withSecret = secret + "[templates.go]\nimage = 'x'\nnetwork = {mode = 'door', allow = ['a.test'], secrets = ['a']}\n"
+)
+
 const hook = "[[hooks]]\nurl = 'http://x'\nevents = ['*']\n"
 
 // door is the beginning of a template with a network.
@@ -80,6 +85,29 @@ func TestFaults(t *testing.T) {
 		"sample":             {"[tracing]\nsample = 1.5", "f:2: tracing.sample: 1.5: want 0 to 1"},
 		"negative sample":    {"[tracing]\nsample = -1", "f:2: tracing.sample: -1: want 0 to 1"},
 		"sample of nothing":  {"[tracing]\nsample = nan", "f:2: tracing.sample: NaN: want 0 to 1"},
+		"secret's name":      {strings.Replace(secret, "'a'", "'A B'", 1), `f:2: secrets[0].name: "A B": want 1 to 63`},
+		"secret twice":       {secret + secret, `f:7: secrets[1].name: "a": named twice`},
+		"secret for nobody":  {strings.Replace(secret, "'a.test'", "", 1), "f:3: secrets[0].hosts: 0 of them: want 1 to 64"},
+		"secret for many":    {strings.Replace(secret, "a.test", "*.test", 1), `f:3: secrets[0].hosts[0]: "*.test" is not the name of a host`},
+		"secret for address": {strings.Replace(secret, "a.test", "127.0.0.1", 1), `f:3: secrets[0].hosts[0]: "127.0.0.1" is not the name of a host`},
+		"no header":          {strings.Replace(secret, "header = 'X-Key'\n", "", 1), "f:1: secrets[0].header: want either this or user"},
+		"header and user":    {secret + "user = 'u'", "f:4: secrets[0].header: want either this or user"},
+		"header of HTTP":     {strings.Replace(secret, "X-Key", "transfer-encoding", 1), `f:4: secrets[0].header: "transfer-encoding": want the name of a header, but none`},
+		"header in two":      {strings.Replace(secret, "'X-Key'", `"X\r\nY"`, 1), `f:4: secrets[0].header: "X\r\nY": want the name of a header`},
+		"value without":      {secret + "value = 'x'", `f:6: secrets[0].value: want a text in one line with {secret} once`},
+		"value in two lines": {secret + `value = "{secret}\n"`, `f:6: secrets[0].value: want a text in one line`},
+		"user with a colon":  {strings.Replace(secret, "header = 'X-Key'", "user = 'a:b'", 1), "f:4: secrets[0].user: want a name without a colon"},
+		"secret from nobody": {strings.Replace(secret, "file = '/x'\n", "", 1), "f:1: secrets[0].file: want either this or credential"},
+		"secret twofold":     {secret + "credential = 'x'", "f:5: secrets[0].file: want either this or credential"},
+		"relative secret":    {strings.Replace(secret, "/x", "x", 1), `f:5: secrets[0].file: "x": want an absolute path`},
+		"credential's path":  {strings.Replace(secret, "file = '/x'", "credential = '../x'", 1), `f:5: secrets[0].credential: "../x": want the name of a credential`},
+		"no such secret":     {strings.Replace(withSecret, "secrets = ['a']", "secrets = ['b']", 1), `f:8: templates.go.network.secrets[0]: "b": there is no such [[secrets]]`},
+		"secret not allowed": {strings.Replace(withSecret, "allow = ['a.test']", "allow = ['a.test:80']", 1), `f:8: templates.go.network.secrets[0]: "a": no rule of the template allows port 443`},
+		"two for one header": {strings.Replace(strings.Replace(secret, "'a'", "'b'", 1), "X-Key", "x-key", 1) + strings.Replace(withSecret, "['a']", "['a', 'b']", 1), `f:13: templates.go.network.secrets[1]: "b" and "a" cannot both be used for a.test`},
+		"secret of no door":  {secret + "[templates.go]\nimage = 'x'\nnetwork = {secrets = ['a']}", `f:8: templates.go.network.secrets: means nothing with mode "none"`},
+		"rate":               {door + "rate = -1", "f:5: templates.go.network.rate: -1: want 0 to"},
+		"bytes":              {door + "max_bytes = -1", "f:5: templates.go.network.max_bytes: -1: want 0 to"},
+		"limits of no door":  {strings.Replace(door, "'door'", "'nic'", 1) + "rate = 9", `f:3: templates.go.network: secrets, rate and max_bytes hold at a door, and mode "nic" goes past it`},
 		"one hook":           {"[hooks]\nurl = 'http://x'", "f:1: hooks: is a table, want a list of tables, each as [[hooks]]"},
 		"hook of no table":   {"hooks = ['x']", "f:1: hooks[0]: is a text, want a table"},
 		"second hook":        {hook + hook + "retries = 101", "f:7: hooks[1].retries: 101: want 0 to 100"},

@@ -178,5 +178,7 @@ func presets(entry any) {
 		*entry = defaultHook
 	case *Mount:
 		*entry = defaultMount
+	case *Secret:
+		*entry = defaultSecret
 	}
 }

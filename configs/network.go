@@ -25,6 +25,9 @@ type TemplateNetwork struct {
 	ProxyEnv       bool     `toml:"proxy_env"` // the usual variables name the sandbox's proxy
 	Learn          bool     `toml:"learn"`     // what no rule denies and is not special is allowed
 	MaxConnections int      `toml:"max_connections"`
+	Secrets        []string `toml:"secrets"`   // names of those of Config that requests are sent with
+	Rate           int      `toml:"rate"`      // bytes a second in each direction; 0: any number
+	MaxBytes       int      `toml:"max_bytes"` // of each claim, in both directions together; 0: any number
 }
 
 // Layers are the rules of the template's sandboxes; none without a network.
@@ -37,7 +40,9 @@ func (n TemplateNetwork) Layers() egress.Layers {
 
 func (n TemplateNetwork) check(key string, found *faults) {
 	found.oneOf(join(key, "mode"), n.Mode, egress.None, egress.Door, egress.NIC)
-	found.number(join(key, "max_connections"), n.MaxConnections, 1, maxDoor)
+	limits := found.number(join(key, "max_connections"), n.MaxConnections, 1, maxDoor)
+	limits = found.number(join(key, "rate"), n.Rate, 0, maxBytes) && limits
+	limits = found.number(join(key, "max_bytes"), n.MaxBytes, 0, maxBytes) && limits
 	if n.Mode == egress.None {
 		n.checkUnused(key, found)
 		return
@@ -46,7 +51,7 @@ func (n TemplateNetwork) check(key string, found *faults) {
 	for _, fault := range faults {
 		found.add(fmt.Sprintf("%s[%d]", join(key, fault.List), fault.Index), "%v", fault.Err)
 	}
-	if _, err := egress.Compile(n.Layers()); err != nil && len(faults) == 0 {
+	if _, err := egress.Compile(n.Layers()); err != nil && len(faults) == 0 && limits {
 		found.add(key, "%v", err)
 	}
 }
@@ -54,10 +59,14 @@ func (n TemplateNetwork) check(key string, found *faults) {
 // maxDoor is how many connections one sandbox may have open at once.
 const maxDoor = 1024
 
+// maxBytes is the most that may be given as a number of bytes.
+const maxBytes = 1 << 50
+
 // checkUnused refuses rules that would do nothing.
 func (n TemplateNetwork) checkUnused(key string, found *faults) {
 	for name, given := range map[string]bool{
 		"preset": len(n.Preset) > 0, "allow": len(n.Allow) > 0, "deny": len(n.Deny) > 0, "proxy_env": n.ProxyEnv, "learn": n.Learn,
+		"secrets": len(n.Secrets) > 0, "rate": n.Rate > 0, "max_bytes": n.MaxBytes > 0,
 	} {
 		if given {
 			found.add(join(key, name), "means nothing with mode %q: want mode = %q or %q beside it", egress.None, egress.Door, egress.NIC)

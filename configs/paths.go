@@ -33,6 +33,14 @@ func (c Config) CheckPaths() error {
 			}
 		}
 	}
+	for i, s := range c.Secrets {
+		if s.at() == "" {
+			continue // a credential of the service is there when that runs
+		}
+		if _, _, _, err := s.Read(); err != nil {
+			found.add(fmt.Sprintf("secrets[%d]", i), "%v", err)
+		}
+	}
 	return found.err()
 }
 
@@ -78,6 +86,11 @@ func (c Config) trusted() []trustedPath {
 	for i, hook := range c.Hooks {
 		if len(hook.Command) > 0 {
 			list = append(list, trustedPath{fmt.Sprintf("hooks[%d].command", i), hook.Command[0]})
+		}
+	}
+	for i, s := range c.Secrets {
+		if s.CAFile != "" {
+			list = append(list, trustedPath{fmt.Sprintf("secrets[%d].ca_file", i), s.CAFile})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Templates)) {

@@ -17,6 +17,8 @@ type backend struct {
 	*runtime.Engine
 	restorer *restorer
 	doors    *doors.Keeper
+	// recount has the bytes of a sandbox that is handed out count from then on.
+	recount func(sandbox string)
 	// failed is told at what step a sandbox of a template failed; otherwise is the step when the error knows none.
 	failed func(template, otherwise string, err error)
 }
@@ -57,6 +59,9 @@ func (b backend) Label(ctx context.Context, id string, labels map[string]string)
 	err := b.Engine.Label(ctx, id, labels)
 	if _, ok := labels[pool.LabelNetwork]; ok && err == nil {
 		err = b.doors.Set(id, label.Join(labels, pool.LabelNetwork))
+	}
+	if labels[pool.LabelClaim] != "" && err == nil {
+		b.recount(id)
 	}
 	return err
 }

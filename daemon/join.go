@@ -69,6 +69,9 @@ func (d *Daemon) join(ctx context.Context, g ground) (*parts, error) {
 	}
 	p := &parts{ground: g, saveTimeout: d.Config.Checkpoints.Timeout.Std()}
 	p.network = d.newNetwork(p)
+	if err := setSecrets(d.Config, p.network); err != nil {
+		return nil, err
+	}
 	p.doors = doors.New(doors.Options{Open: g.engine.Door, Server: p.network, Log: d.Log})
 	p.restorer = &restorer{store: store, engine: g.engine, doors: p.doors, log: d.Log}
 	p.warden = lifetime.NewWarden(d.Log)
@@ -118,7 +121,7 @@ func (d *Daemon) takeOver(ctx context.Context, p *parts) error {
 
 func (d *Daemon) newPools(p *parts) *pool.Controller {
 	return pool.New(pool.Options{
-		Pools: poolConfigs(d.Config), Backend: backend{p.engine, p.restorer, p.doors, p.metrics.Failed}, Deadlines: p.warden, NewID: runtime.NewID,
+		Pools: poolConfigs(d.Config), Backend: backend{p.engine, p.restorer, p.doors, p.network.Recount, p.metrics.Failed}, Deadlines: p.warden, NewID: runtime.NewID,
 		Starts: startsAtOnce(d.Config.Limits), Admit: p.admission.reason, Step: d.Step, Starting: traceStarts(p.tracer, d.Config.Region),
 		Tell: func(e pool.Event) { p.happened.put(ofClaim(e)) }, Started: p.metrics.Started, Log: d.Log,
 	})

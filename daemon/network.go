@@ -2,17 +2,21 @@ package daemon
 
 import (
 	"context"
+	"crypto/x509"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"time"
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/configs"
 	"sandpool/daemon/network"
 	"sandpool/daemon/processes"
 	"sandpool/daemon/wire"
 	"sandpool/pool"
 	"sandpool/runtime"
+	"sandpool/runtime/egress"
 	"sandpool/runtime/template"
 )
 
@@ -37,6 +41,32 @@ func (d *Daemon) newNetwork(p *parts) *network.Server {
 	return network.New(network.Options{
 		Log: d.Log, Metrics: p.metrics, Tell: p.denied, Resolvers: resolvers, LookupTimeout: c.ResolveTimeout.Std(), ConnectTimeout: c.ConnectTimeout.Std(), Connections: c.MaxConnections, NICs: p.nics.Host,
 	})
+}
+
+// setSecrets reads what requests of sandboxes are sent with.
+func setSecrets(c configs.Config, n *network.Server) error {
+	var all []network.Secret
+	for _, s := range c.Secrets {
+		header, value, authorities, err := s.Read()
+		if err != nil {
+			return fmt.Errorf("read secret %s: %w", s.Name, err)
+		}
+		secret := network.Secret{Name: s.Name, Header: header, Value: value}
+		for _, host := range s.Hosts {
+			if name, err := egress.ParseHost(host); err == nil { // the configuration was checked
+				secret.Hosts = append(secret.Hosts, name)
+			}
+		}
+		if authorities != nil {
+			secret.Roots = x509.NewCertPool()
+			if !secret.Roots.AppendCertsFromPEM(authorities) {
+				return fmt.Errorf("read secret %s: ca_file: no certificate in PEM is in it: %w", s.Name, errdefs.ErrInvalidArgument)
+			}
+		}
+		all = append(all, secret)
+	}
+	n.SetSecrets(all)
+	return nil
 }
 
 // port connects to a port of a sandbox by its door, or else by a command in it, which takes longer.

@@ -50,6 +50,9 @@ func (d *Daemon) reload(p *parts) error {
 	if fixed := fixedChanges(now, next); len(fixed) > 0 {
 		d.Log.Warn("some changes wait for a restart", "keys", strings.Join(fixed, ", "))
 	}
+	if err := setSecrets(next, p.network); err != nil {
+		return err
+	}
 	now = applied(now, next)
 	d.live.Store(&now)
 	p.pools.Configure(poolConfigs(now))
@@ -63,7 +66,7 @@ func (d *Daemon) reload(p *parts) error {
 // applied is a configuration with what a running daemon can take over of another.
 func applied(now, next configs.Config) configs.Config {
 	now.Templates, now.Pools, now.Lifetimes, now.Reserves = next.Templates, next.Pools, next.Lifetimes, next.Reserves
-	now.Caps, now.Images = next.Caps, next.Images
+	now.Caps, now.Images, now.Secrets = next.Caps, next.Images, next.Secrets
 	limits := next.Limits
 	limits.StartTimeout, limits.PauseTimeout, limits.KillTimeout, limits.Starts = now.Limits.StartTimeout, now.Limits.PauseTimeout, now.Limits.KillTimeout, now.Limits.Starts
 	now.Limits = limits

@@ -138,6 +138,8 @@ func TestClaimsNarrowByFlags(t *testing.T) {
 		"--allow a.test":              `{"allow":["a.test"]}`,
 		"--deny a.test --deny *:22":   `{"deny":["a.test","*:22"]}`,
 		"--preset package-registries": `{"preset":["package-registries"]}`,
+		"--use-secret api":            `{"secrets":["api"]}`,
+		"--max-connections 7 --rate 8 --max-bytes 9": `{"max_connections":7,"rate":8,"max_bytes":9}`,
 	} {
 		code, _, errOut := f.sandpool(append([]string{"claim"}, strings.Fields(flags)...)...)
 		got, err := json.Marshal(f.last.Network)

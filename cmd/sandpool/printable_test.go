@@ -63,7 +63,7 @@ func TestNoControlCharacters(t *testing.T) {
 	t.Cleanup(server.Close)
 	for command, lines := range map[string]int{
 		"claim": 2, "ls": 2, "extend c": 1, "fork c": 1, "checkpoint c": 1, "checkpoints": 2, "events": 1, "pools": 2, "pools set p": 2, "templates": 2,
-		"templates check t": 2, "images": 2, "info": 13, "top --once": 12, "ls c": 2, "egress show c": 6, "egress why c a": 2, "egress log c": 1, "forward c 1": 2, "__complete release ": 3, "__complete checkpoints rm ": 3,
+		"templates check t": 2, "images": 2, "info": 13, "top --once": 12, "ls c": 2, "egress show c": 7, "egress why c a": 2, "egress log c": 1, "forward c 1": 2, "__complete release ": 3, "__complete checkpoints rm ": 3,
 	} {
 		var out, errOut bytes.Buffer
 		run(t.Context(), append([]string{"--socket", listener.Addr().String()}, strings.SplitN(command, " ", 4)...), strings.NewReader(""), &out, &errOut)

@@ -15,6 +15,7 @@ type Networks interface {
 	Why(ctx context.Context, sandbox, host string, port int) (wire.NetworkWhy, error)
 	Log(sandbox string, since uint64) (entries []wire.NetworkEntry, next uint64, more <-chan struct{})
 	Learned(sandbox string) ([]string, error)
+	Describe(sandbox string, shown *wire.Network)
 }
 
 // setNetwork has a claim narrow what its sandbox may connect to, or what the claim might that was saved in the checkpoint that it goes on from.
@@ -40,6 +41,7 @@ func (a *api) answerNetwork(w http.ResponseWriter, claim pool.Claim) error {
 	if err != nil {
 		return err
 	}
+	a.Networks.Describe(claim.Sandbox, &shown)
 	return answerJSON(w, http.StatusOK, shown)
 }
 

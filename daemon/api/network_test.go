@@ -38,6 +38,8 @@ func (f *fakeNetworks) Log(_ string, since uint64) (entries []wire.NetworkEntry,
 
 func (f *fakeNetworks) Learned(string) ([]string, error) { return []string{"a.test:443"}, nil }
 
+func (f *fakeNetworks) Describe(_ string, shown *wire.Network) { shown.UsedBytes = 7 }
+
 // add adds an entry to the log.
 func (f *fakeNetworks) add(name string) {
 	f.mu.Lock()
@@ -72,7 +74,11 @@ func TestNetworkOfAClaim(t *testing.T) {
 		status             int
 		has                string
 	}{
-		{"GET", at, "", 200, `{"mode":"door","layers":[` + layer + `,{"of":"claim"}],"names":[{"name":"a.test","ports":[80,443]},{"name":"b.test","ports":[80,443,5432]}],"learned":["a.test:443"]}`},
+		{"GET", at, "", 200, `{"mode":"door","layers":[` + layer + `,{"of":"claim"}],"names":[{"name":"a.test","ports":[80,443]},{"name":"b.test","ports":[80,443,5432]}],"learned":["a.test:443"],"used_bytes":7}`},
+		{"PUT", at, `{"max_bytes":9,"rate":8,"max_connections":7}`, 200, `{"of":"claim","max_connections":7,"rate":8,"max_bytes":9}],`},
+		{"PUT", at, `{"max_bytes":-1}`, 400, `whole numbers from 0`},
+		{"PUT", at, `{"secrets":["api"]}`, 400, `\"api\" is none that may be used here: those are []`},
+		{"PUT", at, `{"mode":"none","rate":1}`, 400, `stands alone`},
 		{"PUT", at, `{"allow":[]}`, 200, `{"of":"claim","allow":[]}],"names":[],`},
 		{"PUT", at, `{"deny":["a.test"]}`, 200, `{"of":"claim","deny":["a.test"]}],"names":[{"name":"b.test"`},
 		{"PUT", at, `{"mode":"none"}`, 200, `{"mode":"none","layers":[` + layer + `,{"of":"claim","mode":"none"}],"names":[]`},
@@ -85,7 +91,7 @@ func TestNetworkOfAClaim(t *testing.T) {
 		{"GET", at + "/why?name=a.test&port=0", "", 400, "want 1 to 65535"},
 		{"GET", at + "/log?since=x", "", 400, "want the number of an entry"},
 		{"GET", at + "/log?follow=x", "", 400, "want true or false"},
-		{"GET", "/v1/claims/" + deadID + "/network", "", 200, `{"mode":"none","layers":[],"names":[]}`},
+		{"GET", "/v1/claims/" + deadID + "/network", "", 200, `{"mode":"none","layers":[],"names":[],"used_bytes":7}`},
 		{"PUT", "/v1/claims/" + deadID + "/network", `{"deny":["a.test"]}`, 400, "its template has network.mode"},
 		{"GET", "/v1/claims/" + deadID + "/network/why?name=a.test", "", 200, `"allowed":false,"kind":"default","message":"The sandbox has no network."`},
 		{"GET", "/v1/claims/" + missingID + "/network", "", 404, "does not exist"},
@@ -109,7 +115,7 @@ func TestClaimsNarrowTheirNetwork(t *testing.T) {
 	ts.shelf.all[savedID] = saved
 	for _, c := range []struct{ body, has, want string }{
 		{`{"network":{"deny":["a.test"]}}`, `[{"mode":"door","allow":["*"]}]`, `[{"mode":"door","allow":["*"]},{"deny":["a.test"]}]`},
-		{`{"checkpoint":"` + savedID + `"}`, `[{"mode":"door","allow":["*"]}]`, `[{"mode":"door","allow":["*"]},{"mode":"door","allow":["a.test"]},{}]`},
+		{`{"checkpoint":"` + savedID + `"}`, `[{"mode":"door","allow":["*"]}]`, `[{"mode":"door","allow":["*"]},{"mode":"door","allow":["a.test"],"secrets":[]},{}]`},
 	} {
 		if got := ts.do(t, "POST", "/v1/claims", c.body); got.status != http.StatusCreated {
 			t.Fatal(got.body)

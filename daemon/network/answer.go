@@ -36,6 +36,7 @@ func (n *Server) answerConnect(ctx context.Context, b *sandbox, st *door.Stream)
 		_ = st.Refuse(r.forDoor())
 		return
 	}
+	t = n.bind(b, t)
 	up, r := n.connect(ctx, b, t)
 	if r != nil {
 		_ = st.Refuse(r.forDoor())
@@ -80,7 +81,7 @@ func (n *Server) portsOf(ctx context.Context, b *sandbox, host string) ([]int, [
 	}
 	t.name = name
 	rules := b.rules.Load()
-	ports := rules.Ports(name)
+	ports := n.ports(rules, name)
 	if len(ports) == 0 {
 		return nil, nil, t, denied(rules.Name(name, 443))
 	}

@@ -15,8 +15,11 @@ import (
 	"sandpool/runtime/egress"
 )
 
-// httpPort is where what a client says is HTTP.
-const httpPort = 80
+// Ports by which what a client says is HTTP, and by which it is HTTPS.
+const (
+	httpPort  = 80
+	httpsPort = 443
+)
 
 // bound is that a client's HTTP is for one name: that which it was connected to. A server of many names goes by what each request says, so
 // each is looked at, as TLS is by the guard.
@@ -31,7 +34,7 @@ type bound struct {
 
 // relay joins a client to an upstream until both have ended. What the client says comes by said.
 func (n *Server) relay(ctx context.Context, b *sandbox, t target, c client, said io.Reader, up *upstream) {
-	if t.name == "" || t.port != httpPort || anyName(b.rules.Load(), t.port) {
+	if t.name == "" || t.port != httpPort || len(t.secrets) == 0 && anyName(b.rules.Load(), t.port) {
 		n.carry(b, t, c, said, up)
 		return
 	}
@@ -45,6 +48,7 @@ func (n *Server) relay(ctx context.Context, b *sandbox, t target, c client, said
 	bind := &bound{to: t, connection: up.opened.Connection, first: up}
 	bind.transport = &http.Transport{
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return n.dialBound(ctx, b, bind) },
+		DialTLSContext:     func(ctx context.Context, _, _ string) (net.Conn, error) { return n.dialBound(ctx, b, bind) },
 		DisableCompression: true, MaxResponseHeaderBytes: maxWebHeader, MaxConnsPerHost: 1, IdleConnTimeout: webIdle,
 	}
 	n.serveHTTP(&proxied{Stream: st, said: bufio.NewReader(said), ctx: ctx, b: b, gone: make(chan struct{}), bound: bind})
@@ -66,10 +70,11 @@ func (b *bound) take() *upstream {
 
 // dialBound connects for the next request of a client.
 func (n *Server) dialBound(ctx context.Context, b *sandbox, bind *bound) (net.Conn, error) {
+	t := goesTo(ctx)
 	if up := bind.take(); up != nil {
-		return newPatient(up), nil
+		return n.readyForWeb(ctx, t, up)
 	}
-	return n.connectPatiently(ctx, b, bind.to)
+	return n.connectPatiently(ctx, b, t)
 }
 
 // check says why a request may not be sent to the name that its client was connected to.
@@ -95,7 +100,14 @@ func (n *Server) serveBound(w http.ResponseWriter, r *http.Request, p *proxied) 
 		answerWeb(w, refused)
 		return
 	}
-	n.forward(w, r, p, p.bound.to)
+	t, err := n.rebind(p.b, p.bound.to)
+	if err != nil {
+		refused := denied(egress.Verdict{Kind: egress.KindSecret, Text: sentence(err.Error())})
+		n.refuse(p.b, p.bound.to, p.bound.connection, refused)
+		answerWeb(w, refused)
+		return
+	}
+	n.forward(w, r, p, t)
 }
 
 // rewrite has a request go to where its client was connected to, or to what it names.

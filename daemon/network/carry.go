@@ -23,8 +23,7 @@ type client interface {
 func (n *Server) carry(b *sandbox, t target, c client, said io.Reader, up *upstream) {
 	var both sync.WaitGroup
 	both.Go(func() {
-		count, err := c.ReadFrom(up)
-		up.count(0, int(count))
+		_, err := c.ReadFrom(up)
 		if err == nil {
 			err = c.CloseWrite()
 		}

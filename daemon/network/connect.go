@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -29,7 +30,7 @@ func (n *Server) tryConnect(ctx context.Context, b *sandbox, t target) (*upstrea
 	rules := b.rules.Load()
 	var v egress.Verdict
 	if t.name != "" {
-		v = rules.Name(t.name, t.port)
+		v = rules.Name(t.name, t.outside())
 	} else {
 		v = n.address(rules, t, netip.AddrPortFrom(t.addr, uint16(t.port))) //nolint:gosec // targetOf looked at it
 	}
@@ -50,8 +51,11 @@ func (n *Server) tryConnect(ctx context.Context, b *sandbox, t target) (*upstrea
 
 // enter counts one more connection, until leave is called.
 func (n *Server) enter(b *sandbox, rules *egress.Rules) (leave func(), err error) {
+	if spent := b.meter.spent(); spent != nil {
+		return nil, spent
+	}
 	most := n.o.SandboxConnections
-	if own := rules.MaxConnections(); own > 0 {
+	if own := rules.Limits().Connections; own > 0 {
 		most = min(own, most)
 	}
 	if b.open.Add(1) > int64(most) {
@@ -128,7 +132,7 @@ func (n *Server) dial(ctx context.Context, rules *egress.Rules, t target) (*net.
 		refused = r
 		return r
 	}}
-	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(t.dialed(), fmt.Sprint(t.port)))
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(t.dialed(), strconv.Itoa(t.outside())))
 	if err == nil {
 		return conn.(*net.TCPConn), nil
 	}
@@ -169,6 +173,8 @@ type upstream struct {
 	tcp    *net.TCPConn
 	n      *Server
 	b      *sandbox
+	to     target
+	life   context.Context //nolint:containedctx // until it is closed
 	opened wire.NetworkEntry
 	begun  time.Time
 	sent   atomic.Int64
@@ -177,16 +183,20 @@ type upstream struct {
 }
 
 func (n *Server) opened(b *sandbox, t target, v egress.Verdict, conn *net.TCPConn, leave func()) *upstream {
-	up := &upstream{Conn: conn, tcp: conn, n: n, b: b, begun: time.Now(), opened: t.entry(wire.NetworkOpened)}
+	life, end := context.WithCancel(context.Background())
+	up := &upstream{Conn: conn, tcp: conn, n: n, b: b, to: t, life: life, begun: time.Now(), opened: t.entry(wire.NetworkOpened)}
 	up.opened.Connection, up.opened.Address = n.connections.Add(1), conn.RemoteAddr().String()
-	up.opened.Rule, up.opened.Kind, up.opened.Message = v.Rule, v.Kind, v.Text
+	up.opened.Rule, up.opened.Kind, up.opened.Message = v.Rule, v.Kind, v.Text+t.added()
 	up.closed = sync.OnceValue(func() error {
 		err := conn.Close()
+		end()
+		b.meter.leave(up)
 		leave()
 		up.note()
 		return err
 	})
 	b.add(up.opened)
+	b.meter.enter(up)
 	n.o.Metrics.NetworkAsked(string(wire.NetworkOpened), v.Kind)
 	return up
 }
@@ -199,28 +209,24 @@ func (u *upstream) note() {
 	u.b.add(e)
 }
 
-// count counts bytes that were carried.
-func (u *upstream) count(sent, got int) {
-	u.sent.Add(int64(sent))
-	u.got.Add(int64(got))
-	u.n.o.Metrics.NetworkCarried(sent, got)
-}
-
 // Read reads what the outside sends.
 func (u *upstream) Read(p []byte) (int, error) {
 	count, err := u.Conn.Read(p)
-	u.count(0, count)
+	if wrong := u.pass(0, count); wrong != nil {
+		return 0, wrong
+	}
 	return count, err
 }
 
-// SyscallConn lets others wait for what the outside sends. Who reads by it counts.
+// SyscallConn lets others wait for what the outside sends. Who reads by it tells Took.
 func (u *upstream) SyscallConn() (syscall.RawConn, error) { return u.tcp.SyscallConn() }
 
 // Write sends to the outside.
 func (u *upstream) Write(p []byte) (int, error) {
-	count, err := u.Conn.Write(p)
-	u.count(count, 0)
-	return count, err
+	if wrong := u.pass(len(p), 0); wrong != nil {
+		return 0, wrong
+	}
+	return u.Conn.Write(p)
 }
 
 // Close closes the connection, and notes its end.

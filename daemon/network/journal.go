@@ -55,7 +55,13 @@ func (j *journal) add(e wire.NetworkEntry) wire.NetworkEntry {
 }
 
 // rule is what allows what an entry is about.
-func rule(e wire.NetworkEntry) string { return net.JoinHostPort(e.Name, strconv.Itoa(e.Port)) }
+func rule(e wire.NetworkEntry) string {
+	port := e.Port
+	if len(e.Secrets) > 0 {
+		port = httpsPort
+	}
+	return net.JoinHostPort(e.Name, strconv.Itoa(port))
+}
 
 // since returns what is newer than a number, the number to ask with next, and what is closed when there is more.
 func (j *journal) since(number uint64) (entries []wire.NetworkEntry, next uint64, more <-chan struct{}) {

@@ -75,6 +75,18 @@ func (w *world) record(c net.Conn) {
 	}
 }
 
+// serveSecure speaks HTTPS if the test has a certificate, and records what comes otherwise.
+func (w *world) serveSecure(c net.Conn) {
+	w.mu.Lock()
+	secure := w.secure
+	w.mu.Unlock()
+	if secure == nil {
+		w.record(c)
+		return
+	}
+	w.serveHTTP(tls.Server(c, secure))
+}
+
 // serveHTTP answers with the host and the path of each request, unless the test has a handler.
 func (w *world) serveHTTP(c net.Conn) {
 	w.mu.Lock()

@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -66,6 +67,9 @@ func refusalOf(ctx context.Context, t target, err error) *refusal {
 	if cause := context.Cause(ctx); errors.Is(cause, errLookupSlow) || errors.Is(cause, errConnectSlow) {
 		return failed(door.Failed, fmt.Sprintf("The connection to %s failed: %v.", t.host(), cause))
 	}
+	if wrong, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return failed(door.Failed, fmt.Sprintf("The server that answers for %s has no certificate that is believed: %s.", t.host(), shown(wrong.Err.Error())))
+	}
 	if unknown, ok := errors.AsType[*net.DNSError](err); ok {
 		if unknown.IsNotFound {
 			return failed(door.NotFound, "The name "+t.host()+" was not found.")
@@ -78,7 +82,7 @@ func refusalOf(ctx context.Context, t target, err error) *refusal {
 	} else if errors.Is(err, os.ErrDeadlineExceeded) {
 		what = errConnectSlow.Error()
 	}
-	r := failed(door.Failed, fmt.Sprintf("The connection to %s failed: %s.", net.JoinHostPort(t.host(), strconv.Itoa(t.port)), what))
+	r := failed(door.Failed, fmt.Sprintf("The connection to %s failed: %s.", net.JoinHostPort(t.host(), strconv.Itoa(t.outside())), what))
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Addr != nil {
 		r.address, _ = netip.ParseAddrPort(op.Addr.String())
 	}

@@ -20,6 +20,7 @@ type sandbox struct {
 	dials chan struct{} // a slot for each dial or lookup under way
 	open  atomic.Int64  // connections
 	table chan struct{} // has one when the table is to be sent
+	meter meter
 	journal
 
 	mu        sync.Mutex
@@ -30,7 +31,7 @@ type sandbox struct {
 func (n *Server) newSandbox(id string) *sandbox {
 	return &sandbox{
 		id: id, dials: make(chan struct{}, n.o.SandboxDials), table: make(chan struct{}, 1),
-		journal: newJournal(),
+		meter: newMeter(), journal: newJournal(),
 	}
 }
 
@@ -100,16 +101,16 @@ func (n *Server) sendTables(ctx context.Context, b *sandbox, s *door.Session) {
 		case <-ctx.Done():
 			return
 		}
-		if err := sendTable(ctx, b, s); err != nil && !hasEnded(ctx, s) {
+		if err := n.sendTable(ctx, b, s); err != nil && !hasEnded(ctx, s) {
 			n.o.Log.Warn("names that a sandbox may reach could not be sent: it asks for each", "sandbox", b.id, "err", err)
 		}
 	}
 }
 
-func sendTable(ctx context.Context, b *sandbox, s *door.Session) error {
+func (n *Server) sendTable(ctx context.Context, b *sandbox, s *door.Session) error {
 	ctx, cancel := context.WithTimeout(ctx, tableTime)
 	defer cancel()
-	stream, _, err := s.Open(ctx, door.Ask{Kind: door.Table, Words: tableWords(b)})
+	stream, _, err := s.Open(ctx, door.Ask{Kind: door.Table, Words: n.tableWords(b)})
 	if err != nil {
 		return err
 	}
@@ -128,11 +129,11 @@ func hasEnded(ctx context.Context, s *door.Session) bool {
 }
 
 // tableWords are the names of a table, each with its ports. A sandbox with an interface asks for each name, since it is told real addresses.
-func tableWords(b *sandbox) []string {
+func (n *Server) tableWords(b *sandbox) []string {
 	if b.nic.Load() {
 		return nil
 	}
-	table := b.rules.Load().Table()
+	table := n.names(b.rules.Load())
 	words := make([]string, 0, 2*len(table))
 	for _, name := range table {
 		words = append(words, name.Name, portsWord(name.Ports))

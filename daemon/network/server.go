@@ -72,6 +72,7 @@ type Server struct {
 	plain    http.Handler // for plain HTTP of the proxy
 
 	connections atomic.Uint64 // numbers them
+	secrets     atomic.Pointer[map[string]Secret]
 
 	mu  sync.Mutex
 	all map[string]*sandbox
@@ -83,6 +84,7 @@ func New(o Options) *Server {
 	n := &Server{
 		o: o, resolver: resolver(o.Resolvers), dials: line.NewGate(o.Dials), open: make(chan struct{}, o.Connections), all: map[string]*sandbox{},
 	}
+	n.secrets.Store(&map[string]Secret{})
 	n.serveWeb()
 	return n
 }
@@ -130,6 +132,7 @@ func (n *Server) Set(sandbox string, l egress.Layers) error {
 	n.mu.Unlock()
 	b.rules.Store(rules)
 	b.nic.Store(nic)
+	b.meter.bound(rules.Limits())
 	b.tableChanged()
 	return nil
 }
@@ -157,6 +160,13 @@ func (n *Server) Serve(ctx context.Context, sandbox string, s *door.Session) err
 		cancel() // the session has ended, and with it dials for it
 	})
 	return s.Serve(func(st *door.Stream) { n.answer(ctx, b, st) })
+}
+
+// Recount has the bytes of a sandbox count from now on: it has been handed out.
+func (n *Server) Recount(sandbox string) {
+	if b, err := n.find(sandbox); err == nil {
+		b.meter.recount()
+	}
 }
 
 // Forget ends a sandbox's session and forgets all of it.

@@ -40,6 +40,7 @@ func (n *Server) socks(p *proxied) {
 		_ = answerSocks(p, code) // the client may have gone
 		return
 	}
+	t = n.bind(p.b, t)
 	up, r := n.connect(p.ctx, p.b, t)
 	if r != nil {
 		_ = answerSocks(p, map[door.Reason]byte{door.Denied: socksDenied, door.NotFound: socksNotFound, door.Busy: socksFailed, door.Failed: socksNotFound}[r.reason])

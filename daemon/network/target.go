@@ -17,6 +17,25 @@ type target struct {
 	name string     // in the form of egress.ParseHost; empty if addr is what was asked for
 	addr netip.Addr // literal
 	port int
+
+	secrets []Secret // that requests are sent with, by HTTPS
+}
+
+// outside is the port that is connected to.
+func (t target) outside() int {
+	if len(t.secrets) > 0 {
+		return httpsPort
+	}
+	return t.port
+}
+
+// names are those of the secrets.
+func (t target) names() []string {
+	var names []string
+	for _, s := range t.secrets {
+		names = append(names, s.Name)
+	}
+	return names
 }
 
 // targetOf reads a host, a name or an address, as a sandbox says it.
@@ -70,5 +89,5 @@ func (t target) dialed() string {
 }
 
 func (t target) entry(result wire.NetworkResult) wire.NetworkEntry {
-	return wire.NetworkEntry{Result: result, Via: t.via, Name: t.host(), Port: t.port}
+	return wire.NetworkEntry{Result: result, Via: t.via, Name: t.host(), Port: t.port, Secrets: t.names()}
 }

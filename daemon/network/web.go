@@ -14,6 +14,7 @@ import (
 
 	"sandpool/daemon/wire"
 	"sandpool/runtime/door"
+	"sandpool/runtime/egress"
 )
 
 const (
@@ -38,16 +39,21 @@ func (n *Server) serveWeb() {
 			if bind := clientOf(r.In.Context()).bound; bind != nil {
 				bind.rewrite(r.Out)
 			}
+			goesTo(r.In.Context()).dress(r.Out)
+		},
+		ModifyResponse: func(resp *http.Response) error {
+			goesTo(resp.Request.Context()).undress(resp)
+			return nil
 		},
 		Transport: byClient{&http.Transport{
 			DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return n.dialWeb(ctx) },
+			DialTLSContext:    func(ctx context.Context, _, _ string) (net.Conn, error) { return n.dialWeb(ctx) },
 			DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxWebHeader,
 		}},
 		FlushInterval: -1,
 		ErrorLog:      said,
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			t, _ := r.Context().Value(webTarget{}).(target)
-			answerWeb(w, refusalOf(r.Context(), t, err))
+			answerWeb(w, refusalOf(r.Context(), goesTo(r.Context()), err))
 		},
 	}
 	n.web = http.Server{
@@ -68,6 +74,12 @@ func clientOf(ctx context.Context) *proxied {
 	return p
 }
 
+// goesTo is where the request goes that a context is of.
+func goesTo(ctx context.Context) target {
+	t, _ := ctx.Value(webTarget{}).(target)
+	return t
+}
+
 // byClient sends requests of clients that were connected to a name by their own connections, and each of the others by one of its own.
 type byClient struct{ each http.RoundTripper }
 
@@ -83,23 +95,28 @@ func (n *Server) serveHTTP(p *proxied) { _ = n.web.Serve(&oneListener{p: p}) }
 
 // dialWeb connects for the request that ctx is of.
 func (n *Server) dialWeb(ctx context.Context) (net.Conn, error) {
-	t, ok := ctx.Value(webTarget{}).(target)
-	if !ok {
-		return nil, errNobody
+	if t := goesTo(ctx); t.port != 0 {
+		return n.connectPatiently(ctx, clientOf(ctx).b, t)
 	}
-	return n.connectPatiently(ctx, clientOf(ctx).b, t)
+	return nil, errNobody
 }
 
 // patient is an upstream that is not heard before it was asked: what a server says too early would be a fault to the transport, which has the
 // daemon's standard log know.
 type patient struct {
-	*upstream
+	outsideConn
 
 	once  sync.Once
 	asked chan struct{}
 }
 
-func newPatient(up *upstream) *patient { return &patient{upstream: up, asked: make(chan struct{})} }
+// outsideConn is an upstream, or TLS on one.
+type outsideConn interface {
+	net.Conn
+	CloseWrite() error
+}
+
+func newPatient(c outsideConn) *patient { return &patient{outsideConn: c, asked: make(chan struct{})} }
 
 // connectPatiently is connect for a transport of HTTP.
 func (n *Server) connectPatiently(ctx context.Context, b *sandbox, t target) (net.Conn, error) {
@@ -107,24 +124,24 @@ func (n *Server) connectPatiently(ctx context.Context, b *sandbox, t target) (ne
 	if refused != nil {
 		return nil, refused
 	}
-	return newPatient(up), nil
+	return n.readyForWeb(ctx, t, up)
 }
 
 func (p *patient) ask() { p.once.Do(func() { close(p.asked) }) }
 
 func (p *patient) Read(to []byte) (int, error) {
 	<-p.asked
-	return p.upstream.Read(to)
+	return p.outsideConn.Read(to)
 }
 
 func (p *patient) Write(from []byte) (int, error) {
 	p.ask()
-	return p.upstream.Write(from)
+	return p.outsideConn.Write(from)
 }
 
 func (p *patient) Close() error {
 	p.ask()
-	return p.upstream.Close()
+	return p.outsideConn.Close()
 }
 
 // serveRequest serves one request to the proxy, or to a name.
@@ -149,11 +166,17 @@ func (n *Server) serveRequest(w http.ResponseWriter, r *http.Request) {
 		n.serveConnect(w, r, p, t)
 		return
 	}
-	n.forward(w, r, p, t)
+	n.forward(w, r, p, n.bind(p.b, t))
 }
 
 // forward sends a request on, until its client has gone. A client that says no more has not: it may wait for the answer.
 func (n *Server) forward(w http.ResponseWriter, r *http.Request, p *proxied, t target) {
+	if err := t.checkDressed(r); err != nil {
+		refused := denied(egress.Verdict{Kind: egress.KindSecret, Text: sentence(err.Error())})
+		n.refuse(p.b, t, 0, refused)
+		answerWeb(w, refused)
+		return
+	}
 	ctx, cancel := context.WithCancel(context.WithValue(context.WithoutCancel(r.Context()), webTarget{}, t))
 	defer cancel()
 	go func() {
@@ -169,6 +192,7 @@ func (n *Server) forward(w http.ResponseWriter, r *http.Request, p *proxied, t t
 
 // serveConnect connects to what a CONNECT names, and carries bytes from then on.
 func (n *Server) serveConnect(w http.ResponseWriter, r *http.Request, p *proxied, t target) {
+	t = n.bind(p.b, t)
 	up, refused := n.connect(r.Context(), p.b, t)
 	if refused != nil {
 		answerWeb(w, refused)

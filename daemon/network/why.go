@@ -24,8 +24,9 @@ func (n *Server) Why(ctx context.Context, sandbox, host string, port int) (wire.
 	rules := b.rules.Load()
 	addrs := []netip.Addr{t.addr}
 	if t.name != "" {
-		v := rules.Name(t.name, port)
-		why.Allowed, why.Rule, why.Kind, why.Message = v.Allowed, v.Rule, v.Kind, v.Text
+		t = n.bind(b, t)
+		v := rules.Name(t.name, t.outside())
+		why.Allowed, why.Rule, why.Kind, why.Message = v.Allowed, v.Rule, v.Kind, v.Text+t.added()
 		if !v.Allowed {
 			return why, nil
 		}
@@ -35,6 +36,9 @@ func (n *Server) Why(ctx context.Context, sandbox, host string, port int) (wire.
 		}
 	}
 	n.judge(b, t, addrs, &why)
+	if spent := b.meter.spent(); spent != nil && why.Allowed {
+		why.Allowed, why.Rule, why.Kind, why.Message = false, "", spent.verdict.Kind, spent.verdict.Text
+	}
 	return why, nil
 }
 
@@ -42,7 +46,7 @@ func (n *Server) Why(ctx context.Context, sandbox, host string, port int) (wire.
 func (n *Server) judge(b *sandbox, t target, addrs []netip.Addr, why *wire.NetworkWhy) {
 	allowed := false
 	for _, addr := range addrs {
-		v := n.address(b.rules.Load(), t, netip.AddrPortFrom(addr.Unmap(), uint16(t.port))) //nolint:gosec // targetOf looked at it
+		v := n.address(b.rules.Load(), t, netip.AddrPortFrom(addr.Unmap(), uint16(t.outside()))) //nolint:gosec // targetOf looked at it
 		if allowed = allowed || v.Allowed; t.name == "" || !v.Allowed && !allowed {
 			why.Rule, why.Kind, why.Message = v.Rule, v.Kind, v.Text
 		}

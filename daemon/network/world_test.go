@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -33,6 +34,7 @@ type world struct {
 
 	mu      sync.Mutex
 	web     http.HandlerFunc // of good.example; nil for a usual one
+	secure  *tls.Config      // of its port 443, which then speaks HTTPS; nil: what comes is recorded
 	records map[string][]any // of names: an address, another name, or what is done instead of an answer
 	asked   map[string]int
 	tables  []string
@@ -48,7 +50,7 @@ func newWorld(t *testing.T, o Options, layers egress.Layers) *world {
 	w := &world{t: t, told: make(chan wire.NetworkEntry, 1000), asked: map[string]int{}, records: map[string][]any{"good.example": {goodAddr}}}
 	w.serveNames()
 	w.listen(80, w.serveHTTP)
-	w.listen(443, w.record)
+	w.listen(443, w.serveSecure)
 	w.listen(7, func(c net.Conn) { _, _ = io.Copy(c, c) })
 	o.Tell = func(_ string, e wire.NetworkEntry) { w.told <- e }
 	if o.Resolvers == nil {

@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	os.Exit(testhost.Main(m, testhost.Options{Namespace: namespace}, &host))
 }
 
+// authorities is the file in the host's folder that has who signed the certificates of the world.
+const authorities = "ca.pem"
+
 // daemon is a sandpoold in a world of its own.
 type daemon struct {
 	*client.Client
@@ -58,7 +61,7 @@ func start(t *testing.T, templates string) *daemon {
 		"reserves":    testhost.NoReserves,
 	}, templates))
 	file := filepath.Join(host.Dir, "sandpoold.toml")
-	if err := errors.Join(err, os.WriteFile(file, []byte(text), 0o600)); err != nil {
+	if err := errors.Join(err, os.WriteFile(file, []byte(text), 0o600), os.WriteFile(filepath.Join(host.Dir, authorities), world.CA, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	d := &daemon{Client: &client.Client{Socket: socket}, world: world, program: program, config: file}

@@ -3,6 +3,7 @@ package rules
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/containerd/errdefs"
 
@@ -57,8 +58,14 @@ func with(own *wire.NetworkRules, join func(has egress.Layers, own egress.Policy
 		if len(layers) == 0 {
 			return "", checkClosed(p)
 		}
-		if _, err := egress.Compile(layers); err != nil {
+		compiled, err := egress.Compile(layers)
+		if err != nil {
 			return "", invalid("%v", err)
+		}
+		for _, name := range p.Secrets {
+			if has := compiled.Secrets(); !slices.Contains(has, name) {
+				return "", invalid("secrets: %.80q is none that may be used here: those are %q", name, has)
+			}
 		}
 		return layers.String(), nil
 	}, nil
@@ -66,7 +73,7 @@ func with(own *wire.NetworkRules, join func(has egress.Layers, own egress.Policy
 
 // checkClosed refuses rules of a claim that has no network, if they say anything but that.
 func checkClosed(own egress.Policy) error {
-	if own.Mode == egress.None || own.Mode == "" && own.Allow == nil && len(own.Preset)+len(own.Deny) == 0 {
+	if own.Mode == egress.None || own.Mode == "" && own.Same() {
 		return nil
 	}
 	return invalid("there is none: its template has network.mode %q, so a claim of it can ask for that mode only", egress.None)
@@ -77,8 +84,12 @@ func parse(own *wire.NetworkRules) (egress.Policy, error) {
 	if own == nil {
 		return egress.Policy{}, nil
 	}
-	p := egress.Policy{Mode: own.Mode, Preset: own.Preset, Allow: own.Allow, Deny: own.Deny}
-	if p.Mode == egress.None && (p.Allow != nil || len(p.Preset)+len(p.Deny) > 0) {
+	p := egress.Policy{
+		Mode: own.Mode, Preset: own.Preset, Allow: own.Allow, Deny: own.Deny, Secrets: own.Secrets,
+		MaxConnections: own.MaxConnections, Rate: own.Rate, MaxBytes: own.MaxBytes,
+	}
+	rest := p
+	if rest.Mode = ""; p.Mode == egress.None && !rest.Same() {
 		return p, invalid("mode %q stands alone: rules beside it mean nothing", egress.None)
 	}
 	if p.Mode == egress.NIC {
@@ -107,7 +118,8 @@ func Show(text string, learned func() ([]string, error)) (wire.Network, error) {
 	if err != nil {
 		return wire.Network{}, fmt.Errorf("compile rules: %w", err)
 	}
-	shown := wire.Network{Mode: egress.None, Layers: []wire.NetworkLayer{}, Names: []wire.NetworkName{}, MaxConnections: rules.MaxConnections()}
+	most := rules.Limits()
+	shown := wire.Network{Mode: egress.None, Layers: []wire.NetworkLayer{}, Names: []wire.NetworkName{}, MaxConnections: most.Connections, Rate: most.Rate, MaxBytes: most.Bytes}
 	if rules.Open() {
 		shown.Mode = layers[0].Mode
 	}
@@ -119,7 +131,10 @@ func Show(text string, learned func() ([]string, error)) (wire.Network, error) {
 	for i, p := range layers {
 		shown.Layers = append(shown.Layers, wire.NetworkLayer{
 			Of: egress.Whose(i, len(layers)), Learn: p.Learn,
-			NetworkRules: wire.NetworkRules{Mode: p.Mode, Preset: p.Preset, Allow: p.Allow, Deny: p.Deny},
+			NetworkRules: wire.NetworkRules{
+				Mode: p.Mode, Preset: p.Preset, Allow: p.Allow, Deny: p.Deny, Secrets: p.Secrets,
+				MaxConnections: p.MaxConnections, Rate: p.Rate, MaxBytes: p.MaxBytes,
+			},
 		})
 	}
 	for _, name := range rules.Table() {

@@ -33,6 +33,7 @@ func TestClaimsNarrow(t *testing.T) {
 		{"rules for nothing", "", &wire.NetworkRules{Deny: []string{"a.test"}}, nil, `template has network.mode "none"`},
 		{"an empty list of nothing", "", &wire.NetworkRules{Allow: []string{}}, nil, `template has network.mode "none"`},
 		{"no such mode", text("a.test"), &wire.NetworkRules{Mode: "nic"}, nil, `mode "nic"`},
+		{"limits of an interface", egress.Layers{{Mode: egress.NIC}}.String(), &wire.NetworkRules{MaxBytes: 9}, nil, `hold at a door`},
 		{"none, but rules", text("a.test"), &wire.NetworkRules{Mode: "none", Allow: []string{"a.test"}}, nil, "stands alone"},
 		{"a bad rule", text("a.test"), &wire.NetworkRules{Allow: []string{"a.test", "127.1"}}, nil, `allow[1]: rule "127.1"`},
 		{"a void rule", text("a.test"), &wire.NetworkRules{Allow: []string{"a.test"}, Deny: []string{"*"}}, nil, "allows nothing"},

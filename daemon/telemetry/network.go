@@ -21,7 +21,7 @@ func newNetwork() network {
 		asked: counterOf("sandbox_network_requests_total",
 			"Connections and lookups that sandboxes asked for, by result, opened, denied or failed, and by the kind of rule that decided.", "result", "kind"),
 		bytes: counterOf("sandbox_network_bytes_total",
-			"Bytes that sandboxes sent and received. What comes by a connection that is no plain HTTP is counted at its end.", "direction"),
+			"Bytes that sandboxes sent and received.", "direction"),
 		seconds: prometheus.NewHistogramVec(native(prometheus.HistogramOpts{
 			Name:    "sandbox_network_dial_duration_seconds",
 			Help:    "Time to resolve a name and connect to it, by result: ok or failed.",
@@ -31,7 +31,7 @@ func newNetwork() network {
 			Name: "sandbox_network_connections", Help: "Connections of sandboxes to the outside that are open or being made.",
 		}),
 	}
-	for _, kind := range []string{"name", "address", "special", "default", "sni", "limit"} {
+	for _, kind := range []string{"name", "address", "special", "default", "sni", "secret", "limit"} {
 		n.asked.WithLabelValues("denied", kind)
 	}
 	n.asked.WithLabelValues("opened", "name")

@@ -36,11 +36,12 @@ type NetworkEntry struct {
 	Port       int           `json:"port,omitempty"`
 	Address    string        `json:"address,omitempty"` // ADDRESS:PORT that was connected to, or would have been
 	Rule       string        `json:"rule,omitempty"`    // that decided, as it was written
-	Kind       string        `json:"kind,omitempty"`    // of what decided: name, address, special, default, learn, sni or limit
+	Kind       string        `json:"kind,omitempty"`    // of what decided: name, address, special, default, learn, sni, secret or limit
 	Message    string        `json:"message,omitempty"` // for people
 	SentBytes  int64         `json:"sent_bytes,omitempty"`
 	GotBytes   int64         `json:"got_bytes,omitempty"`
 	DurationMS float64       `json:"duration_ms,omitempty"`
+	Secrets    []string      `json:"secrets,omitempty"` // names of those that its requests are sent with
 }
 
 // NetworkAddress is an address that a name has now, and what the rules say of it.

@@ -11,6 +11,14 @@ type NetworkRules struct {
 	Allow []string `json:"allow,omitzero"`
 	// Deny has the rules of which none may be about a connection.
 	Deny []string `json:"deny,omitempty"`
+	// Secrets has the names of those that requests are sent with, of those that the template allows. Left out, it is all of those; an empty list has none.
+	Secrets []string `json:"secrets,omitzero"`
+	// MaxConnections is how many may be open at once; 0: as many as the template allows.
+	MaxConnections int `json:"max_connections,omitempty"`
+	// Rate is how many bytes a second pass in each direction; 0: as many as the template allows.
+	Rate int `json:"rate,omitempty"`
+	// MaxBytes is how many bytes pass in both directions together; 0: as many as the template allows.
+	MaxBytes int `json:"max_bytes,omitempty"`
 }
 
 // Network is what a claim may connect to.
@@ -25,6 +33,20 @@ type Network struct {
 	Learned []string `json:"learned,omitempty"`
 	// MaxConnections is how many may be open at once; 0: the daemon's bound.
 	MaxConnections int `json:"max_connections,omitempty"`
+	// Rate is how many bytes a second pass in each direction; 0: any number.
+	Rate int `json:"rate,omitempty"`
+	// MaxBytes is how many bytes pass in both directions together; 0: any number.
+	MaxBytes int `json:"max_bytes,omitempty"`
+	// UsedBytes are those that have passed since the claim, or since the daemon was started.
+	UsedBytes int64 `json:"used_bytes,omitempty"`
+	// Secrets are those that requests are sent with.
+	Secrets []NetworkSecret `json:"secrets,omitempty"`
+}
+
+// NetworkSecret is what requests by HTTP to some names are sent with, as HTTPS.
+type NetworkSecret struct {
+	Name  string   `json:"name"`
+	Hosts []string `json:"hosts"` // none if the daemon has no such secret any more
 }
 
 // NetworkLayer is one layer of rules.

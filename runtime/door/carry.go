@@ -183,8 +183,13 @@ func (st *Stream) awaitCredit(size int, limit <-chan struct{}) error {
 	}
 }
 
-// ReadFrom writes what comes from r, until its end. It has no room in memory for an r that is a file or a socket and has nothing to read.
+// Meter is told of what was read from it by its descriptor, before that is written; an error ends the reading.
+type Meter interface{ Took(n int) error }
+
+// ReadFrom writes what comes from r, until its end. It has no room in memory for an r that is a file or a socket and has nothing to read; such
+// an r may be a Meter.
 func (st *Stream) ReadFrom(r io.Reader) (total int64, err error) {
+	took := func(int) error { return nil }
 	read := func() (*block, error) {
 		b := newBlock(blockSize)
 		b.to, err = r.Read(b.data[:maxData])
@@ -196,11 +201,18 @@ func (st *Stream) ReadFrom(r io.Reader) (total int64, err error) {
 			return 0, err
 		}
 		read = func() (*block, error) { return readBlock(raw, blockSize, maxData) }
+		if meter, ok := r.(Meter); ok {
+			took = meter.Took
+		}
 	}
 	for {
 		b, err := read()
 		if b != nil {
-			n, failed := st.Write(b.bytes())
+			failed := took(len(b.bytes()))
+			n := 0
+			if failed == nil {
+				n, failed = st.Write(b.bytes())
+			}
 			b.free()
 			total += int64(n)
 			if failed != nil {

@@ -18,6 +18,36 @@ func compile(t *testing.T, l ...Policy) *Rules {
 
 func door(allow, deny []string) Policy { return Policy{Mode: Door, Allow: allow, Deny: deny} }
 
+// TestLayersNarrowSecretsAndLimits has each layer leave no more secrets and bytes than those before it, also where one goes on from a checkpoint.
+func TestLayersNarrowSecretsAndLimits(t *testing.T) {
+	template := Policy{Mode: Door, Secrets: []string{"a", "b"}, Rate: 9, MaxBytes: 90}
+	for _, c := range []struct {
+		what    string
+		layers  Layers
+		secrets string
+		limits  Limits
+	}{
+		{"of a template", Layers{template}, "a b", Limits{Rate: 9, Bytes: 90}},
+		{"nothing said", Layers{template}.With(Policy{}), "a b", Limits{Rate: 9, Bytes: 90}},
+		{"less", Layers{template}.With(Policy{Secrets: []string{"b", "c"}, Rate: 8, MaxBytes: 80, MaxConnections: 7}), "b", Limits{7, 8, 80}},
+		{"more", Layers{template}.With(Policy{Secrets: []string{"a", "b", "c"}, Rate: 10, MaxBytes: 100}), "a b", Limits{Rate: 9, Bytes: 90}},
+		{"none", Layers{template}.With(Policy{Secrets: []string{}}), "", Limits{Rate: 9, Bytes: 90}},
+		{"of a template without", Layers{{Mode: Door}}.With(Policy{Secrets: []string{"a"}}), "", Limits{}},
+		{"restored", Layers{template}.Restored(Layers{template, {Secrets: []string{"a"}, MaxBytes: 8}}).With(Policy{}), "a", Limits{Rate: 9, Bytes: 8}},
+		{"saved before there was one", Layers{template}.Restored(Layers{{Mode: Door}}).With(Policy{}), "", Limits{Rate: 9, Bytes: 90}},
+		{"restored where there is none now", Layers{{Mode: Door}}.Restored(Layers{template}).With(Policy{}), "", Limits{Rate: 9, Bytes: 90}},
+	} {
+		read, err := ParseLayers(c.layers.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := compile(t, read...)
+		if got := strings.Join(r.Secrets(), " "); got != c.secrets || r.Limits() != c.limits {
+			t.Errorf("%s: %q %+v, want %q %+v", c.what, got, r.Limits(), c.secrets, c.limits)
+		}
+	}
+}
+
 func TestNamesAreAllowedByRulesOnly(t *testing.T) {
 	r := compile(t, door([]string{"pypi.org", "*.Example.com:443", "db.example.net:5432,80", "*:8443", "10.0.0.0/8"}, []string{"bad.example.com", "*.worse.example.com:443"}))
 	for _, c := range []struct {
@@ -169,7 +199,7 @@ func TestLayersNarrow(t *testing.T) {
 			t.Errorf("%s: %v, not %v", c.name, got, c.want)
 		}
 	}
-	if most := compile(t, Policy{Mode: Door, MaxConnections: 9}, Policy{MaxConnections: 7}, Policy{MaxConnections: 8}, Policy{}).MaxConnections(); most != 7 {
+	if most := compile(t, Policy{Mode: Door, MaxConnections: 9}, Policy{MaxConnections: 7}, Policy{MaxConnections: 8}, Policy{}).Limits().Connections; most != 7 {
 		t.Errorf("%d connections, not 7", most)
 	}
 	for _, l := range []Layers{nil, {{}}, {{Allow: []string{"*"}}}, {{Mode: None, Allow: []string{"*"}}}, {{Allow: []string{"*"}}, {Mode: Door}}} {

@@ -36,6 +36,9 @@ type Policy struct {
 	ProxyEnv       bool     `json:"proxy_env,omitempty"`       // the variables of the proxy are set; of the first layer only
 	Learn          bool     `json:"learn,omitempty"`           // all that is not denied and not special is allowed
 	MaxConnections int      `json:"max_connections,omitempty"` // open at once; 0: as the layer before, or the daemon's bound
+	Secrets        []string `json:"secrets,omitzero"`          // names of those that requests are sent with; none at all, and a layer before: that one's
+	Rate           int      `json:"rate,omitempty"`            // bytes a second in each direction; 0: as the layer before, or any number
+	MaxBytes       int      `json:"max_bytes,omitempty"`       // in both directions together; 0: as the layer before, or any number
 }
 
 // limits tells whether the layer allows less than all that is not denied.
@@ -45,8 +48,8 @@ func (p Policy) limits() bool {
 
 // size is no less than the layer's length as JSON.
 func (p Policy) size() int {
-	n := 160 // names of fields, and all but the lists
-	for _, list := range [][]string{p.Preset, p.Allow, p.Deny} {
+	n := 240 // names of fields, and all but the lists
+	for _, list := range [][]string{p.Preset, p.Allow, p.Deny, p.Secrets} {
 		for _, text := range list {
 			n += len(text) + 3
 		}
@@ -54,9 +57,21 @@ func (p Policy) size() int {
 	return n
 }
 
-// same tells whether the layer, behind others, changes nothing.
-func (p Policy) same() bool {
-	return p.Mode != None && !p.Learn && !p.limits() && len(p.Deny) == 0 && p.MaxConnections == 0
+// Same tells whether the layer, behind others, changes nothing.
+func (p Policy) Same() bool {
+	return p.Mode != None && !p.Learn && !p.limits() && len(p.Deny) == 0 && p.Secrets == nil && p.MaxConnections == 0 && p.Rate == 0 && p.MaxBytes == 0
+}
+
+// behind is a first layer such that it means the same behind others, where a list that there is not would mean what those have.
+func (p Policy) behind() Policy {
+	if !p.limits() && !p.Learn {
+		p.Allow = []string{}
+	}
+	if p.Secrets == nil {
+		p.Secrets = []string{}
+	}
+	p.ProxyEnv = false
+	return p
 }
 
 // Layers are the rules of a sandbox: its template's, then those of claims, of which the last is its own. What every layer allows is allowed, so a
@@ -75,7 +90,7 @@ func isOpen(mode string) bool { return mode == Door || mode == NIC }
 func (l Layers) With(own Policy) Layers {
 	var joined Layers
 	for i, p := range l {
-		if i == 0 || !p.same() {
+		if i == 0 || !p.Same() {
 			joined = append(joined, p)
 		}
 	}
@@ -87,15 +102,12 @@ func (l Layers) With(own Policy) Layers {
 func (l Layers) Restored(saved Layers) Layers {
 	joined := slices.Clone(l)
 	for i, p := range saved {
-		if i == 0 && !p.limits() && !p.Learn {
-			p.Allow = []string{} // behind others none at all would mean what those have
+		if i == 0 {
+			p = p.behind()
 		}
-		p.ProxyEnv = false
-		has := func(other Policy) bool {
-			other.ProxyEnv = false
-			return Layers{other}.String() == Layers{p}.String()
-		}
-		if !p.same() && !slices.ContainsFunc(joined, has) {
+		same := func(other Policy) bool { return Layers{other}.String() == Layers{p}.String() }
+		has := len(l) > 0 && same(l[0].behind()) || slices.ContainsFunc(joined, same)
+		if !p.Same() && !has {
 			joined = append(joined, p)
 		}
 	}

@@ -11,9 +11,26 @@ import (
 
 // Rules are layers that were read, and decide. They do not change.
 type Rules struct {
-	layers []layer
-	most   int
-	nic    bool
+	layers  []layer
+	secrets []string
+	limits  Limits
+	nic     bool
+}
+
+// Limits are bounds of a sandbox, of which 0 is none.
+type Limits struct {
+	Connections int // open at once
+	Rate        int // bytes a second in each direction
+	Bytes       int // in both directions together
+}
+
+// narrow has the bounds be no more than those of a layer.
+func (l *Limits) narrow(p Policy) {
+	for bound, own := range map[*int]int{&l.Connections: p.MaxConnections, &l.Rate: p.Rate, &l.Bytes: p.MaxBytes} {
+		if own > 0 && (*bound == 0 || own < *bound) {
+			*bound = own
+		}
+	}
 }
 
 type layer struct {
@@ -37,17 +54,21 @@ func Compile(l Layers) (*Rules, error) {
 			return nil, err
 		}
 		read.who = "the " + Whose(i, len(l))
-		if p.MaxConnections > 0 && (r.most == 0 || p.MaxConnections < r.most) {
-			r.most = p.MaxConnections
-		}
+		r.limits.narrow(p)
 		if i == 0 {
 			read.off, read.all = !isOpen(p.Mode), p.Learn
 			r.nic = p.Mode == NIC
+			r.secrets = slices.Clone(p.Secrets)
+		} else if p.Secrets != nil {
+			r.secrets = slices.DeleteFunc(r.secrets, func(name string) bool { return !slices.Contains(p.Secrets, name) })
 		}
 		r.layers = append(r.layers, read)
 		if size += p.size(); size > MaxLabels {
 			return nil, fmt.Errorf("the rules of all layers have %d bytes, and the limit is %d", size, MaxLabels)
 		}
+	}
+	if r.nic && (len(r.secrets) > 0 || r.limits.Rate > 0 || r.limits.Bytes > 0) {
+		return nil, fmt.Errorf("secrets, rate and max_bytes hold at a door, and mode %q goes past it: leave them out", NIC)
 	}
 	return r, nil
 }
@@ -73,8 +94,8 @@ func compileLayer(p Policy) (layer, error) {
 	if p.Mode != "" && p.Mode != None && !isOpen(p.Mode) {
 		return layer{}, fmt.Errorf("mode %s: it is %q, %q or %q", quote(p.Mode), None, Door, NIC)
 	}
-	if p.MaxConnections < 0 {
-		return layer{}, errors.New("max_connections is a whole number from 0")
+	if p.MaxConnections < 0 || p.Rate < 0 || p.MaxBytes < 0 {
+		return layer{}, errors.New("max_connections, rate and max_bytes are whole numbers from 0")
 	}
 	l := layer{off: p.Mode == None, all: !p.limits(), learn: p.Learn}
 	allow, deny, faults := p.read()
@@ -120,8 +141,11 @@ func (p Policy) read() (allow, deny []rule, faults []*Fault) {
 	return allow, deny, faults
 }
 
-// MaxConnections is how many connections may be open at once; 0: no layer says.
-func (r *Rules) MaxConnections() int { return r.most }
+// Limits are the least of all layers.
+func (r *Rules) Limits() Limits { return r.limits }
+
+// Secrets are the names of those that every layer allows, in order.
+func (r *Rules) Secrets() []string { return r.secrets }
 
 // Learns tells whether a layer allows what no rule of it allows.
 func (r *Rules) Learns() bool {

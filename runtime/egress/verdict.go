@@ -15,6 +15,7 @@ const (
 	KindLearn   = "learn"   // no rule, but the layer learns
 	KindSNI     = "sni"     // the name that a client of TLS asks for
 	KindLimit   = "limit"   // a bound
+	KindSecret  = "secret"  // what a request may not be that is sent with a secret
 )
 
 // Verdict is what the rules say of a connection.

@@ -1,6 +1,7 @@
 package outside
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -17,6 +19,7 @@ func (w *World) serveWeb() error {
 	pages := http.NewServeMux()
 	pages.HandleFunc("/", hello)
 	pages.HandleFunc("GET /bytes/{n}", manyBytes)
+	pages.HandleFunc("GET /digest/{header}", digest)
 	pages.HandleFunc("GET /redirect", func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Location", r.FormValue("to"))
 		rw.WriteHeader(http.StatusFound)
@@ -49,6 +52,11 @@ func hello(rw http.ResponseWriter, r *http.Request) {
 	}
 	rw.Header().Set("Content-Type", "text/plain")
 	fmt.Fprintf(rw, "hello from %s: %s %s of %d bytes\n", r.Host, r.Method, r.URL, size) //nolint:gosec // it is plain text
+}
+
+// digest tells which value a header has, without a word of it.
+func digest(rw http.ResponseWriter, r *http.Request) {
+	fmt.Fprintf(rw, "%x\n", sha256.Sum256([]byte(strings.Join(r.Header.Values(r.PathValue("header")), ", ")))) //nolint:gosec // it is hexadecimal
 }
 
 // manyBytes answers with as many zeros as it is asked for.

@@ -109,6 +109,7 @@ func TestDocsNameConfiguration(t *testing.T) {
 	for _, file := range []map[string]any{documented, sample} {
 		delete(file, "lifetimes")
 		delete(file, "hooks")
+		delete(file, "secrets")
 	}
 	for _, key := range slices.Sorted(maps.Keys(sample)) {
 		if !reflect.DeepEqual(documented[key], sample[key]) {
@@ -121,7 +122,7 @@ func TestDocsNameConfiguration(t *testing.T) {
 }
 
 func TestDocsNameKeys(t *testing.T) {
-	for table, of := range map[string]reflect.Type{"[lifetimes.NAME]": reflect.TypeFor[configs.Lifetime](), "[[hooks]]": reflect.TypeFor[configs.Hook]()} {
+	for table, of := range map[string]reflect.Type{"[lifetimes.NAME]": reflect.TypeFor[configs.Lifetime](), "[[hooks]]": reflect.TypeFor[configs.Hook](), "[[secrets]]": reflect.TypeFor[configs.Secret]()} {
 		_, section, _ := strings.Cut(read(t, "docs/configuration.md"), "## `"+table+"`\n")
 		section, _, _ = strings.Cut(section, "\n## ")
 		var real []string

@@ -59,8 +59,21 @@ func WriteNetwork(w io.Writer, n wire.Network) {
 	for i, rule := range n.Learned {
 		table.Line(w, head(i, "learned"), rule)
 	}
+	for i, s := range n.Secrets {
+		hosts := "nothing: the daemon has none of that name"
+		if len(s.Hosts) > 0 {
+			hosts = "http://" + strings.Join(s.Hosts, ", http://")
+		}
+		table.Line(w, head(i, "secrets"), s.Name+" for "+hosts)
+	}
 	if n.MaxConnections > 0 {
 		table.Line(w, "connections", "at most "+strconv.Itoa(n.MaxConnections))
+	}
+	if n.Rate > 0 {
+		table.Line(w, "rate", fmt.Sprintf("at most %d bytes a second in each direction", n.Rate))
+	}
+	if n.MaxBytes > 0 {
+		table.Line(w, "bytes", fmt.Sprintf("%d of %d", n.UsedBytes, n.MaxBytes))
 	}
 }
 
