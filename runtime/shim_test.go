@@ -79,6 +79,9 @@ func TestShims(t *testing.T) {
 		if !bytes.Contains(program, []byte("pkg/shim.freeMemory")) {
 			t.Error("the project's shim is gVisor's: it lacks what lets it rest")
 		}
+		if program, err := os.ReadFile(host.Runsc); err != nil || !bytes.Contains(program, []byte("gvisor/rest.onCollection")) {
+			t.Errorf("the project's runsc is gVisor's: it lacks what lets it rest (%v)", err)
+		}
 	}
 	for shim, want := range wants {
 		t.Run(filepath.Base(shim), func(t *testing.T) {

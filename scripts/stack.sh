@@ -83,6 +83,7 @@ build_containerd() {
 	made containerd
 }
 
+# build_gvisor builds runsc with a main program of the project's own, which differs in when Go collects garbage.
 build_gvisor() {
 	fresh gvisor "$stack"/{runsc,containerd-shim-runsc-v1} && return
 	local path=gvisor.dev/gvisor version date
@@ -90,7 +91,7 @@ build_gvisor() {
 	date=${version#v0.0.0-}
 	date=${date:0:8}-${version##*-}
 	say "building gVisor $date"
-	build gvisor runsc $path/runsc -ldflags "-s -w -X $path/runsc/version.version=$date"
+	build gvisor runsc ./runsc -ldflags "-s -w -X $path/runsc/version.version=$date"
 	build gvisor containerd-shim-runsc-v1 $path/shim -ldflags '-s -w'
 	made gvisor
 }

@@ -17,8 +17,8 @@ const (
 	idleSandboxes = 375
 	idleTime      = 5 * time.Minute
 	idleAlone     = 2 * time.Minute
-	// idleSettle is how long what a fill left running gets to end.
-	idleSettle = time.Minute
+	// idleSettle is how long what a fill left running gets to end, and each process to collect its garbage for the last time.
+	idleSettle = 3 * time.Minute
 )
 
 // idleConfig has as many sandboxes as an idle daemon is measured with.

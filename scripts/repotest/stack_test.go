@@ -37,7 +37,7 @@ func TestStackMakesOnlyWhatChanged(t *testing.T) {
 		"download prometheus|download prometheus x":         {"prometheus"},
 		"rm -rf root/usr/share|rm -rf root/usr":             {"python"},
 		"no_cri,no_tracing|no_tracing":                      {"containerd"},
-		"$path/runsc -ldflags|$path/runsc -x -ldflags":      {"gvisor"},
+		"./runsc -ldflags|./runsc -x -ldflags":              {"gvisor"},
 		"build -C|build -x -C":                              {"containerd", "gvisor", "lint", "nfpm", "buildkit"},
 	} {
 		from, to, _ := strings.Cut(edit, "|")
@@ -56,4 +56,9 @@ func TestStackMakesOnlyWhatChanged(t *testing.T) {
 			t.Errorf("%q makes %v anew, want %v", edit, changed, want)
 		}
 	}
+}
+
+// TestStackRests runs the tests of what the stack's gVisor has beside gVisor's own, which is in a module of its own.
+func TestStackRests(t *testing.T) {
+	run(t, "go", "-C", "scripts/stack/gvisor", "test", "./rest", "./shim")
 }
