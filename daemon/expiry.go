@@ -104,7 +104,7 @@ type notice struct {
 
 // actions are what a claim's owner can do then before its end.
 func actions(l lifetime.Lease, now time.Time) []string {
-	if _, err := l.Extend(now); err != nil {
+	if _, err := l.Extend(now, 0); err != nil {
 		return []string{"checkpoint", "release"}
 	}
 	return []string{"extend", "checkpoint", "release"}

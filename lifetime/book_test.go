@@ -86,7 +86,7 @@ func (b *book) remove(claim string) {
 func (b *book) extend(claim string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	next, err := b.leases[claim].Extend(time.Now())
+	next, err := b.leases[claim].Extend(time.Now(), 0)
 	if err == nil {
 		b.leases[claim] = next
 		b.warden.Set(claim, ownerOf(claim), next)

@@ -1,6 +1,7 @@
 package lifetime
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,9 +81,9 @@ func (l Lease) Next() (Stage, time.Time) {
 	}
 }
 
-// Extend puts the end off by half of the type's lifetime. The claim is warned again before its new end.
-// The error says why it cannot be; it is of class FailedPrecondition.
-func (l Lease) Extend(now time.Time) (Lease, error) {
+// Extend puts the end off by a duration of at most half of the type's lifetime, which 0 stands for. The claim is warned again before
+// its new end. The error says why it cannot be; it is of class InvalidArgument for a longer one, and else of FailedPrecondition.
+func (l Lease) Extend(now time.Time, by time.Duration) (Lease, error) {
 	refuse := func(format string, args ...any) (Lease, error) {
 		return l, fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), errdefs.ErrFailedPrecondition)
 	}
@@ -95,8 +96,10 @@ func (l Lease) Extend(now time.Time) (Lease, error) {
 		return refuse("its time is over since %s", l.ExpiresAt.UTC().Format(time.RFC3339))
 	case l.Stage == Grace || l.Stage == Over:
 		return refuse("its grace period has begun and it is being stopped; claim its checkpoint instead")
+	case by > l.Type.Lifetime/2:
+		return l, fmt.Errorf("by %s: want at most %s, half of its lifetime: %w", Duration(by), Duration(l.Type.Lifetime/2), errdefs.ErrInvalidArgument)
 	}
-	l.ExpiresAt = l.ExpiresAt.Add(l.Type.Lifetime / 2)
+	l.ExpiresAt = l.ExpiresAt.Add(cmp.Or(by, l.Type.Lifetime/2))
 	l.Extended++
 	l.Stage = Steady
 	return l, nil

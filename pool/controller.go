@@ -362,7 +362,8 @@ func (p *pool) oldest(state State, now time.Time) *sandbox {
 
 // emptyLocked is the refusal of a claim that found no sandbox in time.
 func (c *Controller) emptyLocked(p *pool) error {
-	detail := fmt.Sprintf("pool %s has no sandbox ready (%d of at most %d in use)", p.Name, p.count(Reserved, Claimed), p.Max)
+	held := map[bool]string{true: "; it is on hold, so nothing refills it"}[p.Hold]
+	detail := fmt.Sprintf("pool %s has no sandbox ready (%d of at most %d in use)%s", p.Name, p.count(Reserved, Claimed), p.Max, held)
 	if blocked := c.admit(); blocked != "" {
 		detail += "; nothing is started: " + blocked
 	}

@@ -64,7 +64,7 @@ func (c *Controller) handOut(ctx context.Context, s *sandbox, req Request) (Clai
 	s.usedAt = time.Now()
 	c.answeredLocked(req.Owner)
 	c.enterLocked(s)
-	c.tell(Event{Kind: EventClaimed, Claim: s.claim(), Message: fmt.Sprintf("claimed %s from %s", record.Grant.Tier, s.pool.Name)})
+	c.tell(Event{Kind: EventClaimed, Claim: s.claim(), Message: "claimed from " + s.pool.Name})
 	return s.claim(), nil
 }
 

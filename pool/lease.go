@@ -41,7 +41,7 @@ func (c *Controller) Lease(claim string) (lifetime.Lease, bool) {
 
 // Extend puts a claim's end off, durably: see lifetime.Lease.Extend for how far and when it is refused. One that races the end
 // of the claim either wins, and the claim lives on, or is refused and changes nothing.
-func (c *Controller) Extend(ctx context.Context, claim string) (Claim, error) {
+func (c *Controller) Extend(ctx context.Context, claim string, by time.Duration) (Claim, error) {
 	s, done, err := c.turn(ctx, claim)
 	if err != nil {
 		return Claim{}, err
@@ -51,7 +51,7 @@ func (c *Controller) Extend(ctx context.Context, claim string) (Claim, error) {
 	if state == Dead {
 		return Claim{}, fmt.Errorf("extend claim %s: it is dead: %w", claim, errdefs.ErrFailedPrecondition)
 	}
-	next, err := before.Extend(time.Now())
+	next, err := before.Extend(time.Now(), by)
 	if err != nil {
 		return Claim{}, fmt.Errorf("extend claim %s: %w", claim, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,8 +57,11 @@ func inPool(t *testing.T, test func(t *testing.T, r *rig)) {
 func TestExtend(t *testing.T) {
 	inPool(t, func(t *testing.T, r *rig) {
 		claim := claimOf(t, r)
+		if _, err := r.Extend(t.Context(), claim.ID, 31*time.Minute); !errdefs.IsInvalidArgument(err) || !strings.Contains(err.Error(), "want at most 30m0s") {
+			t.Errorf("by more than half of its lifetime: error %v, want one of class InvalidArgument", err)
+		}
 		for n := 1; n <= ladder.Extensions; n++ {
-			got, err := r.Extend(t.Context(), claim.ID)
+			got, err := r.Extend(t.Context(), claim.ID, 0)
 			want := claim.Lease.ExpiresAt.Add(time.Duration(n) * 30 * time.Minute)
 			if err != nil || got.Lease.Extended != n || !got.Lease.ExpiresAt.Equal(want) {
 				t.Fatalf("extension %d: %+v, %v; want the end at %s", n, got.Lease, err, want)
@@ -69,11 +73,22 @@ func TestExtend(t *testing.T) {
 				t.Errorf("deadline is %s, want %s", r.deadlines.at[claim.ID], want)
 			}
 		}
-		if _, err := r.Extend(t.Context(), claim.ID); !errdefs.IsFailedPrecondition(err) {
+		if _, err := r.Extend(t.Context(), claim.ID, 0); !errdefs.IsFailedPrecondition(err) {
 			t.Errorf("one more: error %v, want one of class FailedPrecondition", err)
 		}
-		if _, err := r.Extend(t.Context(), "c-none"); !errdefs.IsNotFound(err) {
+		if _, err := r.Extend(t.Context(), "c-none", 0); !errdefs.IsNotFound(err) {
 			t.Errorf("unknown claim: %v, want NotFound", err)
+		}
+	})
+}
+
+// TestExtendByLess puts an end off by ten minutes of the thirty that may be.
+func TestExtendByLess(t *testing.T) {
+	inPool(t, func(t *testing.T, r *rig) {
+		claim := claimOf(t, r)
+		got, err := r.Extend(t.Context(), claim.ID, 10*time.Minute)
+		if want := claim.Lease.ExpiresAt.Add(10 * time.Minute); err != nil || got.Lease.Extended != 1 || !got.Lease.ExpiresAt.Equal(want) {
+			t.Errorf("%+v, %v; want the end at %s", got.Lease, err, want)
 		}
 	})
 }
@@ -86,7 +101,7 @@ func TestExtendRacesTheEnd(t *testing.T) {
 			time.Sleep(time.Until(claim.Lease.ExpiresAt) - early)
 			won := make(chan error, 1)
 			go func() {
-				_, err := r.Extend(t.Context(), claim.ID)
+				_, err := r.Extend(t.Context(), claim.ID, 0)
 				won <- err
 			}()
 			time.Sleep(early)
@@ -113,7 +128,7 @@ func TestAdvance(t *testing.T) {
 		if ok, err := r.Advance(t.Context(), claim.ID, claim.Lease, lifetime.Warned); ok || err != nil {
 			t.Errorf("the same rung again: %v, %v", ok, err)
 		}
-		if _, err := r.Extend(t.Context(), claim.ID); err != nil {
+		if _, err := r.Extend(t.Context(), claim.ID, 0); err != nil {
 			t.Fatal(err)
 		}
 		warned := claim.Lease
@@ -125,7 +140,7 @@ func TestAdvance(t *testing.T) {
 		if ok, err := r.Advance(t.Context(), claim.ID, now, lifetime.Grace); !ok || err != nil {
 			t.Fatalf("grace: %v, %v", ok, err)
 		}
-		if _, err := r.Extend(t.Context(), claim.ID); !errdefs.IsFailedPrecondition(err) {
+		if _, err := r.Extend(t.Context(), claim.ID, 0); !errdefs.IsFailedPrecondition(err) {
 			t.Errorf("extend in the grace period: %v", err)
 		}
 		r.backend.end(claim.Sandbox)

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -238,6 +239,11 @@ func TestLiveChanges(t *testing.T) {
 			t.Error(err)
 		}
 		expect("drained", 0)
+		atOnce := request()
+		atOnce.Wait = 0
+		if _, _, err := r.Claim(t.Context(), atOnce); err == nil || !strings.Contains(err.Error(), "it is on hold, so nothing refills it") {
+			t.Errorf("claim at once from a drained pool: error %v, want one that says that it is held", err)
+		}
 		if second, _, err := r.Claim(t.Context(), request()); err != nil || second.Tier != TierCold {
 			t.Errorf("claim from a drained pool: %+v, %v", second, err)
 		} else if err := r.Release(t.Context(), second.ID); err != nil {

@@ -136,7 +136,7 @@ func (w *walk) claim(req Request, patience time.Duration) {
 func (w *walk) rest(claim Claim, suspend bool) {
 	ctx := w.ctx
 	save := func(context.Context, Claim) (string, error) { return "ck-" + claim.ID, nil }
-	_, _ = w.Extend(ctx, claim.ID)
+	_, _ = w.Extend(ctx, claim.ID, 0)
 	if w.Pause(ctx, claim.ID) == nil && suspend {
 		_ = w.Suspend(ctx, claim.ID, save)
 	}

@@ -37,8 +37,12 @@ func (a *app) benchCommand() *cobra.Command {
 }
 
 func (a *app) bench(ctx context.Context, b bench.Bench) error {
-	_, _ = fmt.Fprintf(a.errOut, "%d warm, %d cold and %d restored claims of %s, %d at once\n", b.Warm, b.Cold, b.Restored, b.Template, b.Concurrency)
+	if !a.encoded() {
+		_, _ = fmt.Fprintf(a.errOut, "%d warm, %d cold and %d restored claims of %s, %d at once\n", b.Warm, b.Cold, b.Restored, b.Template, b.Concurrency)
+	}
+	done := a.waiting("timing claims")
 	report, err := b.Run(ctx)
+	done()
 	if err != nil {
 		return err
 	}
@@ -52,7 +56,9 @@ func (a *app) benchFilesCommand() *cobra.Command {
 		Short: "Time a file into a sandbox and out of it beside the same bytes through a command's input and output",
 		Args:  func(cmd *cobra.Command, args []string) error { return errors.Join(cobra.NoArgs(cmd, args), f.Check()) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			done := a.waiting("timing copies")
 			report, err := f.Run(cmd.Context())
+			done()
 			if err != nil {
 				return err
 			}
@@ -77,7 +83,9 @@ func (a *app) benchExecCommand() *cobra.Command {
 			"containerd's ctr, which needs root: it starts a program of the host for each sample, so what that costs alone is timed beside it.",
 		Args: func(cmd *cobra.Command, args []string) error { return errors.Join(cobra.NoArgs(cmd, args), e.Check()) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			done := a.waiting("timing commands")
 			report, err := e.Run(cmd.Context())
+			done()
 			if err != nil {
 				return err
 			}

@@ -51,7 +51,7 @@ func (f *fakeDaemon) checkpoint(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	saved := wire.Checkpoint{
-		ID: fmt.Sprintf("ck%d", len(f.saved)+1), CreatedAt: time.Now().Add(-5 * time.Minute), Claim: c.ID, Template: c.Template, Owner: c.Owner,
+		ID: fmt.Sprintf("ck%d", len(f.saved)+1), CreatedAt: time.Now().Add(-5 * time.Hour), Claim: c.ID, Template: c.Template, Owner: c.Owner,
 		Trigger: "request", Comment: "my note", Parent: "ck0", Bytes: 3 << 19,
 	}
 	f.saved = append(f.saved, saved)
@@ -92,11 +92,11 @@ func TestExtend(t *testing.T) {
 		code        int
 		out, errOut string
 	}{
-		{exitOK, "c1 ends in 2h0m; 1 of 1 extensions used\n", ""},
+		{exitOK, "c1 ends in 2h; 1 of 1 extensions used\n", ""},
 		{exitError, "", "sandpool: all 1 extensions are used\n"},
 	} {
 		code, out, errOut := f.sandpool("extend", id)
-		if code != want.code || out != want.out || errOut != want.errOut || f.changed != "POST /v1/claims/c1/extend " {
+		if code != want.code || out != want.out || errOut != want.errOut || f.changed != "POST /v1/claims/c1/extend {}" {
 			t.Errorf("exit %d, stdout %q, stderr %q after %s; want %+v", code, out, errOut, f.changed, want)
 		}
 	}
@@ -126,9 +126,9 @@ func TestSaving(t *testing.T) {
 
 func TestCheckpoints(t *testing.T) {
 	f := newFake(t)
-	const head = "ID TEMPLATE AGE MIB TRIGGER CLAIM PARENT OWNER COMMENT"
-	if code, out, _ := f.sandpool("checkpoints"); code != 0 || fields(out) != head {
-		t.Errorf("none: exit %d\n%s", code, out)
+	const head = "ID TEMPLATE AGE SIZE TRIGGER CLAIM PARENT OWNER COMMENT"
+	if code, out, errOut := f.sandpool("checkpoints"); code != 0 || out != "" || !strings.HasPrefix(errOut, "no checkpoints") {
+		t.Errorf("none: exit %d\n%s%s", code, out, errOut)
 	}
 	id := f.claimOne()
 	for range 3 {
@@ -138,7 +138,7 @@ func TestCheckpoints(t *testing.T) {
 	}
 	want := head
 	for _, saved := range []string{"ck1", "ck2", "ck3"} {
-		want += "\n" + saved + " default 5m0s 1.5 request c1 ck0 0 my note"
+		want += "\n" + saved + " default 5h 1.5 MiB request c1 ck0 0 my note"
 	}
 	if code, out, _ := f.sandpool("checkpoints"); code != 0 || fields(out) != want {
 		t.Errorf("exit %d\n%s\nwant\n%s", code, out, want)

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"sandpool/cmd/sandpool/listing"
 	"sandpool/cmd/sandpool/request"
 	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/wire"
@@ -16,10 +20,8 @@ import (
 )
 
 func (a *app) claimCommand() *cobra.Command {
-	var req wire.ClaimRequest
-	var brings request.Brings
-	var narrow request.Narrowing
-	cold, shell := false, false
+	var o order
+	shell := false
 	cmd := &cobra.Command{
 		Use:   "claim [flags] [-- COMMAND [ARG...]]",
 		Short: "Claim a sandbox and print the claim's id",
@@ -29,39 +31,59 @@ func (a *app) claimCommand() *cobra.Command {
 			"or suspended, unless it is claimed with --checkpoint-secrets.",
 		ValidArgsFunction: cobra.NoFileCompletions,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
-				return fmt.Errorf("unknown command %q for %q: one for the sandbox comes behind --", args[0], cmd.CommandPath())
+			if cmd.ArgsLenAtDash() == 0 {
+				return nil
 			}
-			return nil
+			return unknown(cmd, args, "one for the sandbox comes behind --, and its template is --template")
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cold {
-				req.Start = wire.StartCold
+			if err := o.request(); err != nil {
+				return usageError{err}
 			}
-			req.Command, req.Network = args, narrow.Rules()
-			if err := brings.Into(&req); err != nil {
-				return err
-			}
-			return a.claim(cmd.Context(), req, shell)
+			o.req.Command = args
+			return a.claim(cmd.Context(), o.req, shell)
 		},
 	}
+	a.orderFlags(cmd, &o)
 	flags := cmd.Flags()
-	brings.Flags(flags)
-	narrow.Flags(flags)
 	flags.BoolVar(&shell, "shell", false, "open a shell in it, as sandpool shell does")
-	flags.StringVar(&req.Template, "template", "", "claim from this template; empty means the daemon's default")
-	flags.StringVar(&req.Checkpoint, "checkpoint", "", "go on from this checkpoint")
-	flags.StringVar(&req.Type, "type", "", "lifetime type, such as development, preview or cicd; empty means the template's")
-	flags.StringVar(&req.RequestID, "request-id", "", "claim once only: the same id gets the same sandbox")
-	flags.BoolVar(&cold, "cold", false, "start a sandbox for this claim rather than take one from the pool")
-	flags.BoolVar(&req.Fallback, "fallback", false, "take a sandbox of the template generic rather than wait for one")
-	durationFlag(flags, "wait", &req.Wait, "wait at most this `duration` for a sandbox, 0 not at all (default: the daemon's)")
-	lifetimeFlag(flags, &req.Lifetime)
+	flags.StringVar(&o.req.RequestID, "request-id", "", "claim once only: the same `id` gets the same sandbox")
+	return cmd
+}
+
+// order is what is asked for a claim, from flags.
+type order struct {
+	req    wire.ClaimRequest
+	brings request.Brings
+	narrow request.Narrowing
+	cold   bool
+}
+
+// request fills in what is asked of the daemon.
+func (o *order) request() error {
+	if o.cold {
+		o.req.Start = wire.StartCold
+	}
+	o.req.Network = o.narrow.Rules()
+	return o.brings.Into(&o.req)
+}
+
+// orderFlags defines the flags of an order, and what completes them.
+func (a *app) orderFlags(cmd *cobra.Command, o *order) {
+	flags := cmd.Flags()
+	o.brings.Flags(flags)
+	o.narrow.Flags(flags)
+	flags.StringVar(&o.req.Template, "template", "", "claim from this template; empty means the daemon's default")
+	flags.StringVar(&o.req.Checkpoint, "checkpoint", "", "go on from this checkpoint")
+	flags.StringVar(&o.req.Type, "type", "", "lifetime type, such as development, preview or cicd; empty means the template's")
+	flags.BoolVar(&o.cold, "cold", false, "start a sandbox for this claim rather than take one from the pool")
+	flags.BoolVar(&o.req.Fallback, "fallback", false, "take a sandbox of the template generic rather than wait for one")
+	durationFlag(flags, "wait", &o.req.Wait, "wait at most this `duration` for a sandbox, 0 not at all (default: the daemon's)")
+	lifetimeFlag(flags, &o.req.Lifetime)
 	a.completeTemplates(cmd)
 	completeFlag(cmd, "checkpoint", a.completeCheckpoints)
 	completeFlag(cmd, "type", lifetimeTypes)
 	completeFlag(cmd, "preset", request.CompletePresets)
-	return cmd
 }
 
 func lifetimeFlag(flags *pflag.FlagSet, to **lifetime.Duration) {
@@ -78,14 +100,9 @@ func durationFlag(flags *pflag.FlagSet, name string, to **lifetime.Duration, hel
 }
 
 func (a *app) claim(ctx context.Context, req wire.ClaimRequest, shell bool) error {
-	started := time.Now()
-	claim, err := a.daemon.Claim(ctx, req)
+	claim, err := a.claimed(ctx, req)
 	if err != nil {
 		return err
-	}
-	if !a.json {
-		table.Line(a.errOut, fmt.Sprintf("%s: sandbox %s from %s (%s) in %.1f ms, ends in %s", claim.ID, claim.Sandbox, claim.Pool, claim.Tier,
-			wire.Milliseconds(time.Since(started)), until(claim.ExpiresAt)))
 	}
 	if shell {
 		return a.shell(ctx, claim.ID)
@@ -93,14 +110,70 @@ func (a *app) claim(ctx context.Context, req wire.ClaimRequest, shell bool) erro
 	return a.print(claim, func(w io.Writer) { table.Line(w, claim.ID) })
 }
 
-func (a *app) releaseCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:               "release ID...",
-		Short:             "Release claims and destroy their sandboxes",
-		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: a.completeClaims,
-		RunE:              func(cmd *cobra.Command, ids []string) error { return a.release(cmd.Context(), ids) },
+// claimed claims a sandbox and tells of it on standard error.
+func (a *app) claimed(ctx context.Context, req wire.ClaimRequest) (wire.Claim, error) {
+	started := time.Now()
+	done := a.waiting("waiting for a sandbox of " + cmp.Or(req.Template, req.Checkpoint, "default"))
+	claim, err := a.daemon.Claim(ctx, req)
+	done()
+	if err == nil && !a.encoded() {
+		table.Line(a.errOut, fmt.Sprintf("%s: sandbox %s from %s (%s) in %s, ends in %s", claim.ID, claim.Sandbox, claim.Pool, claim.Source,
+			table.Took(time.Since(started)), listing.Until(claim.ExpiresAt)))
 	}
+	if req.Fallback && (err != nil || claim.Source == wire.SourceStart || claim.Source == wire.SourceSnapshot) {
+		a.tellFallback(ctx)
+	}
+	return claim, err
+}
+
+// tellFallback says that a claim could not fall back on the template generic, if there is none.
+func (a *app) tellFallback(ctx context.Context) {
+	pools, err := a.daemon.Pools(ctx)
+	if err == nil && !slices.ContainsFunc(pools, func(p wire.Pool) bool { return p.Template == generic }) {
+		table.Line(a.errOut, "sandpool: --fallback did nothing: there is no template "+generic)
+	}
+}
+
+// generic is the template that claims fall back on.
+const generic = "generic"
+
+func (a *app) releaseCommand() *cobra.Command {
+	var all bool
+	var chosen listing.Selection
+	cmd := &cobra.Command{
+		Use:     "release ID... | --all",
+		Aliases: []string{"rm"},
+		Short:   "Release claims and destroy their sandboxes",
+		Long: "Release claims and destroy their sandboxes, several at once. With --all these are all claims that `sandpool ls` shows, for root those of\n" +
+			"all users, or those that the other flags choose.",
+		Args: func(_ *cobra.Command, ids []string) error {
+			switch {
+			case all && len(ids) > 0:
+				return errors.New("--all does not go with ids")
+			case !all && chosen.Given():
+				return errors.New("--label, --template and --state go with --all")
+			case !all && len(ids) == 0:
+				return errors.New(whichClaim + ", and --all releases them all")
+			}
+			return nil
+		},
+		ValidArgsFunction: a.completeClaims,
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			if all {
+				claims, err := a.daemon.List(cmd.Context(), chosen.Labels...)
+				if err != nil {
+					return err
+				}
+				for _, claim := range chosen.Of(claims) {
+					ids = append(ids, claim.ID)
+				}
+			}
+			return a.release(cmd.Context(), ids)
+		},
+	}
+	cmd.Flags().BoolVarP(&all, "all", "a", false, "release all claims, or all that are chosen")
+	chosen.Flags(cmd)
+	return cmd
 }
 
 // release goes on after an error and reports them all.

@@ -28,7 +28,7 @@ func (a *app) cpCommand() *cobra.Command {
 			"sockets and what is in /proc and /sys are left out.\n\n" +
 			"A file appears under its name when it is whole. A copy of a large file waits for a daemon that was started again and goes on where\n" +
 			"it was, and so does the same command when it was given up; the part is then beside the target, as .sandpool-part- and some digits.",
-		Args: cobra.ExactArgs(2),
+		Args: needs(2, "copy what? SOURCE and TARGET, one of which is ID:PATH", "copy to where? Behind SOURCE comes TARGET, one of which is ID:PATH"),
 		ValidArgsFunction: func(cmd *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if place := transfer.ParsePlace(word); place.Claim != "" {
 				return a.completePaths(cmd, place.Claim, place.Claim+":", place.Path)

@@ -14,9 +14,6 @@ import (
 	"sandpool/runtime/runsc"
 )
 
-// defaultDropIn is in the folder that containerd's own default configuration imports.
-const defaultDropIn = "/etc/containerd/conf.d/sandpool-gvisor.toml"
-
 func (a *app) runtimeCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "runtime", Short: "Give Kubernetes on this host gVisor"}
 	cmd.AddCommand(a.runtimeConfigCommand())
@@ -32,8 +29,7 @@ func (a *app) runtimeConfigCommand() *cobra.Command {
 		Long: "Print, write or check the part of containerd's configuration that gives Kubernetes gVisor, as the handlers runsc, on systrap, and runsc-kvm.\n" +
 			"The sandboxes of sandpoold need none of it.\n\n" +
 			"containerd reads the file when its own configuration imports it, as imports = [\"/etc/containerd/conf.d/*.toml\"] does, after a restart.",
-		Example: "  sandpool runtime config --write " + defaultDropIn + "\n  sandpool runtime config --check " + defaultDropIn,
-		Args:    cobra.NoArgs,
+		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			switch {
 			case check != "":

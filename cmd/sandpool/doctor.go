@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sandpool/cmd/sandpool/table"
+	"sandpool/cmd/sandpool/listing"
 	"sandpool/daemon/doctor"
 	"sandpool/daemon/wire"
 )
@@ -30,7 +30,9 @@ func (a *app) doctorCommand() *cobra.Command {
 				}
 				return a.census(ctx)
 			}
+			done := a.waiting("checking this host, and trying each platform")
 			host, err := doctor.Look(cmd.Context(), o)
+			done()
 			if err != nil {
 				return err
 			}
@@ -58,15 +60,7 @@ func (a *app) census(ctx context.Context) (wire.Info, int, error) {
 // diagnose prints what the doctor found. That a check failed is the exit code.
 func (a *app) diagnose(results []doctor.Result) error {
 	failed := doctor.Failed(results)
-	err := a.print(map[string]any{"ok": !failed, "checks": results}, func(w io.Writer) {
-		for _, r := range results {
-			text := r.Text
-			if r.Repair != "" {
-				text += " → " + r.Repair
-			}
-			table.Line(w, r.Level, r.Name, text)
-		}
-	})
+	err := a.print(map[string]any{"ok": !failed, "checks": results}, func(w io.Writer) { listing.WriteChecks(w, results, a.screen().Colour) })
 	if err == nil && failed {
 		return exitStatus(exitError)
 	}

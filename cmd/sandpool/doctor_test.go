@@ -27,7 +27,7 @@ func TestDoctorTellsFailures(t *testing.T) {
 	if first := answer.Checks[0]; first.Name != "configuration" || first.Level != doctor.Failure || first.Repair != "sandpoold --check-config "+path {
 		t.Errorf("first check is %+v", first)
 	}
-	if code, out, _ := f.sandpool("doctor", "--config", path); code != exitError || !strings.HasPrefix(out, "failure  configuration  ") {
+	if code, out, _ := f.sandpool("doctor", "--config", path); code != exitError || !strings.HasPrefix(out, "failure  configuration  ") || !strings.Contains(out, "\n    → sandpoold --check-config "+path+"\n") || !strings.Contains(out, "\n1 failed, ") {
 		t.Errorf("exit %d, stdout %s", code, out)
 	}
 }

@@ -31,7 +31,7 @@ func (a *app) showEgressCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "show ID",
 		Short:             "Show what a claim may connect to",
-		Args:              cobra.ExactArgs(1),
+		Args:              needs(1, whichClaim),
 		ValidArgsFunction: a.completeOneClaim,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			network, err := a.daemon.Network(cmd.Context(), args[0])
@@ -47,7 +47,7 @@ func (a *app) setEgressCommand() *cobra.Command {
 		Short: "Narrow what a claim may connect to from now on",
 		Long: "Put other rules of its own in place of a claim's. They narrow what its template allows and never widen it; without any the claim has all of\n" +
 			"that. What is connected stays connected.",
-		Args:              cobra.ExactArgs(1),
+		Args:              needs(1, whichClaim),
 		ValidArgsFunction: a.completeOneClaim,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			network, err := a.daemon.SetNetwork(cmd.Context(), args[0], *cmp.Or(narrow.Rules(), &wire.NetworkRules{}))
@@ -72,12 +72,12 @@ func (a *app) whyEgressCommand() *cobra.Command {
 		Short: "Say what would become of a connection, and why",
 		Long: "Say what would become of a claim's connection to a port of a name or an address, by which rule, and what became of the last one. The port is\n" +
 			"443 unless it is given. It exits with 1 if the connection would be denied.",
-		Args:              cobra.ExactArgs(2),
+		Args:              needs(2, whichClaim, "which name? NAME or NAME:PORT"),
 		ValidArgsFunction: a.completeOneClaim,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name, port, err := target.Parse(args[1])
 			if err != nil {
-				return err
+				return usageError{err}
 			}
 			why, err := a.daemon.WhyNetwork(cmd.Context(), args[0], name, port)
 			if err != nil {
@@ -98,7 +98,7 @@ func (a *app) egressLogCommand() *cobra.Command {
 		Short: "Show what a claim connected to, and what was denied",
 		Long: "Show what a claim did in the network, of the last 512 entries. With --json each is a line of JSON. With --follow it goes on until the claim ends,\n" +
 			"also when the daemon is restarted meanwhile.",
-		Args:              cobra.ExactArgs(1),
+		Args:              needs(1, whichClaim),
 		ValidArgsFunction: a.completeOneClaim,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !follow {

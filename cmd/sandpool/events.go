@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sandpool/cmd/sandpool/events"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
 	"sandpool/lifetime/wait"
@@ -19,27 +21,51 @@ import (
 const reconnectAfter = time.Second
 
 func (a *app) eventsCommand() *cobra.Command {
-	var after, claim string
+	var after string
+	var chosen events.Selection
 	var follow bool
 	cmd := &cobra.Command{
 		Use:   "events",
 		Short: "Show what happened to claims",
 		Long: "Show what happened to claims, as far back as the daemon remembers. With --json each event is a line of JSON; its cursor is\n" +
 			"what --after takes. With --follow it goes on with what happens, also when the daemon is restarted meanwhile.",
-		Args: cobra.NoArgs,
+		Args: func(cmd *cobra.Command, args []string) error {
+			return errors.Join(cobra.NoArgs(cmd, args), chosen.Check())
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if follow {
-				return a.follow(cmd.Context(), after, claim)
+			if !follow || chosen.Last > 0 {
+				var last []wire.Event
+				cursor, err := a.daemon.Events(cmd.Context(), after, chosen.Claim, false, func(e wire.Event) error {
+					if chosen.Last == 0 {
+						return a.chosenEvent(&chosen, e)
+					}
+					last = chosen.Newest(last, e)
+					return nil
+				})
+				for _, e := range last {
+					err = cmp.Or(err, a.event(e))
+				}
+				if !follow || err != nil {
+					return err
+				}
+				after = cursor
 			}
-			_, err := a.daemon.Events(cmd.Context(), after, claim, false, a.event)
-			return err
+			return a.follow(cmd.Context(), after, &chosen)
 		},
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what happens until interrupted")
-	cmd.Flags().StringVar(&after, "after", "", "a cursor: show what comes behind it; \""+wire.AfterNow+"\": only what happens from now on")
-	cmd.Flags().StringVar(&claim, "claim", "", "show the events of this claim only")
+	cmd.Flags().StringVar(&after, "after", "", "a `cursor`: show what comes behind it; \""+wire.AfterNow+"\": only what happens from now on")
+	chosen.Flags(cmd)
 	completeFlag(cmd, "claim", a.completeClaims)
 	return cmd
+}
+
+// chosenEvent prints one event if it is chosen.
+func (a *app) chosenEvent(chosen *events.Selection, e wire.Event) error {
+	if !chosen.Has(e) {
+		return nil
+	}
+	return a.event(e)
 }
 
 // event prints one event.
@@ -52,9 +78,9 @@ func (a *app) event(e wire.Event) error {
 }
 
 // follow prints events until ctx ends.
-func (a *app) follow(ctx context.Context, after, claim string) error {
+func (a *app) follow(ctx context.Context, after string, chosen *events.Selection) error {
 	return a.reconnecting(ctx, func(print printing) (bool, error) {
-		cursor, err := a.daemon.Events(ctx, after, claim, true, func(e wire.Event) error { return print(a.event(e)) })
+		cursor, err := a.daemon.Events(ctx, after, chosen.Claim, true, func(e wire.Event) error { return print(a.chosenEvent(chosen, e)) })
 		after = cursor
 		return false, err
 	})

@@ -104,7 +104,7 @@ func TestEventsFollowGivesUp(t *testing.T) {
 	socket := serveEvents(t, func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, http.StatusBadRequest, "invalid_argument", "no cursor")
 	})
-	for where, want := range map[string]int{socket: exitError, filepath.Join(t.TempDir(), "none"): exitUnreachable} {
+	for where, want := range map[string]int{socket: exitUsage, filepath.Join(t.TempDir(), "none"): exitUnreachable} {
 		var out, errOut strings.Builder
 		if code := run(t.Context(), []string{"--socket", where, "events", "-f"}, strings.NewReader(""), &out, &errOut); code != want {
 			t.Errorf("%s: exit %d, want %d: %s", where, code, want, errOut.String())

@@ -36,6 +36,8 @@ type fakeDaemon struct {
 	imageEnds string // the state of its image once it was asked for
 	served    []wire.Tier
 	exec      func(conn net.Conn, stream io.Reader, req wire.ExecRequest) // nil: the command ends with 0
+	claimed   func()                                                      // called before a claim is answered, if not nil; then it is not
+	releasing chan struct{}                                               // two releases wait for each other, if not nil
 	start     func(req wire.ProcessRequest)                               // may be nil
 }
 
@@ -61,13 +63,31 @@ func (f *fakeDaemon) startProcess(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// processes tells of process 17, which was started by itself and ends when it is followed, and of process 1.
+func (f *fakeDaemon) processes(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := wire.Process{PID: 17, Args: []string{"sleep", "9"}, Supervised: true, State: "S", CPUMS: 1500, MemoryBytes: 3 << 19, StartedAt: time.Now().Add(-time.Hour)}
+	switch _, ok := f.claims[r.PathValue("id")]; {
+	case !ok:
+		refuse(w, http.StatusNotFound, "not_found", "no such claim")
+	case strings.HasSuffix(r.URL.Path, "/output"):
+		p.State, p.ExitCode = "ended", new(7)
+		reply(w, http.StatusOK, wire.ProcessOutput{Process: &p})
+	case r.PathValue("pid") != "":
+		reply(w, http.StatusOK, p)
+	default:
+		reply(w, http.StatusOK, wire.ProcessList{Processes: []wire.Process{{PID: 1, Args: []string{"init"}, State: "S", StartedAt: p.StartedAt}, p}})
+	}
+}
+
 func newFake(t *testing.T) *fakeDaemon {
 	t.Helper()
 	f := &fakeDaemon{
 		t:      t,
 		socket: filepath.Join(t.TempDir(), "s"),
 		claims: map[string]wire.Claim{},
-		pool:   wire.Pool{Name: "local:default", Template: "default", Min: 1, Target: 2, Max: 4, Wanted: 2, Available: 2, Total: 2},
+		pool:   wire.Pool{Name: "local:default", Template: "default", Min: 1, Target: 2, Max: 4, Wanted: 2, Available: 2, Ready: 2, Total: 2},
 	}
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "unix", f.socket)
 	if err != nil {
@@ -81,6 +101,9 @@ func newFake(t *testing.T) *fakeDaemon {
 	mux.HandleFunc("POST /v1/claims/{id}/exec", f.run)
 	mux.HandleFunc("POST /v1/claims/{id}/ports/{port}", f.run)
 	mux.HandleFunc("POST /v1/claims/{id}/processes", f.startProcess)
+	mux.HandleFunc("GET /v1/claims/{id}/processes", f.processes)
+	mux.HandleFunc("GET /v1/claims/{id}/processes/{pid}", f.processes)
+	mux.HandleFunc("GET /v1/claims/{id}/processes/{pid}/output", f.processes)
 	mux.HandleFunc("POST /v1/claims/{id}/extend", f.extend)
 	mux.HandleFunc("POST /v1/claims/{id}/checkpoint", f.checkpoint)
 	mux.HandleFunc("POST /v1/claims/{id}/fork", f.fork)
@@ -121,6 +144,9 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 	reply(w, status, wire.Error{Status: status, Code: code, Message: message})
 }
 
+// sourceOf has the sources of tiers.
+var sourceOf = map[wire.Tier]wire.Source{wire.TierPaused: wire.SourcePool, wire.TierRestored: wire.SourceCheckpoint, wire.TierTemplate: wire.SourceSnapshot, wire.TierCold: wire.SourceStart}
+
 func (f *fakeDaemon) claim(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -155,13 +181,17 @@ func (f *fakeDaemon) claim(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
 	c := wire.Claim{
 		ID: fmt.Sprintf("c%d", f.made), Sandbox: "sp-1", Template: "default", Pool: "local:default", Owner: "0", State: wire.ClaimRunning,
-		Tier: tier, ClaimedAt: now.Add(-90 * time.Minute), ExpiresAt: now.Add(time.Hour + 30*time.Second),
+		Tier: tier, Source: sourceOf[tier], RequestID: f.last.RequestID, Metadata: f.last.Metadata, ClaimedAt: now.Add(-90 * time.Minute), ExpiresAt: now.Add(time.Hour + 20*time.Second),
 	}
 	if tier == wire.TierCold || tier == wire.TierTemplate {
 		c.Phases = &wire.Phases{Schedule: 1, Image: 2, Sentry: 30, UserSpace: 4, Ready: 500}
 	}
 	f.claims[c.ID] = c
 	f.served = append(f.served, tier)
+	if f.claimed != nil {
+		f.claimed()
+		panic(http.ErrAbortHandler)
+	}
 	reply(w, http.StatusCreated, c)
 }
 
@@ -178,6 +208,14 @@ func (f *fakeDaemon) list(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (f *fakeDaemon) one(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodDelete && f.releasing != nil {
+		select {
+		case f.releasing <- struct{}{}:
+		case <-f.releasing:
+		case <-time.After(time.Minute):
+			f.t.Error("one release waits for the other")
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c, ok := f.claims[r.PathValue("id")]
@@ -196,6 +234,7 @@ func (f *fakeDaemon) one(w http.ResponseWriter, r *http.Request) {
 func (f *fakeDaemon) pools(w http.ResponseWriter, _ *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.pool.Ready = f.pool.Available
 	reply(w, http.StatusOK, wire.PoolList{Pools: []wire.Pool{f.pool}})
 	f.pool.Available = min(f.pool.Available+1, f.pool.Target)
 }
@@ -211,6 +250,7 @@ func (f *fakeDaemon) change(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	f.changed = r.Method + " " + r.URL.Path + " " + string(body)
 	pool := f.pool
+	pool.Ready = pool.Available
 	pool.Hold, pool.Blocked = true, "memory: little left"
 	reply(w, http.StatusOK, pool)
 }
@@ -228,7 +268,7 @@ func (f *fakeDaemon) events(w http.ResponseWriter, r *http.Request) {
 	defer f.mu.Unlock()
 	seen, _ := strconv.Atoi(r.FormValue("after")) // at first there is none
 	for i := seen + 1; i <= f.made; i++ {
-		_ = json.NewEncoder(w).Encode(wire.Event{Cursor: strconv.Itoa(i), Time: time.Now(), Kind: kindClaimed, Claim: fmt.Sprintf("c%d", i), Message: "it was claimed"})
+		_ = json.NewEncoder(w).Encode(wire.Event{Cursor: strconv.Itoa(i), Time: time.Now(), Kind: "claimed", Claim: fmt.Sprintf("c%d", i), Message: "it was claimed"})
 	}
 }
 

@@ -47,7 +47,7 @@ func (a *app) filesList(of filesOf) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls ID [FOLDER]",
 		Short: "List a folder",
-		Args:  cobra.RangeArgs(1, 2),
+		Args:  needs(2, whichClaim),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			folder := "."
 			if len(args) > 1 {
@@ -84,7 +84,7 @@ func (a *app) filesStat(of filesOf) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stat ID PATH...",
 		Short: "Show files, and links themselves",
-		Args:  cobra.MinimumNArgs(2),
+		Args:  needs(many, whichClaim, "which file?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var list []wire.File
 			err := eachPath(args[1:], func(path string) error {
@@ -118,7 +118,7 @@ func (a *app) filesMkdir(of filesOf) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mkdir ID FOLDER...",
 		Short: "Make folders",
-		Args:  cobra.MinimumNArgs(2),
+		Args:  needs(many, whichClaim, "which file?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			bits, err := parseMode(mode)
 			if err != nil {
@@ -138,7 +138,7 @@ func (a *app) filesMkdir(of filesOf) *cobra.Command {
 func parseMode(text string) (uint32, error) {
 	bits, err := strconv.ParseUint(text, 8, 12)
 	if err != nil {
-		return 0, fmt.Errorf("mode %q: want it in octal, at most 7777", text)
+		return 0, usageError{fmt.Errorf("mode %q: want it in octal, at most 7777", text)}
 	}
 	return uint32(bits), nil
 }
@@ -147,7 +147,7 @@ func (a *app) filesMove(of filesOf) *cobra.Command {
 	return &cobra.Command{
 		Use:   "mv ID FROM TO",
 		Short: "Give a file or a folder another name, in place of what has it",
-		Args:  cobra.ExactArgs(3),
+		Args:  needs(3, whichClaim, "which file?", "which new name?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, err := of(args[0]).Move(cmd.Context(), args[1], args[2])
 			return err
@@ -160,7 +160,7 @@ func (a *app) filesRemove(of filesOf) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm ID PATH...",
 		Short: "Remove files, links and empty folders",
-		Args:  cobra.MinimumNArgs(2),
+		Args:  needs(many, whichClaim, "which file?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return eachPath(args[1:], func(path string) error { return of(args[0]).Remove(cmd.Context(), path, recursive) })
 		},
@@ -190,7 +190,7 @@ func (a *app) filesChown(of filesOf) *cobra.Command {
 
 // filesChange is a command that changes files to something.
 func filesChange(cmd *cobra.Command, of filesOf, change func(ctx context.Context, files client.Files, to, path string) error) *cobra.Command {
-	cmd.Args = cobra.MinimumNArgs(3)
+	cmd.Args = needs(many, whichClaim, "which change?", "which file?")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return eachPath(args[2:], func(path string) error { return change(cmd.Context(), of(args[0]), args[1], path) })
 	}
@@ -201,7 +201,7 @@ func (a *app) filesCat(of filesOf) *cobra.Command {
 	return &cobra.Command{
 		Use:   "cat ID FILE...",
 		Short: "Write files to standard output",
-		Args:  cobra.MinimumNArgs(2),
+		Args:  needs(many, whichClaim, "which file?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return eachPath(args[1:], func(path string) error {
 				content, _, err := of(args[0]).Read(cmd.Context(), path, 0, "")
@@ -224,7 +224,7 @@ func (a *app) filesWatch(of filesOf) *cobra.Command {
 		Short: "Show what happens to a file, or to a folder and what is in it, until interrupted",
 		Long: "Show what happens to a file, or to a folder and what is in it, until interrupted. When the connection breaks it goes on where it was; what was\n" +
 			"dropped meanwhile is said as lost. With --json each event is a line of JSON; its cursor is what --after takes.",
-		Args: cobra.ExactArgs(2),
+		Args: needs(2, whichClaim, "which file or folder?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.reconnecting(cmd.Context(), func(print printing) (bool, error) {
 				err := of(args[0]).Watch(cmd.Context(), args[1], recursive, after, func(e wire.FileEvent) error {

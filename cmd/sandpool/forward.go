@@ -22,7 +22,7 @@ func (a *app) forwardCommand() *cobra.Command {
 		Long: "Listen on ports of 127.0.0.1 and carry what connects there to ports inside a claimed sandbox, on its own loopback. The sandbox needs no\n" +
 			"network for that. LOCAL is the port to listen on, PORT itself if it is not given, and with 0 any that is free. It runs until it is\n" +
 			"interrupted or the claim ends.",
-		Args: cobra.MinimumNArgs(2),
+		Args: needs(many, whichClaim, "which port? The sandbox's, or LOCAL:PORT"),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
@@ -73,7 +73,7 @@ func parseForward(spec string) (local, port int, err error) {
 	l, errLocal := strconv.ParseUint(from, 10, 16)
 	p, errPort := strconv.ParseUint(to, 10, 16)
 	if errLocal != nil || errPort != nil || p == 0 {
-		return 0, 0, fmt.Errorf("%q: want [LOCAL:]PORT, each at most 65535", spec)
+		return 0, 0, usageError{fmt.Errorf("%q: want [LOCAL:]PORT, each at most 65535", spec)}
 	}
 	return int(l), int(p), nil
 }
@@ -94,7 +94,7 @@ func (a *app) accept(ctx context.Context, end context.CancelCauseFunc, listener 
 			if answer, ok := errors.AsType[*wire.Error](err); ok && answer.Status == http.StatusNotFound {
 				end(err)
 			} else if err != nil && context.Cause(ctx) == nil {
-				a.complain(err)
+				a.complain(err, exitError)
 			}
 		})
 	}

@@ -25,7 +25,7 @@ func (f *fakeDaemon) images(w http.ResponseWriter, _ *http.Request) {
 func TestImages(t *testing.T) {
 	f := newFake(t)
 	code, out, errOut := f.sandpool("images")
-	want := "IMAGE              STATE    LAYERS  BYTES        DIGEST  TEMPLATES\nregistry.test/a:1  pulling  1/3     1.5/30.0 MB  -       a,b\n"
+	want := "IMAGE              STATE    LAYERS              FETCHED  DIGEST  TEMPLATES\nregistry.test/a:1  pulling     1/3  1.4 MiB of 28.6 MiB  –       a,b\n"
 	if code != 0 || out != want {
 		t.Errorf("exit code %d, %s\n%s\nwant\n%s", code, errOut, out, want)
 	}

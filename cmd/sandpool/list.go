@@ -6,51 +6,58 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"sandpool/cmd/sandpool/listing"
 	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/wire"
 )
 
 func (a *app) lsCommand() *cobra.Command {
-	var labels []string
+	var chosen listing.Selection
+	var watch bool
 	cmd := &cobra.Command{
 		Use:               "ls [ID...]",
+		Aliases:           []string{"list"},
 		Short:             "List claims",
 		ValidArgsFunction: a.completeClaims,
-		RunE:              func(cmd *cobra.Command, ids []string) error { return a.ls(cmd.Context(), ids, labels) },
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			if watch {
+				return a.watch(cmd.Context(), func() (bool, error) { return false, a.ls(cmd.Context(), ids, chosen) })
+			}
+			return a.ls(cmd.Context(), ids, chosen)
+		},
 	}
-	cmd.Flags().StringArrayVar(&labels, "label", nil, "only those with this label `NAME=VALUE`; may be repeated")
+	a.listFlags(cmd, &chosen)
+	watchFlag(cmd, &watch)
 	return cmd
 }
 
-func (a *app) ls(ctx context.Context, ids, labels []string) error {
-	claims, err := a.claims(ctx, ids, labels...)
+// listFlags defines the flags of what lists claims.
+func (a *app) listFlags(cmd *cobra.Command, chosen *listing.Selection) {
+	a.outputFlags(cmd)
+	chosen.Flags(cmd)
+	chosen.SortFlag(cmd)
+	a.completeTemplates(cmd)
+}
+
+func (a *app) ls(ctx context.Context, ids []string, chosen listing.Selection) error {
+	claims, err := a.claims(ctx, ids, chosen)
 	if err != nil {
 		return err
 	}
-	return a.print(wire.ClaimList{Claims: claims}, func(w io.Writer) {
-		table.Line(w, "ID", "TEMPLATE", "STATE", "TIER", "AGE", "ENDS IN", "OWNER")
-		for _, c := range claims {
-			state := string(c.State)
-			if c.Reason != "" {
-				state += ": " + c.Reason
-			}
-			table.Line(w, c.ID, c.Template, state, c.Tier, age(c.ClaimedAt), until(c.ExpiresAt), c.Owner)
-		}
-	})
+	return a.printTable(wire.ClaimList{Claims: claims}, listing.Claims(claims), "no claims: `sandpool claim` makes one")
 }
 
-// claims returns the named claims, or all when none is named.
-func (a *app) claims(ctx context.Context, ids []string, labels ...string) ([]wire.Claim, error) {
+// claims returns the named claims, or all that are chosen when none is named.
+func (a *app) claims(ctx context.Context, ids []string, chosen listing.Selection) ([]wire.Claim, error) {
 	switch {
 	case len(ids) == 0:
-		return a.daemon.List(ctx, labels...)
-	case len(labels) > 0:
-		return nil, errors.New("--label does not go with ids")
+		claims, err := a.daemon.List(ctx, chosen.Labels...)
+		return chosen.Of(claims), err
+	case chosen.Given():
+		return nil, usageError{errors.New("--label, --template and --state do not go with ids")}
 	}
 	claims := make([]wire.Claim, 0, len(ids))
 	for _, id := range ids {
@@ -60,7 +67,22 @@ func (a *app) claims(ctx context.Context, ids []string, labels ...string) ([]wir
 		}
 		claims = append(claims, claim)
 	}
-	return claims, nil
+	return chosen.Of(claims), nil
+}
+
+func (a *app) inspectCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:               "inspect ID...",
+		Short:             "Show all that is known of claims, as JSON or as YAML",
+		Args:              needs(many, whichClaim),
+		ValidArgsFunction: a.completeClaims,
+		RunE: func(cmd *cobra.Command, ids []string) error {
+			a.json = true
+			return a.ls(cmd.Context(), ids, listing.Selection{})
+		},
+	}
+	a.outputFlags(cmd)
+	return cmd
 }
 
 func (a *app) infoCommand() *cobra.Command {
@@ -80,7 +102,7 @@ func (a *app) info(ctx context.Context) error {
 	return a.print(info, func(w io.Writer) {
 		table.Line(w, "version", info.Version)
 		table.Line(w, "pid", info.PID)
-		table.Line(w, "up for", age(info.StartedAt))
+		table.Line(w, "up for", listing.Ago(info.StartedAt))
 		table.Line(w, "region", info.Region)
 		table.Line(w, "containerd", info.Containerd)
 		table.Line(w, "namespace", info.Namespace)
@@ -94,7 +116,7 @@ func (a *app) info(ctx context.Context) error {
 			if !c.OK {
 				result = "refused: " + cmp.Or(c.Reason, "no reason given")
 			}
-			table.Line(w, "canary "+c.Platform, result)
+			table.Line(w, "trial of "+c.Platform, result)
 		}
 		for _, warning := range info.Warnings {
 			table.Line(w, "warning", warning)
@@ -103,23 +125,7 @@ func (a *app) info(ctx context.Context) error {
 }
 
 // ofHost says how much of what the host has is promised to sandboxes.
-func ofHost(promised, host uint64) string { return fmt.Sprintf("%d MiB of %d MiB", promised, host) }
-
-// age says how long ago t was, until how long it is to t.
-func age(t time.Time) string   { return short(time.Since(t)) }
-func until(t time.Time) string { return short(time.Until(t)) }
-
-// short writes a duration to two digits or so.
-func short(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch d = max(d, 0); {
-	case d < 10*time.Minute:
-		return d.Truncate(time.Second).String()
-	case d < 10*time.Hour:
-		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
-	case d < 2*day:
-		return fmt.Sprintf("%dh", d/time.Hour)
-	default:
-		return fmt.Sprintf("%dd", d/day)
-	}
+func ofHost(promised, host uint64) string {
+	size := func(mib uint64) string { return table.Bytes(int64(mib) << 20) } //nolint:gosec // no host has so much
+	return size(promised) + " of " + size(host)
 }

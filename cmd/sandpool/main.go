@@ -20,7 +20,7 @@ func main() {
 
 // run runs one command line and returns the exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	a := &app{in: in, out: out, errOut: errOut}
+	a := &app{in: in, out: out, errOut: errOut, terminal: out}
 	defer a.daemon.Close()
 	root := a.rootCommand()
 	root.SetArgs(args)
@@ -28,8 +28,9 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	if err == nil {
 		return exitOK
 	}
+	exit := a.exitCode(cmd.CommandPath(), err)
 	if _, silent := errors.AsType[exitStatus](err); !silent {
-		a.complain(err)
+		a.complain(err, exit)
 	}
-	return a.exitCode(cmd.CommandPath(), err)
+	return exit
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
 )
@@ -18,7 +20,7 @@ func TestClaim(t *testing.T) {
 	if code != 0 || out != "c1\n" {
 		t.Errorf("exit %d, stdout %q", code, out)
 	}
-	if !strings.HasPrefix(errOut, "c1: sandbox sp-1 from local:default (paused) in ") || !strings.HasSuffix(errOut, " ms, ends in 1h0m\n") || strings.Count(errOut, "\n") != 1 {
+	if !strings.HasPrefix(errOut, "c1: sandbox sp-1 from local:default (pool) in ") || !strings.HasSuffix(errOut, "s, ends in 1h\n") || strings.Count(errOut, "\n") != 1 {
 		t.Errorf("stderr %q", errOut)
 	}
 	if !reflect.DeepEqual(f.last, wire.ClaimRequest{}) {
@@ -70,7 +72,7 @@ func fields(table string) string {
 	return strings.Join(lines, "\n")
 }
 
-const poolsHead = "POOL MIN TARGET MAX WANTED AVAILABLE IN USE WARMING TOTAL WAITING STATE"
+const poolsHead = "POOL READY RUNNING STARTING IN USE WAITING TOTAL MIN TARGET WANTED MAX STATE"
 
 func TestTables(t *testing.T) {
 	f := newFake(t)
@@ -79,16 +81,17 @@ func TestTables(t *testing.T) {
 	dead.State, dead.Reason = wire.ClaimDead, "exited"
 	f.claims[dead.ID] = dead
 	const (
-		head = "ID TEMPLATE STATE TIER AGE ENDS IN OWNER\n"
-		one  = "c1 default running paused 1h30m 1h0m 0"
-		two  = "c2 default dead: exited paused 1h30m 1h0m 0"
+		head = "ID TEMPLATE STATE SOURCE AGE ENDS IN OWNER"
+		one  = "\nc1 default running pool 1h30m 1h 0"
+		two  = "\nc2 default dead pool 1h30m 1h 0 exited"
 	)
 	tests := map[string]string{
-		"ls":    head + one + "\n" + two,
-		"ls c2": head + two,
-		"pools": poolsHead + "\nlocal:default 1 2 4 2 0 0 0 2 0 ok",
-		"info": "version v1\npid 7\nup for 2d\nregion local\ncontainerd v2.4.2\nnamespace sandpool\nrunsc release-1\nshim io.containerd.x.v1\nplatform systrap\npromised memory 4096 MiB of 24000 MiB\npromised disk 20480 MiB of 250000 MiB\n" +
-			"canary kvm refused: too slow\ncanary systrap ok\nwarning old key",
+		"ls":    head + " REASON" + one + " –" + two,
+		"ls c1": head + one,
+		"ls c2": head + " REASON" + two,
+		"pools": poolsHead + "\nlocal:default 0 0 0 0 0 2 1 2 2 4 ok",
+		"info": "version v1\npid 7\nup for 2d2h\nregion local\ncontainerd v2.4.2\nnamespace sandpool\nrunsc release-1\nshim io.containerd.x.v1\nplatform systrap\npromised memory 4 GiB of 23.4 GiB\npromised disk 20 GiB of 244.1 GiB\n" +
+			"trial of kvm refused: too slow\ntrial of systrap ok\nwarning old key",
 	}
 	for command, want := range tests {
 		code, out, errOut := f.sandpool(strings.Fields(command)...)
@@ -111,7 +114,7 @@ func TestPoolChanges(t *testing.T) {
 		if f.changed != want || code != 0 {
 			t.Errorf("%s: exit %d %s, asked for %s, want %s", command, code, errOut, f.changed, want)
 		}
-		if got := fields(out); got != poolsHead+"\nlocal:default 1 2 4 2 2 0 0 2 0 blocked: memory: little left; on hold" {
+		if got := fields(out); got != poolsHead+" REASON\nlocal:default 2 0 0 0 0 2 1 2 2 4 blocked, on hold memory: little left" {
 			t.Errorf("%s: %s", command, got)
 		}
 	}
@@ -149,8 +152,21 @@ func TestExitCodes(t *testing.T) {
 		{"nonsense", exitUsage, `unknown command "nonsense"`},
 		{"claim --nonsense", exitUsage, "unknown flag: --nonsense"},
 		{"claim extra", exitUsage, `unknown command "extra"`},
+		{"run", exitOwnUsage, "which command?"},
+		{"run --template unknown true", exitOwnNotFound, "no template unknown"},
+		{"run --template empty true", exitOwnPoolEmpty, "none left"},
+		{"run --template quota true", exitOwnPoolEmpty, "too many"},
+		{"run -d -t true", exitOwnUsage, "none of the others can be"},
+		{"attach x 7", exitOwnNotFound, "no such claim"},
+		{"wait x 7", exitNotFound, "no such claim"},
+		{"ls --state none", exitUsage, "want one of running"},
+		{"ls -o csv", exitUsage, "want wide, json, yaml or name"},
+		{"ls --label a=b x", exitUsage, "do not go with ids"},
+		{"release --all x", exitUsage, "--all does not go with ids"},
+		{"release --state dead", exitUsage, "go with --all"},
+		{"events -n -1", exitUsage, "want at least 1"},
 		{"claim --wait soon", exitUsage, `duration "soon"`},
-		{"release", exitUsage, "at least 1 arg"},
+		{"release", exitUsage, "which claim?"},
 		{"bench --warm 0 --cold 0", exitUsage, "want at least one claim"},
 		{"top --interval 99ms", exitUsage, "want an --interval of at least 100ms"},
 		{"top extra", exitUsage, `unknown command "extra"`},
@@ -160,38 +176,39 @@ func TestExitCodes(t *testing.T) {
 		{"claim --template empty", exitPoolEmpty, "none left"},
 		{"claim --template quota", exitQuota, "too many"},
 		{"pools set unknown --max 3", exitNotFound, "no such pool"},
-		{"pools set default --max many", exitUsage, "many"},
-		{"pools set", exitUsage, "accepts 1 arg"},
+		{"pools set default --max many", exitUsage, "want a number"},
+		{"pools set", exitUsage, "which pool?"},
 		{"pools drain unknown", exitNotFound, "no such pool"},
 		{"--socket /" + strings.Repeat("x", 199) + " ls", exitUnreachable, "the path of the socket has 200 bytes, of at most 107"},
 		{"--socket " + missing + " ls", exitUnreachable, "no sandpoold at " + missing},
 		{"--socket " + missing + " bench", exitUnreachable, "no sandpoold at " + missing},
 		{"exec " + id + " -- true", exitOK, ""},
-		{"exec x -- true", exitExec, "no such claim"},
-		{"exec " + id, exitExec, "at least 2 arg"},
-		{"exec -t " + id + " -- sh", exitExec, "needs a terminal"},
+		{"exec x -- true", exitOwnNotFound, "no such claim"},
+		{"exec " + id, exitOwnUsage, "which command?"},
+		{"exec", exitOwnUsage, "which claim?"},
+		{"exec -t " + id + " -- sh", exitOwnUsage, "needs a terminal"},
 		{"bench exec --rounds 0", exitUsage, "at least 1"},
-		{"exec --ulimit nofile " + id + " -- sh", exitExec, `--ulimit "nofile": want NAME=SOFT[:HARD]`},
-		{"exec -d -t --log x " + id + " -- sh", exitExec, "--log does not go with --tty"},
-		{"exec --log x " + id + " -- sh", exitExec, "--log and --interactive are for commands that run with --detach"},
-		{"exec -i " + id + " -- sh", exitExec, "--log and --interactive are for commands that run with --detach"},
+		{"exec --ulimit nofile " + id + " -- sh", exitOwnUsage, `--ulimit "nofile": want NAME=SOFT[:HARD]`},
+		{"exec -d -t --log x " + id + " -- sh", exitOwnUsage, "--log does not go with --tty"},
+		{"exec --log x " + id + " -- sh", exitOwnUsage, "--log is for commands that run with --detach"},
+		{"exec -n -i " + id + " -t -- sh", exitOwnUsage, "none of the others can be"},
 		{"exec -d " + id + " -- no-such", exitNoCommand, "no such program"},
-		{"claim --label x", exitError, "want NAME=VALUE"},
-		{"claim --secret T=x", exitError, "values on a command line are no secrets"},
-		{"kill " + id + " x", exitError, "want a number"},
-		{"kill -s NONE " + id + " 7", exitError, "want a name such as TERM"},
-		{"logs " + id + " 0", exitError, "want a number"},
+		{"claim --label x", exitUsage, "want NAME=VALUE"},
+		{"claim --secret T=x", exitUsage, "values on a command line are no secrets"},
+		{"kill " + id + " x", exitUsage, "want a number"},
+		{"kill -s NONE " + id + " 7", exitUsage, "want a name such as TERM"},
+		{"logs " + id + " 0", exitUsage, "want a number"},
 		{"egress show x", exitNotFound, "no such claim"},
-		{"egress why " + id + " a.test:0", exitError, "want NAME or NAME:PORT"},
-		{"egress why " + id, exitUsage, "accepts 2 arg"},
+		{"egress why " + id + " a.test:0", exitUsage, "want NAME or NAME:PORT"},
+		{"egress why " + id, exitUsage, "which name?"},
 		{"extend x", exitNotFound, "no such claim"},
-		{"extend", exitUsage, "accepts 1 arg"},
+		{"extend", exitUsage, "which claim?"},
 		{"checkpoint x", exitNotFound, "no such claim"},
 		{"checkpoints rm x", exitNotFound, "delete x: no such checkpoint"},
-		{"checkpoints rm", exitUsage, "at least 1 arg"},
+		{"checkpoints rm", exitUsage, "which checkpoint?"},
 		{"fork x", exitNotFound, "no such claim"},
 		{"fork --count many " + id, exitUsage, "many"},
-		{"--socket " + missing + " exec x -- true", exitExec, "no sandpoold at " + missing},
+		{"--socket " + missing + " exec x -- true", exitOwnUnreachable, "no sandpoold at " + missing},
 	}
 	for _, test := range tests {
 		code, _, errOut := f.sandpool(strings.Fields(test.args)...)
@@ -230,6 +247,13 @@ func TestCompletion(t *testing.T) {
 		"claim --type ":       "development\npreview\ncicd\n:4\n",
 		"fork c1 --type ":     "development\npreview\ncicd\n:4\n",
 		"pools drain x ":      ":4\n",
+		"ls --state ":         "running\npaused\nsuspended\ndead\nwarned\ngrace\n:4\n",
+		"ls -o ":              "wide\njson\nyaml\nname\n:4\n",
+		"ls --template ":      "default\n:4\n",
+		"run --template ":     "default\n:4\n",
+		"wait c1 ":            "17\tS, sleep 9\n:4\n",
+		"inspect c1 ":         "c2\tdefault, running\n:4\n",
+		"rm c1 ":              "c2\tdefault, running\n:4\n",
 	}
 	for typed, want := range tests {
 		args := append([]string{"__complete", "--socket", f.socket}, strings.Split(typed, " ")...)
@@ -244,20 +268,31 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-func TestShort(t *testing.T) {
-	tests := map[time.Duration]string{
-		-time.Second:                     "0s",
-		1500 * time.Millisecond:          "1s",
-		9*time.Minute + 59*time.Second:   "9m59s",
-		59*time.Minute + 59*time.Second:  "59m",
-		time.Hour:                        "1h0m",
-		9*time.Hour + 10*time.Minute:     "9h10m",
-		47*time.Hour + 59*time.Minute:    "47h",
-		100*24*time.Hour + 5*time.Minute: "100d",
-	}
-	for d, want := range tests {
-		if got := short(d); got != want {
-			t.Errorf("%v: %s, want %s", d, got, want)
+// TestHelp has a group for each command, and an example in each that can be run.
+func TestHelp(t *testing.T) {
+	a := &app{}
+	var look func(cmd *cobra.Command)
+	look = func(cmd *cobra.Command) {
+		if cmd.Runnable() && !cmd.HasSubCommands() && cmd.Example == "" {
+			t.Errorf("%s has no example", cmd.CommandPath())
 		}
+		for _, sub := range cmd.Commands() {
+			look(sub)
+		}
+	}
+	root := a.rootCommand()
+	for _, cmd := range root.Commands() {
+		if cmd.GroupID == "" && cmd.Runnable() {
+			t.Errorf("%s is in no group", cmd.Name())
+		}
+		look(cmd)
+	}
+}
+
+func TestVersionFlag(t *testing.T) {
+	f := newFake(t)
+	_, flagged, _ := f.sandpool("--version")
+	if _, told, _ := f.sandpool("version"); flagged != told || told == "" {
+		t.Errorf("--version prints %q, version %q", flagged, told)
 	}
 }

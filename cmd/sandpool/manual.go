@@ -32,6 +32,7 @@ func writeManual(folder string) error {
 	a := &app{in: strings.NewReader(""), out: io.Discard, errOut: io.Discard}
 	root := a.rootCommand()
 	root.InitDefaultCompletionCmd()
+	root.Long += "\n\n" + exitHelp
 	asMarkdown(root)
 	header := &doc.GenManHeader{Section: "1", Source: "sandpool " + buildVersion(), Manual: "User Commands"}
 	return doc.GenManTree(root, header, folder)

@@ -1,26 +1,32 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"io"
+	"errors"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"sandpool/cmd/sandpool/table"
+	"sandpool/cmd/sandpool/listing"
 	"sandpool/daemon/wire"
 )
 
 func (a *app) poolsCommand() *cobra.Command {
+	var watch bool
 	cmd := &cobra.Command{
 		Use:   "pools",
 		Short: "Show the pools, or change one",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return a.pools(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if watch {
+				return a.watch(cmd.Context(), func() (bool, error) { return false, a.pools(cmd.Context()) })
+			}
+			return a.pools(cmd.Context())
+		},
 	}
+	a.outputFlags(cmd)
+	watchFlag(cmd, &watch)
 	cmd.AddCommand(a.setPoolCommand(), a.drainPoolCommand())
 	return cmd
 }
@@ -30,37 +36,18 @@ func (a *app) pools(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.print(wire.PoolList{Pools: pools}, func(w io.Writer) { writePools(w, pools) })
+	return a.printTable(wire.PoolList{Pools: pools}, listing.Pools(pools), "no pools")
 }
 
-func writePools(w io.Writer, pools []wire.Pool) {
-	table.Line(w, "POOL", "MIN", "TARGET", "MAX", "WANTED", "AVAILABLE", "IN USE", "WARMING", "TOTAL", "WAITING", "STATE")
-	for _, p := range pools {
-		table.Line(w, p.Name, p.Min, p.Target, p.Max, p.Wanted, p.Available, p.InUse, p.Warming, p.Total, p.Waiting, poolState(p))
-	}
-}
-
-// poolState says what keeps a pool from its size.
-func poolState(p wire.Pool) string {
-	var words []string
-	if p.Degraded != "" {
-		words = append(words, "degraded: "+p.Degraded)
-	}
-	if p.Blocked != "" {
-		words = append(words, "blocked: "+p.Blocked)
-	}
-	if p.Hold {
-		words = append(words, "on hold")
-	}
-	return cmp.Or(strings.Join(words, "; "), "ok")
-}
+// whichPool asks for a pool that is missing.
+const whichPool = "which pool? `sandpool pools` shows them"
 
 func (a *app) setPoolCommand() *cobra.Command {
 	var change wire.PoolChange
 	cmd := &cobra.Command{
-		Use:               "set NAME",
+		Use:               "set [flags] NAME",
 		Short:             "Change a pool until the daemon reloads its configuration or starts again",
-		Args:              cobra.ExactArgs(1),
+		Args:              needs(1, whichPool),
 		ValidArgsFunction: a.completePools,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			pool, err := a.daemon.ChangePool(cmd.Context(), args[0], change)
@@ -68,12 +55,12 @@ func (a *app) setPoolCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	numberFlag(flags, &change.Min, "min", "`sandboxes` at which draining stops")
-	numberFlag(flags, &change.Target, "target", "`sandboxes` that the pool has unless use asks for more or fewer")
-	numberFlag(flags, &change.Max, "max", "the most `sandboxes`")
-	numberFlag(flags, &change.ScaleUp, "scale-up-threshold", "`per cent` in use at which the pool grows")
-	numberFlag(flags, &change.ScaleDown, "scale-down-threshold", "`per cent` in use below which the pool drains")
-	numberFlag(flags, &change.Hot, "hot", "`sandboxes` that run while they wait")
+	numberFlag(flags, &change.Min, "min", "stop draining at this `number` of sandboxes")
+	numberFlag(flags, &change.Target, "target", "the `number` of sandboxes that the pool has unless use asks for more or fewer")
+	numberFlag(flags, &change.Max, "max", "the most sandboxes, a `number`")
+	numberFlag(flags, &change.ScaleUp, "scale-up-threshold", "the `percentage` in use at which the pool grows")
+	numberFlag(flags, &change.ScaleDown, "scale-down-threshold", "the `percentage` in use below which the pool drains")
+	numberFlag(flags, &change.Hot, "hot", "the `number` of sandboxes that run while they wait")
 	switchFlag(flags, &change.Adaptive, "adaptive", "let the target follow the claims; --adaptive=false ends that")
 	switchFlag(flags, &change.Hold, "hold", "refill nothing; --hold=false ends that")
 	return cmd
@@ -83,8 +70,11 @@ func (a *app) setPoolCommand() *cobra.Command {
 func numberFlag(flags *pflag.FlagSet, value **int, name, usage string) {
 	flags.Func(name, usage, func(text string) error {
 		n, err := strconv.Atoi(text)
+		if err != nil {
+			return errors.New("want a number")
+		}
 		*value = &n
-		return err
+		return nil
 	})
 }
 
@@ -92,8 +82,11 @@ func numberFlag(flags *pflag.FlagSet, value **int, name, usage string) {
 func switchFlag(flags *pflag.FlagSet, value **bool, name, usage string) {
 	flags.BoolFunc(name, usage, func(text string) error {
 		on, err := strconv.ParseBool(text)
+		if err != nil {
+			return errors.New("want true or false")
+		}
 		*value = &on
-		return err
+		return nil
 	})
 }
 
@@ -101,7 +94,7 @@ func (a *app) drainPoolCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "drain NAME",
 		Short:             "Empty a pool and hold its refilling; its claims live on",
-		Args:              cobra.ExactArgs(1),
+		Args:              needs(1, whichPool),
 		ValidArgsFunction: a.completePools,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			pool, err := a.daemon.DrainPool(cmd.Context(), args[0])
@@ -114,5 +107,5 @@ func (a *app) printPool(pool wire.Pool, err error) error {
 	if err != nil {
 		return err
 	}
-	return a.print(pool, func(w io.Writer) { writePools(w, []wire.Pool{pool}) })
+	return a.printTable(pool, listing.Pools([]wire.Pool{pool}), "")
 }

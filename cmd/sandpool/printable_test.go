@@ -49,7 +49,7 @@ func TestNoControlCharacters(t *testing.T) {
 		"GET /v1/checkpoints": spoiled[wire.CheckpointList](), "GET /v1/events": spoiled[wire.Event](), "GET /v1/pools": spoiled[wire.PoolList](),
 		"PUT /v1/pools/p": spoiled[wire.Pool](), "GET /v1/templates": spoiled[wire.TemplateList](), "POST /v1/templates/t/check": spoiled[wire.TemplateCheck](),
 		"GET /v1/images": spoiled[wire.ImageList](), "GET /v1/info": spoiled[wire.Info](),
-		"GET /v1/claims/c/network": spoiled[wire.Network](), "GET /v1/claims/c/network/why": spoiled[wire.NetworkWhy](), "GET /v1/claims/c/network/log": spoiled[wire.NetworkEntry](),
+		"GET /v1/claims/c/processes": spoiled[wire.ProcessList](), "GET /v1/claims/c/processes/7": spoiled[wire.Process](), "GET /v1/claims/c/network": spoiled[wire.Network](), "GET /v1/claims/c/network/why": spoiled[wire.NetworkWhy](), "GET /v1/claims/c/network/log": spoiled[wire.NetworkEntry](),
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, body) })
 	}
@@ -63,7 +63,7 @@ func TestNoControlCharacters(t *testing.T) {
 	t.Cleanup(server.Close)
 	for command, lines := range map[string]int{
 		"claim": 2, "ls": 2, "extend c": 1, "fork c": 1, "checkpoint c": 1, "checkpoints": 2, "events": 1, "pools": 2, "pools set p": 2, "templates": 2,
-		"templates check t": 2, "images": 2, "info": 13, "top --once": 12, "ls c": 2, "egress show c": 7, "egress why c a": 2, "egress log c": 1, "forward c 1": 2, "__complete release ": 3, "__complete checkpoints rm ": 3,
+		"templates check t": 2, "images": 2, "info": 13, "inspect c": 1, "ps c": 2, "wait c 7": 1, "ls -o wide": 2, "ls -q": 1, "top --once": 12, "ls c": 2, "egress show c": 7, "egress why c a": 2, "egress log c": 1, "forward c 1": 2, "__complete release ": 3, "__complete checkpoints rm ": 3,
 	} {
 		var out, errOut bytes.Buffer
 		run(t.Context(), append([]string{"--socket", listener.Addr().String()}, strings.SplitN(command, " ", 4)...), strings.NewReader(""), &out, &errOut)

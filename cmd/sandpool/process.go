@@ -7,29 +7,43 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"sandpool/cmd/sandpool/input"
+	"sandpool/cmd/sandpool/listing"
+	"sandpool/cmd/sandpool/signals"
 	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
 )
 
 func (a *app) psCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "ps ID",
-		Short: "List the processes of a claimed sandbox",
+	var chosen listing.Selection
+	cmd := &cobra.Command{
+		Use:   "ps [ID]",
+		Short: "List the processes of a claimed sandbox; without one, list claims",
 		Long: "List the processes of a claimed sandbox. Those that were started by `sandpool exec --detach` are marked with *: their output is kept for\n" +
-			"`sandpool logs`, also for a while after their end.",
-		Args:              cobra.ExactArgs(1),
+			"`sandpool logs`, also for a while after their end.\n\n" +
+			"Without an id it is `sandpool ls`.",
+		Args:              needs(1),
 		ValidArgsFunction: a.completeOneClaim,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.ps(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 0:
+				return a.ls(cmd.Context(), nil, chosen)
+			case chosen.Given():
+				return usageError{errors.New("--label, --template and --state choose claims: leave the id out")}
+			default:
+				return a.ps(cmd.Context(), args[0])
+			}
+		},
 	}
+	a.listFlags(cmd, &chosen)
+	return cmd
 }
 
 func (a *app) ps(ctx context.Context, id string) error {
@@ -37,43 +51,22 @@ func (a *app) ps(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return a.print(wire.ProcessList{Processes: list}, func(w io.Writer) {
-		table.Line(w, "PID", "USER", "STATE", "STARTED", "CPU", "MIB", "COMMAND")
-		for _, p := range list {
-			mark := ""
-			if p.Supervised {
-				mark = "*"
-			}
-			table.Line(w, fmt.Sprintf("%d%s", p.PID, mark), p.User, processState(p), age(p.StartedAt), fmt.Sprintf("%.1fs", p.CPUMS/1000),
-				fmt.Sprintf("%.1f", mebibytes(p.MemoryBytes)), strings.Join(p.Args, " "))
-		}
-	})
-}
-
-// processState is the state of a process in a table.
-func processState(p wire.Process) string {
-	switch {
-	case p.TimedOut:
-		return "timed out"
-	case p.ExitCode != nil:
-		return fmt.Sprintf("exited %d", *p.ExitCode)
-	default:
-		return p.State
-	}
+	return a.printTable(wire.ProcessList{Processes: list}, listing.Processes(list), "no processes")
 }
 
 func (a *app) logsCommand() *cobra.Command {
 	var follow bool
 	var since int64
 	cmd := &cobra.Command{
-		Use:   "logs ID PID",
+		Use:   "logs ID [PID]",
 		Short: "Show what a detached command wrote",
 		Long: "Show what a command wrote that `sandpool exec --detach` started: its output here as output, its errors as errors. The last MiB of each\n" +
 			"command is kept; what is kept no more is counted on standard error. With --follow it goes on until the command has ended, also when the\n" +
-			"daemon is restarted meanwhile. With --json each piece is a line of JSON; --since takes a position and goes on there.",
-		Args:              cobra.ExactArgs(2),
+			"daemon is restarted meanwhile. With --json each piece is a line of JSON; --since takes a position and goes on there.\n\n" +
+			"Without a PID it is the one command that was started so.",
+		Args:              needs(2, whichClaim),
 		ValidArgsFunction: a.completeProcess,
-		RunE:              onProcess(func(ctx context.Context, id string, pid int) error { return a.logs(ctx, id, pid, since, follow) }),
+		RunE:              a.onProcess(func(ctx context.Context, id string, pid int) error { return a.logs(ctx, id, pid, since, follow) }),
 	}
 	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what it writes until it ends")
 	cmd.Flags().Int64Var(&since, "since", 0, "a position: leave out the bytes before it")
@@ -112,14 +105,15 @@ func (a *app) output(o wire.ProcessOutput) error {
 func (a *app) attachCommand() *cobra.Command {
 	var noStdin bool
 	cmd := &cobra.Command{
-		Use:   "attach ID PID",
+		Use:   "attach ID [PID]",
 		Short: "Watch a detached command, and type to it",
 		Long: "Show what a command writes that `sandpool exec --detach` started, from what is kept on, and give it this command's input if it was started\n" +
 			"with --interactive or --tty. It ends with the command and its exit code. The command goes on when this one is interrupted, on a terminal of\n" +
-			"its own by Ctrl-P Ctrl-Q; the end of this one's input is not passed on.",
-		Args:              cobra.ExactArgs(2),
+			"its own by Ctrl-P Ctrl-Q; the end of this one's input is not passed on.\n\n" +
+			"Without a PID it is the one command that was started so.",
+		Args:              needs(2, whichClaim),
 		ValidArgsFunction: a.completeProcess,
-		RunE:              onProcess(func(ctx context.Context, id string, pid int) error { return a.attach(ctx, id, pid, noStdin) }),
+		RunE:              a.onProcess(func(ctx context.Context, id string, pid int) error { return a.attach(ctx, id, pid, noStdin) }),
 	}
 	cmd.Flags().BoolVarP(&noStdin, "no-stdin", "n", false, "read no input: only watch")
 	return cmd
@@ -165,12 +159,12 @@ func (a *app) killCommand() *cobra.Command {
 		Short: "Signal a process of a claimed sandbox",
 		Long: "Send SIGTERM, or the signal that --signal names, to a process of a claimed sandbox. Of a command that `sandpool exec --detach` started all\n" +
 			"of its group gets it, and KILL is for its whole session.",
-		Args:              cobra.ExactArgs(2),
+		Args:              needs(2, whichClaim, "which process? `sandpool ps ID` shows them"),
 		ValidArgsFunction: a.completeProcess,
-		RunE: onProcess(func(ctx context.Context, id string, pid int) error {
-			number, err := signalNumber(name)
+		RunE: a.onProcess(func(ctx context.Context, id string, pid int) error {
+			number, err := signals.Number(name)
 			if err != nil {
-				return err
+				return usageError{fmt.Errorf("--signal: %w", err)}
 			}
 			return a.daemon.SignalProcess(ctx, id, pid, number)
 		}),
@@ -179,25 +173,79 @@ func (a *app) killCommand() *cobra.Command {
 	return cmd
 }
 
-func signalNumber(name string) (syscall.Signal, error) {
-	if n, err := strconv.ParseUint(name, 10, 7); err == nil && n > 0 && n <= 64 {
-		return syscall.Signal(n), nil
-	}
-	if n := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(name), "SIG")); n != 0 {
-		return n, nil
-	}
-	return 0, fmt.Errorf("--signal: %q: want a name such as TERM, or a number from 1 to 64", name)
-}
-
-// onProcess is a command whose arguments are a claim and a process.
-func onProcess(do func(ctx context.Context, id string, pid int) error) func(*cobra.Command, []string) error {
+// onProcess is a command whose arguments are a claim and a process, which may be left out where there is one.
+func (a *app) onProcess(do func(ctx context.Context, id string, pid int) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			pid, err := a.onlyProcess(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return do(cmd.Context(), args[0], pid)
+		}
 		pid, err := strconv.ParseUint(args[1], 10, 31)
 		if err != nil || pid == 0 {
-			return fmt.Errorf("process id %q: want a number, as sandpool ps shows it", args[1])
+			return usageError{fmt.Errorf("process id %q: want a number, as sandpool ps shows it", args[1])}
 		}
 		return do(cmd.Context(), args[0], int(pid))
 	}
+}
+
+// onlyProcess is the one process of a claim that was started by `sandpool exec --detach` or with the claim.
+func (a *app) onlyProcess(ctx context.Context, id string) (int, error) {
+	list, err := a.daemon.Processes(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	list = slices.DeleteFunc(list, func(p wire.Process) bool { return !p.Supervised })
+	switch len(list) {
+	case 0:
+		return 0, usageError{fmt.Errorf("%s has no command that runs by itself: `sandpool exec --detach` starts one", id)}
+	case 1:
+		return list[0].PID, nil
+	default:
+		return 0, usageError{fmt.Errorf("%s has %d commands that run by themselves: name one by its process id, `sandpool ps %[1]s` shows them", id, len(list))}
+	}
+}
+
+func (a *app) waitCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "wait ID [PID]",
+		Short: "Wait until a detached command ends, and print its exit code",
+		Long: "Wait until a command has ended that `sandpool exec --detach` started, also when the daemon is restarted meanwhile, and print its exit code.\n" +
+			"It is 128 and the signal's number for one that a signal ended, and 124 after its --timeout. This command exits with 0 then.\n\n" +
+			"Without a PID it is the one command that was started so.",
+		Args:              needs(2, whichClaim),
+		ValidArgsFunction: a.completeProcess,
+		RunE:              a.onProcess(a.wait),
+	}
+}
+
+func (a *app) wait(ctx context.Context, id string, pid int) error {
+	p, err := a.daemon.Process(ctx, id, pid)
+	if err != nil {
+		return err
+	}
+	if !p.Supervised {
+		return usageError{fmt.Errorf("process %d was not started by `sandpool exec --detach`: nobody keeps its exit code", pid)}
+	}
+	for since := p.OutputNext; p.ExitCode == nil; {
+		err = a.reconnecting(ctx, func(printing) (bool, error) {
+			at, ended, err := a.daemon.ProcessOutput(ctx, id, pid, since, true, func(wire.ProcessOutput) error { return nil })
+			since = at
+			if ended != nil {
+				p = *ended
+			}
+			return ended != nil, err
+		})
+		if err != nil {
+			return err
+		}
+		if cause := context.Cause(ctx); cause != nil && p.ExitCode == nil {
+			return fmt.Errorf("wait: %w", cause)
+		}
+	}
+	return a.print(p, func(w io.Writer) { table.Line(w, *p.ExitCode) })
 }
 
 // completeOneClaim offers claims for the first argument.
@@ -217,7 +265,7 @@ func (a *app) completeProcess(cmd *cobra.Command, args []string, word string) ([
 	var ids []cobra.Completion
 	for _, p := range list {
 		if p.Supervised {
-			ids = append(ids, offered(strconv.Itoa(p.PID), processState(p)+", "+strings.Join(p.Args, " ")))
+			ids = append(ids, offered(strconv.Itoa(p.PID), listing.ProcessState(p)+", "+strings.Join(p.Args, " ")))
 		}
 	}
 	return ids, cobra.ShellCompDirectiveNoFileComp

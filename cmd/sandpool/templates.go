@@ -1,14 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
-	"sandpool/cmd/sandpool/table"
+	"sandpool/cmd/sandpool/listing"
 	"sandpool/daemon/wire"
 )
 
@@ -20,6 +17,7 @@ func (a *app) templatesCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.listTemplates(cmd.Context()) },
 	}
+	a.outputFlags(cmd)
 	cmd.AddCommand(a.checkTemplateCommand())
 	return cmd
 }
@@ -29,24 +27,7 @@ func (a *app) listTemplates(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.print(wire.TemplateList{Templates: templates}, func(w io.Writer) {
-		table.Line(w, "TEMPLATE", "IMAGE", "CPUS", "MEMORY MIB", "DISK MIB", "PIDS", "SNAPSHOT", "STATE")
-		for _, t := range templates {
-			state := string(t.State)
-			if t.Reason != "" {
-				state += ": " + t.Reason
-			}
-			table.Line(w, t.Name, t.Image, limit(t.CPUs), limit(t.MemoryMiB), limit(t.DiskMiB), limit(t.PIDs), cmp.Or(t.Snapshot, "–"), state)
-		}
-	})
-}
-
-// limit writes a limit; 0 stands for none.
-func limit[N int | float64](n N) string {
-	if n == 0 {
-		return "–"
-	}
-	return fmt.Sprint(n)
+	return a.printTable(wire.TemplateList{Templates: templates}, listing.Templates(templates), "no templates")
 }
 
 func (a *app) checkTemplateCommand() *cobra.Command {
@@ -55,28 +36,21 @@ func (a *app) checkTemplateCommand() *cobra.Command {
 		Short: "Start one sandbox of a template, say what fails, and destroy it",
 		Long: "Make a template ready anew, start one sandbox of it, run its prewarm commands and its readiness checks, and destroy the sandbox.\n" +
 			"Each step is shown with the time it took; one that fails says why and what to do, and the exit code is 1.",
-		Args:              cobra.ExactArgs(1),
+		Args:              needs(1, "which template? `sandpool templates` shows them"),
 		ValidArgsFunction: a.completePools,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.checkTemplate(cmd.Context(), args[0]) },
 	}
 }
 
 func (a *app) checkTemplate(ctx context.Context, name string) error {
+	done := a.waiting("trying template " + name)
 	steps, err := a.daemon.CheckTemplate(ctx, name)
+	done()
 	if err != nil {
 		return err
 	}
 	failed := false
-	err = a.print(wire.TemplateCheck{Steps: steps}, func(w io.Writer) {
-		table.Line(w, "STEP", "RESULT", "MS", "DETAIL")
-		for _, s := range steps {
-			if s.OK {
-				table.Line(w, s.Step, "ok", fmt.Sprintf("%.0f", s.TookMS))
-			} else {
-				table.Line(w, s.Step, "FAILED", "", s.Detail)
-			}
-		}
-	})
+	err = a.printTable(wire.TemplateCheck{Steps: steps}, listing.Steps(steps), "")
 	for _, s := range steps {
 		failed = failed || !s.OK
 	}

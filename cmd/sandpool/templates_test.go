@@ -31,9 +31,9 @@ func (f *fakeDaemon) checkTemplate(w http.ResponseWriter, r *http.Request) {
 func TestTemplates(t *testing.T) {
 	f := newFake(t)
 	code, out, errOut := f.sandpool("templates")
-	want := `TEMPLATE IMAGE CPUS MEMORY MIB DISK MIB PIDS SNAPSHOT STATE
-default sandpool.local/busybox:1 1.5 2048 – 1024 ck-1 ready
-broken sandpool.local/none:1 – – – – – failed: it is not in containerd
+	want := `TEMPLATE IMAGE CPUS MEMORY DISK PIDS SNAPSHOT STATE REASON
+default sandpool.local/busybox:1 1.5 2 GiB – 1024 ck-1 ready –
+broken sandpool.local/none:1 – – – – – failed it is not in containerd
 `
 	if code != exitOK || fields(out) != strings.TrimSpace(want) {
 		t.Errorf("exit %d: %s%s", code, out, errOut)
@@ -47,8 +47,8 @@ func TestTemplateCheck(t *testing.T) {
 		code int
 		want string
 	}{
-		{"default", exitOK, "STEP RESULT MS DETAIL\nimage ok 12\ncreate ok 45"},
-		{"broken", exitError, "STEP RESULT MS DETAIL\nimage ok 12\nprobe FAILED command \"foo\" is not in the image"},
+		{"default", exitOK, "STEP RESULT TOOK\nimage ok 12 ms\ncreate ok 45 ms"},
+		{"broken", exitError, "STEP RESULT TOOK DETAIL\nimage ok 12 ms –\nprobe FAILED – command \"foo\" is not in the image"},
 		{"unknown", exitNotFound, ""},
 	} {
 		if code, out, errOut := f.sandpool("template", "check", test.name); code != test.code || fields(out) != test.want {

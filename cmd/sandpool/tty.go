@@ -20,7 +20,7 @@ import (
 func (a *app) execTTY(ctx context.Context, id string, req wire.ExecRequest) (code int, err error) {
 	file, ok := a.in.(*os.File)
 	if !ok || !isTerminal(file) {
-		return 0, errors.New("-t needs a terminal on standard input")
+		return 0, usageError{errors.New("-t needs a terminal on standard input")}
 	}
 	req.Env = input.WithTerm(req.Env)
 	req.Rows, req.Cols = input.Size(int(file.Fd()))
@@ -55,4 +55,9 @@ func (a *app) onTerminal(file *os.File, call func(control chan wire.Frame) (int,
 		control <- client.Resize(input.Size(fd))
 	}, unix.SIGWINCH, unix.SIGTSTP)()
 	return call(control)
+}
+
+func isTerminal(w any) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
 }

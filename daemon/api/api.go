@@ -32,7 +32,7 @@ type Claims interface {
 	Release(ctx context.Context, claim string) error
 	Get(claim string) (pool.Claim, error)
 	Claims() []pool.Claim
-	Extend(ctx context.Context, claim string) (pool.Claim, error)
+	Extend(ctx context.Context, claim string, by time.Duration) (pool.Claim, error)
 	SetNetwork(ctx context.Context, claim string, change func(has string) (string, error)) (pool.Claim, error)
 	Use(ctx context.Context, claim string) (claimed pool.Claim, done func(), err error)
 }

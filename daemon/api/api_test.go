@@ -66,7 +66,8 @@ func TestBadRequests(t *testing.T) {
 		"checkpoint of other template": {"POST", claims, `{"checkpoint": "` + savedID + `", "template": "go"}`, nil, 400, "invalid_argument", `is of template "default"`},
 		"checkpoint and cold":          {"POST", claims, `{"checkpoint": "` + savedID + `", "start": "cold"}`, nil, 400, "invalid_argument", "checkpoint"},
 		"extend missing":               {"POST", claims + "/" + missingID + "/extend", "", nil, 404, "not_found", "does not exist"},
-		"extend with a field":          {"POST", claims + "/" + runningID + "/extend", `{"by": "1h"}`, nil, 400, "invalid_argument", `unknown field "by"`},
+		"extend with a field":          {"POST", claims + "/" + runningID + "/extend", `{"until": "1h"}`, nil, 400, "invalid_argument", `unknown field "until"`},
+		"extend by nothing":            {"POST", claims + "/" + runningID + "/extend", `{"by": "0s"}`, nil, 400, "invalid_argument", "want more than 0s"},
 		"save missing":                 {"POST", claims + "/" + missingID + "/checkpoint", "", nil, 404, "not_found", "does not exist"},
 		"save with a long comment":     {"POST", claims + "/" + runningID + "/checkpoint", `{"comment": "` + strings.Repeat("x", 257) + `"}`, nil, 400, "invalid_argument", "257 bytes"},
 		"fork missing":                 {"POST", claims + "/" + missingID + "/fork", "", nil, 404, "not_found", "does not exist"},
@@ -283,7 +284,7 @@ func TestReadBacks(t *testing.T) {
 		"/v1/claims/" + runningID: `"state":"running"`,
 		"/v1/claims/" + deadID:    `"state":"dead","reason":"its init was killed"`,
 		"/v1/claims":              `{"claims":[{"id":"` + runningID,
-		"/v1/pools":               `{"pools":[{"name":"local:default","template":"default","min":2,"target":8,"max":32,"wanted":0,"scale_up_threshold":70,"scale_down_threshold":30,"hot":0,"adaptive":false,"hold":false,"available":5,"running":0,"in_use":2,"warming":1,"total":7`,
+		"/v1/pools":               `{"pools":[{"name":"local:default","template":"default","min":2,"target":8,"max":32,"wanted":0,"scale_up_threshold":70,"scale_down_threshold":30,"hot":0,"adaptive":false,"hold":false,"ready":5,"running":0,"in_use":2,"starting":1,"total":7`,
 		"/v1/info":                `{"version":"test"`,
 		"/healthz":                "ok\n",
 		"/readyz":                 "ok\n",
@@ -353,11 +354,11 @@ func TestClaimsAreCounted(t *testing.T) {
 	}
 }
 
-// TestTiersHaveTheirNames: a tier of the pools that the API has no name for would be shown as none.
-func TestTiersHaveTheirNames(t *testing.T) {
+// TestTiersHaveSources: a tier of the pools that the API has no name for would be shown as none.
+func TestTiersHaveSources(t *testing.T) {
 	for _, tier := range []string{pool.TierHot, pool.TierPaused, pool.TierCold, pool.TierFallback, pool.TierTemplate, pool.TierRestored} {
-		if string(tiers[tier]) != tier {
-			t.Errorf("tier %q is shown as %q", tier, tiers[tier])
+		if sources[tier] == "" {
+			t.Errorf("tier %q has no source", tier)
 		}
 	}
 }

@@ -209,10 +209,17 @@ func (a *api) extendClaim(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := decode(w, r, &struct{}{}); err != nil {
+	var req wire.ExtendRequest
+	if err := decode(w, r, &req); err != nil {
 		return err
 	}
-	if claim, err = a.Claims.Extend(r.Context(), claim.ID); err != nil {
+	by := time.Duration(0)
+	if req.By != nil {
+		if by = req.By.Std(); by <= 0 {
+			return invalid("by: %s: want more than 0s", req.By)
+		}
+	}
+	if claim, err = a.Claims.Extend(r.Context(), claim.ID, by); err != nil {
 		return err
 	}
 	return answerJSON(w, http.StatusOK, wireClaim(claim))
@@ -288,17 +295,17 @@ func (a *api) find(r *http.Request) (pool.Claim, error) {
 	return claim, err
 }
 
-// tiers are the pools' tiers as the API names them.
-var tiers = map[string]wire.Tier{
-	pool.TierHot: wire.TierHot, pool.TierPaused: wire.TierPaused, pool.TierCold: wire.TierCold,
-	pool.TierFallback: wire.TierFallback, pool.TierTemplate: wire.TierTemplate, pool.TierRestored: wire.TierRestored,
+// sources are the pools' tiers as the API names them.
+var sources = map[string]wire.Source{
+	pool.TierHot: wire.SourceHot, pool.TierPaused: wire.SourcePool, pool.TierCold: wire.SourceStart,
+	pool.TierFallback: wire.SourceFallback, pool.TierTemplate: wire.SourceSnapshot, pool.TierRestored: wire.SourceCheckpoint,
 }
 
 func wireClaim(c pool.Claim) wire.Claim {
 	l := c.Lease
 	return wire.Claim{
 		ID: c.ID, Sandbox: c.Sandbox, Template: c.Template, Pool: c.Pool, Owner: c.Owner, RequestID: c.RequestID,
-		State: wireState(c), Reason: c.Reason, Tier: tiers[c.Tier],
+		State: wireState(c), Reason: c.Reason, Source: sources[c.Tier], Tier: wire.Tier(c.Tier),
 		CreatedAt: c.CreatedAt, ClaimedAt: c.ClaimedAt, ExpiresAt: l.ExpiresAt,
 		Type: l.Kind, Lifetime: lifetime.Duration(l.Type.Lifetime), Warning: lifetime.Duration(l.Type.Warning), Grace: lifetime.Duration(l.Type.Grace),
 		Stage: string(l.Stage), Extended: l.Extended, Extensions: l.Type.Extensions, Checkpoint: c.From, Phases: wirePhases(c.Phases),

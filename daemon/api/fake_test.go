@@ -104,7 +104,7 @@ func (f *fakeClaims) Claims() []pool.Claim {
 }
 
 // Extend counts the extension, up to the first.
-func (f *fakeClaims) Extend(_ context.Context, id string) (pool.Claim, error) {
+func (f *fakeClaims) Extend(_ context.Context, id string, _ time.Duration) (pool.Claim, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c := f.claims[id]

@@ -117,7 +117,7 @@ func wirePool(p pool.Overview) wire.Pool {
 	return wire.Pool{
 		Name: p.Name, Template: p.Template, Min: p.Min, Target: p.Target, Max: p.Max, Wanted: p.Wanted,
 		ScaleUp: p.ScaleUp, ScaleDown: p.ScaleDown, Hot: p.Hot, Adaptive: p.Adaptive, Hold: p.Hold,
-		Available: p.Available, Running: p.Running, InUse: p.InUse, Warming: p.Warming, Total: p.Total,
+		Ready: p.Available, Available: p.Available, Running: p.Running, InUse: p.InUse, Starting: p.Warming, Warming: p.Warming, Total: p.Total,
 		Waiting: p.Waiting, Started: p.Counters.Started, Degraded: p.Degraded, Blocked: p.Blocked,
 	}
 }

@@ -128,6 +128,10 @@ func TestLifeCalls(t *testing.T) {
 			claim, err := c.Extend(ctx, "c/1")
 			return claim.ID, err
 		},
+		`POST /v1/claims/c%2F1/extend {"by":"1m0s"}`: func() (string, error) {
+			claim, err := c.ExtendBy(ctx, "c/1", wire.ExtendRequest{By: new(lifetime.Duration(time.Minute))})
+			return claim.ID, err
+		},
 		`POST /v1/claims/c%2F1/checkpoint {"stop":true,"comment":"x"}`: func() (string, error) {
 			saved, err := c.Checkpoint(ctx, "c/1", wire.CheckpointRequest{Stop: true, Comment: "x"})
 			return saved.ID, err

@@ -92,7 +92,7 @@ func TestDetachedProcesses(t *testing.T) {
 	run(3, "logs", c.ID, "999999")
 	run(127, "exec", "-d", c.ID, "--", "no-such-program")
 	run(126, "exec", "-d", c.ID, "--", "/bin")
-	if out := run(125, "exec", "-d", "-u", "nobody-knows", c.ID, "--", "true"); !strings.Contains(out, "/etc/passwd") {
+	if out := run(120, "exec", "-d", "-u", "nobody-knows", c.ID, "--", "true"); !strings.Contains(out, "/etc/passwd") {
 		t.Errorf("of an unknown user it says %s", out)
 	}
 	if out := run(0, "exec", "-u", "1234:77", c.ID, "--", "sh", "-c", "id -u; id -g; cat"); out != "1234\n77\n" {

@@ -27,7 +27,7 @@ var bodies = []reflect.Type{
 	reflect.TypeFor[wire.ExecRequest](), reflect.TypeFor[wire.ProcessRequest](), reflect.TypeFor[wire.Process](), reflect.TypeFor[wire.ProcessList](),
 	reflect.TypeFor[wire.ProcessOutput](), reflect.TypeFor[wire.SignalRequest](), reflect.TypeFor[wire.ResizeRequest](),
 	reflect.TypeFor[wire.File](), reflect.TypeFor[wire.FileEvent](),
-	reflect.TypeFor[wire.CheckpointRequest](), reflect.TypeFor[wire.Checkpoint](), reflect.TypeFor[wire.CheckpointList](), reflect.TypeFor[wire.ForkRequest](),
+	reflect.TypeFor[wire.ExtendRequest](), reflect.TypeFor[wire.CheckpointRequest](), reflect.TypeFor[wire.Checkpoint](), reflect.TypeFor[wire.CheckpointList](), reflect.TypeFor[wire.ForkRequest](),
 	reflect.TypeFor[wire.Event](),
 	reflect.TypeFor[wire.NetworkRules](), reflect.TypeFor[wire.Network](), reflect.TypeFor[wire.NetworkLayer](), reflect.TypeFor[wire.NetworkName](), reflect.TypeFor[wire.NetworkSecret](),
 	reflect.TypeFor[wire.NetworkEntry](), reflect.TypeFor[wire.NetworkAddress](), reflect.TypeFor[wire.NetworkWhy](),

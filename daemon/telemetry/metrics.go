@@ -258,11 +258,13 @@ type poolMetric struct {
 }
 
 var poolMetrics = []poolMetric{
-	gauge("sandbox_warm_pool_available", "Sandboxes that are ready to be claimed.", func(p pool.Overview) int { return p.Available }),
-	gauge("sandbox_warm_pool_running", "Of those available, how many run.", func(p pool.Overview) int { return p.Running }),
+	gauge("sandbox_warm_pool_ready", "Sandboxes that are ready to be claimed.", func(p pool.Overview) int { return p.Available }),
+	gauge("sandbox_warm_pool_available", "The older name of sandbox_warm_pool_ready.", func(p pool.Overview) int { return p.Available }),
+	gauge("sandbox_warm_pool_running", "Of those ready, how many run.", func(p pool.Overview) int { return p.Running }),
 	gauge("sandbox_warm_pool_in_use", "Sandboxes that are claimed.", func(p pool.Overview) int { return p.InUse }),
-	gauge("sandbox_warm_pool_warming", "Sandboxes that are being started.", func(p pool.Overview) int { return p.Warming }),
-	gauge("sandbox_warm_pool_size", "Sandboxes that are available and in use.", func(p pool.Overview) int { return p.Total }),
+	gauge("sandbox_warm_pool_starting", "Sandboxes that are being started.", func(p pool.Overview) int { return p.Warming }),
+	gauge("sandbox_warm_pool_warming", "The older name of sandbox_warm_pool_starting.", func(p pool.Overview) int { return p.Warming }),
+	gauge("sandbox_warm_pool_size", "Sandboxes that are ready and in use.", func(p pool.Overview) int { return p.Total }),
 	gauge("sandbox_warm_pool_wanted", "Sandboxes that the pool should have now.", func(p pool.Overview) int { return p.Wanted }),
 	gauge("sandbox_warm_pool_target", "Sandboxes that the pool starts with and returns to.", func(p pool.Overview) int { return p.Target }),
 	gauge("sandbox_warm_pool_max", "The most sandboxes that the pool may have.", func(p pool.Overview) int { return p.Max }),

@@ -31,22 +31,35 @@ const (
 	StartCold Start = "cold"
 )
 
-// Tier says how the sandbox of a claim came to be running.
+// Tier says how the sandbox of a claim came to be running. It is what Source says, in older words.
 type Tier string
 
+// Tiers and their sources.
 const (
-	// TierHot is a sandbox that waited running in the pool.
-	TierHot Tier = "hot"
-	// TierPaused is a sandbox that waited paused in the pool and was resumed.
-	TierPaused Tier = "paused"
-	// TierCold is a sandbox whose start the claim waited for.
-	TierCold Tier = "cold"
-	// TierFallback is a sandbox from the pool of the template "generic", which stands in for the one asked for.
-	TierFallback Tier = "fallback"
-	// TierTemplate is a sandbox that the claim waited for until it went on from the snapshot of its template.
-	TierTemplate Tier = "template"
-	// TierRestored is a sandbox that goes on from a checkpoint.
-	TierRestored Tier = "restored"
+	TierHot      Tier = "hot"      // SourceHot
+	TierPaused   Tier = "paused"   // SourcePool
+	TierCold     Tier = "cold"     // SourceStart
+	TierFallback Tier = "fallback" // SourceFallback
+	TierTemplate Tier = "template" // SourceSnapshot
+	TierRestored Tier = "restored" // SourceCheckpoint
+)
+
+// Source says where the sandbox of a claim came from.
+type Source string
+
+const (
+	// SourceHot is a sandbox that waited running in the pool.
+	SourceHot Source = "hot"
+	// SourcePool is a sandbox that waited paused in the pool and was resumed.
+	SourcePool Source = "pool"
+	// SourceStart is a sandbox whose start the claim waited for.
+	SourceStart Source = "start"
+	// SourceFallback is a sandbox from the pool of the template "generic", which stands in for the one asked for.
+	SourceFallback Source = "fallback"
+	// SourceSnapshot is a sandbox that the claim waited for until it went on from the snapshot of its template.
+	SourceSnapshot Source = "snapshot"
+	// SourceCheckpoint is a sandbox that goes on from a checkpoint.
+	SourceCheckpoint Source = "checkpoint"
 )
 
 // ClaimState is the state of a claim as a client sees it.
@@ -119,7 +132,8 @@ type Claim struct {
 	RequestID string     `json:"request_id,omitempty"`
 	State     ClaimState `json:"state"`
 	Reason    string     `json:"reason,omitempty"`
-	Tier      Tier       `json:"tier"`
+	Source    Source     `json:"source"`
+	Tier      Tier       `json:"tier"`       // older word for Source
 	CreatedAt time.Time  `json:"created_at"` // when the sandbox was created
 	ClaimedAt time.Time  `json:"claimed_at"`
 	ExpiresAt time.Time  `json:"expires_at"` // when the daemon kills it
@@ -157,6 +171,12 @@ type Phases struct {
 // ClaimList is the body of GET /v1/claims.
 type ClaimList struct {
 	Claims []Claim `json:"claims"`
+}
+
+// ExtendRequest is the body of POST /v1/claims/{id}/extend.
+type ExtendRequest struct {
+	// By is how far the end is put off, at most half of the claim's lifetime; nil means that half.
+	By *lifetime.Duration `json:"by,omitempty"`
 }
 
 // CheckpointRequest is the body of POST /v1/claims/{id}/checkpoint.
@@ -215,47 +235,6 @@ type Event struct {
 	Owner   string            `json:"owner,omitempty"`
 	Message string            `json:"message,omitempty"` // for people
 	Detail  map[string]string `json:"detail,omitempty"`  // for programs: time_left, actions, checkpoint, reason, …
-}
-
-// Pool is one pool's size and health.
-type Pool struct {
-	Name      string `json:"name"` // region:template
-	Template  string `json:"template"`
-	Min       int    `json:"min"`
-	Target    int    `json:"target"`
-	Max       int    `json:"max"`
-	Wanted    int    `json:"wanted"`               // how many sandboxes it should have now
-	ScaleUp   int    `json:"scale_up_threshold"`   // per cent
-	ScaleDown int    `json:"scale_down_threshold"` // per cent
-	Hot       int    `json:"hot"`                  // of those available, how many should run
-	Adaptive  bool   `json:"adaptive"`
-	Hold      bool   `json:"hold"`               // nothing is refilled
-	Available int    `json:"available"`          // ready to be claimed
-	Running   int    `json:"running"`            // of those, how many run
-	InUse     int    `json:"in_use"`             // claimed
-	Warming   int    `json:"warming"`            // being started
-	Total     int    `json:"total"`              // available + in use
-	Waiting   int    `json:"waiting"`            // claims that wait for a sandbox
-	Started   uint64 `json:"started"`            // sandboxes that became ready since the daemon's start
-	Degraded  string `json:"degraded,omitempty"` // why the last start failed
-	Blocked   string `json:"blocked,omitempty"`  // why nothing may be started
-}
-
-// PoolChange is the body of PUT /v1/pools/{name}. What is nil stays as it is.
-type PoolChange struct {
-	Min       *int  `json:"min,omitempty"`
-	Target    *int  `json:"target,omitempty"`
-	Max       *int  `json:"max,omitempty"`
-	ScaleUp   *int  `json:"scale_up_threshold,omitempty"`
-	ScaleDown *int  `json:"scale_down_threshold,omitempty"`
-	Hot       *int  `json:"hot,omitempty"`
-	Adaptive  *bool `json:"adaptive,omitempty"`
-	Hold      *bool `json:"hold,omitempty"`
-}
-
-// PoolList is the body of GET /v1/pools.
-type PoolList struct {
-	Pools []Pool `json:"pools"`
 }
 
 // TemplateState is how far a template is.

@@ -225,13 +225,13 @@ func (u *user) sandpool(ctx context.Context, args ...string) (int, string, error
 	return 0, string(out), err
 }
 
-// unable is the exit code of `sandpool exec` that could not run its command.
-const unable = 125
+// unable tells whether an exit code is of a `sandpool exec` that could not run its command.
+func unable(code int) bool { return code >= 120 && code <= 125 && code != 124 }
 
 // shell runs a shell's text in a claim's sandbox and returns its exit code and output.
 func (u *user) shell(ctx context.Context, claim, script string) (int, string, error) {
 	code, out, err := u.sandpool(ctx, "exec", "--no-stdin", claim, "--", "sh", "-c", script)
-	if err == nil && code == unable {
+	if err == nil && unable(code) {
 		err = fmt.Errorf("run in %s: %s", claim, clip(out))
 	}
 	return code, out, err

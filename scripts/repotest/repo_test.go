@@ -20,7 +20,7 @@ const module = "sandpool"
 
 // imports says which of our packages each of them may import. Only daemon joins the parts.
 var imports = map[string][]string{
-	"cmd/sandpool":                {"cmd/sandpool/bench", "cmd/sandpool/environ", "cmd/sandpool/input", "cmd/sandpool/request", "cmd/sandpool/signals", "cmd/sandpool/table", "cmd/sandpool/target", "cmd/sandpool/transfer", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
+	"cmd/sandpool":                {"cmd/sandpool/bench", "cmd/sandpool/encode", "cmd/sandpool/environ", "cmd/sandpool/events", "cmd/sandpool/help", "cmd/sandpool/input", "cmd/sandpool/listing", "cmd/sandpool/progress", "cmd/sandpool/request", "cmd/sandpool/signals", "cmd/sandpool/table", "cmd/sandpool/target", "cmd/sandpool/top", "cmd/sandpool/transfer", "daemon/client", "daemon/doctor", "daemon/wire", "lifetime", "lifetime/wait", "runtime/runsc"},
 	"cmd/sandpool-init":           {"cmd/sandpool-init/door", "cmd/sandpool-init/files", "cmd/sandpool-init/procs", "cmd/sandpool-init/supervise", "runtime/supervisor/protocol", "runtime/tail", "runtime/ulimit"},
 	"cmd/sandpool-init/door":      {"runtime/door"},
 	"cmd/sandpool-init/files":     {"cmd/sandpool-init/tree", "cmd/sandpool-init/users"},
@@ -29,12 +29,18 @@ var imports = map[string][]string{
 	"cmd/sandpool-init/tree":      {},
 	"cmd/sandpool-init/users":     {},
 	"cmd/sandpool/bench":          {"cmd/sandpool/table", "daemon/client", "daemon/wire", "lifetime"},
+	"cmd/sandpool/encode":         {},
 	"cmd/sandpool/environ":        {"daemon/wire"},
+	"cmd/sandpool/events":         {"daemon/wire", "lifetime"},
+	"cmd/sandpool/help":           {},
 	"cmd/sandpool/input":          {},
+	"cmd/sandpool/listing":        {"cmd/sandpool/table", "daemon/doctor", "daemon/wire", "lifetime"},
+	"cmd/sandpool/progress":       {},
 	"cmd/sandpool/signals":        {"daemon/client", "daemon/wire"},
 	"cmd/sandpool/table":          {"daemon/wire"},
 	"cmd/sandpool/request":        {"cmd/sandpool/environ", "daemon/wire", "runtime/egress"},
 	"cmd/sandpool/target":         {"cmd/sandpool/table", "daemon/wire"},
+	"cmd/sandpool/top":            {"cmd/sandpool/listing", "cmd/sandpool/table", "daemon/client", "daemon/wire", "lifetime"},
 	"cmd/sandpool/transfer":       {"cmd/sandpool-init/tree", "daemon/client", "daemon/wire"},
 	"cmd/sandpoold":               {"configs", "daemon", "systemd"},
 	"configs":                     {"lifetime", "runtime/egress", "runtime/hostpath", "runtime/ulimit"},

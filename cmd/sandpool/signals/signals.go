@@ -4,10 +4,13 @@ package signals
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -153,4 +156,15 @@ func Each(handle func(os.Signal), signals ...os.Signal) (stop func()) {
 		close(stopped)
 		<-ended
 	}
+}
+
+// Number is the signal of a name, with or without SIG, or of a number.
+func Number(name string) (syscall.Signal, error) {
+	if n, err := strconv.ParseUint(name, 10, 7); err == nil && n > 0 && n <= 64 {
+		return syscall.Signal(n), nil
+	}
+	if n := unix.SignalNum("SIG" + strings.TrimPrefix(strings.ToUpper(name), "SIG")); n != 0 {
+		return n, nil
+	}
+	return 0, fmt.Errorf("%q: want a name such as TERM, or a number from 1 to 64", name)
 }

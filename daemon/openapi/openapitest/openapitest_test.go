@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	pool       = `{"name":"l:d","template":"d","min":1,"target":1,"max":1,"wanted":1,"scale_up_threshold":1,"scale_down_threshold":1,"hot":0,"adaptive":false,"hold":false,"available":0,"running":0,"in_use":0,"warming":0,"total":0,"waiting":0,"started":0}`
+	pool       = `{"name":"l:d","template":"d","min":1,"target":1,"max":1,"wanted":1,"scale_up_threshold":1,"scale_down_threshold":1,"hot":0,"adaptive":false,"hold":false,"ready":0,"available":0,"running":0,"in_use":0,"starting":0,"warming":0,"total":0,"waiting":0,"started":0}`
 	checkpoint = `{"id":"ck-aaaaaaaaaaaaaaaa","created_at":"2026-11-25T07:50:38.999Z","claim":"c","sandbox":"s","template":"t","owner":"uid:0","trigger":"request","bytes":8,"runsc":"r","platform":"p","image":"i","image_digest":"d"}`
 )
 

@@ -1,9 +1,10 @@
-package main
+package top
 
 import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"charm.land/lipgloss/v2"
 	"github.com/charmbracelet/x/ansi"
 
+	"sandpool/cmd/sandpool/listing"
 	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
@@ -76,7 +78,7 @@ func (m topModel) screen() string {
 
 func (m topModel) body(s *screen) {
 	l := m.layout()
-	pools := aligned(m.writePools)
+	pools := m.pools()
 	s.add(headLine, pools[0])
 	rows := pools[1 : 1+l.pools]
 	if more := len(m.Pools) - l.pools; more > 0 && l.pools > 0 {
@@ -85,7 +87,7 @@ func (m topModel) body(s *screen) {
 	s.add(plainLine, rows...)
 	s.add(plainLine, "")
 
-	claims := aligned(m.writeClaims)
+	claims := m.claims()
 	last := m.first + l.claims
 	s.add(headLine, m.claimsTitle(m.first, last), claims[0])
 	for i := m.first; i < last; i++ {
@@ -94,31 +96,23 @@ func (m topModel) body(s *screen) {
 	s.add(plainLine, "")
 
 	s.add(headLine, "EVENTS")
-	events := aligned(m.writeEvents)
+	events := m.events()
 	s.add(plainLine, events[len(m.Events)-l.events:len(m.Events)]...)
 }
 
-// write writes all of one look.
-func (l look) write(w io.Writer) {
-	m := topModel{look: l, now: l.Time}
-	for _, part := range []string{m.title(), m.totals(), ""} {
-		table.Line(w, part)
-	}
-	m.writePools(w)
-	table.Line(w)
-	table.Line(w, m.claimsTitle(0, len(m.Claims)))
-	m.writeClaims(w)
-	table.Line(w)
-	table.Line(w, "EVENTS")
-	m.writeEvents(w)
+// Write writes all of one look, for lines of a width; 0 has no bound.
+func (l Look) Write(w io.Writer, width int) {
+	m := topModel{Look: l, now: l.Time, width: width}
+	lines := slices.Concat([]string{m.title(), m.totals(), ""}, m.pools(), []string{"", m.claimsTitle(0, len(m.Claims))}, m.claims(), []string{"", "EVENTS"}, m.events())
+	_, _ = fmt.Fprintln(w, strings.Join(lines, "\n")) // the writer keeps its error
 }
 
 // title says whose state this is and how fresh.
 func (m topModel) title() string {
 	if m.away != nil {
-		return wire.Printable(fmt.Sprintf("sandpool top  NO ANSWER for %s, trying on: %v", short(m.now.Sub(m.Time)), m.away))
+		return wire.Printable(fmt.Sprintf("sandpool top  NO ANSWER for %s, trying on: %v", table.Duration(m.now.Sub(m.Time)), m.away))
 	}
-	words := []string{"sandpool top", m.Info.Version, m.Info.Platform, "up " + short(m.now.Sub(m.Info.StartedAt)), m.now.Local().Format(time.TimeOnly)}
+	words := []string{"sandpool top", m.Info.Version, m.Info.Platform, "up " + table.Duration(m.now.Sub(m.Info.StartedAt)), m.now.Local().Format(time.TimeOnly)}
 	if m.paused {
 		words = append(words, "PAUSED")
 	}
@@ -136,46 +130,52 @@ func (m topModel) titleStyle() lipgloss.Style {
 func (m topModel) totals() string {
 	var all wire.Pool
 	for _, p := range m.Pools {
-		all.Available += p.Available
+		all.Ready += p.Ready
 		all.InUse += p.InUse
-		all.Warming += p.Warming
+		all.Starting += p.Starting
 		all.Waiting += p.Waiting
 	}
-	text := fmt.Sprintf("warm %d  claimed %d  warming %d  waiting %d", all.Available, all.InUse, all.Warming, all.Waiting)
+	text := fmt.Sprintf("ready %d  in use %d  starting %d  waiting %d", all.Ready, all.InUse, all.Starting, all.Waiting)
 	if claims, starts, known := m.rates(); known {
 		text += fmt.Sprintf("  claims/s %.1f  starts/s %.1f", claims, starts)
 	}
 	return text
 }
 
-func (m topModel) writePools(w io.Writer) {
-	table.Line(w, "POOL", "WARM", "HOT", "TARGET", "MAX", "IN USE", "WARMING", "WAITING", "STATE")
+// pools has what matters most at the left, as a narrow screen cuts the rest off.
+func (m topModel) pools() []string {
+	number := func(name string, drop int) table.Column { return table.Column{Name: name, Right: true, Drop: drop} }
+	t := table.New(table.Column{Name: "POOL", Cut: true}, number("READY", 0), number("RUNNING", 5), number("STARTING", 2), number("IN USE", 1), number("WAITING", 3), number("TARGET", 4), number("WANTED", 7), number("MAX", 6),
+		table.Column{Name: "STATE"}, table.Column{Name: "REASON", Rare: true, Cut: true})
 	for _, p := range m.Pools {
-		table.Line(w, p.Name, p.Available, p.Running, p.Target, p.Max, p.InUse, p.Warming, p.Waiting, poolState(p))
+		state, reason := listing.PoolState(p)
+		t.Row(p.Name, p.Ready, p.Running, p.Starting, p.InUse, p.Waiting, p.Target, p.Wanted, p.Max, state, reason)
 	}
+	return t.Lines(table.Screen{Width: m.width})
 }
 
-// claimsTitle says which claims are shown and from which tiers they all are.
+// claimsTitle says which claims are shown and from which sources they all are.
 func (m topModel) claimsTitle(first, last int) string {
-	tiers := map[wire.Tier]int{}
+	sources := map[wire.Source]int{}
 	for _, c := range m.Claims {
-		tiers[c.Tier]++
+		sources[c.Source]++
 	}
 	words := []string{fmt.Sprintf("CLAIMS %d-%d of %d", min(first+1, last), last, len(m.Claims))}
-	for _, tier := range []wire.Tier{wire.TierHot, wire.TierPaused, wire.TierFallback, wire.TierTemplate, wire.TierRestored, wire.TierCold} {
-		if n := tiers[tier]; n > 0 {
-			words = append(words, fmt.Sprintf("%s %d", tier, n))
+	for _, source := range []wire.Source{wire.SourceHot, wire.SourcePool, wire.SourceFallback, wire.SourceSnapshot, wire.SourceCheckpoint, wire.SourceStart} {
+		if n := sources[source]; n > 0 {
+			words = append(words, fmt.Sprintf("%s %d", source, n))
 		}
 	}
 	return strings.Join(words, "  ")
 }
 
-// writeClaims has what matters most at the left, as a narrow screen cuts the rest off.
-func (m topModel) writeClaims(w io.Writer) {
-	table.Line(w, "ID", "ENDS IN", "AGE", "TIER", "STATE", "OWNER", "POOL")
+func (m topModel) claims() []string {
+	t := table.New(table.Column{Name: "ID"}, table.Column{Name: "ENDS IN", Right: true}, table.Column{Name: "AGE", Right: true, Drop: 1}, table.Column{Name: "STATE"}, table.Column{Name: "SOURCE", Drop: 3},
+		table.Column{Name: "OWNER", Drop: 2}, table.Column{Name: "POOL", Drop: 4})
 	for _, c := range m.Claims {
-		table.Line(w, c.ID, short(c.ExpiresAt.Sub(m.now)), short(m.now.Sub(c.ClaimedAt)), c.Tier, c.State, c.Owner, c.Pool)
+		t.Row(c.ID, table.Duration(c.ExpiresAt.Sub(m.now)), table.Duration(m.now.Sub(c.ClaimedAt)), c.State, c.Source, c.Owner, c.Pool)
 	}
+	return t.Lines(table.Screen{Width: m.width})
 }
 
 func claimStyle(c wire.Claim) lipgloss.Style {
@@ -189,17 +189,14 @@ func claimStyle(c wire.Claim) lipgloss.Style {
 	}
 }
 
-func (m topModel) writeEvents(w io.Writer) {
-	for _, e := range m.Events {
-		table.Line(w, e.Time.Local().Format(time.TimeOnly), e.Kind, e.Claim, e.Message)
-	}
-}
-
-// aligned returns the lines that write writes, their cells aligned.
-func aligned(write func(w io.Writer)) []string {
+func (m topModel) events() []string {
 	var text bytes.Buffer
-	_ = table.Align(&text, write) // a buffer takes everything
-	return strings.Split(text.String(), "\n")
+	_ = table.Align(&text, func(w io.Writer) {
+		for _, e := range m.Events {
+			table.Line(w, e.Time.Local().Format(time.TimeOnly), e.Kind, e.Claim, e.Message)
+		}
+	}) // a buffer takes everything
+	return strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
 }
 
 // screen gathers the lines of a screen.

@@ -1,4 +1,4 @@
-package main
+package top
 
 import (
 	"slices"
@@ -17,14 +17,14 @@ const kindClaimed = "claimed"
 
 // topModel is what `sandpool top` knows. Update and View compute from it and their arguments alone; time is that of the last look.
 type topModel struct {
-	ask      func(after string) looked
+	ask      func(after string) Looked
 	interval time.Duration
 
 	width, height int
 	paused, help  bool
 	first         int // claim that is shown at the top
 
-	look           // the last that succeeded
+	Look           // the last that succeeded
 	cursor  string // behind the events that were seen
 	claimed uint64 // events of claims since the start
 	counts  []counted
@@ -41,7 +41,7 @@ type counted struct {
 // tick says that it is time for the next look.
 type tick struct{}
 
-func newTop(interval time.Duration, first looked, ask func(after string) looked) topModel {
+func newTop(interval time.Duration, first Looked, ask func(after string) Looked) topModel {
 	return topModel{ask: ask, interval: interval, width: 80, height: 24}.saw(first)
 }
 
@@ -65,7 +65,7 @@ func (m topModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			ask, after := m.ask, m.cursor
 			next = func() tea.Msg { return ask(after) }
 		}
-	case looked:
+	case Looked:
 		if next = m.wait(); !m.paused { // else the next look tells the same events again
 			m = m.saw(msg)
 		}
@@ -105,13 +105,13 @@ func (m topModel) press(key string) (topModel, tea.Cmd) {
 }
 
 // saw takes in a look. After one that failed the last good one stays.
-func (m topModel) saw(l looked) topModel {
+func (m topModel) saw(l Looked) topModel {
 	m.now, m.away = l.Time, l.err
 	if l.err != nil {
 		return m
 	}
 	events := newest(slices.Concat(m.Events, l.Events))
-	m.look, m.cursor, m.claimed = l.look, l.cursor, m.claimed+l.claimed
+	m.Look, m.cursor, m.claimed = l.Look, l.cursor, m.claimed+l.claimed
 	m.Events = events
 
 	s := counted{at: l.Time, claimed: m.claimed}

@@ -1,0 +1,12 @@
+package events
+
+import (
+	"testing"
+
+	"sandpool/scripts/testhost"
+)
+
+func TestMain(m *testing.M) {
+	testhost.ClearEnv()
+	m.Run()
+}
