@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sandpool/runtime/egress"
 )
 
 // parse reads text that has no fault.
@@ -158,6 +160,21 @@ func TestSampleTablesOfListsAreValid(t *testing.T) {
 	}
 	if want := map[string]Ulimit{"nofile": {Soft: 1024, Hard: 4096}, "core": {}}; !maps.Equal(c.Templates["default"].Ulimits, want) {
 		t.Errorf("ulimits %v, want %v", c.Templates["default"].Ulimits, want)
+	}
+}
+
+// TestSampleTemplate takes the comment away from the template that the sample ends with.
+func TestSampleTemplate(t *testing.T) {
+	before, template, ok := strings.Cut(Sample, "\n# [templates.python]")
+	if !ok {
+		t.Fatal("the sample shows no [templates.python]")
+	}
+	c := parse(t, before+"\n[templates.python]"+strings.ReplaceAll(template, "\n# ", "\n"))
+	if err := c.Validate(); err != nil {
+		t.Error(err)
+	}
+	if p := c.Pools["python"]; p.Min != 1 || p.Target != 2 || c.Templates["python"].Network.Mode != egress.Door || c.Pools["default"].Target != 8 {
+		t.Errorf("pool %+v, template %+v", p, c.Templates["python"])
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -98,21 +97,8 @@ func (e *execution) request(command []string) (err error) {
 	if e.req.Env, err = environ.Read(e.envFiles, e.env); err != nil {
 		return err
 	}
-	e.req.Rlimits, err = rlimits(e.ulimits)
+	e.req.Rlimits, err = environ.Rlimits(e.ulimits)
 	return err
-}
-
-// rlimits are limits as the daemon takes them, which checks them.
-func rlimits(flags []string) (map[string]string, error) {
-	limits := map[string]string{}
-	for _, text := range flags {
-		name, value, ok := strings.Cut(text, "=")
-		if !ok {
-			return nil, fmt.Errorf("--ulimit %q: want NAME=SOFT[:HARD], as in nofile=1024", text)
-		}
-		limits[name] = value
-	}
-	return limits, nil
 }
 
 func (a *app) shellCommand() *cobra.Command {

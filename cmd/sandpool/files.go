@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sandpool/cmd/sandpool/events"
 	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
@@ -222,8 +223,8 @@ func (a *app) filesWatch(of filesOf) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch ID PATH",
 		Short: "Show what happens to a file, or to a folder and what is in it, until interrupted",
-		Long: "Show what happens to a file, or to a folder and what is in it, until interrupted. When the connection breaks it goes on where it was; what was\n" +
-			"dropped meanwhile is said as lost. With --json each event is a line of JSON; its cursor is what --after takes.",
+		Long: "Show what happens to a file, or to a folder and what is in it, until interrupted. When the connection breaks it goes on where it was; what was dropped " +
+			"meanwhile is said as lost. With --json each event is a line of JSON; its cursor is what --after takes.",
 		Args: needs(2, whichClaim, "which file or folder?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.reconnecting(cmd.Context(), func(print printing) (bool, error) {
@@ -245,10 +246,6 @@ func (a *app) fileEvent(e wire.FileEvent) error {
 	if a.json {
 		return printed(json.NewEncoder(a.out).Encode(e))
 	}
-	dropped := ""
-	if e.Dropped > 0 {
-		dropped = fmt.Sprintf(" (%d events were dropped)", e.Dropped)
-	}
-	_, err := fmt.Fprintf(a.out, "%s %s %s%s\n", e.Time.Local().Format(time.TimeOnly), e.Kind, wire.Printable(e.Path), dropped)
+	_, err := fmt.Fprintln(a.out, events.OfFile(e))
 	return printed(err)
 }

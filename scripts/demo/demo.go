@@ -39,7 +39,13 @@ max = 16
 //go:embed interpreter.py
 var interpreter string
 
+// Claims of the type short are warned after 10 seconds and saved after 20.
 const interpreterConfig = `
+[lifetimes.short]
+lifetime = "80s"
+warning = "70s"
+grace = "60s"
+
 [templates.python]
 image = "file://%s"
 command = ["python3", "-c", %q]

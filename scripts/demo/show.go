@@ -1,38 +1,110 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
-// show is the demo proper: claim a sandbox, prove that it is gVisor, release it, save and restore another, measure.
+// show is the demo proper: claim a sandbox, prove that it is gVisor, fork another, let a third come to its end, and resume that.
 func (d *demo) show(ctx context.Context) error {
-	d.say("The pool is full of sandboxes that were started, proved ready and paused.")
-	if err := d.showTasks(ctx); err != nil {
+	d.say("Eight sandboxes were started, proved ready and paused. One is claimed:")
+	if err := d.checkPaused(ctx); err != nil {
 		return err
 	}
 	id, err := d.named(ctx, "ID=$(sandpool claim)", "claim")
 	if err != nil {
 		return err
 	}
-	for _, command := range [][]string{{"cat", "/proc/version"}, {"dmesg"}} {
-		if err := d.prove(ctx, id, command...); err != nil {
-			return err
-		}
-	}
-	if _, err := d.shown(ctx, "sandpool", "ls"); err != nil {
+	if err := d.prove(ctx, id, "cat", "/proc/version"); err != nil {
 		return err
 	}
 	if _, err := d.shown(ctx, "sandpool", "release", id); err != nil {
 		return err
 	}
-	if err := d.showRestore(ctx); err != nil {
+	if err := d.showFork(ctx); err != nil {
 		return err
 	}
-	d.say("Warm claims against cold starts, measured now:")
-	_, err = d.shown(ctx, "sandpool", "bench", "--warm", "20", "--cold", "10")
+	return d.showEnd(ctx)
+}
+
+// showFork asks an interpreter, forks its sandbox, and asks both: each has counted what was asked before.
+func (d *demo) showFork(ctx context.Context) error {
+	d.say("A Python interpreter that counts what it is asked. Its sandbox is forked, and both go on counting:")
+	id, err := d.named(ctx, "ID=$(sandpool claim --template python)", "claim", "--template", "python")
+	if err != nil {
+		return err
+	}
+	if err := d.ask(ctx, "$ID", id, "1"); err != nil {
+		return err
+	}
+	fork, err := d.named(ctx, "FORK=$(sandpool fork $ID)", "fork", id)
+	if err != nil {
+		return err
+	}
+	if err := d.ask(ctx, "$ID", id, "2"); err != nil {
+		return err
+	}
+	if err := d.ask(ctx, "$FORK", fork, "2"); err != nil {
+		return err
+	}
+	_, err = d.shown(ctx, "sandpool", "release", id, fork)
 	return err
+}
+
+// showEnd lets a claim of an interpreter come to its end, in which it is warned and saved, and resumes it.
+func (d *demo) showEnd(ctx context.Context) error {
+	d.say("A claim with 80 seconds to live. It is warned, saved and stopped; what was saved is resumed:")
+	id, err := d.named(ctx, "ID=$(sandpool claim --template python --type short)", "claim", "--template", "python", "--type", "short")
+	if err != nil {
+		return err
+	}
+	if err := d.ask(ctx, "$ID", id, "1"); err != nil {
+		return err
+	}
+	saved, err := d.watchEnd(ctx, id)
+	if err != nil {
+		return err
+	}
+	if id, err = d.named(ctx, "ID=$(sandpool claim --checkpoint "+saved+")", "claim", "--checkpoint", saved); err != nil {
+		return err
+	}
+	if err := d.ask(ctx, "$ID", id, "2"); err != nil {
+		return err
+	}
+	_, err = d.shown(ctx, "sandpool", "release", id)
+	return err
+}
+
+var checkpointID = regexp.MustCompile(`\bck-[a-z2-7]{16}\b`)
+
+// watchEnd shows the events of a claim until it is saved, and returns its checkpoint.
+func (d *demo) watchEnd(ctx context.Context, id string) (saved string, err error) {
+	d.typed("sandpool events -f --claim $ID")
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	cmd := d.command(ctx, "sandpool", "events", "-f", "--claim", id)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return "", fmt.Errorf("follow events: %w", err)
+	}
+	defer func() { _ = cmd.Wait() }() // it was interrupted
+	defer stop()
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		d.print(lines.Text() + "\n")
+		switch fields := append(strings.Fields(lines.Text()), "", "", ""); fields[2] {
+		case "checkpoint":
+			return checkpointID.FindString(lines.Text()), nil
+		case "checkpoint_failed", "killed":
+			return "", fmt.Errorf("claim %s was not saved", id)
+		}
+	}
+	return "", fmt.Errorf("the events of claim %s ended before it was saved", id)
 }
 
 // measure is `make bench`: one claim at a time, then as many at once as the pool holds, then restores.
@@ -57,7 +129,7 @@ func (d *demo) showRestore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.ask(ctx, id, "1"); err != nil {
+	if err := d.ask(ctx, "$ID", id, "1"); err != nil {
 		return err
 	}
 	saved, err := d.named(ctx, "CHECKPOINT=$(sandpool checkpoint --stop $ID)", "checkpoint", "--stop", id)
@@ -67,7 +139,7 @@ func (d *demo) showRestore(ctx context.Context) error {
 	if id, err = d.named(ctx, "ID=$(sandpool claim --checkpoint $CHECKPOINT)", "claim", "--checkpoint", saved); err != nil {
 		return err
 	}
-	if err := d.ask(ctx, id, "2"); err != nil {
+	if err := d.ask(ctx, "$ID", id, "2"); err != nil {
 		return err
 	}
 	if _, err := d.shown(ctx, "sandpool", "release", id); err != nil {
@@ -77,10 +149,10 @@ func (d *demo) showRestore(ctx context.Context) error {
 	return err
 }
 
-// ask asks a sandbox's interpreter how often it was asked.
-func (d *demo) ask(ctx context.Context, id, want string) error {
+// ask asks the interpreter of the sandbox that the reader knows by a name how often it was asked.
+func (d *demo) ask(ctx context.Context, name, id, want string) error {
 	command := []string{"sh", "-c", "test -e /tmp/ready && echo asked > /tmp/ask && cat /tmp/answer"}
-	d.typed("sandpool exec $ID -- " + quote(command))
+	d.typed("sandpool exec " + name + " -- " + quote(command))
 	out, _, err := d.run(ctx, "sandpool", append([]string{"exec", id, "--"}, command...)...)
 	if err != nil {
 		return err
@@ -106,9 +178,9 @@ func (d *demo) named(ctx context.Context, typed string, args ...string) (string,
 	return strings.TrimSpace(out), nil
 }
 
-// showTasks shows containerd's own view of the pool.
-func (d *demo) showTasks(ctx context.Context) error {
-	out, err := d.shown(ctx, "ctr", "-n", d.host.Namespace, "tasks", "ls")
+// checkPaused looks at the pool with containerd's own eyes.
+func (d *demo) checkPaused(ctx context.Context) error {
+	out, _, err := d.run(ctx, "ctr", "-n", d.host.Namespace, "tasks", "ls")
 	if err != nil {
 		return err
 	}

@@ -323,7 +323,7 @@ func TestSecurityNamesTests(t *testing.T) {
 }
 
 func TestLinksInDocsResolve(t *testing.T) {
-	for _, folder := range []string{".", "docs"} {
+	for _, folder := range []string{".", "docs", "docs/notes"} {
 		for _, link := range found(t, `\]\(([^)]+)\)`, read(t, filepath.Join(folder, "*.md"))) {
 			target, anchor, _ := strings.Cut(link, "#")
 			if strings.Contains(link, "://") {

@@ -1,4 +1,4 @@
-// Package environ reads what commands and claims get in their environment, from flags and files.
+// Package environ reads what commands and claims get in their environment, from flags and files, and as their limits.
 package environ
 
 import (
@@ -138,4 +138,17 @@ func Secret(flag string) (string, error) {
 		return "", fmt.Errorf("%s is over the limit of %d bytes", path, wire.MaxArgument)
 	}
 	return entryOf(name + "=" + strings.TrimSuffix(string(value), "\n"))
+}
+
+// Rlimits are limits as the daemon takes them, which checks them.
+func Rlimits(flags []string) (map[string]string, error) {
+	limits := map[string]string{}
+	for _, text := range flags {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok {
+			return nil, fmt.Errorf("--ulimit %q: want NAME=SOFT[:HARD], as in nofile=1024", text)
+		}
+		limits[name] = value
+	}
+	return limits, nil
 }

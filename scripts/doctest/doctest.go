@@ -1,0 +1,106 @@
+// Package doctest reads what the console blocks of a page show, and compares it with what is printed when somebody types their commands.
+//
+// A line that begins with "$ " or "# " is a command; what follows up to the next one is what it prints. A command goes on over a line's end
+// with a backslash, and to the end of its here-document. A block behind a line "<!-- not typed: WHY -->" is not for a test.
+package doctest
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Step is a command and the lines that it prints.
+type Step struct {
+	Line    int // of the command, in the page
+	Command string
+	Output  string
+}
+
+// Page is what a page shows.
+type Page struct {
+	Steps    []Step
+	NotTyped []string // why, of each block that is not for a test
+}
+
+var (
+	fence    = regexp.MustCompile("^( *)```(.*)$")
+	notTyped = regexp.MustCompile(`^ *<!-- not typed: (.+) -->$`)
+	hereDoc  = regexp.MustCompile(`<<'?(\w+)'?`)
+)
+
+// Parse reads a page. A block without a command is an error, and so is one whose first line is none.
+func Parse(text string) (Page, error) {
+	var page Page
+	lines := strings.Split(text, "\n")
+	reason := ""
+	for i := 0; i < len(lines); i++ {
+		open := fence.FindStringSubmatch(lines[i])
+		if open == nil {
+			if match := notTyped.FindStringSubmatch(lines[i]); match != nil {
+				reason = match[1]
+			} else if strings.TrimSpace(lines[i]) != "" {
+				reason = ""
+			}
+			continue
+		}
+		first := i + 1
+		for i++; i < len(lines) && strings.TrimSpace(lines[i]) != "```"; i++ {
+			lines[i] = strings.TrimPrefix(lines[i], open[1])
+		}
+		switch {
+		case open[2] != "console":
+		case reason != "":
+			page.NotTyped = append(page.NotTyped, reason)
+		default:
+			steps, err := block(lines[first:min(i, len(lines))], first+1)
+			if err != nil {
+				return Page{}, err
+			}
+			page.Steps = append(page.Steps, steps...)
+		}
+		reason = ""
+	}
+	return page, nil
+}
+
+// block reads the lines of a block, of which the first has the given number.
+func block(lines []string, number int) ([]Step, error) {
+	var steps []Step
+	for i := 0; i < len(lines); i++ {
+		command, ok := cutPrompt(lines[i])
+		switch {
+		case ok:
+			step := Step{Line: number + i, Command: command}
+			for open := unfinished(step.Command); open && i+1 < len(lines); open = unfinished(step.Command) {
+				i++
+				step.Command += "\n" + lines[i]
+			}
+			steps = append(steps, step)
+		case len(steps) == 0:
+			return nil, fmt.Errorf("line %d: %q is printed by no command", number+i, lines[i])
+		default:
+			steps[len(steps)-1].Output += lines[i] + "\n"
+		}
+	}
+	if len(steps) == 0 {
+		return nil, fmt.Errorf("line %d: a console block without a command", number)
+	}
+	return steps, nil
+}
+
+func cutPrompt(line string) (command string, ok bool) {
+	if command, ok = strings.CutPrefix(line, "$ "); ok {
+		return command, true
+	}
+	return strings.CutPrefix(line, "# ")
+}
+
+// unfinished tells whether a shell would read another line.
+func unfinished(command string) bool {
+	first, rest, _ := strings.Cut(command, "\n")
+	if word := hereDoc.FindStringSubmatch(first); word != nil {
+		return !strings.HasSuffix("\n"+rest, "\n"+word[1])
+	}
+	return strings.HasSuffix(command, "\\")
+}
