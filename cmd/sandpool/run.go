@@ -103,7 +103,7 @@ func (a *app) giveBack(ctx context.Context, id string, of error) error {
 	if answer, ok := errors.AsType[*wire.Error](err); err == nil || ok && answer.Code == codeNotFound {
 		return of
 	}
-	err = fmt.Errorf("release %s, which is still there: %w", id, err)
+	err = fmt.Errorf("release %s, which may still be there: %w", id, err)
 	if of == nil {
 		return err
 	}
