@@ -5,11 +5,15 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
+	"sandpool/cmd/sandpool/signals"
 	"sandpool/cmd/sandpool/table"
+	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
 )
 
@@ -52,12 +56,15 @@ func (a *app) runCommand() *cobra.Command {
 
 // run runs a command in a claim of its own. Whatever ends it, the claim is released.
 func (a *app) run(ctx context.Context, req wire.ClaimRequest, how execution, remove bool) (err error) {
-	req.RequestID = "run-" + rand.Text() // finds a claim whose answer was not waited for
+	defer signals.Each(func(os.Signal) {}, unix.SIGPIPE)() // else output that nobody reads ends this program, and the claim stays
+	req.RequestID = "run-" + rand.Text()                   // finds a claim whose answer did not come
 	claim, err := a.claimed(ctx, req)
+	_, answered := errors.AsType[*wire.Error](err)
 	if cause := context.Cause(ctx); cause != nil && err == nil {
 		err = fmt.Errorf("run: %w", cause)
 		remove = true
-	} else if cause != nil {
+	} else if err != nil && !answered {
+		remove = true
 		claim.ID = a.claimOf(ctx, req.RequestID)
 	}
 	if claim.ID == "" {
@@ -66,8 +73,12 @@ func (a *app) run(ctx context.Context, req wire.ClaimRequest, how execution, rem
 	if remove {
 		defer func() { err = a.giveBack(ctx, claim.ID, err) }()
 	}
-	if err == nil {
-		err = a.exec(ctx, claim.ID, how)
+	if err != nil {
+		return err
+	}
+	err = a.exec(ctx, claim.ID, how)
+	if _, away := errors.AsType[*client.UnreachableError](err); !away && errors.Is(err, unix.EPIPE) {
+		return exitStatus(128 + int(unix.SIGPIPE)) // as that of a program that the signal ends
 	}
 	return err
 }
@@ -92,7 +103,7 @@ func (a *app) giveBack(ctx context.Context, id string, of error) error {
 	if answer, ok := errors.AsType[*wire.Error](err); err == nil || ok && answer.Code == codeNotFound {
 		return of
 	}
-	err = fmt.Errorf("release %s, which is still there: %w", id, err)
+	err = fmt.Errorf("release %s, which may still be there: %w", id, err)
 	if of == nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"os"
 	"reflect"
 	"strings"
 	"syscall"
@@ -93,6 +94,37 @@ func TestRunReleasesWhatItDidNotWaitFor(t *testing.T) {
 	}
 }
 
+// TestRunReleasesWhatTheDaemonDidNotAnswer breaks the connection after the daemon made a claim: it is released, with --rm=false too.
+func TestRunReleasesWhatTheDaemonDidNotAnswer(t *testing.T) {
+	f := newFake(t)
+	f.claimed = func() {}
+	for _, line := range []string{"run true", "run --rm=false true"} {
+		if code, _, errOut := f.sandpool(strings.Split(line, " ")...); code != exitOwnError || f.left() != 0 {
+			t.Errorf("%s: exit %d, %d of %d claims are left: %s", line, code, f.left(), f.madeAll(), errOut)
+		}
+	}
+}
+
+// TestRunReleasesWhenNobodyReads has the reader of its output end, as `head` does.
+func TestRunReleasesWhenNobodyReads(t *testing.T) {
+	f := newFake(t)
+	cmd := f.program("run", "-n", "--", "yes")
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout = writer
+	f.serve(func(conn net.Conn, _ io.Reader, _ wire.ExecRequest) {
+		_ = reader.Close()
+		f.frame(conn, wire.FrameStdout, []byte("y\n")...)
+	})
+	_ = cmd.Run()
+	_ = writer.Close()
+	if code := cmd.ProcessState.ExitCode(); code != 128+int(unix.SIGPIPE) || f.left() != 0 || f.madeAll() != 1 {
+		t.Errorf("%s: %d of %d claims are left", cmd.ProcessState, f.left(), f.madeAll())
+	}
+}
+
 // TestExecCommandLines has flags in front of the claim, behind it, and in the command.
 func TestExecCommandLines(t *testing.T) {
 	f := newFake(t)
@@ -173,6 +205,9 @@ func TestReleaseSideBySide(t *testing.T) {
 	ids := []string{f.claimOne(), f.claimOne(), f.claimOne()}
 	f.releasing = make(chan struct{})
 	f.claims[ids[2]] = wire.Claim{ID: ids[2], Template: "other"}
+	if code, _, errOut := f.sandpool("rm", "--all", "--template", ""); code != exitUsage || f.left() != 3 {
+		t.Errorf("with a template of no name: exit %d, stderr %q, %d claims are left", code, errOut, f.left())
+	}
 	if code, out, errOut := f.sandpool("rm", "--all", "--template", "default"); code != 0 || out != ids[0]+"\n"+ids[1]+"\n" || f.left() != 1 {
 		t.Errorf("exit %d, stdout %q, stderr %q", code, out, errOut)
 	}

@@ -7,6 +7,7 @@ package doctest
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -15,6 +16,7 @@ type Step struct {
 	Line    int // of the command, in the page
 	Command string
 	Output  string
+	Numbers []string // lines of the output, those of processes, that later commands have
 }
 
 // Page is what a page shows.
@@ -61,7 +63,26 @@ func Parse(text string) (Page, error) {
 		}
 		reason = ""
 	}
+	for i := range page.Steps {
+		page.Steps[i].Numbers = numbers(page.Steps[i].Output, page.Steps[i+1:])
+	}
 	return page, nil
+}
+
+// numbers are the lines of an output that are numbers and in the commands of later steps.
+func numbers(output string, later []Step) (again []string) {
+	for line := range strings.Lines(output) {
+		line = strings.TrimSuffix(line, "\n")
+		if loneNumber.MatchString(line) && slices.ContainsFunc(later, func(s Step) bool { return word(line).MatchString(s.Command) }) {
+			again = append(again, line)
+		}
+	}
+	return again
+}
+
+// word finds a text where it is no part of a longer word.
+func word(text string) *regexp.Regexp {
+	return regexp.MustCompile(`\b` + regexp.QuoteMeta(text) + `\b`)
 }
 
 // block reads the lines of a block, of which the first has the given number.

@@ -7,15 +7,16 @@ import (
 )
 
 const page = "# A page\n\nText.\n\n```console\n$ ID=$(sandpool claim)   # a comment\nc-w73zxmsjhe6czdw3: …\n# cat <<'END' >file\na $ b\nEND\n$ one \\\n  two\n```\n" +
-	"1. A list:\n\n   ```console\n   $ indented\n   out\n   ```\n\n```sh\n$ no console\n```\n\n<!-- not typed: it needs a terminal -->\n\n```console\n$ top\n```\n"
+	"1. A list:\n\n   ```console\n   $ indented\n   28\n   9\n   $ kill 28 99\n   ```\n\n```sh\n$ no console\n```\n\n<!-- not typed: it needs a terminal -->\n\n```console\n$ top\n```\n"
 
 func TestParse(t *testing.T) {
 	got, err := Parse(page)
 	want := Page{Steps: []Step{
-		{6, "ID=$(sandpool claim)   # a comment", "c-w73zxmsjhe6czdw3: …\n"},
-		{8, "cat <<'END' >file\na $ b\nEND", ""},
-		{11, "one \\\n  two", ""},
-		{17, "indented", "out\n"},
+		{6, "ID=$(sandpool claim)   # a comment", "c-w73zxmsjhe6czdw3: …\n", nil},
+		{8, "cat <<'END' >file\na $ b\nEND", "", nil},
+		{11, "one \\\n  two", "", nil},
+		{17, "indented", "28\n9\n", []string{"28"}},
+		{20, "kill 28 99", "", nil},
 	}, NotTyped: []string{"it needs a terminal"}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v, %v, want\n%+v", got, err, want)
@@ -63,6 +64,7 @@ func TestMatch(t *testing.T) {
 		{"2026-11-24T03:12:10.240583898Z 2026-11-24 8841018\n", "2027-01-02T03:04:05Z 2027-01-02 12345\n", true},
 		{"127.0.0.1:8000 is port 8000\n", "127.0.0.1:8001 is port 8000\n", false},
 		{"4 ready\n", "5 ready\n", false},
+		{"124\n", "125\n", false},
 	} {
 		if err := (Names{}).Match(tc.page, tc.printed); (err == nil) != tc.ok {
 			t.Errorf("%q for %q: %v", tc.printed, tc.page, err)
@@ -72,7 +74,7 @@ func TestMatch(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	names := Names{}
-	if err := names.Match("28\n", "31\n"); err != nil {
+	if err := names.Match("28\n", "31\n", "28"); err != nil {
 		t.Fatal(err)
 	}
 	if err := names.Match("c-aaaaaaaaaaaaaaaa\n", "c-w73zxmsjhe6czdw3\n"); err != nil {

@@ -3,6 +3,7 @@ package doctest
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -14,7 +15,7 @@ type Names map[string]string
 //
 //	…                 anything in a line; alone in its line, any lines or none
 //	c-w73zxmsjhe6czdw3  an id: the same one wherever the page has it
-//	28                alone in its line: a number that the page has again, as that of a process
+//	28                alone in its line: a number that a later command has, as that of a process
 //	9m59s             a duration that is not quoted: from three quarters of it to a tenth more, and any if it is under a minute
 //	21 ms, 2.4 s      a time that something took: any
 //	21.0, 0.1s, 8841018  a number with a point that is not quoted, or of five digits and more: any
@@ -28,7 +29,7 @@ var loneNumber = regexp.MustCompile(`^\d+$`)
 // In puts what the test has in place of what the page calls so.
 func (n Names) In(command string) string {
 	for page, real := range n {
-		command = regexp.MustCompile(`\b`+regexp.QuoteMeta(page)+`\b`).ReplaceAllString(command, real)
+		command = word(page).ReplaceAllString(command, real)
 	}
 	return command
 }
@@ -38,11 +39,13 @@ type pattern struct {
 	text   strings.Builder
 	checks []func(got string) bool // of each group
 	binds  []string                // what the page calls it; empty: nothing
+
+	numbers []string // that are another time something else
 }
 
-// Match compares what was printed with what the page says, and learns the names that the page has for it.
-func (n Names) Match(page, printed string) error {
-	var p pattern
+// Match compares what was printed with what the page says, and learns the names that the page has for it, also for the numbers of a step.
+func (n Names) Match(page, printed string, numbers ...string) error {
+	p := pattern{numbers: numbers}
 	p.text.WriteString(`^`)
 	for line := range strings.Lines(page) {
 		p.line(strings.TrimRight(line, " \n"), n)
@@ -83,7 +86,7 @@ func (p *pattern) line(line string, names Names) {
 		p.text.WriteString(`(?:.*\n)*?`)
 		return
 	}
-	if loneNumber.MatchString(line) {
+	if slices.Contains(p.numbers, line) {
 		p.group(`(\d+)`, line, nil)
 		p.text.WriteString(`\n`)
 		return

@@ -230,7 +230,7 @@ func (s *shell) step(ctx context.Context, step doctest.Step, names doctest.Names
 			last = fmt.Errorf("it does not end; it printed\n%s", text)
 			return false
 		}
-		last = names.Match(step.Output, text)
+		last = names.Match(step.Output, text, step.Numbers...)
 		return last == nil || !background
 	})
 	return errors.Join(failed, last, err)

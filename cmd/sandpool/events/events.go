@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,7 +33,12 @@ type Selection struct {
 func (s *Selection) Flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&s.Claim, "claim", "", "show the events of this claim only")
-	flags.IntVarP(&s.Last, "last", "n", 0, "show only the newest of those that were, so `many`")
+	flags.FuncP("last", "n", "show only the newest of those that were, so `many`", func(text string) (err error) {
+		if s.Last, err = strconv.Atoi(text); err != nil || s.Last < 1 {
+			return errors.New("want at least 1; only what happens from now on is --after " + wire.AfterNow)
+		}
+		return nil
+	})
 	flags.Func("since", "show what happened since this `time`, as in 2026-01-31T10:00:00Z, or this long ago, as in 10m", func(text string) (err error) {
 		s.since, err = moment(text, time.Now())
 		return err
@@ -57,9 +63,6 @@ func moment(text string, now time.Time) (time.Time, error) {
 
 // Check returns what is wrong with the flags.
 func (s *Selection) Check() error {
-	if s.Last < 0 {
-		return errors.New("--last: want at least 1")
-	}
 	for _, kind := range s.kinds {
 		if !slices.Contains(kinds, kind) {
 			return fmt.Errorf("--kind %q: want one of %s", kind, strings.Join(kinds, ", "))

@@ -24,6 +24,8 @@ func TestSelection(t *testing.T) {
 		"--since 90m":                           "cd",
 		"--since 2001-01-01T00:00:00Z --last 3": "bcd",
 		"-n -1":                                 "want at least 1",
+		"-n 0":                                  "want at least 1",
+		"-n many":                               "want at least 1",
 		"--kind dyed":                           `--kind "dyed": want one of`,
 		"--since soon":                          "want a time such as",
 		"--since -1m":                           "want a time such as",

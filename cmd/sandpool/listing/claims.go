@@ -2,6 +2,7 @@ package listing
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -71,7 +72,13 @@ var orders = map[string]func(a, b wire.Claim) int{
 func (s *Selection) Flags(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVarP(&s.Labels, "label", "l", nil, "only claims with this label `NAME=VALUE`; may be repeated")
-	flags.StringVar(&s.template, "template", "", "only claims of this template")
+	flags.Func("template", "only claims of this `template`", func(text string) error {
+		if text == "" { // a variable that is not set would choose all claims, also to release them
+			return errors.New("want the name of a template")
+		}
+		s.template = text
+		return nil
+	})
 	oneOf(flags, &s.state, "state", "only claims in this `state`, or in this stage of their end", states)
 	complete(cmd, "state", states)
 }
