@@ -74,6 +74,8 @@ type Server struct {
 	connections atomic.Uint64 // numbers them
 	secrets     atomic.Pointer[map[string]Secret]
 
+	changing sync.Mutex // held while rules change, and while names pass by the rules that there are
+
 	mu  sync.Mutex
 	all map[string]*sandbox
 }
@@ -119,6 +121,8 @@ func (n *Server) Set(sandbox string, l egress.Layers) error {
 	if err != nil {
 		return fmt.Errorf("compile rules of the network: %w", err)
 	}
+	n.changing.Lock()
+	defer n.changing.Unlock()
 	nic, err := n.filter(sandbox, rules)
 	if err != nil {
 		return err
