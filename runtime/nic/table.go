@@ -11,12 +11,13 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	mdnetlink "github.com/mdlayher/netlink"
 
 	"sandpool/runtime/egress"
 )
 
 // The tables of a daemon, one in which interfaces are translated and one that filters, have one name. In the second each sandbox has a chain, one
-// for each layer of its rules, and a set of what names led to.
+// for its rules and one for each layer of those, and a set of what names led to.
 func (h *Host) name() string { return "sandpool-" + h.mark }
 
 func (h *Host) filter() *nftables.Table {
@@ -31,6 +32,8 @@ func (h *Host) netdev() *nftables.Table {
 func chainOf(sandbox string, s slot) string { return fmt.Sprintf("%s-%04x", sandbox, s.number) }
 
 var chainPattern = regexp.MustCompile(`^(sb-[a-z2-7]{16})-([0-9a-f]{4})$`)
+
+func layersOf(sandbox string) string { return sandbox + "-layers" }
 
 func layerOf(sandbox string, i int) string { return fmt.Sprintf("%s-layer-%d", sandbox, i) }
 
@@ -58,9 +61,12 @@ const (
 	nameTime = 10 * time.Minute
 )
 
+// room is for the longest rules, which are one message, and for what the kernel says of each, in bytes.
+const room = 32 << 20
+
 // batch has the kernel do all of some changes, or none.
 func batch(do func(*nftables.Conn) error) error {
-	c, err := nftables.New()
+	c, err := nftables.New(nftables.WithSockOptions(func(s *mdnetlink.Conn) error { return errors.Join(s.SetWriteBuffer(room), s.SetReadBuffer(room)) }))
 	if err != nil {
 		return fmt.Errorf("open nf_tables: %w", err)
 	}
@@ -163,8 +169,8 @@ func (h *Host) addRules(sandbox string, s slot) error {
 			return err
 		}
 		own := c.AddChain(h.chain(chainOf(sandbox, s)))
-		rules := c.AddChain(h.chain(layerOf(sandbox, 0)))
-		add(c, own, state(established|related), verdict(expr.VerdictAccept, ""))
+		rules := c.AddChain(h.chain(layersOf(sandbox)))
+		add(c, own, state(established), verdict(expr.VerdictAccept, "")) // not related: errors of ICMP could be about connections of others
 		add(c, own, protocol(tcp), verdict(expr.VerdictGoto, rules.Name))
 		add(c, own, protocol(udp), verdict(expr.VerdictGoto, rules.Name))
 		add(c, own, verdict(expr.VerdictGoto, refuse))
@@ -194,26 +200,20 @@ func (h *Host) translate(c *nftables.Conn, sandbox string, s slot) {
 	add(c, out, write(guest, destinationOffset))
 }
 
-// applyFilter replaces the rules of a sandbox.
+// applyFilter replaces the rules of a sandbox. Layers are jumped to in turn: if one led to the next, the kernel would look at all ways through them, and
+// allows few.
 func (h *Host) applyFilter(c *nftables.Conn, sandbox string, lists [][]egress.Clause) error {
 	c.FlushSet(h.names(sandbox))
-	for i := range lists {
-		c.AddChain(h.chain(layerOf(sandbox, i)))
-	}
+	rules := h.chain(layersOf(sandbox))
+	c.FlushChain(rules)
+	add(c, rules, inSet(h.names(sandbox)), verdict(expr.VerdictAccept, ""))
 	for i, list := range lists {
-		own := h.chain(layerOf(sandbox, i))
+		own := c.AddChain(h.chain(layerOf(sandbox, i)))
 		c.FlushChain(own)
-		if i == 0 {
-			add(c, own, inSet(h.names(sandbox)), verdict(expr.VerdictAccept, ""))
-		}
-		passed := verdict(expr.VerdictAccept, "")
-		if i < len(lists)-1 {
-			passed = verdict(expr.VerdictGoto, layerOf(sandbox, i+1))
-		}
 		for _, clause := range list {
 			decision := verdict(expr.VerdictGoto, refuse)
 			if clause.Pass {
-				decision = passed
+				decision = verdict(expr.VerdictReturn, "")
 			}
 			ports := clause.Ports
 			if ports == nil {
@@ -224,7 +224,9 @@ func (h *Host) applyFilter(c *nftables.Conn, sandbox string, lists [][]egress.Cl
 			}
 		}
 		add(c, own, verdict(expr.VerdictGoto, refuse))
+		add(c, rules, verdict(expr.VerdictJump, own.Name))
 	}
+	add(c, rules, verdict(expr.VerdictAccept, ""))
 	return nil
 }
 
@@ -251,7 +253,7 @@ func (h *Host) deleteRules(sandbox string, s slot) error {
 		if err := c.SetDeleteElements(h.slotsSet(), element); err != nil {
 			return err
 		}
-		chains := []*nftables.Chain{h.chain(chainOf(sandbox, s))}
+		chains := []*nftables.Chain{h.chain(chainOf(sandbox, s)), h.chain(layersOf(sandbox))}
 		for i := range egress.MaxLayers {
 			own := h.chain(layerOf(sandbox, i))
 			c.AddChain(own) // so that it is there
