@@ -175,17 +175,17 @@ func (h *Host) addRules(sandbox string, s slot) error {
 		add(c, own, protocol(udp), verdict(expr.VerdictGoto, rules.Name))
 		add(c, own, verdict(expr.VerdictGoto, refuse))
 		add(c, rules, verdict(expr.VerdictGoto, refuse))
-		h.translate(c, sandbox, s)
+		h.translate(c, sandbox, s, h.device(s))
 		return c.SetAddElements(h.slotsSet(), []nftables.SetElement{{Key: ifname(h.device(s)), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: own.Name}}})
 	})
 }
 
 // translate gives what comes from a sandbox its address on the host, and what goes there the one that it has inside. What is not from that address is
 // dropped here, before anything looks at it.
-func (h *Host) translate(c *nftables.Conn, sandbox string, s slot) {
+func (h *Host) translate(c *nftables.Conn, sandbox string, s slot, device string) {
 	hook := func(name string, at *nftables.ChainHook) *nftables.Chain {
 		return c.AddChain(&nftables.Chain{
-			Name: sandbox + name, Table: h.netdev(), Type: nftables.ChainTypeFilter, Hooknum: at, Priority: nftables.ChainPriorityFilter, Device: h.device(s),
+			Name: sandbox + name, Table: h.netdev(), Type: nftables.ChainTypeFilter, Hooknum: at, Priority: nftables.ChainPriorityFilter, Device: device,
 		})
 	}
 	in, out := hook("-in", nftables.ChainHookIngress), hook("-out", nftables.ChainHookEgress)

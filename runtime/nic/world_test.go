@@ -13,10 +13,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/egress"
-	"sandpool/runtime/hostproc"
 )
 
 const (
@@ -31,15 +29,6 @@ func inside(t *testing.T, ns *os.File, do func() error) {
 	if err := enter(ns, do); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func enter(ns *os.File, do func() error) error {
-	return hostproc.OnThread(func() error {
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			return err
-		}
-		return do()
-	})
 }
 
 // world is a host, and an outside that has the hosts of others.
