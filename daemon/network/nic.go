@@ -11,8 +11,8 @@ import (
 	"sandpool/runtime/egress"
 )
 
-// maxAddresses is how many addresses of a name a sandbox is told.
-const maxAddresses = 16
+// maxAddresses is how many addresses of a name a sandbox is told: as many as fit an answer of DNS, however long the name is.
+const maxAddresses = 15
 
 // filter has the interface of a sandbox filter by its rules, and returns whether it goes by them. One whose template had another mode when it was started
 // has no interface, and then its door serves, or one through which nothing passes any more.
