@@ -53,7 +53,7 @@ func (h *Host) prefix() string { return "sp" + h.mark }
 
 func (h *Host) device(s slot) string { return fmt.Sprintf("%s%04x", h.prefix(), s.number) }
 
-// attempts is how often another address is tried when another daemon takes one in between.
+// attempts is how often what others change in between is tried again.
 const attempts = 8
 
 // Make makes the interface of a sandbox, with the rules of one that it had, which ends, or else with none, by which everything is refused. It returns a path of the namespace, which

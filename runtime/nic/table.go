@@ -6,9 +6,11 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	mdnetlink "github.com/mdlayher/netlink"
@@ -103,6 +105,22 @@ func (h *Host) unlessGone(sandbox string, err error) error {
 
 // list reads from the names of chains whose slots there are.
 func (h *Host) list() (map[string]slot, error) {
+	names, err := steady(h.chainNames)
+	if err != nil {
+		return nil, err
+	}
+	slots := map[string]slot{}
+	for _, name := range names {
+		if m := chainPattern.FindStringSubmatch(name); m != nil {
+			number, _ := strconv.ParseUint(m[2], 16, 16) // the pattern holds
+			slots[m[1]] = slot{number: uint16(number)}
+		}
+	}
+	return slots, nil
+}
+
+// chainNames are those of the table that filters. Where nothing can be made there are none.
+func (h *Host) chainNames() (names []string, err error) {
 	c, err := nftables.New()
 	if err != nil {
 		return nil, fmt.Errorf("open nf_tables: %w", err)
@@ -111,16 +129,31 @@ func (h *Host) list() (map[string]slot, error) {
 	if err != nil && !unable(err) {
 		return nil, fmt.Errorf("list chains of nf_tables: %w", err)
 	}
-	slots := map[string]slot{}
 	for _, chain := range chains {
-		m := chainPattern.FindStringSubmatch(chain.Name)
-		if chain.Table.Name != h.name() || m == nil {
-			continue
+		if chain.Table.Name == h.name() {
+			names = append(names, chain.Name)
 		}
-		number, _ := strconv.ParseUint(m[2], 16, 16) // the pattern holds
-		slots[m[1]] = slot{number: uint16(number)}
 	}
-	return slots, nil
+	return names, nil
+}
+
+// steady lists until that says the same twice: the kernel leaves some out of a long list while others, of any program, are removed.
+func steady(list func() ([]string, error)) ([]string, error) {
+	before, err := list()
+	if err != nil {
+		return nil, err
+	}
+	for range attempts {
+		now, err := list()
+		if err != nil {
+			return nil, err
+		}
+		if slices.Equal(before, now) {
+			return now, nil
+		}
+		before = now
+	}
+	return nil, errdefs.ErrUnavailable.WithMessage("list chains of nf_tables: they change all the time")
 }
 
 // addTables makes what all sandboxes have in common, or makes it anew.
