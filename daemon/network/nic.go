@@ -64,8 +64,8 @@ func (n *Server) answerAddresses(b *sandbox, st *door.Stream, t target, ports []
 func (n *Server) letPass(b *sandbox, name string, ports []int, addrs []netip.Addr) (
 	rules *egress.Rules, to []netip.AddrPort, words []string, last egress.Verdict, err error,
 ) {
-	n.changing.Lock()
-	defer n.changing.Unlock()
+	b.changing.Lock()
+	defer b.changing.Unlock()
 	rules = b.rules.Load()
 	to, words, last = n.passable(rules, name, ports, addrs)
 	if len(words) > 0 {

@@ -15,17 +15,17 @@ import (
 
 // cards are interfaces that note what they are told.
 type cards struct {
-	server  *Server // nil until there is one
-	between bool    // rules were changed, or a name passed, while another call could have done so
+	box     *sandbox // nil until there is one
+	between bool     // rules were changed, or a name passed, while another call could have done so
 	missing bool
 	closed  bool
 	allowed []string
 }
 
 func (c *cards) alone() {
-	if c.server != nil && c.server.changing.TryLock() {
+	if c.box != nil && c.box.changing.TryLock() {
 		c.between = true
-		c.server.changing.Unlock()
+		c.box.changing.Unlock()
 	}
 }
 
@@ -50,7 +50,7 @@ func TestNamesOpenAnInterface(t *testing.T) {
 	c := &cards{}
 	nic := egress.Layers{{Mode: egress.NIC, Allow: []string{"a.test:80,53", "b.test", "c.test"}}}
 	w := newWorld(t, Options{NICs: c}, nic)
-	c.server = w.n
+	c.box = w.n.all[sandboxID]
 	w.name("a.test", netip.MustParseAddr("203.0.113.1"))
 	w.name("b.test", netip.MustParseAddr("169.254.169.254"))
 	w.name("c.test", netip.MustParseAddr("2001:db8::1"))
