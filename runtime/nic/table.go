@@ -91,6 +91,10 @@ func (h *Host) load() error {
 		return err
 	}
 	h.slots, h.next = slots, uint16(rand.Uint32()) //nolint:gosec // any will do, and it is no secret
+	for id := range slots {
+		h.ids.Store(id, true)
+	}
+	h.loaded.Store(true)
 	return nil
 }
 
