@@ -15,12 +15,22 @@ import (
 
 // cards are interfaces that note what they are told.
 type cards struct {
+	box     *sandbox // nil until there is one
+	between bool     // rules were changed, or a name passed, while another call could have done so
 	missing bool
 	closed  bool
 	allowed []string
 }
 
+func (c *cards) alone() {
+	if c.box != nil && c.box.changing.TryLock() {
+		c.between = true
+		c.box.changing.Unlock()
+	}
+}
+
 func (c *cards) Apply(_ string, rules *egress.Rules) error {
+	c.alone()
 	if c.missing {
 		return errdefs.ErrNotFound
 	}
@@ -29,6 +39,7 @@ func (c *cards) Apply(_ string, rules *egress.Rules) error {
 }
 
 func (c *cards) Allow(_ string, to []netip.AddrPort) error {
+	c.alone()
 	for _, at := range to {
 		c.allowed = append(c.allowed, at.String())
 	}
@@ -39,6 +50,7 @@ func TestNamesOpenAnInterface(t *testing.T) {
 	c := &cards{}
 	nic := egress.Layers{{Mode: egress.NIC, Allow: []string{"a.test:80,53", "b.test", "c.test"}}}
 	w := newWorld(t, Options{NICs: c}, nic)
+	c.box = w.n.all[sandboxID]
 	w.name("a.test", netip.MustParseAddr("203.0.113.1"))
 	w.name("b.test", netip.MustParseAddr("169.254.169.254"))
 	w.name("c.test", netip.MustParseAddr("2001:db8::1"))
@@ -72,5 +84,8 @@ func TestNamesOpenAnInterface(t *testing.T) {
 	w.set(nic) // of a sandbox that was started under the rules of a door
 	if _, words, err := w.ask(door.Ask{Kind: door.Resolve, Name: "a.test"}); err != nil || fmt.Sprint(words) != "[53 80]" {
 		t.Error(words, err)
+	}
+	if c.between {
+		t.Error("a name may pass by rules that are no more")
 	}
 }

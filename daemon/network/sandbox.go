@@ -23,6 +23,8 @@ type sandbox struct {
 	meter meter
 	journal
 
+	changing sync.Mutex // held while rules change, and while names pass by the rules that there are
+
 	mu        sync.Mutex
 	session   *door.Session // nil while there is none
 	forgotten bool

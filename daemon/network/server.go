@@ -119,21 +119,28 @@ func (n *Server) Set(sandbox string, l egress.Layers) error {
 	if err != nil {
 		return fmt.Errorf("compile rules of the network: %w", err)
 	}
+	n.mu.Lock()
+	b := n.all[sandbox]
+	n.mu.Unlock()
+	fresh := b == nil
+	if fresh {
+		b = n.newSandbox(sandbox)
+	}
+	b.changing.Lock()
+	defer b.changing.Unlock()
 	nic, err := n.filter(sandbox, rules)
 	if err != nil {
 		return err
 	}
-	n.mu.Lock()
-	b := n.all[sandbox]
-	if b == nil {
-		b = n.newSandbox(sandbox)
-		n.all[sandbox] = b
-	}
-	n.mu.Unlock()
 	b.rules.Store(rules)
 	b.nic.Store(nic)
 	b.meter.bound(rules.Limits())
 	b.tableChanged()
+	if fresh {
+		n.mu.Lock()
+		n.all[sandbox] = b
+		n.mu.Unlock()
+	}
 	return nil
 }
 

@@ -25,20 +25,14 @@ func (l *Lack) Error() string { return l.What + ": " + l.Mend }
 
 const forwarding = "/proc/sys/net/ipv4/ip_forward"
 
-// Check says what this host lacks, as a *Lack. It makes a namespace and a table, and removes both.
+// Check says what this host lacks, as a *Lack. It makes what a sandbox has in a namespace that ends with it.
 func Check() error {
 	ns, err := newNamespace()
 	if err != nil {
 		return lackOf(err)
 	}
-	_ = ns.Close() // nothing was written
-	trial := &nftables.Table{Name: fmt.Sprintf("sandpool-trial-%d", os.Getpid()), Family: nftables.TableFamilyNetdev}
-	err = batch(func(c *nftables.Conn) error {
-		c.AddTable(trial)
-		c.DelTable(trial)
-		return nil
-	})
-	if err != nil {
+	defer ns.Close() //nolint:errcheck // nothing was written
+	if err := enter(ns, tryRules); err != nil {
 		return lackOf(err)
 	}
 	if err := forgetConnections(gateway); err != nil { // nobody's
@@ -54,6 +48,18 @@ func Check() error {
 	return nil
 }
 
+// tryRules makes all kinds of rules that there are for a sandbox, of which loopback stands for its interface.
+func tryRules() error {
+	h := New("trial")
+	return batch(func(c *nftables.Conn) error {
+		if err := h.addTables(c); err != nil {
+			return err
+		}
+		h.translate(c, "trial", slot{}, "lo")
+		return nil
+	})
+}
+
 func lackOf(err error) error {
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
 		return &Lack{
@@ -61,7 +67,7 @@ func lackOf(err error) error {
 			Mend: "systemctl edit sandpoold.service, and add the lines [Service], CapabilityBoundingSet=CAP_NET_ADMIN and RestrictNamespaces=net",
 		}
 	}
-	return &Lack{What: fmt.Sprintf("this kernel has no nf_tables for interfaces (%v)", err), Mend: "modprobe nf_tables, or a kernel with CONFIG_NF_TABLES_NETDEV"}
+	return &Lack{What: fmt.Sprintf("this kernel has no nf_tables for interfaces (%v)", err), Mend: "modprobe nf_tables, or a kernel from 5.16 with CONFIG_NF_TABLES_NETDEV and CONFIG_NETFILTER_EGRESS"}
 }
 
 // unable tells of an error that nothing of ours can be there, since it could not have been made.

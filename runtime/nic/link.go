@@ -41,6 +41,16 @@ func newNamespace() (ns *os.File, err error) {
 	return ns, err
 }
 
+// enter runs a function on a thread in a network namespace.
+func enter(ns *os.File, do func() error) error {
+	return hostproc.OnThread(func() error {
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		return do()
+	})
+}
+
 // addPair makes a pair of interfaces, one on the host, and the other in a namespace with all that a sandbox finds there. The host's is down.
 // Neighbours are fixed: nobody asks for addresses by broadcasts, and nobody can answer wrongly.
 func addPair(device string, ns *os.File) error {
@@ -139,7 +149,7 @@ func deleteLink(device string) error {
 // routed are the addresses of sandboxes that lead anywhere, of all daemons of this host.
 func routed() (map[netip.Addr]bool, error) {
 	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
-	if err != nil {
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) { // some changed meanwhile; a route that is added twice is an error
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
 	taken := map[netip.Addr]bool{}

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -27,6 +28,9 @@ type Host struct {
 	mu    sync.Mutex // held while rules are changed
 	slots map[string]slot
 	next  uint16
+
+	loaded atomic.Bool
+	ids    sync.Map // of slots and of those being made, once they are loaded: who has none waits for nobody
 }
 
 // slot is a sandbox's place: its number makes its address and the name of its interface on the host.
@@ -53,7 +57,7 @@ func (h *Host) prefix() string { return "sp" + h.mark }
 
 func (h *Host) device(s slot) string { return fmt.Sprintf("%s%04x", h.prefix(), s.number) }
 
-// attempts is how often another address is tried when another daemon takes one in between.
+// attempts is how often what others change in between is tried again.
 const attempts = 8
 
 // Make makes the interface of a sandbox, with the rules of one that it had, which ends, or else with none, by which everything is refused. It returns a path of the namespace, which
@@ -64,6 +68,8 @@ func (h *Host) Make(sandbox string) (path string, err error) {
 	if err := h.load(); err != nil {
 		return "", err
 	}
+	h.ids.Store(sandbox, true)
+	defer h.note(sandbox)
 	rules := h.slots[sandbox].rules
 	if err := h.remove(sandbox); err != nil {
 		return "", err
@@ -123,8 +129,12 @@ func (h *Host) free() (uint16, error) {
 
 // Remove removes a sandbox's interface, and with the last one all that was made for any. That there is none is no error.
 func (h *Host) Remove(sandbox string) error {
+	if h.hasNone(sandbox) {
+		return nil
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer h.note(sandbox)
 	return h.remove(sandbox)
 }
 
@@ -191,7 +201,26 @@ func (h *Host) apply(sandbox string, rules *egress.Rules) error {
 	return err
 }
 
+// hasNone tells whether a sandbox is known to have no interface, without a wait for what is done for others.
+func (h *Host) hasNone(sandbox string) bool {
+	if !h.loaded.Load() {
+		return false
+	}
+	_, has := h.ids.Load(sandbox)
+	return !has
+}
+
+// note has hasNone know what has become of a sandbox's slot.
+func (h *Host) note(sandbox string) {
+	if _, has := h.slots[sandbox]; !has {
+		h.ids.Delete(sandbox)
+	}
+}
+
 func (h *Host) change(sandbox string, do func() error) error {
+	if h.hasNone(sandbox) {
+		return errNone(sandbox)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := h.load(); err != nil {

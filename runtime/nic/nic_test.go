@@ -14,6 +14,7 @@ import (
 
 	"sandpool/runtime/egress"
 
+	"github.com/containerd/errdefs"
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -36,6 +37,14 @@ func TestInterfaces(t *testing.T) {
 		})
 		defer guests[id].Close() //nolint:errcheck // nothing was written
 	}
+	h.mu.Lock() // rules of others are being changed
+	if err := h.Remove("sb-cccccccccccccccc"); err != nil {
+		t.Error(err)
+	}
+	if err := h.Apply("sb-cccccccccccccccc", rulesOf(t, nil, nil)); !errdefs.IsNotFound(err) {
+		t.Error(err)
+	}
+	h.mu.Unlock()
 	sandbox := guests[one1]
 	refused := func(to ...string) {
 		t.Helper()
@@ -78,6 +87,23 @@ func TestInterfaces(t *testing.T) {
 	refused(append(always, outsideIP+":80")...)
 	apply(rulesOf(t, []string{"0.0.0.0/0", "198.18.0.0/15", "10.7.7.7", "192.0.2.1"}, nil)) // what is opened by a rule is not the host's or another's
 	refused(slices.DeleteFunc(slices.Clone(always), func(to string) bool { return strings.HasPrefix(to, "169.") || strings.HasPrefix(to, "172.") })...)
+
+	var many egress.Layers
+	for i := range egress.MaxLayers - 1 {
+		many = append(many, egress.Policy{Allow: []string{fmt.Sprintf("198.51.100.%d", i), "203.0.113.0/24:80", "*:81,82"}})
+	}
+	apply(rulesOf(t, []string{"0.0.0.0/0"}, nil, many...))
+	reached(outsideIP+":80", outsideIP+":81")
+	refused(append(always, "10.20.0.5:80")...)
+
+	var long []string
+	for i := range 150 {
+		long = append(long, fmt.Sprintf("1.2.3.%d:1,2,3,4,5,6,7,8,9,11,12,13,14,15,16", i))
+	}
+	long = append(long, outsideIP)
+	apply(rulesOf(t, long, nil, egress.Policy{Allow: long}, egress.Policy{Allow: long}, egress.Policy{Allow: append(slices.Clone(long), "1.1.1.1")}))
+	reached(outsideIP + ":80")
+	refused("10.20.0.5:80")
 
 	apply(rulesOf(t, []string{"a.test"}, nil))
 	refused(outsideIP + ":80")
@@ -197,7 +223,7 @@ func nothingIsLeft(t *testing.T, w *world) {
 	})
 }
 
-// What a sandbox sends from another address, or that is not IPv4, goes nowhere.
+// What a sandbox sends from another address, or about connections of others, goes nowhere.
 func TestSourcesAreNotBelieved(t *testing.T) {
 	w := newWorld(t)
 	h := New("test")
@@ -223,6 +249,7 @@ func TestSourcesAreNotBelieved(t *testing.T) {
 		})
 		return n
 	}
+	const lies = 100 // far more than the kernel's own packets
 	before := counted()
 	inside(t, sandbox, func() error {
 		if err := address(guestDevice, "192.0.2.77/32"); err != nil {
@@ -234,18 +261,33 @@ func TestSourcesAreNotBelieved(t *testing.T) {
 			return err
 		}
 		defer conn.Close() //nolint:errcheck // only written to
-		for range 10 {
+		for range lies {
 			if _, err := conn.Write([]byte("?")); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	if heard, err := ask(sandbox, "udp", outsideIP+":80"); err != nil || heard == "" { // behind the others, by the same way
-		t.Error(heard, err)
+	behind := func() { // the others, by the same way
+		t.Helper()
+		if heard, err := ask(sandbox, "udp", outsideIP+":80"); err != nil || heard == "" {
+			t.Error(heard, err)
+		}
 	}
-	if n := counted() - before; n >= 10 {
+	behind()
+	if n := counted() - before; n >= lies {
 		t.Errorf("%d packets came outside", n)
+	}
+
+	errorsBefore := icmpErrors(t, w.outside)
+	heard, err := ask(w.host, "udp", outsideIP+":80") // a connection of another
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside(t, sandbox, func() error { return denounce(outsideIP, 80, netip.MustParseAddrPort(heard)) })
+	behind()
+	if n := icmpErrors(t, w.outside); n != errorsBefore {
+		t.Errorf("%s errors came outside, and %s before", n, errorsBefore)
 	}
 	inside(t, w.host, func() error { return h.Remove(one1) })
 	nothingIsLeft(t, w)

@@ -6,17 +6,20 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+	mdnetlink "github.com/mdlayher/netlink"
 
 	"sandpool/runtime/egress"
 )
 
 // The tables of a daemon, one in which interfaces are translated and one that filters, have one name. In the second each sandbox has a chain, one
-// for each layer of its rules, and a set of what names led to.
+// for its rules and one for each layer of those, and a set of what names led to.
 func (h *Host) name() string { return "sandpool-" + h.mark }
 
 func (h *Host) filter() *nftables.Table {
@@ -31,6 +34,8 @@ func (h *Host) netdev() *nftables.Table {
 func chainOf(sandbox string, s slot) string { return fmt.Sprintf("%s-%04x", sandbox, s.number) }
 
 var chainPattern = regexp.MustCompile(`^(sb-[a-z2-7]{16})-([0-9a-f]{4})$`)
+
+func layersOf(sandbox string) string { return sandbox + "-layers" }
 
 func layerOf(sandbox string, i int) string { return fmt.Sprintf("%s-layer-%d", sandbox, i) }
 
@@ -58,9 +63,12 @@ const (
 	nameTime = 10 * time.Minute
 )
 
+// room is for the longest rules, which are one message, and for what the kernel says of each, in bytes.
+const room = 32 << 20
+
 // batch has the kernel do all of some changes, or none.
 func batch(do func(*nftables.Conn) error) error {
-	c, err := nftables.New()
+	c, err := nftables.New(nftables.WithSockOptions(func(s *mdnetlink.Conn) error { return errors.Join(s.SetWriteBuffer(room), s.SetReadBuffer(room)) }))
 	if err != nil {
 		return fmt.Errorf("open nf_tables: %w", err)
 	}
@@ -83,6 +91,10 @@ func (h *Host) load() error {
 		return err
 	}
 	h.slots, h.next = slots, uint16(rand.Uint32()) //nolint:gosec // any will do, and it is no secret
+	for id := range slots {
+		h.ids.Store(id, true)
+	}
+	h.loaded.Store(true)
 	return nil
 }
 
@@ -97,6 +109,22 @@ func (h *Host) unlessGone(sandbox string, err error) error {
 
 // list reads from the names of chains whose slots there are.
 func (h *Host) list() (map[string]slot, error) {
+	names, err := steady(h.chainNames)
+	if err != nil {
+		return nil, err
+	}
+	slots := map[string]slot{}
+	for _, name := range names {
+		if m := chainPattern.FindStringSubmatch(name); m != nil {
+			number, _ := strconv.ParseUint(m[2], 16, 16) // the pattern holds
+			slots[m[1]] = slot{number: uint16(number)}
+		}
+	}
+	return slots, nil
+}
+
+// chainNames are those of the table that filters. Where nothing can be made there are none.
+func (h *Host) chainNames() (names []string, err error) {
 	c, err := nftables.New()
 	if err != nil {
 		return nil, fmt.Errorf("open nf_tables: %w", err)
@@ -105,16 +133,31 @@ func (h *Host) list() (map[string]slot, error) {
 	if err != nil && !unable(err) {
 		return nil, fmt.Errorf("list chains of nf_tables: %w", err)
 	}
-	slots := map[string]slot{}
 	for _, chain := range chains {
-		m := chainPattern.FindStringSubmatch(chain.Name)
-		if chain.Table.Name != h.name() || m == nil {
-			continue
+		if chain.Table.Name == h.name() {
+			names = append(names, chain.Name)
 		}
-		number, _ := strconv.ParseUint(m[2], 16, 16) // the pattern holds
-		slots[m[1]] = slot{number: uint16(number)}
 	}
-	return slots, nil
+	return names, nil
+}
+
+// steady lists until that says the same twice: the kernel leaves some out of a long list while others, of any program, are removed.
+func steady(list func() ([]string, error)) ([]string, error) {
+	before, err := list()
+	if err != nil {
+		return nil, err
+	}
+	for range attempts {
+		now, err := list()
+		if err != nil {
+			return nil, err
+		}
+		if slices.Equal(before, now) {
+			return now, nil
+		}
+		before = now
+	}
+	return nil, errdefs.ErrUnavailable.WithMessage("list chains of nf_tables: they change all the time")
 }
 
 // addTables makes what all sandboxes have in common, or makes it anew.
@@ -163,23 +206,23 @@ func (h *Host) addRules(sandbox string, s slot) error {
 			return err
 		}
 		own := c.AddChain(h.chain(chainOf(sandbox, s)))
-		rules := c.AddChain(h.chain(layerOf(sandbox, 0)))
-		add(c, own, state(established|related), verdict(expr.VerdictAccept, ""))
+		rules := c.AddChain(h.chain(layersOf(sandbox)))
+		add(c, own, state(established), verdict(expr.VerdictAccept, "")) // not related: errors of ICMP could be about connections of others
 		add(c, own, protocol(tcp), verdict(expr.VerdictGoto, rules.Name))
 		add(c, own, protocol(udp), verdict(expr.VerdictGoto, rules.Name))
 		add(c, own, verdict(expr.VerdictGoto, refuse))
 		add(c, rules, verdict(expr.VerdictGoto, refuse))
-		h.translate(c, sandbox, s)
+		h.translate(c, sandbox, s, h.device(s))
 		return c.SetAddElements(h.slotsSet(), []nftables.SetElement{{Key: ifname(h.device(s)), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: own.Name}}})
 	})
 }
 
 // translate gives what comes from a sandbox its address on the host, and what goes there the one that it has inside. What is not from that address is
 // dropped here, before anything looks at it.
-func (h *Host) translate(c *nftables.Conn, sandbox string, s slot) {
+func (h *Host) translate(c *nftables.Conn, sandbox string, s slot, device string) {
 	hook := func(name string, at *nftables.ChainHook) *nftables.Chain {
 		return c.AddChain(&nftables.Chain{
-			Name: sandbox + name, Table: h.netdev(), Type: nftables.ChainTypeFilter, Hooknum: at, Priority: nftables.ChainPriorityFilter, Device: h.device(s),
+			Name: sandbox + name, Table: h.netdev(), Type: nftables.ChainTypeFilter, Hooknum: at, Priority: nftables.ChainPriorityFilter, Device: device,
 		})
 	}
 	in, out := hook("-in", nftables.ChainHookIngress), hook("-out", nftables.ChainHookEgress)
@@ -194,26 +237,20 @@ func (h *Host) translate(c *nftables.Conn, sandbox string, s slot) {
 	add(c, out, write(guest, destinationOffset))
 }
 
-// applyFilter replaces the rules of a sandbox.
+// applyFilter replaces the rules of a sandbox. Layers are jumped to in turn: if one led to the next, the kernel would look at all ways through them, and
+// allows few.
 func (h *Host) applyFilter(c *nftables.Conn, sandbox string, lists [][]egress.Clause) error {
 	c.FlushSet(h.names(sandbox))
-	for i := range lists {
-		c.AddChain(h.chain(layerOf(sandbox, i)))
-	}
+	rules := h.chain(layersOf(sandbox))
+	c.FlushChain(rules)
+	add(c, rules, inSet(h.names(sandbox)), verdict(expr.VerdictAccept, ""))
 	for i, list := range lists {
-		own := h.chain(layerOf(sandbox, i))
+		own := c.AddChain(h.chain(layerOf(sandbox, i)))
 		c.FlushChain(own)
-		if i == 0 {
-			add(c, own, inSet(h.names(sandbox)), verdict(expr.VerdictAccept, ""))
-		}
-		passed := verdict(expr.VerdictAccept, "")
-		if i < len(lists)-1 {
-			passed = verdict(expr.VerdictGoto, layerOf(sandbox, i+1))
-		}
 		for _, clause := range list {
 			decision := verdict(expr.VerdictGoto, refuse)
 			if clause.Pass {
-				decision = passed
+				decision = verdict(expr.VerdictReturn, "")
 			}
 			ports := clause.Ports
 			if ports == nil {
@@ -224,7 +261,9 @@ func (h *Host) applyFilter(c *nftables.Conn, sandbox string, lists [][]egress.Cl
 			}
 		}
 		add(c, own, verdict(expr.VerdictGoto, refuse))
+		add(c, rules, verdict(expr.VerdictJump, own.Name))
 	}
+	add(c, rules, verdict(expr.VerdictAccept, ""))
 	return nil
 }
 
@@ -251,7 +290,7 @@ func (h *Host) deleteRules(sandbox string, s slot) error {
 		if err := c.SetDeleteElements(h.slotsSet(), element); err != nil {
 			return err
 		}
-		chains := []*nftables.Chain{h.chain(chainOf(sandbox, s))}
+		chains := []*nftables.Chain{h.chain(chainOf(sandbox, s)), h.chain(layersOf(sandbox))}
 		for i := range egress.MaxLayers {
 			own := h.chain(layerOf(sandbox, i))
 			c.AddChain(own) // so that it is there

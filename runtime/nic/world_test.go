@@ -1,18 +1,20 @@
 package nic
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/egress"
-	"sandpool/runtime/hostproc"
 )
 
 const (
@@ -27,15 +29,6 @@ func inside(t *testing.T, ns *os.File, do func() error) {
 	if err := enter(ns, do); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func enter(ns *os.File, do func() error) error {
-	return hostproc.OnThread(func() error {
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			return err
-		}
-		return do()
-	})
 }
 
 // world is a host, and an outside that has the hosts of others.
@@ -141,16 +134,21 @@ func ask(ns *os.File, protocol, to string) (heard string, err error) {
 			return err
 		}
 		defer conn.Close() //nolint:errcheck // only read from
-		_ = conn.SetDeadline(time.Now().Add(patience))
-		if protocol == "udp" {
-			if _, err := conn.Write([]byte("?")); err != nil {
+		buf := make([]byte, 256)
+		for end := time.Now().Add(patience); ; {
+			if protocol == "udp" { // again, since what refuses it is let through by the kernel a few times a second
+				if _, err := conn.Write([]byte("?")); err != nil {
+					return err
+				}
+				_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+			} else {
+				_ = conn.SetReadDeadline(end)
+			}
+			n, err := conn.Read(buf)
+			if heard = string(buf[:n]); !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().After(end) {
 				return err
 			}
 		}
-		buf := make([]byte, 256)
-		n, err := conn.Read(buf)
-		heard = string(buf[:n])
-		return err
 	})
 	return heard, err
 }
@@ -162,4 +160,58 @@ func rulesOf(t *testing.T, allow, deny []string, more ...egress.Policy) *egress.
 		t.Fatal(err)
 	}
 	return r
+}
+
+// icmpErrors is how often a namespace was told that something cannot be reached.
+func icmpErrors(t *testing.T, ns *os.File) (n string) {
+	t.Helper()
+	inside(t, ns, func() error {
+		data, err := os.ReadFile("/proc/thread-self/net/snmp")
+		if err != nil {
+			return err
+		}
+		var columns []string
+		for text := range strings.Lines(string(data)) {
+			fields := strings.Fields(text)
+			if fields[0] != "Icmp:" {
+				continue
+			}
+			if columns == nil {
+				columns = fields
+				continue
+			}
+			n = fields[slices.Index(columns, "InDestUnreachs")]
+		}
+		return nil
+	})
+	return n
+}
+
+// denounce tells a server by UDP that one of its clients cannot be reached.
+func denounce(server string, port int, client netip.AddrPort) error {
+	conn, err := net.Dial("ip4:icmp", server)
+	if err != nil {
+		return err
+	}
+	defer conn.Close() //nolint:errcheck // only written to
+	quoted := []byte{0x45, 0, 0, 28, 0, 0, 0, 0, 64, udp, 0, 0}
+	quoted = append(quoted, net.ParseIP(server).To4()...)
+	quoted = append(quoted, client.Addr().AsSlice()...)
+	binary.BigEndian.PutUint16(quoted[checksumOffset:], checksum(quoted))
+	quoted = binary.BigEndian.AppendUint16(quoted, uint16(port)) //nolint:gosec // a port
+	quoted = binary.BigEndian.AppendUint16(quoted, client.Port())
+	quoted = append(quoted, 0, 8, 0, 0)
+	message := append([]byte{icmpUnreachable, portUnreachable, 0, 0, 0, 0, 0, 0}, quoted...)
+	binary.BigEndian.PutUint16(message[icmpChecksumOffset:], checksum(message))
+	_, err = conn.Write(message)
+	return err
+}
+
+func checksum(data []byte) uint16 {
+	var sum uint32
+	for i := 0; i+1 < len(data); i += 2 {
+		sum += uint32(data[i])<<8 | uint32(data[i+1])
+	}
+	sum = sum>>16 + sum&0xffff
+	return ^uint16(sum + sum>>16) //nolint:gosec // the rest has been added
 }

@@ -153,8 +153,11 @@ func (d *Door) resolve(name string) (addrs [][4]byte, code dnsmessage.RCode) {
 	return [][4]byte{addr}, dnsmessage.RCodeSuccess
 }
 
-// maxAnswers is how many addresses an answer has at most, so that it fits a packet.
-const maxAnswers = 16
+// maxAnswers is how many addresses an answer has at most, so that all of it has no more than maxDatagram bytes, which is what every client takes by UDP.
+const (
+	maxAnswers  = 15
+	maxDatagram = 512
+)
 
 // addressesOf are the addresses of IPv4 that words are, nil if they are something else.
 func addressesOf(words []string) (addrs [][4]byte) {
@@ -170,9 +173,10 @@ func addressesOf(words []string) (addrs [][4]byte) {
 
 // message is an answer: the addresses to a question for them, and nothing to those for what else a name has.
 func message(asked dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode, addrs ...[4]byte) []byte {
-	b := dnsmessage.NewBuilder(make([]byte, 0, 512), dnsmessage.Header{
+	b := dnsmessage.NewBuilder(make([]byte, 0, maxDatagram), dnsmessage.Header{
 		ID: asked.ID, Response: true, OpCode: asked.OpCode, RecursionDesired: asked.RecursionDesired, RecursionAvailable: true, RCode: code,
 	})
+	b.EnableCompression() // of the name, which each address has
 	if q != nil {
 		_ = b.StartQuestions() // in order, and of what was parsed: there is no error
 		_ = b.Question(*q)

@@ -3,6 +3,8 @@ package door
 import (
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,5 +88,17 @@ func TestManyNames(t *testing.T) {
 	}
 	if err := n.list(nil); err != nil || n.listeners != 0 {
 		t.Errorf("%d listeners, %v", n.listeners, err)
+	}
+}
+
+// The longest name with as many addresses as there may be fits what clients take by UDP.
+func TestAnswersFitADatagram(t *testing.T) {
+	long := strings.Repeat(strings.Repeat("a", 49)+".", 5) + "abc."
+	q := dnsmessage.Question{Name: dnsmessage.MustNewName(long), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}
+	words := slices.Repeat([]string{"203.0.113.1"}, 100)
+	answer := message(dnsmessage.Header{ID: 1}, &q, dnsmessage.RCodeSuccess, addressesOf(words)...)
+	var m dnsmessage.Message
+	if err := m.Unpack(answer); err != nil || len(answer) > 512 || len(m.Answers) != maxAnswers || len(canonical(long)) != maxName {
+		t.Errorf("%d addresses in %d bytes, %v", len(m.Answers), len(answer), err)
 	}
 }
