@@ -129,7 +129,7 @@ func TestNobodyWaitsForTheRateOfWhatHasGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.wait("all that passes at once has passed", func() bool { return b.meter.sent.Tokens() < -leastBurst/2 })
+	w.wait("one waits", func() bool { return b.meter.sent.Tokens() < 0 })
 	for _, open := range opens {
 		st := open()
 		go func() {
@@ -144,4 +144,26 @@ func TestNobodyWaitsForTheRateOfWhatHasGone(t *testing.T) {
 			t.Fatalf("%d of %d connections are closed", closed(), 2+len(opens))
 		}
 	}
+}
+
+// TestRateChangesForThoseWhoWait has connections that a low rate holds up go on as soon as it is lifted.
+func TestRateChangesForThoseWhoWait(t *testing.T) {
+	w := newWorld(t, Options{}, append(box("good.example:7"), egress.Policy{Rate: 1}))
+	b, err := w.n.find(sandboxID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const each = 1 << 20
+	var all sync.WaitGroup
+	for range 2 {
+		st := w.connect("good.example", 7)
+		all.Go(func() {
+			if got, broken := w.echoes(st, each); got != each || broken {
+				t.Errorf("%d bytes, broken: %v", got, broken)
+			}
+		})
+	}
+	w.wait("one waits", func() bool { return b.meter.sent.Tokens() < 0 })
+	w.set(box("good.example:7"))
+	all.Wait()
 }
