@@ -1,6 +1,7 @@
 package files
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -64,7 +65,7 @@ func (ws *Watches) begin(ctx context.Context, claim string, start Start, op Op, 
 		if errors.Is(err, io.EOF) {
 			err = nil // the init says why it could not
 		}
-		err = s.end(err)
+		err = cmp.Or(s.end(err), badAnswer(line)) // it may have ended well, without a word
 		end(nil)
 		return nil, err
 	}

@@ -221,6 +221,20 @@ func TestWatchesGoOnAlone(t *testing.T) {
 	}
 }
 
+// TestWatchOfASilentInit has an init end well before it has begun to watch, as what is in its sandbox can have it do.
+func TestWatchOfASilentInit(t *testing.T) {
+	t.Parallel()
+	start := func(context.Context, runtime.ExecSpec) (Process, error) {
+		return fakeProcess(func(context.Context) (int, error) { return 0, nil }), nil
+	}
+	var watches Watches
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+	if err := watches.Serve(&watchFollower{}, r, start, Op{Name: "watch", Args: map[string]string{"path": "p"}}); err == nil {
+		t.Error("it is watched")
+	}
+	watches.Close()
+}
+
 // TestWatchesWaitForTheirClients has one that reads slowly get all.
 func TestWatchesWaitForTheirClients(t *testing.T) {
 	t.Parallel()

@@ -46,7 +46,7 @@ func (n *Server) tryConnect(ctx context.Context, b *sandbox, t target) (*upstrea
 		leave()
 		return nil, err
 	}
-	return n.opened(b, t, v, conn, leave), nil
+	return n.opened(sessionOf(ctx), b, t, v, conn, leave), nil
 }
 
 // enter counts one more connection, until leave is called.
@@ -174,7 +174,7 @@ type upstream struct {
 	n      *Server
 	b      *sandbox
 	to     target
-	life   context.Context //nolint:containedctx // until it is closed
+	life   context.Context //nolint:containedctx // until it is closed, or the sandbox's session has ended
 	opened wire.NetworkEntry
 	begun  time.Time
 	sent   atomic.Int64
@@ -182,8 +182,16 @@ type upstream struct {
 	closed func() error
 }
 
-func (n *Server) opened(b *sandbox, t target, v egress.Verdict, conn *net.TCPConn, leave func()) *upstream {
-	life, end := context.WithCancel(context.Background())
+// sessionOf is the context of the sandbox's session that something is asked for in. A request's own may end before its connection.
+func sessionOf(ctx context.Context) context.Context {
+	if p := clientOf(ctx); p != nil {
+		return p.ctx
+	}
+	return ctx
+}
+
+func (n *Server) opened(session context.Context, b *sandbox, t target, v egress.Verdict, conn *net.TCPConn, leave func()) *upstream {
+	life, end := context.WithCancel(session)
 	up := &upstream{Conn: conn, tcp: conn, n: n, b: b, to: t, life: life, begun: time.Now(), opened: t.entry(wire.NetworkOpened)}
 	up.opened.Connection, up.opened.Address = n.connections.Add(1), conn.RemoteAddr().String()
 	up.opened.Rule, up.opened.Kind, up.opened.Message = v.Rule, v.Kind, v.Text+t.added()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -21,10 +22,13 @@ type meter struct {
 	mu          sync.Mutex
 	used, most  int64                  // bytes in both directions; most may be 0 for any number
 	connections map[*upstream]struct{} // that are open
+	changed     chan struct{}          // closed when the rate changes
 }
 
 func newMeter() meter {
-	return meter{sent: rate.NewLimiter(rate.Inf, leastBurst), got: rate.NewLimiter(rate.Inf, leastBurst), connections: map[*upstream]struct{}{}}
+	return meter{
+		sent: rate.NewLimiter(rate.Inf, leastBurst), got: rate.NewLimiter(rate.Inf, leastBurst), connections: map[*upstream]struct{}{}, changed: make(chan struct{}),
+	}
 }
 
 // bound sets the limits from now on. Connections that have spent what there is are reset.
@@ -33,12 +37,17 @@ func (m *meter) bound(l egress.Limits) {
 	if l.Rate > 0 {
 		most = rate.Limit(l.Rate)
 	}
+	same := m.sent.Limit() == most
 	for _, limiter := range []*rate.Limiter{m.sent, m.got} {
 		limiter.SetLimit(most)
 		limiter.SetBurst(max(leastBurst, l.Rate/8))
 	}
 	m.mu.Lock()
 	m.most = int64(l.Bytes)
+	if !same { // else who waits would lose its turn
+		close(m.changed)
+		m.changed = make(chan struct{})
+	}
 	m.mu.Unlock()
 	if m.spent() != nil {
 		m.resetAll()
@@ -108,14 +117,23 @@ func (m *meter) resetAll() {
 	}
 }
 
-// slow waits until so many bytes may pass in a direction.
-func slow(ctx context.Context, direction *rate.Limiter, n int) error {
+// slow waits until so many bytes may pass in a direction, by the rate that there is then.
+func (m *meter) slow(ctx context.Context, direction *rate.Limiter, n int) error {
 	for n > 0 && direction.Limit() != rate.Inf {
+		m.mu.Lock()
+		changed := m.changed
+		m.mu.Unlock()
 		piece := min(n, leastBurst)
-		if err := direction.WaitN(ctx, piece); err != nil {
-			return err
+		turn := direction.ReserveN(time.Now(), piece)
+		select {
+		case <-time.After(turn.Delay()):
+			n -= piece
+		case <-changed:
+			turn.Cancel()
+		case <-ctx.Done():
+			turn.Cancel()
+			return context.Cause(ctx)
 		}
-		n -= piece
 	}
 	return nil
 }
@@ -138,8 +156,8 @@ func (u *upstream) pass(sent, got int) error {
 		u.b.meter.resetAll()
 		return r
 	}
-	if err := slow(u.life, u.b.meter.sent, sent); err != nil {
+	if err := u.b.meter.slow(u.life, u.b.meter.sent, sent); err != nil {
 		return err
 	}
-	return slow(u.life, u.b.meter.got, got)
+	return u.b.meter.slow(u.life, u.b.meter.got, got)
 }

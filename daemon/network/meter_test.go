@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -63,9 +64,11 @@ func TestBytesAreBounded(t *testing.T) {
 	if why, err := w.n.Why(t.Context(), sandboxID, "good.example", 7); err != nil || why.Allowed || why.Kind != egress.KindLimit || why.Message != want {
 		t.Errorf("why: %+v, %v", why, err)
 	}
-	if e := w.entries(wire.NetworkDenied)[0]; e.Kind != egress.KindLimit || e.Connection == 0 || e.Message != want {
-		t.Errorf("entry: %+v", e)
-	}
+	w.wait("an entry of the connection that went beyond", func() bool {
+		return slices.ContainsFunc(w.entries(wire.NetworkDenied), func(e wire.NetworkEntry) bool {
+			return e.Kind == egress.KindLimit && e.Connection != 0 && e.Message == want
+		})
+	})
 	if told := <-w.told; told.Kind != egress.KindLimit {
 		t.Errorf("told: %+v", told)
 	}
@@ -110,4 +113,57 @@ func TestRate(t *testing.T) {
 	if got, broken := w.echoes(w.connect("good.example", 7), 16*rate); got != 16*rate || broken {
 		t.Errorf("without a rate: %d bytes, broken: %v", got, broken)
 	}
+}
+
+// TestNobodyWaitsForTheRateOfWhatHasGone has connections that their rate holds up end with the sandbox's session, however long they had to wait yet.
+func TestNobodyWaitsForTheRateOfWhatHasGone(t *testing.T) {
+	w := newWorld(t, Options{}, append(withSecret("good.example:7,443"), egress.Policy{Rate: 1}))
+	w.addSecret("good.example", func(http.ResponseWriter, *http.Request) {})
+	opens := w.opens()
+	opens["proxy"] = w.proxy
+	for range 2 {
+		st := w.connect("good.example", 7)
+		go func() { _, _ = io.Copy(st, zeros{}) }()
+	}
+	b, err := w.n.find(sandboxID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wait("one waits", func() bool { return b.meter.sent.Tokens() < 0 })
+	for _, open := range opens {
+		st := open()
+		go func() {
+			_, _ = io.WriteString(st, "POST http://good.example/ HTTP/1.1\r\nHost: good.example\r\nContent-Length: 1048576\r\n\r\n")
+		}()
+	}
+	w.wait("all are open", func() bool { return len(w.entries(wire.NetworkOpened)) == 2+len(opens) })
+	w.box.Close()
+	closed := func() int { return len(w.entries(wire.NetworkClosed)) }
+	for end := time.Now().Add(hang / 2); closed() < 2+len(opens); time.Sleep(time.Millisecond) { // by then the outside hangs up
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d connections are closed", closed(), 2+len(opens))
+		}
+	}
+}
+
+// TestRateChangesForThoseWhoWait has connections that a low rate holds up go on as soon as it is lifted.
+func TestRateChangesForThoseWhoWait(t *testing.T) {
+	w := newWorld(t, Options{}, append(box("good.example:7"), egress.Policy{Rate: 1}))
+	b, err := w.n.find(sandboxID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const each = 1 << 20
+	var all sync.WaitGroup
+	for range 2 {
+		st := w.connect("good.example", 7)
+		all.Go(func() {
+			if got, broken := w.echoes(st, each); got != each || broken {
+				t.Errorf("%d bytes, broken: %v", got, broken)
+			}
+		})
+	}
+	w.wait("one waits", func() bool { return b.meter.sent.Tokens() < 0 })
+	w.set(box("good.example:7"))
+	all.Wait()
 }
