@@ -48,6 +48,8 @@ func TestMatch(t *testing.T) {
 		{"in 21.0 ms, ends in 9m59s\n", "in 8123.4 ms, ends in 9m31s\n", true},
 		{"in 21.0 ms\n", "in 2.4 s\n", true},
 		{"in 21.0 ms\n", "in 21.0 MB\n", false},
+		{"SIZE 8.4 MiB\n", "SIZE 1006.6 KiB\n", true},
+		{"SIZE 8.4 MiB\n", "SIZE 8.4 ms\n", false},
 		{"ends in 9m59s\n", "ends in 23h\n", false},
 		{"Ran 20 tests in 0.112s\n", "Ran 20 tests in 1.05s\n", true},
 		{"Ran 20 tests in 0.112s\n", "Ran 19 tests in 0.112s\n", false},

@@ -18,11 +18,12 @@ type Names map[string]string
 //	28                alone in its line: a number that a later command has, as that of a process
 //	9m59s             a duration that is not quoted: from three quarters of it to a tenth more, and any if it is under a minute
 //	21 ms, 2.4 s      a time that something took: any
+//	8.4 MiB           a size: any
 //	21.0, 0.1s, 8841018  a number with a point that is not quoted, or of five digits and more: any
 //	2026-11-28, 05:10:02, …T05:10:02.2Z, sha256:…  any of its kind
 //
 // More spaces than one stand for one or more, as the columns of tables move.
-var varying = regexp.MustCompile(`…|\b\d+(?:\.\d+)? m?s\b|\b(?:c|sb|ck)-[a-z2-7]{16}\b|sha256:[0-9a-f]{64}|\b\d{4}-\d\d-\d\d(?:T[\d:.]+Z)?|\b\d\d:\d\d:\d\d\b|"?\bv?\d+(?:\.\d+)+(?:[dhmsµn]*\b)|\b\d{5,}\b|"?\b(?:\d+[dhms]){1,4}\b| {2,}`)
+var varying = regexp.MustCompile(`…|\b\d+(?:\.\d+)? m?s\b|\b\d+(?:\.\d+)? [KMGT]?i?B\b|\b(?:c|sb|ck)-[a-z2-7]{16}\b|sha256:[0-9a-f]{64}|\b\d{4}-\d\d-\d\d(?:T[\d:.]+Z)?|\b\d\d:\d\d:\d\d\b|"?\bv?\d+(?:\.\d+)+(?:[dhmsµn]*\b)|\b\d{5,}\b|"?\b(?:\d+[dhms]){1,4}\b| {2,}`)
 
 var loneNumber = regexp.MustCompile(`^\d+$`)
 
@@ -112,6 +113,8 @@ func (p *pattern) part(part string, names Names) {
 		p.text.WriteString(`.*?`)
 	case strings.HasSuffix(part, " s"), strings.HasSuffix(part, " ms"):
 		p.text.WriteString(`\d+(?:\.\d+)? m?s`)
+	case strings.HasSuffix(part, "B"):
+		p.text.WriteString(`\d+(?:\.\d+)? [KMGT]?i?B`)
 	case strings.HasPrefix(part, "  "):
 		p.text.WriteString(` +`)
 	case strings.HasPrefix(part, `"`): // a quoted duration is a setting
