@@ -198,7 +198,7 @@ func denounce(server string, port int, client netip.AddrPort) error {
 	quoted = append(quoted, net.ParseIP(server).To4()...)
 	quoted = append(quoted, client.Addr().AsSlice()...)
 	binary.BigEndian.PutUint16(quoted[checksumOffset:], checksum(quoted))
-	quoted = binary.BigEndian.AppendUint16(quoted, uint16(port)) //nolint:gosec // a port
+	quoted = binary.BigEndian.AppendUint16(quoted, uint16(port))
 	quoted = binary.BigEndian.AppendUint16(quoted, client.Port())
 	quoted = append(quoted, 0, 8, 0, 0)
 	message := append([]byte{icmpUnreachable, portUnreachable, 0, 0, 0, 0, 0, 0}, quoted...)
@@ -213,5 +213,5 @@ func checksum(data []byte) uint16 {
 		sum += uint32(data[i])<<8 | uint32(data[i+1])
 	}
 	sum = sum>>16 + sum&0xffff
-	return ^uint16(sum + sum>>16) //nolint:gosec // the rest has been added
+	return ^uint16(sum + sum>>16)
 }
