@@ -9,6 +9,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
+
+	"sandpool/runtime/hostproc"
 )
 
 func errNone(sandbox string) error {
@@ -27,12 +29,12 @@ const forwarding = "/proc/sys/net/ipv4/ip_forward"
 
 // Check says what this host lacks, as a *Lack. It makes what a sandbox has in a namespace that ends with it.
 func Check() error {
-	ns, err := newNamespace()
+	ns, err := hostproc.NewNetwork()
 	if err != nil {
 		return lackOf(err)
 	}
 	defer ns.Close() //nolint:errcheck // nothing was written
-	if err := enter(ns, tryRules); err != nil {
+	if err := hostproc.InNetwork(ns, tryRules); err != nil {
 		return lackOf(err)
 	}
 	if err := forgetConnections(gateway); err != nil { // nobody's

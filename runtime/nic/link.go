@@ -10,8 +10,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
-
-	"sandpool/runtime/hostproc"
 )
 
 // What every sandbox has inside: its interface, its address, and the host's, which answers for all that is outside.
@@ -28,28 +26,6 @@ const (
 	guestDevice   = "eth0"
 	noIPv6Address = 1 // IN6_ADDR_GEN_MODE_NONE
 )
-
-// newNamespace makes a network namespace, which lives for as long as the file is open or a process is in it.
-func newNamespace() (ns *os.File, err error) {
-	err = hostproc.OnThread(func() error { // the thread ends with what it was changed to
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("make a network namespace: %w", err)
-		}
-		ns, err = os.Open("/proc/thread-self/ns/net")
-		return err
-	})
-	return ns, err
-}
-
-// enter runs a function on a thread in a network namespace.
-func enter(ns *os.File, do func() error) error {
-	return hostproc.OnThread(func() error {
-		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			return err
-		}
-		return do()
-	})
-}
 
 // addPair makes a pair of interfaces, one on the host, and the other in a namespace with all that a sandbox finds there. The host's is down.
 // Neighbours are fixed: nobody asks for addresses by broadcasts, and nobody can answer wrongly.

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sandpool/runtime/egress"
+	"sandpool/runtime/hostproc"
 )
 
 // Host is this host's side of the sandboxes of one daemon. Make it with New.
@@ -91,7 +92,7 @@ func (h *Host) make(sandbox string) (path string, err error) {
 		return "", err
 	}
 	s := slot{number: number}
-	if s.ns, err = newNamespace(); err != nil {
+	if s.ns, err = hostproc.NewNetwork(); err != nil {
 		return "", err
 	}
 	undo := func(err error) error { return errors.Join(err, s.ns.Close(), deleteLink(h.device(s))) }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sandpool/runtime/egress"
+	"sandpool/runtime/hostproc"
 
 	"github.com/containerd/errdefs"
 	"github.com/google/nftables"
@@ -134,7 +135,7 @@ func TestInterfaces(t *testing.T) {
 			if _, err := conn.Read(buf); err != nil {
 				return err
 			}
-			if err := enter(w.host, func() error { return h.Apply(one1, rulesOf(t, nil, nil)) }); err != nil {
+			if err := hostproc.InNetwork(w.host, func() error { return h.Apply(one1, rulesOf(t, nil, nil)) }); err != nil {
 				return err
 			}
 		}
@@ -348,7 +349,7 @@ func TestPathsTellTheirSize(t *testing.T) {
 }
 
 func TestCheckSaysWhatIsMissing(t *testing.T) {
-	ns, err := newNamespace()
+	ns, err := hostproc.NewNetwork()
 	if err != nil {
 		t.Fatal(err)
 	}

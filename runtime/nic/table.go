@@ -30,7 +30,7 @@ func (h *Host) netdev() *nftables.Table {
 	return &nftables.Table{Name: h.name(), Family: nftables.TableFamilyNetdev}
 }
 
-// chain is what a sandbox's own is called: its id, and its number.
+// chainOf is what a sandbox's own chain is called: its id, and its number.
 func chainOf(sandbox string, s slot) string { return fmt.Sprintf("%s-%04x", sandbox, s.number) }
 
 var chainPattern = regexp.MustCompile(`^(sb-[a-z2-7]{16})-([0-9a-f]{4})$`)
@@ -39,7 +39,7 @@ func layersOf(sandbox string) string { return sandbox + "-layers" }
 
 func layerOf(sandbox string, i int) string { return fmt.Sprintf("%s-layer-%d", sandbox, i) }
 
-// known is a chain or a set of a table, as it is referred to.
+// chain is a chain of the table that filters, as it is referred to.
 func (h *Host) chain(name string) *nftables.Chain {
 	return &nftables.Chain{Name: name, Table: h.filter()}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"sandpool/runtime/egress"
+	"sandpool/runtime/hostproc"
 )
 
 const (
@@ -26,7 +27,7 @@ const (
 // inside runs a function on a thread in a network namespace.
 func inside(t *testing.T, ns *os.File, do func() error) {
 	t.Helper()
-	if err := enter(ns, do); err != nil {
+	if err := hostproc.InNetwork(ns, do); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -38,7 +39,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{}
 	for _, ns := range []**os.File{&w.host, &w.outside} {
-		made, err := newNamespace()
+		made, err := hostproc.NewNetwork()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +129,7 @@ func serve(t *testing.T) error {
 
 // ask asks a server from a namespace, and returns what the client is called there or why it heard nothing.
 func ask(ns *os.File, protocol, to string) (heard string, err error) {
-	err = enter(ns, func() error {
+	err = hostproc.InNetwork(ns, func() error {
 		conn, err := (&net.Dialer{Timeout: patience}).Dial(protocol, to)
 		if err != nil {
 			return err

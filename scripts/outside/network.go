@@ -1,6 +1,7 @@
 package outside
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -21,17 +22,14 @@ var local = []string{
 
 // newNetwork makes a network namespace that has nothing but a loopback interface with the local addresses.
 func newNetwork() (*os.File, error) {
-	var ns *os.File
-	err := hostproc.OnThread(func() (err error) {
-		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("make network namespace: %w", err)
-		}
-		if err = raiseLoopback(); err == nil {
-			ns, err = os.Open("/proc/thread-self/ns/net")
-		}
-		return err
-	})
-	return ns, err
+	ns, err := hostproc.NewNetwork()
+	if err != nil {
+		return nil, err
+	}
+	if err := hostproc.InNetwork(ns, raiseLoopback); err != nil {
+		return nil, errors.Join(err, ns.Close())
+	}
+	return ns, nil
 }
 
 // raiseLoopback brings the interface of the thread's network up and gives it the local addresses.

@@ -13,8 +13,6 @@ import (
 	"os"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"sandpool/runtime/hostproc"
 )
 
@@ -78,12 +76,7 @@ func (w *World) serve() error {
 
 // Do runs a function on a thread that is in the network, as are the sockets that the function opens itself and the processes that it starts.
 func (w *World) Do(do func() error) error {
-	return hostproc.OnThread(func() error {
-		if err := unix.Setns(int(w.ns.Fd()), unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("enter network: %w", err)
-		}
-		return do()
-	})
+	return hostproc.InNetwork(w.ns, do)
 }
 
 // Came returns how many connections came to a local address of the network, such as 10.20.30.40, by any port.
