@@ -23,10 +23,10 @@ image = "file://%s"
 const denied = "bad address"
 
 // refuses runs a command line whose name the rules have come to deny. That holds at once; process 1, which knew the name, hears of it a moment later.
-func (d *daemon) refuses(t *testing.T, id, line string) {
+func (d *Daemon) refuses(t *testing.T, id, line string) {
 	t.Helper()
 	said, code := d.run(t, id, line)
-	for end := time.Now().Add(patience); !strings.Contains(said, denied); said, code = d.run(t, id, line) {
+	for end := time.Now().Add(Patience); !strings.Contains(said, denied); said, code = d.run(t, id, line) {
 		if strings.Contains(said, "hello") || time.Now().After(end) {
 			t.Errorf("%s: %s says %q, %d; want %q", id, line, said, code, denied)
 			return
@@ -45,14 +45,14 @@ func TestRules(t *testing.T) {
 		}
 		return network
 	}
-	wait := lifetime.Duration(patience)
+	wait := lifetime.Duration(Patience)
 	_, err := d.Claim(t.Context(), wire.ClaimRequest{Template: "plain", Wait: &wait, Network: &wire.NetworkRules{Allow: []string{"www.example.com"}}})
 	if answer, refused := err.(*wire.Error); !refused || answer.Status != http.StatusBadRequest { //nolint:errorlint // nothing wraps it
 		t.Errorf("a network that there is not: %v", err)
 	}
 
-	id := d.claim(t, wire.ClaimRequest{Network: &wire.NetworkRules{Deny: []string{outside.Echo}}})
-	d.wants(t, id, fetch, "hello from www.example.com")
+	id := d.ClaimID(t, wire.ClaimRequest{Network: &wire.NetworkRules{Deny: []string{outside.Echo}}})
+	d.Wants(t, id, fetch, "hello from www.example.com")
 	d.refuses(t, id, "nc -w 5 "+outside.Echo+" 7")
 	why, err := d.WhyNetwork(t.Context(), id, outside.Echo, outside.EchoPort)
 	if err != nil || why.Allowed || why.Rule != outside.Echo || why.Last == nil || why.Last.Result != wire.NetworkDenied {
@@ -61,24 +61,24 @@ func TestRules(t *testing.T) {
 
 	set(id, wire.NetworkRules{Allow: []string{outside.Echo + ":7"}})
 	d.refuses(t, id, fetch)
-	l := d.echo(t, id)
-	l.talks("by the new rules")
+	l := d.Echo(t, id)
+	l.Talks("by the new rules")
 	set(id, wire.NetworkRules{Mode: "none"})
-	l.talks("what is connected stays so")
+	l.Talks("what is connected stays so")
 	d.refuses(t, id, "nc -w 5 "+outside.Echo+" 7")
 	saved, err := d.Checkpoint(t.Context(), id, wire.CheckpointRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.process.Kill()
-	d.spawn(t)
+	d.Process.Kill()
+	d.Spawn(t)
 	d.refuses(t, id, fetch) // by its label
 	if network := set(id, wire.NetworkRules{}); network.Mode != "door" || len(network.Names) != 2 {
 		t.Errorf("with the template's rules alone: %+v", network)
 	}
-	d.wants(t, id, fetch, "hello from www.example.com")
+	d.Wants(t, id, fetch, "hello from www.example.com")
 
-	restored := d.claim(t, wire.ClaimRequest{Checkpoint: saved.ID, Network: &wire.NetworkRules{Allow: []string{"*"}}})
+	restored := d.ClaimID(t, wire.ClaimRequest{Checkpoint: saved.ID, Network: &wire.NetworkRules{Allow: []string{"*"}}})
 	d.refuses(t, restored, fetch)
 	if network := set(restored, wire.NetworkRules{}); network.Mode != "none" {
 		t.Errorf("it has more than was saved: %+v", network)
@@ -88,9 +88,9 @@ func TestRules(t *testing.T) {
 }
 
 // logs wants the log of a claim to have what was allowed since the daemon was started.
-func (d *daemon) logs(t *testing.T, id string) {
+func (d *Daemon) logs(t *testing.T, id string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
 	results := map[wire.NetworkResult]int{}
 	err := d.NetworkLog(ctx, id, 0, false, func(e wire.NetworkEntry) error {

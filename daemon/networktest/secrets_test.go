@@ -57,14 +57,14 @@ func TestSecretsStayOutside(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.Remove(file) })
 	d := start(t, fmt.Sprintf(secretTemplate, file, filepath.Join(host.Dir, authorities), host.Image))
-	id := d.claim(t, wire.ClaimRequest{})
+	id := d.ClaimID(t, wire.ClaimRequest{})
 	want := fmt.Sprintf("%x", sha256.Sum256([]byte("Key "+hidden)))
 	ask := "wget -q -O - --header 'X-Api-Key: mine' http://" + outside.Page + "/digest/x-api-key"
-	d.wants(t, id, ask, want)
-	d.wants(t, id, "export http_proxy=http://"+egress.ProxyAddress+"; "+ask, want)
-	d.wants(t, id, "wget -O - http://"+outside.Page+"/redirect?to=https://"+outside.Page+"/digest/x-api-key", want)
+	d.Wants(t, id, ask, want)
+	d.Wants(t, id, "export http_proxy=http://"+egress.ProxyAddress+"; "+ask, want)
+	d.Wants(t, id, "wget -O - http://"+outside.Page+"/redirect?to=https://"+outside.Page+"/digest/x-api-key", want)
 
-	d.wants(t, id, "printf "+known[:5]+" >/known; printf "+known[5:]+" >>/known; KNOWN=$(cat /known) sleep 10000 & echo $!", "")
+	d.Wants(t, id, "printf "+known[:5]+" >/known; printf "+known[5:]+" >>/known; KNOWN=$(cat /known) sleep 10000 & echo $!", "")
 	saved, err := d.Checkpoint(t.Context(), id, wire.CheckpointRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -84,8 +84,8 @@ func TestSecretsStayOutside(t *testing.T) {
 	}
 	d.answersWithout(t, id)
 
-	restored := d.claim(t, wire.ClaimRequest{Checkpoint: saved.ID})
-	d.wants(t, restored, ask, want)
+	restored := d.ClaimID(t, wire.ClaimRequest{Checkpoint: saved.ID})
+	d.Wants(t, restored, ask, want)
 	if _, err := d.SetNetwork(t.Context(), restored, wire.NetworkRules{Secrets: []string{}}); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func holders(t *testing.T, text string) (found []string) {
 }
 
 // answersWithout looks for the secret in what the API says of the claim.
-func (d *daemon) answersWithout(t *testing.T, id string) {
+func (d *Daemon) answersWithout(t *testing.T, id string) {
 	t.Helper()
 	network, err := d.Network(t.Context(), id)
 	why, errWhy := d.WhyNetwork(t.Context(), id, outside.Page, 80)

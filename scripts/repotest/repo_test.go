@@ -56,7 +56,7 @@ var imports = map[string][]string{
 	"daemon/doors":                {"lifetime/wait", "runtime/door", "runtime/egress"},
 	"daemon/hooks":                {"daemon/wire", "lifetime/wait"},
 	"daemon/metadata":             {"daemon/wire"},
-	"daemon/networktest":          {},
+	"daemon/networktest":          {"daemon/client", "daemon/wire", "lifetime", "scripts/outside", "scripts/testhost"},
 	"daemon/nictest":              {},
 	"daemon/network":              {"daemon/wire", "lifetime/line", "runtime/door", "runtime/egress"},
 	"daemon/openapi":              {},
