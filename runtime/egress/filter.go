@@ -38,7 +38,7 @@ func (l *layer) clauses() (list []Clause) {
 		}
 	}
 	network := func(r *rule) bool { return r.prefix.Addr().Is4() }
-	opens := func(r *rule) bool { return network(r) && r.prefix.Bits() > 0 && withinSpecial(r.prefix) }
+	opens := func(r *rule) bool { return network(r) && withinSpecial(r.prefix) }
 	everything := func(r *rule) bool { return r.name == "" && !r.prefix.IsValid() }
 	add(false, l.deny.nets, network)
 	add(false, l.deny.wide, everything)

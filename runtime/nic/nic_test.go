@@ -27,16 +27,7 @@ func TestInterfaces(t *testing.T) {
 	h := New("test")
 	guests := map[string]*os.File{}
 	for _, id := range []string{one1, two2} {
-		inside(t, w.host, func() error {
-			path, err := h.Make(id)
-			if err != nil {
-				return err
-			}
-			ns, err := os.Open(path)
-			guests[id] = ns
-			return err
-		})
-		defer guests[id].Close() //nolint:errcheck // nothing was written
+		guests[id] = w.make(t, h, id)
 	}
 	h.mu.Lock() // rules of others are being changed
 	if err := h.Remove("sb-cccccccccccccccc"); err != nil {
@@ -157,15 +148,7 @@ func TestInterfaces(t *testing.T) {
 	})
 
 	// Another namespace of the same sandbox has its rules.
-	inside(t, w.host, func() error {
-		path, err := h.Make(one1)
-		if err != nil {
-			return err
-		}
-		sandbox, err = os.Open(path)
-		return err
-	})
-	defer sandbox.Close() //nolint:errcheck // nothing was written
+	sandbox = w.make(t, h, one1)
 	reached(outsideIP + ":80")
 
 	// A daemon that comes later knows what there is, and other daemons' is not its own.
@@ -228,18 +211,8 @@ func nothingIsLeft(t *testing.T, w *world) {
 func TestSourcesAreNotBelieved(t *testing.T) {
 	w := newWorld(t)
 	h := New("test")
-	var sandbox *os.File
-	inside(t, w.host, func() error {
-		path, err := h.Make(one1)
-		if err != nil {
-			return err
-		}
-		if sandbox, err = os.Open(path); err != nil {
-			return err
-		}
-		return h.Apply(one1, rulesOf(t, []string{"0.0.0.0/0"}, nil))
-	})
-	defer sandbox.Close() //nolint:errcheck // nothing was written
+	sandbox := w.make(t, h, one1)
+	inside(t, w.host, func() error { return h.Apply(one1, rulesOf(t, []string{"0.0.0.0/0"}, nil)) })
 	counted := func() (n uint64) {
 		inside(t, w.outside, func() error {
 			down, err := netlink.LinkByName("down")
@@ -298,22 +271,14 @@ func TestSourcesAreNotBelieved(t *testing.T) {
 func TestPathsTellTheirSize(t *testing.T) {
 	w := newWorld(t)
 	h := New("test")
-	var sandbox *os.File
+	sandbox := w.make(t, h, one1)
 	inside(t, w.host, func() error {
-		path, err := h.Make(one1)
-		if err != nil {
-			return err
-		}
-		if sandbox, err = os.Open(path); err != nil {
-			return err
-		}
 		up, err := netlink.LinkByName("up")
 		if err != nil {
 			return err
 		}
 		return errors.Join(netlink.LinkSetMTU(up, 1280), h.Apply(one1, rulesOf(t, []string{"0.0.0.0/0"}, nil)))
 	})
-	defer sandbox.Close() //nolint:errcheck // nothing was written
 	inside(t, sandbox, func() error {
 		conn, err := net.Dial("udp", outsideIP+":80")
 		if err != nil {

@@ -72,6 +72,21 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
+// make makes the interface of a sandbox, and returns its namespace.
+func (w *world) make(t *testing.T, h *Host, id string) (ns *os.File) {
+	t.Helper()
+	inside(t, w.host, func() error {
+		path, err := h.Make(id)
+		if err != nil {
+			return err
+		}
+		ns, err = os.Open(path)
+		return err
+	})
+	t.Cleanup(func() { _ = ns.Close() })
+	return ns
+}
+
 // address brings an interface and loopback up.
 func address(device string, list ...string) error {
 	for name, prefixes := range map[string][]string{"lo": nil, device: list} {
