@@ -2,7 +2,9 @@ package configs
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"sandpool/lifetime"
 	"sandpool/runtime/egress"
@@ -36,6 +38,16 @@ func (n TemplateNetwork) Layers() egress.Layers {
 		return l
 	}
 	return nil
+}
+
+// TemplateWithInterface is the first template, by name, whose sandboxes have network interfaces.
+func (c Config) TemplateWithInterface() (name string, ok bool) {
+	for _, name := range slices.Sorted(maps.Keys(c.Templates)) {
+		if c.Templates[name].Network.Layers().NIC() {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 func (n TemplateNetwork) check(key string, found *faults) {

@@ -2,8 +2,6 @@ package daemon
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 
 	"sandpool/configs"
 	"sandpool/pool"
@@ -28,14 +26,12 @@ func (interfaces) Wanted(labels map[string]string) bool {
 
 // checkInterfaces refuses templates that want interfaces which this host cannot make.
 func checkInterfaces(c configs.Config) error {
-	for _, name := range slices.Sorted(maps.Keys(c.Templates)) {
-		if !c.Templates[name].Network.Layers().NIC() {
-			continue
-		}
-		if err := nic.Check(); err != nil {
-			return fmt.Errorf("templates.%s.network.mode %q: %w; or use mode = %q", name, egress.NIC, err, egress.Door)
-		}
+	name, wanted := c.TemplateWithInterface()
+	if !wanted {
 		return nil
+	}
+	if err := nic.Check(); err != nil {
+		return fmt.Errorf("templates.%s.network.mode %q: %w; or use mode = %q", name, egress.NIC, err, egress.Door)
 	}
 	return nil
 }

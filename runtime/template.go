@@ -168,6 +168,6 @@ func (e *Engine) fingerprint(t *Prepared) (string, error) {
 		}
 		_, _ = fmt.Fprintf(h, "%d\n%s", len(data), data)
 	}
-	_, _ = fmt.Fprintf(h, "%s\n%s\n%s\n%q\n%q %d %s %s", e.info.Runsc, t.digest, t.shared, t.Prewarm, t.ReadyCommand, t.ReadyPort, t.Begin(), t.Network)
+	_, _ = fmt.Fprintf(h, "%s\n%s\n%s\n%q\n%q %d %s", e.info.Runsc, t.digest, t.shared, t.Prewarm, t.ReadyCommand, t.ReadyPort, t.Network)
 	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }

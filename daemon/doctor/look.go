@@ -57,7 +57,7 @@ func Look(ctx context.Context, o Options) (Host, error) {
 	}
 	h.lookAtLimits()
 	h.lookAtState()
-	if wantsNIC(h.Config) {
+	if _, wanted := h.Config.TemplateWithInterface(); wanted {
 		h.NIC = nic.Check()
 	}
 	if h.ConfigErr == nil {

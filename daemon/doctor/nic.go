@@ -3,22 +3,12 @@ package doctor
 import (
 	"errors"
 
-	"sandpool/configs"
 	"sandpool/runtime/nic"
 )
 
-func wantsNIC(c configs.Config) bool {
-	for _, t := range c.Templates {
-		if t.Network.Layers().NIC() {
-			return true
-		}
-	}
-	return false
-}
-
 // nicChecks judge whether sandboxes can have network interfaces, where a template wants them.
 func nicChecks(h Host) []Result {
-	if !wantsNIC(h.Config) {
+	if _, wanted := h.Config.TemplateWithInterface(); !wanted {
 		return nil
 	}
 	const name = "interfaces"
