@@ -203,7 +203,13 @@ func nothingIsLeft(t *testing.T, w *world) {
 		if len(routes) > 0 {
 			t.Error(routes)
 		}
-		return errors.Join(tablesErr, linksErr, routesErr)
+		flows, flowsErr := netlink.ConntrackTableList(netlink.ConntrackTable, netlink.FAMILY_V4)
+		for _, flow := range flows {
+			if from, _ := netip.AddrFromSlice(flow.Forward.SrcIP); reserved.Contains(from.Unmap()) {
+				t.Error("connection", flow)
+			}
+		}
+		return errors.Join(tablesErr, linksErr, routesErr, flowsErr)
 	})
 }
 
