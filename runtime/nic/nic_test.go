@@ -219,16 +219,7 @@ func TestSourcesAreNotBelieved(t *testing.T) {
 	h := New("test")
 	sandbox := w.make(t, h, one1)
 	inside(t, w.host, func() error { return h.Apply(one1, rulesOf(t, []string{"0.0.0.0/0"}, nil)) })
-	counted := func() (n uint64) {
-		inside(t, w.outside, func() error {
-			down, err := netlink.LinkByName("down")
-			if err == nil {
-				n = down.Attrs().Statistics.RxPackets
-			}
-			return err
-		})
-		return n
-	}
+	counted := func() uint64 { return received(t, w.outside, "down") }
 	const lies = 100 // far more than the kernel's own packets
 	before := counted()
 	inside(t, sandbox, func() error {

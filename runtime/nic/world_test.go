@@ -54,13 +54,16 @@ func newWorld(t *testing.T) *world {
 		); err != nil {
 			return err
 		}
-		return address("up", "192.0.2.1/24", "10.7.7.7/32")
+		if err := address("up", "192.0.2.1/24", "10.7.7.7/32"); err != nil {
+			return err
+		}
+		return serve(t, "10.7.7.7:80", "192.0.2.1:80") // what is refused is so by a rule
 	})
 	inside(t, w.outside, func() error {
 		if err := address("down", "192.0.2.2/24", outsideIP+"/32", "10.20.0.5/32", "169.254.169.254/32", "172.16.3.3/32"); err != nil {
 			return err
 		}
-		return serve(t)
+		return serve(t, outsideIP+":80", outsideIP+":81", "10.20.0.5:80", "10.20.0.5:81") // answers by UDP come from where was asked
 	})
 	inside(t, w.host, func() error {
 		up, err := netlink.LinkByName("up")
@@ -87,6 +90,19 @@ func (w *world) make(t *testing.T, h *Host, id string) (ns *os.File) {
 	return ns
 }
 
+// received is how many packets have come to an interface.
+func received(t *testing.T, ns *os.File, device string) (n uint64) {
+	t.Helper()
+	inside(t, ns, func() error {
+		link, err := netlink.LinkByName(device)
+		if err == nil {
+			n = link.Attrs().Statistics.RxPackets
+		}
+		return err
+	})
+	return n
+}
+
 // address brings an interface and loopback up.
 func address(device string, list ...string) error {
 	for name, prefixes := range map[string][]string{"lo": nil, device: list} {
@@ -110,9 +126,9 @@ func address(device string, list ...string) error {
 	return nil
 }
 
-// serve answers by TCP and UDP, at ports 80 and 81, with the address that the client has there.
-func serve(t *testing.T) error {
-	for _, at := range []string{outsideIP + ":80", outsideIP + ":81", "10.20.0.5:80", "10.20.0.5:81"} { // answers by UDP come from where was asked
+// serve answers by TCP and UDP, at some addresses, with the address that the client has there.
+func serve(t *testing.T, all ...string) error {
+	for _, at := range all {
 		ln, err := net.Listen("tcp4", at)
 		if err != nil {
 			return err
