@@ -89,3 +89,28 @@ func TestNamesOpenAnInterface(t *testing.T) {
 		t.Error("a name may pass by rules that are no more")
 	}
 }
+
+// An address of this host is not let pass, also by a rule about it, and of a name with many addresses some are.
+func TestAddressesThatAnInterfaceHas(t *testing.T) {
+	c := &cards{}
+	w := newWorld(t, Options{NICs: c}, egress.Layers{{Mode: egress.NIC, Allow: []string{"host.test:80", "5.5.5.6:80", "many.test:80"}}})
+	c.box = w.n.all[sandboxID]
+	own := netip.MustParseAddr("5.5.5.6")
+	if err := ownAddress(own); err != nil {
+		t.Fatal(err)
+	}
+	w.name("host.test", own)
+	if _, words, err := w.ask(door.Ask{Kind: door.Resolve, Name: "host.test"}); err == nil || len(c.allowed) > 0 {
+		t.Error(words, c.allowed)
+	}
+	if err := ownAddress(netip.IPv4Unspecified()); err != nil { // which takes it away
+		t.Fatal(err)
+	}
+	var many []netip.Addr
+	for addr := netip.MustParseAddr("203.0.113.1"); len(many) < maxAddresses+5; addr = addr.Next() {
+		many = append(many, addr)
+	}
+	if to, words, _ := w.n.passable(c.box.rules.Load(), "many.test", []int{80}, many); len(words) != maxAddresses || len(to) != maxAddresses {
+		t.Error(words, to)
+	}
+}
