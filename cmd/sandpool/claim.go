@@ -168,15 +168,16 @@ func (a *app) releaseCommand() *cobra.Command {
 					ids = append(ids, claim.ID)
 				}
 			}
-			return a.release(cmd.Context(), ids)
+			return a.each(ids, "released", "release", func(id string) error {
+				err := a.daemon.Release(cmd.Context(), id)
+				if all && isNotFound(err) { // it ended by itself after it was listed
+					return nil
+				}
+				return err
+			})
 		},
 	}
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "release all claims, or all that are chosen")
 	chosen.Flags(cmd)
 	return cmd
-}
-
-// release goes on after an error and reports them all.
-func (a *app) release(ctx context.Context, ids []string) error {
-	return a.each(ids, "released", "release", func(id string) error { return a.daemon.Release(ctx, id) })
 }

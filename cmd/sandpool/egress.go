@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -135,8 +134,7 @@ func (a *app) followNetwork(ctx context.Context, id string) error {
 // networkEnded tells whether a claim whose log was followed is gone or has no network: else it was the daemon that ended.
 func (a *app) networkEnded(ctx context.Context, id string) bool {
 	network, err := a.daemon.Network(ctx, id)
-	answer, refused := errors.AsType[*wire.Error](err)
-	return err == nil && len(network.Layers) == 0 || refused && answer.Code == codeNotFound
+	return err == nil && len(network.Layers) == 0 || isNotFound(err)
 }
 
 // networkEntry prints one line of what a claim did.

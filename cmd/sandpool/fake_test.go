@@ -38,6 +38,7 @@ type fakeDaemon struct {
 	exec      func(conn net.Conn, stream io.Reader, req wire.ExecRequest) // nil: the command ends with 0
 	claimed   func()                                                      // called before a claim is answered, if not nil; then it is not
 	releasing chan struct{}                                               // two releases wait for each other, if not nil
+	listed    func()                                                      // called with mu held, after the claims to list were read, if not nil
 	start     func(req wire.ProcessRequest)                               // may be nil
 }
 
@@ -203,6 +204,9 @@ func (f *fakeDaemon) list(w http.ResponseWriter, _ *http.Request) {
 		if c, ok := f.claims[fmt.Sprintf("c%d", i+1)]; ok {
 			list.Claims = append(list.Claims, c)
 		}
+	}
+	if f.listed != nil {
+		f.listed()
 	}
 	reply(w, http.StatusOK, list)
 }

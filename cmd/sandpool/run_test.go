@@ -213,6 +213,19 @@ func TestReleaseSideBySide(t *testing.T) {
 	}
 }
 
+// TestReleaseAllOfOneThatEnds has a claim end by itself between the list and its release. Asked for by its id, it is an error.
+func TestReleaseAllOfOneThatEnds(t *testing.T) {
+	f := newFake(t)
+	ids := []string{f.claimOne(), f.claimOne()}
+	f.listed = func() { delete(f.claims, ids[0]) }
+	if code, _, errOut := f.sandpool("release", "--all"); code != 0 || errOut != "" || f.left() != 0 {
+		t.Errorf("exit %d, stderr %q, %d claims are left", code, errOut, f.left())
+	}
+	if code, _, errOut := f.sandpool("release", ids[0]); code != exitNotFound {
+		t.Errorf("by its id: exit %d, stderr %q", code, errOut)
+	}
+}
+
 func TestListings(t *testing.T) {
 	f := newFake(t)
 	a, b := f.claimOne(), f.claimOne()
