@@ -15,6 +15,7 @@ import (
 	"sandpool/cmd/sandpool/listing"
 	"sandpool/cmd/sandpool/request"
 	"sandpool/cmd/sandpool/table"
+	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
 	"sandpool/lifetime"
 )
@@ -169,11 +170,10 @@ func (a *app) releaseCommand() *cobra.Command {
 				}
 			}
 			return a.each(ids, "released", "release", func(id string) error {
-				err := a.daemon.Release(cmd.Context(), id)
-				if all && isNotFound(err) { // it ended by itself after it was listed
-					return nil
+				if err := a.daemon.Release(cmd.Context(), id); !all || !client.IsNotFound(err) {
+					return err
 				}
-				return err
+				return nil // it ended by itself after it was listed
 			})
 		},
 	}

@@ -12,6 +12,7 @@ import (
 
 	"sandpool/cmd/sandpool/request"
 	"sandpool/cmd/sandpool/target"
+	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
 )
 
@@ -134,7 +135,7 @@ func (a *app) followNetwork(ctx context.Context, id string) error {
 // networkEnded tells whether a claim whose log was followed is gone or has no network: else it was the daemon that ended.
 func (a *app) networkEnded(ctx context.Context, id string) bool {
 	network, err := a.daemon.Network(ctx, id)
-	return err == nil && len(network.Layers) == 0 || isNotFound(err)
+	return err == nil && len(network.Layers) == 0 || client.IsNotFound(err)
 }
 
 // networkEntry prints one line of what a claim did.

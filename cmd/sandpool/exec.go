@@ -142,7 +142,7 @@ func (a *app) tellEnd(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
 	defer cancel()
 	claim, err := a.daemon.Get(ctx, id)
-	if isNotFound(err) {
+	if client.IsNotFound(err) {
 		table.Line(a.errOut, fmt.Sprintf("sandpool: claim %s ended while the command ran", id))
 	} else if err == nil && claim.State == wire.ClaimDead {
 		table.Line(a.errOut, fmt.Sprintf("sandpool: claim %s died while the command ran: %s", id, claim.Reason))

@@ -142,9 +142,3 @@ func failureOf(err error, exit int) failure {
 	}
 	return f
 }
-
-// isNotFound tells whether the daemon answered that there is no such thing.
-func isNotFound(err error) bool {
-	answer, ok := errors.AsType[*wire.Error](err)
-	return ok && answer.Code == codeNotFound
-}

@@ -100,7 +100,7 @@ func (a *app) giveBack(ctx context.Context, id string, of error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
 	defer cancel()
 	err := a.daemon.Release(ctx, id)
-	if err == nil || isNotFound(err) {
+	if err == nil || client.IsNotFound(err) {
 		return of
 	}
 	err = fmt.Errorf("release %s, which may still be there: %w", id, err)
