@@ -52,22 +52,10 @@ run, exec, shell and attach exit with the code of their command, or with one of 
 With --json an error is one line of JSON on standard error, with its code, its message and the exit code.
 `
 
-// Codes of wire.Error that mean something here.
-const (
-	codeNotFound  = "not_found"
-	codePoolEmpty = "pool_empty"
-	codeQuota     = "quota"
-	codeInvalid   = "invalid_argument"
-	codeConflict  = "conflict"
-
-	codeCommandNotFound    = "command_not_found"
-	codeCommandNotRunnable = "command_not_runnable"
-)
-
 // exits are the exit codes of what the daemon answers.
 var exits = map[string]int{
-	codeInvalid: exitUsage, codeNotFound: exitNotFound, "file_not_found": exitNotFound, codePoolEmpty: exitPoolEmpty, "unavailable": exitUnreachable,
-	codeQuota: exitQuota, "too_many": exitQuota,
+	wire.CodeInvalidArgument: exitUsage, wire.CodeNotFound: exitNotFound, wire.CodeFileNotFound: exitNotFound, wire.CodePoolEmpty: exitPoolEmpty, wire.CodeUnavailable: exitUnreachable,
+	wire.CodeQuota: exitQuota, wire.CodeTooMany: exitQuota,
 }
 
 // ownExits are those of the commands that exit with the code of another one.
@@ -98,11 +86,11 @@ func (a *app) exitCode(command string, err error) int {
 	switch {
 	case !slices.Contains(running, command):
 		return code
-	case answered && answer.Code == codeCommandNotFound:
+	case answered && answer.Code == wire.CodeCommandNotFound:
 		return exitNoCommand
-	case answered && answer.Code == codeCommandNotRunnable:
+	case answered && answer.Code == wire.CodeCommandNotRunnable:
 		return exitNotRunnable
-	case answered && answer.Code == codeConflict:
+	case answered && answer.Code == wire.CodeConflict:
 		return exitOwnNotFound
 	default:
 		return ownExits[code]

@@ -54,7 +54,7 @@ func (f *fakeDaemon) startProcess(w http.ResponseWriter, r *http.Request) {
 	var answer any = wire.Process{PID: 17, Args: req.Args}
 	w.Header().Set("Content-Type", "application/json")
 	if req.Args[0] == "no-such" {
-		answer = wire.Error{Status: http.StatusBadRequest, Code: codeCommandNotFound, Message: "no such program"}
+		answer = wire.Error{Status: http.StatusBadRequest, Code: wire.CodeCommandNotFound, Message: "no such program"}
 		w.WriteHeader(http.StatusBadRequest)
 	} else {
 		w.WriteHeader(http.StatusCreated)

@@ -2,17 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
 
-	"sandpool/daemon/wire"
+	"sandpool/daemon/client"
 )
 
 func (a *app) forwardCommand() *cobra.Command {
@@ -91,7 +89,7 @@ func (a *app) accept(ctx context.Context, end context.CancelCauseFunc, listener 
 		all.Go(func() {
 			defer func() { _ = conn.Close() }()
 			err := serve(conn)
-			if answer, ok := errors.AsType[*wire.Error](err); ok && answer.Status == http.StatusNotFound {
+			if client.IsNotFound(err) {
 				end(err)
 			} else if err != nil && context.Cause(ctx) == nil {
 				a.complain(err, exitError)

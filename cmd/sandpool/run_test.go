@@ -172,14 +172,14 @@ func TestExecTellsOfTheClaimsEnd(t *testing.T) {
 func TestErrorsInJSON(t *testing.T) {
 	f := newFake(t)
 	for line, want := range map[string]failure{
-		"--json ls x":                       {404, codeNotFound, "get x: no such claim", exitNotFound},
-		"--json exec x true":                {404, codeNotFound, "no such claim", exitOwnNotFound},
-		"ls -o yaml x":                      {404, codeNotFound, "get x: no such claim", exitNotFound},
+		"--json ls x":                       {404, wire.CodeNotFound, "get x: no such claim", exitNotFound},
+		"--json exec x true":                {404, wire.CodeNotFound, "no such claim", exitOwnNotFound},
+		"ls -o yaml x":                      {404, wire.CodeNotFound, "get x: no such claim", exitNotFound},
 		"--json release":                    {0, "usage", whichClaim + ", and --all releases them all", exitUsage},
 		"--json --socket /nowhere info":     {0, "unreachable", "no sandpoold at /nowhere: no such file or directory: is it running?", exitUnreachable},
 		"--json bench --template none":      {0, "error", "bench: template none has no pool: there is no warm claim of it, so --warm must be 0", exitError},
-		"claim --json --template empty":     {503, codePoolEmpty, "none left", exitPoolEmpty},
-		"run --json --template quota -- ls": {429, codeQuota, "too many", exitOwnPoolEmpty},
+		"claim --json --template empty":     {503, wire.CodePoolEmpty, "none left", exitPoolEmpty},
+		"run --json --template quota -- ls": {429, wire.CodeQuota, "too many", exitOwnPoolEmpty},
 	} {
 		code, out, errOut := f.sandpool(strings.Split(line, " ")...)
 		var got failure

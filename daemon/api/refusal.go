@@ -93,7 +93,7 @@ func refusal(data []byte) (status int, reason string, is bool) {
 
 // noRequest says of what net/http refuses what is wrong with it.
 func noRequest(status int, reason string) wire.Error {
-	answer := wire.Error{Status: status, Code: "invalid_argument", Message: fmt.Sprintf("no request of this API: %s", reason)}
+	answer := wire.Error{Status: status, Code: wire.CodeInvalidArgument, Message: fmt.Sprintf("no request of this API: %s", reason)}
 	switch status {
 	case http.StatusRequestHeaderFieldsTooLarge:
 		answer.Code, answer.Message = "too_large", fmt.Sprintf("the request's headers are over the limit of %d bytes: send fewer", maxHeader)

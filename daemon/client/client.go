@@ -320,5 +320,5 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 // IsNotFound tells whether the daemon answered that there is no such thing.
 func IsNotFound(err error) bool {
 	answer, ok := errors.AsType[*wire.Error](err)
-	return ok && answer.Code == "not_found"
+	return ok && answer.Code == wire.CodeNotFound
 }

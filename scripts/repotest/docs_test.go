@@ -1,6 +1,7 @@
 package repotest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -222,10 +223,15 @@ func TestDocsNameErrorCodes(t *testing.T) {
 	for code := 400; code < 600; code++ {
 		statuses[strings.ReplaceAll(http.StatusText(code), " ", "")] = strconv.Itoa(code)
 	}
+	codes := map[string]string{} // by the constant's name in daemon/wire
+	for _, code := range found(t, `(?m)^\t(Code\w+) += "([a-z_]+)"`, read(t, "daemon/wire/code.go")) {
+		name, value, _ := strings.Cut(code, " ")
+		codes["wire."+name] = value
+	}
 	var real []string
-	for _, class := range found(t, `http\.Status(\w+),(?: Code:)? "([a-z_]+)"`, read(t, "daemon/api/errors.go")) {
+	for _, class := range found(t, `http\.Status(\w+),(?: Code:)? ("[a-z_]+"|wire\.Code\w+)`, read(t, "daemon/api/errors.go")) {
 		name, code, _ := strings.Cut(class, " ")
-		real = append(real, statuses[name]+" "+code)
+		real = append(real, statuses[name]+" "+cmp.Or(codes[code], strings.Trim(code, `"`)))
 	}
 	sameSets(t, "error codes", documented, real)
 	sameSets(t, "error codes of the description", describedCodes(t), real)

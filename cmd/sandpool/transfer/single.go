@@ -106,7 +106,7 @@ func (c *Copier) uploadLarge(ctx context.Context, file *os.File, info fs.FileInf
 		o := o
 		o.Append, o.Offset, o.Size = true, &at, info.Size()-at
 		written, err = files.Write(ctx, part.path(), c.Bar.reader(io.LimitReader(file, info.Size()-at), at), o)
-		if answer, ok := errors.AsType[*wire.Error](err); ok && answer.Code == "conflict" {
+		if answer, ok := errors.AsType[*wire.Error](err); ok && answer.Code == wire.CodeConflict {
 			err = fmt.Errorf("%w: %w", err, syscall.EPIPE) // what was on its way before a break was written since
 		}
 		return at, err
@@ -254,7 +254,7 @@ func passing(err error) bool {
 		return true
 	}
 	if answer, ok := errors.AsType[*wire.Error](err); ok {
-		return answer.Code == "unavailable" || answer.Code == "timeout"
+		return answer.Code == wire.CodeUnavailable || answer.Code == wire.CodeTimeout
 	}
 	if _, ok := errors.AsType[*os.PathError](err); ok {
 		return false

@@ -45,9 +45,6 @@ func ParsePlace(text string) Place {
 	return Place{claim, inside}
 }
 
-// codeNoFile is the code of the daemon's error of a file that is not there.
-const codeNoFile = "file_not_found"
-
 func (c *Copier) files(p Place) client.Files {
 	f := c.Daemon.Files(p.Claim)
 	f.User = c.User
@@ -123,7 +120,7 @@ func (c *Copier) look(ctx context.Context, p Place, follow bool) (*wire.File, er
 		return lookHere(p.Path, follow)
 	}
 	file, err := c.files(p).Stat(ctx, p.Path, follow)
-	if answer, ok := errors.AsType[*wire.Error](err); ok && answer.Code == codeNoFile {
+	if answer, ok := errors.AsType[*wire.Error](err); ok && answer.Code == wire.CodeFileNotFound {
 		return nil, nil
 	}
 	if err != nil {
