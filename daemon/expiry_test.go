@@ -20,7 +20,10 @@ import (
 	"sandpool/runtime/checkpoint"
 )
 
-// climbing is a expiry over one claim, with a real store and a sandbox that only notes what is done to it.
+// runningID is the claim of most tests.
+const runningID = "c-aaaaaaaaaaaaaaaa"
+
+// climbing is an expiry over one claim, with a real store and a sandbox that only notes what is done to it.
 type climbing struct {
 	*expiry
 	saver

@@ -11,12 +11,13 @@ import (
 	"testing"
 
 	"sandpool/configs"
+	"sandpool/scripts/testhost"
 )
 
 func socketConfig(t *testing.T) configs.Daemon {
 	t.Helper()
 	cfg := configs.Default().Daemon
-	cfg.Socket = filepath.Join(shortDir(t), "run", "s")
+	cfg.Socket = filepath.Join(testhost.ShortDir(t), "run", "s")
 	return cfg
 }
 

@@ -5,6 +5,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -343,10 +344,7 @@ func (p *pool) room(now time.Time) int {
 
 // next returns the sandbox to hand out: one that runs before one that is paused, the oldest first; nil if none is ready.
 func (p *pool) next(now time.Time) *sandbox {
-	if s := p.oldest(Hot, now); s != nil {
-		return s
-	}
-	return p.oldest(Available, now)
+	return cmp.Or(p.oldest(Hot, now), p.oldest(Available, now))
 }
 
 // oldest returns the sandbox in a state that has waited longest and is not too old, or nil.
@@ -362,8 +360,10 @@ func (p *pool) oldest(state State, now time.Time) *sandbox {
 
 // emptyLocked is the refusal of a claim that found no sandbox in time.
 func (c *Controller) emptyLocked(p *pool) error {
-	held := map[bool]string{true: "; it is on hold, so nothing refills it"}[p.Hold]
-	detail := fmt.Sprintf("pool %s has no sandbox ready (%d of at most %d in use)%s", p.Name, p.count(Reserved, Claimed), p.Max, held)
+	detail := fmt.Sprintf("pool %s has no sandbox ready (%d of at most %d in use)", p.Name, p.count(Reserved, Claimed), p.Max)
+	if p.Hold {
+		detail += "; it is on hold, so nothing refills it"
+	}
 	if blocked := c.admit(); blocked != "" {
 		detail += "; nothing is started: " + blocked
 	}

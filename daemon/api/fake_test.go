@@ -31,6 +31,7 @@ import (
 	"sandpool/runtime"
 	"sandpool/runtime/checkpoint"
 	"sandpool/runtime/image"
+	"sandpool/scripts/testhost"
 )
 
 // The claims that the fake knows.
@@ -251,10 +252,10 @@ func startServer(t *testing.T) *testServer {
 	return ts
 }
 
-// newTestAPI is a testServer that does not listen.
 // echoPort is the only port where somebody listens in the sandbox.
 const echoPort = 7
 
+// newTestAPI is a testServer that does not listen.
 func newTestAPI(t *testing.T) *testServer {
 	t.Helper()
 	me := actor{uid: uint32(os.Geteuid())}
@@ -311,7 +312,7 @@ func (ts *testServer) listen(t *testing.T) {
 // listenBy is listen by what is made of the socket's listener.
 func (ts *testServer) listenBy(t *testing.T, by func(net.Listener) net.Listener) {
 	t.Helper()
-	socket := filepath.Join(shortDir(t), "s")
+	socket := filepath.Join(testhost.ShortDir(t), "s")
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)

@@ -72,15 +72,11 @@ func (c *Client) Release(ctx context.Context, id string) error {
 
 // Extend puts a claim's end off by half of its lifetime and returns it.
 func (c *Client) Extend(ctx context.Context, id string) (wire.Claim, error) {
-	return c.extend(ctx, id, nil)
+	return c.ExtendBy(ctx, id, wire.ExtendRequest{})
 }
 
 // ExtendBy puts a claim's end off as far as req says and returns it.
 func (c *Client) ExtendBy(ctx context.Context, id string, req wire.ExtendRequest) (wire.Claim, error) {
-	return c.extend(ctx, id, req)
-}
-
-func (c *Client) extend(ctx context.Context, id string, req any) (wire.Claim, error) {
 	var claim wire.Claim
 	return claim, c.call(ctx, http.MethodPost, claimPath(id)+"/extend", req, &claim)
 }

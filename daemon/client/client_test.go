@@ -124,7 +124,7 @@ func TestLifeCalls(t *testing.T) {
 	server.Start()
 	ctx := t.Context()
 	for want, call := range map[string]func() (string, error){
-		"POST /v1/claims/c%2F1/extend ": func() (string, error) {
+		"POST /v1/claims/c%2F1/extend {}": func() (string, error) {
 			claim, err := c.Extend(ctx, "c/1")
 			return claim.ID, err
 		},

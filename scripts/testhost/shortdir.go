@@ -1,15 +1,12 @@
-package daemon
+package testhost
 
 import (
 	"os"
 	"testing"
 )
 
-// runningID is the claim of most tests.
-const runningID = "c-aaaaaaaaaaaaaaaa"
-
-// shortDir is a temporary folder whose path leaves room for a socket's.
-func shortDir(t *testing.T) string {
+// ShortDir is a temporary folder of a test whose path leaves room for a socket's.
+func ShortDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "spd") //nolint:usetesting // t.TempDir's path is too long for a socket
 	if err != nil {
