@@ -12,12 +12,13 @@ const (
 	bind = own + "[[templates.go.mounts]]\nsource = '/a'\n"
 )
 
-// hook is the beginning of a hook without a fault.
+// secret is a secret without a fault, and withSecret is that and a template which uses it.
 const (
 	secret     = "[[secrets]]\nname = 'a'\nhosts = ['a.test']\nheader = 'X-Key'\nfile = '/x'\n"
 	withSecret = secret + "[templates.go]\nimage = 'x'\nnetwork = {mode = 'door', allow = ['a.test'], secrets = ['a']}\n"
 )
 
+// hook is the beginning of a hook without a fault.
 const hook = "[[hooks]]\nurl = 'http://x'\nevents = ['*']\n"
 
 // door is the beginning of a template with a network.
@@ -104,6 +105,8 @@ func TestFaults(t *testing.T) {
 		"no such secret":     {strings.Replace(withSecret, "secrets = ['a']", "secrets = ['b']", 1), `f:8: templates.go.network.secrets[0]: "b": there is no such [[secrets]]`},
 		"secret not allowed": {strings.Replace(withSecret, "allow = ['a.test']", "allow = ['a.test:80']", 1), `f:8: templates.go.network.secrets[0]: "a": no rule of the template allows port 443`},
 		"two for one header": {strings.Replace(strings.Replace(secret, "'a'", "'b'", 1), "X-Key", "x-key", 1) + strings.Replace(withSecret, "['a']", "['a', 'b']", 1), `f:13: templates.go.network.secrets[1]: "b" and "a" cannot both be used for a.test`},
+		"two for one in CGI": {strings.Replace(strings.Replace(secret, "'a'", "'b'", 1), "X-Key", "x_key", 1) + strings.Replace(withSecret, "['a']", "['a', 'b']", 1), `f:13: templates.go.network.secrets[1]: "b" and "a" cannot both be used for a.test`},
+		"two authorities":    {strings.Replace(strings.Replace(secret, "'a'", "'b'", 1), "X-Key", "Other", 1) + "ca_file = '/y'\n" + strings.Replace(withSecret, "['a']", "['a', 'b']", 1), `f:14: templates.go.network.secrets[1]: "b" and "a" cannot both be used for a.test`},
 		"secret of no door":  {secret + "[templates.go]\nimage = 'x'\nnetwork = {secrets = ['a']}", `f:8: templates.go.network.secrets: means nothing with mode "none"`},
 		"rate":               {door + "rate = -1", "f:5: templates.go.network.rate: -1: want 0 to"},
 		"bytes":              {door + "max_bytes = -1", "f:5: templates.go.network.max_bytes: -1: want 0 to"},

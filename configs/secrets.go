@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -98,8 +99,9 @@ func (s Secret) at() string {
 	return ""
 }
 
-// Read returns the header that requests are sent with and its value, and the certificates of CAFile. No error tells the secret.
-func (s Secret) Read() (header, value string, authorities []byte, err error) {
+// Read returns the header that requests are sent with and its value, and who may sign for the servers: nil for those whom the host believes. No error
+// tells the secret.
+func (s Secret) Read() (header, value string, roots *x509.CertPool, err error) {
 	at := s.at()
 	if at == "" {
 		return "", "", nil, fmt.Errorf("credential %q: the service has none: give it by LoadCredential=", s.Credential)
@@ -108,15 +110,37 @@ func (s Secret) Read() (header, value string, authorities []byte, err error) {
 	if err != nil {
 		return "", "", nil, err
 	}
-	if s.CAFile != "" {
-		if authorities, err = hostpath.ReadFile(s.CAFile, maxAuthorities); err != nil {
-			return "", "", nil, err
-		}
+	if roots, err = s.roots(); err != nil {
+		return "", "", nil, err
 	}
+	value = strings.Replace(s.Value, Placeholder, secret, 1)
 	if s.User != "" {
-		return "Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(s.User+":"+secret)), authorities, nil
+		value = "Basic " + base64.StdEncoding.EncodeToString([]byte(s.User+":"+secret))
 	}
-	return http.CanonicalHeaderKey(s.Header), strings.Replace(s.Value, Placeholder, secret, 1), authorities, nil
+	return s.header(), value, roots, nil
+}
+
+// header is that which requests are sent with, in its canonical form.
+func (s Secret) header() string {
+	if s.User != "" {
+		return "Authorization"
+	}
+	return http.CanonicalHeaderKey(s.Header)
+}
+
+func (s Secret) roots() (*x509.CertPool, error) {
+	if s.CAFile == "" {
+		return nil, nil //nolint:nilnil // whom the host believes
+	}
+	data, err := hostpath.ReadFile(s.CAFile, maxAuthorities)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(data) {
+		return nil, fmt.Errorf("%s: no certificate in PEM is in it", s.CAFile)
+	}
+	return roots, nil
 }
 
 // readSecret reads one line.
@@ -172,7 +196,7 @@ func (c Config) checkSecretsOf(key string, n TemplateNetwork, found *faults) {
 			continue
 		}
 		s := c.Secrets[which]
-		if !slices.ContainsFunc(s.hosts(), func(host string) bool { return rules.Name(host, 443).Allowed }) {
+		if !slices.ContainsFunc(s.HostNames(), func(host string) bool { return rules.Name(host, 443).Allowed }) {
 			found.add(at, "%q: no rule of the template allows port 443 of any of its hosts", name)
 		}
 		for _, other := range used {
@@ -184,8 +208,8 @@ func (c Config) checkSecretsOf(key string, n TemplateNetwork, found *faults) {
 	}
 }
 
-// hosts are the names as rules have them.
-func (s Secret) hosts() []string {
+// HostNames are the hosts as rules have them.
+func (s Secret) HostNames() []string {
 	var names []string
 	for _, host := range s.Hosts {
 		if name, err := egress.ParseHost(host); err == nil {
@@ -197,17 +221,11 @@ func (s Secret) hosts() []string {
 
 // disputes is a host for which a request cannot be sent with both secrets; empty if there is none.
 func (s Secret) disputes(other Secret) string {
-	header := func(s Secret) string {
-		if s.User != "" {
-			return "Authorization"
-		}
-		return http.CanonicalHeaderKey(s.Header)
-	}
-	if header(s) != header(other) && s.CAFile == other.CAFile {
+	if !egress.SameHeader(s.header(), other.header()) && s.CAFile == other.CAFile {
 		return ""
 	}
-	theirs := other.hosts()
-	for _, host := range s.hosts() {
+	theirs := other.HostNames()
+	for _, host := range s.HostNames() {
 		if slices.Contains(theirs, host) {
 			return host
 		}

@@ -57,6 +57,16 @@ func TestSecretsAreRead(t *testing.T) {
 			}
 		}
 	}
+	for content, want := range map[string]string{text: "no certificate in PEM is in it", strings.Repeat(text, maxAuthorities): "is larger than"} {
+		path := filepath.Join(dir, "secret")
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Secret{CAFile: path}.roots()
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), text) {
+			t.Errorf("authorities: %v, want %q", err, want)
+		}
+	}
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
 	s := Secret{Credential: "secret", Header: "X-Key"}
 	if _, _, _, err := s.Read(); err == nil || !strings.Contains(err.Error(), "LoadCredential=") {

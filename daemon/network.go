@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -16,7 +15,6 @@ import (
 	"sandpool/daemon/wire"
 	"sandpool/pool"
 	"sandpool/runtime"
-	"sandpool/runtime/egress"
 	"sandpool/runtime/template"
 )
 
@@ -47,23 +45,11 @@ func (d *Daemon) newNetwork(p *parts) *network.Server {
 func setSecrets(c configs.Config, n *network.Server) error {
 	var all []network.Secret
 	for _, s := range c.Secrets {
-		header, value, authorities, err := s.Read()
+		header, value, roots, err := s.Read()
 		if err != nil {
 			return fmt.Errorf("read secret %s: %w", s.Name, err)
 		}
-		secret := network.Secret{Name: s.Name, Header: header, Value: value}
-		for _, host := range s.Hosts {
-			if name, err := egress.ParseHost(host); err == nil { // the configuration was checked
-				secret.Hosts = append(secret.Hosts, name)
-			}
-		}
-		if authorities != nil {
-			secret.Roots = x509.NewCertPool()
-			if !secret.Roots.AppendCertsFromPEM(authorities) {
-				return fmt.Errorf("read secret %s: ca_file: no certificate in PEM is in it: %w", s.Name, errdefs.ErrInvalidArgument)
-			}
-		}
-		all = append(all, secret)
+		all = append(all, network.Secret{Name: s.Name, Hosts: s.HostNames(), Header: header, Value: value, Roots: roots})
 	}
 	n.SetSecrets(all)
 	return nil
