@@ -95,16 +95,12 @@ func (b *bound) check(r *http.Request) error {
 // serveBound serves one request of a client that was connected to a name.
 func (n *Server) serveBound(w http.ResponseWriter, r *http.Request, p *proxied) {
 	if err := p.bound.check(r); err != nil {
-		refused := denied(egress.Verdict{Kind: egress.KindSNI, Text: sentence(err.Error())})
-		n.refuse(p.b, p.bound.to, p.bound.connection, refused)
-		answerWeb(w, refused)
+		n.denyWeb(w, p, p.bound.to, egress.Verdict{Kind: egress.KindSNI, Text: sentence(err.Error())})
 		return
 	}
 	t, err := n.rebind(p.b, p.bound.to)
 	if err != nil {
-		refused := denied(egress.Verdict{Kind: egress.KindSecret, Text: sentence(err.Error())})
-		n.refuse(p.b, p.bound.to, p.bound.connection, refused)
-		answerWeb(w, refused)
+		n.denyWeb(w, p, p.bound.to, ofSecret(err))
 		return
 	}
 	n.forward(w, r, p, t)

@@ -30,7 +30,7 @@ func (n *Server) tryConnect(ctx context.Context, b *sandbox, t target) (*upstrea
 	rules := b.rules.Load()
 	var v egress.Verdict
 	if t.name != "" {
-		v = rules.Name(t.name, t.outside())
+		v = t.verdict(rules)
 	} else {
 		v = n.address(rules, t, netip.AddrPortFrom(t.addr, uint16(t.port))) //nolint:gosec // targetOf looked at it
 	}
@@ -194,7 +194,7 @@ func (n *Server) opened(session context.Context, b *sandbox, t target, v egress.
 	life, end := context.WithCancel(session)
 	up := &upstream{Conn: conn, tcp: conn, n: n, b: b, to: t, life: life, begun: time.Now(), opened: t.entry(wire.NetworkOpened)}
 	up.opened.Connection, up.opened.Address = n.connections.Add(1), conn.RemoteAddr().String()
-	up.opened.Rule, up.opened.Kind, up.opened.Message = v.Rule, v.Kind, v.Text+t.added()
+	up.opened.Rule, up.opened.Kind, up.opened.Message = v.Rule, v.Kind, v.Text
 	up.closed = sync.OnceValue(func() error {
 		err := conn.Close()
 		end()

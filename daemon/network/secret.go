@@ -67,16 +67,50 @@ func (n *Server) bind(b *sandbox, t target) target {
 	return t
 }
 
-// rebind is bind for a client that was connected to a target some time ago. What began with a secret does not go on without, in the clear.
-func (n *Server) rebind(b *sandbox, t target) (target, error) {
-	if len(t.secrets) == 0 {
-		return t, nil
+// rebind is bind for a client that was connected to a target some time ago. What began with a secret does not go on without, in the clear, nor do other
+// secrets go to a server that was believed by other authorities.
+func (n *Server) rebind(b *sandbox, before target) (target, error) {
+	if len(before.secrets) == 0 {
+		return before, nil
 	}
-	t = n.bind(b, t)
-	if len(t.secrets) == 0 {
+	t := n.bind(b, before)
+	switch {
+	case len(t.secrets) == 0:
 		return t, fmt.Errorf("requests to %s are not sent with a secret any more: connect anew", t.name)
+	case !t.secrets[0].Roots.Equal(before.secrets[0].Roots):
+		return t, fmt.Errorf("the server of %s was believed by other authorities than now: connect anew", t.name)
 	}
-	return t, nil
+	return t, t.disputed()
+}
+
+// disputed says why requests cannot be sent with all of the secrets. The configuration has no such secrets in one template, but a sandbox that is
+// older than it may.
+func (t target) disputed() error {
+	for i, s := range t.secrets {
+		for _, other := range t.secrets[:i] {
+			if egress.SameHeader(s.Header, other.Header) || !s.Roots.Equal(other.Roots) {
+				return fmt.Errorf("the secrets %s and %s cannot both be used for %s: they have the same header, or other authorities", other.Name, s.Name, t.name)
+			}
+		}
+	}
+	return nil
+}
+
+// verdict is what the rules say of the name, and of the secrets that go there.
+func (t target) verdict(rules *egress.Rules) egress.Verdict {
+	v := rules.Name(t.name, t.outside())
+	if len(t.secrets) == 0 || !v.Allowed {
+		return v
+	}
+	if err := t.disputed(); err != nil {
+		return ofSecret(err)
+	}
+	v.Text += fmt.Sprintf(" Requests go by HTTPS, with the secret %s.", strings.Join(t.names(), " and "))
+	return v
+}
+
+func ofSecret(err error) egress.Verdict {
+	return egress.Verdict{Kind: egress.KindSecret, Text: sentence(err.Error())}
 }
 
 // ports are those by which a name may be reached, in order: where there is a secret, HTTP's too.
@@ -96,14 +130,6 @@ func (n *Server) names(rules *egress.Rules) []egress.Name {
 		table[i].Ports = n.ports(rules, table[i].Name)
 	}
 	return table
-}
-
-// added says what is added to requests.
-func (t target) added() string {
-	if len(t.secrets) == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" Requests go by HTTPS, with the secret %s.", strings.Join(t.names(), " and "))
 }
 
 // checkDressed says why a request may not be sent with a secret.
@@ -128,7 +154,7 @@ func (t target) dress(out *http.Request) {
 	out.Trailer = nil // which could name the same headers
 	for _, s := range t.secrets {
 		for name := range out.Header {
-			if sameHeader(name, s.Header) {
+			if egress.SameHeader(name, s.Header) {
 				delete(out.Header, name)
 			}
 		}
@@ -136,11 +162,6 @@ func (t target) dress(out *http.Request) {
 	for _, s := range t.secrets {
 		out.Header.Set(s.Header, s.Value)
 	}
-}
-
-// sameHeader tells whether a server may take two headers for the same one: to programs behind CGI a dash is as good as what is below it.
-func sameHeader(a, b string) bool {
-	return strings.EqualFold(strings.ReplaceAll(a, "_", "-"), strings.ReplaceAll(b, "_", "-"))
 }
 
 // undress has an answer that leads to the same server lead there by HTTP, as the request came.

@@ -255,6 +255,70 @@ func TestWhoHasASecret(t *testing.T) {
 	}
 }
 
+// TestSecretsThatDispute has secrets that a reload has made unfit for one request, or for one server, be sent to nobody, by new connections and by those
+// that there are.
+func TestSecretsThatDispute(t *testing.T) {
+	layers := egress.Layers{{Mode: egress.Door, Allow: []string{"good.example"}, Secrets: []string{"token", "other"}}}
+	const both = "secrets token and other cannot both be used for good.example"
+	for _, c := range []struct {
+		what        string
+		header      string
+		roots       func(those *x509.CertPool) *x509.CertPool
+		without     bool   // the first secret
+		anew, stays string // what a new connection and one that there was are told
+	}{
+		{"one more header", "X-Other", (*x509.CertPool).Clone, false, "200 ", "200 "},
+		{"the same header", "x-api-key", (*x509.CertPool).Clone, false, both, both},
+		{"the same header to CGI", "X_Api-Key", (*x509.CertPool).Clone, false, both, both},
+		{"other authorities", "X-Other", func(*x509.CertPool) *x509.CertPool { return nil }, false, both, both},
+		{"another one with other authorities", "X-Other", func(*x509.CertPool) *x509.CertPool { return nil }, true, "no certificate that is believed", "connect anew"},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			w := newWorld(t, Options{}, layers)
+			w.addSecret("good.example", func(rw http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(rw, seen(r, nil)) })
+			ways := w.opens()
+			ways["proxy"] = w.proxy
+			before := map[string]*door.Stream{}
+			const said = "GET http://good.example/ HTTP/1.1\r\nHost: good.example\r\n\r\n"
+			for via, open := range ways {
+				before[via] = open()
+				if code, body := asks(t, before[via], said); code != http.StatusOK || !strings.Contains(body, "tls:true") {
+					t.Fatalf("by %s, before: %d %s", via, code, body)
+				}
+			}
+			first := (*w.n.secrets.Load())["token"]
+			all := []Secret{first, {Name: "other", Hosts: first.Hosts, Header: c.header, Value: "Other " + token, Roots: c.roots(first.Roots)}}
+			if c.without {
+				all = all[1:]
+			}
+			w.n.SetSecrets(all)
+			for via, open := range ways {
+				stays := c.stays
+				if via == "proxy" { // each request has a connection of its own
+					stays = c.anew
+				}
+				if code, body := asks(t, before[via], said); !strings.Contains(fmt.Sprint(code, " ", body), stays) {
+					t.Errorf("by %s, a connection that there was: %d %s", via, code, body)
+				}
+				if c.anew == both && via != "proxy" {
+					continue // it is not connected at all
+				}
+				if code, body := asks(t, open(), said); !strings.Contains(fmt.Sprint(code, " ", body), c.anew) {
+					t.Errorf("by %s, a new connection: %d %s", via, code, body)
+				}
+			}
+			if c.anew == both {
+				if reason, text := w.reason("good.example", 80); reason != door.Denied || !strings.Contains(text, both) {
+					t.Errorf("a new connection: %q %s", reason, text)
+				}
+			}
+			if why, err := w.n.Why(t.Context(), sandboxID, "good.example", 80); err != nil || why.Allowed == (c.anew == both) {
+				t.Errorf("why: %+v, %v", why, err)
+			}
+		})
+	}
+}
+
 // TestServerIsNotBelieved has a server that cannot prove its name get no request, and clients told why.
 func TestServerIsNotBelieved(t *testing.T) {
 	for _, c := range []struct {

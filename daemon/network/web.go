@@ -172,9 +172,7 @@ func (n *Server) serveRequest(w http.ResponseWriter, r *http.Request) {
 // forward sends a request on, until its client has gone. A client that says no more has not: it may wait for the answer.
 func (n *Server) forward(w http.ResponseWriter, r *http.Request, p *proxied, t target) {
 	if err := t.checkDressed(r); err != nil {
-		refused := denied(egress.Verdict{Kind: egress.KindSecret, Text: sentence(err.Error())})
-		n.refuse(p.b, t, 0, refused)
-		answerWeb(w, refused)
+		n.denyWeb(w, p, t, ofSecret(err))
 		return
 	}
 	ctx, cancel := context.WithCancel(context.WithValue(context.WithoutCancel(r.Context()), webTarget{}, t))
@@ -208,6 +206,17 @@ func (n *Server) serveConnect(w http.ResponseWriter, r *http.Request, p *proxied
 		return
 	}
 	n.relay(p.ctx, p.b, t, p, said.Reader, up)
+}
+
+// denyWeb notes that a request is not sent, and tells its client why.
+func (n *Server) denyWeb(w http.ResponseWriter, p *proxied, t target, v egress.Verdict) {
+	connection := uint64(0)
+	if p.bound != nil {
+		connection = p.bound.connection
+	}
+	refused := denied(v)
+	n.refuse(p.b, t, connection, refused)
+	answerWeb(w, refused)
 }
 
 // answerWeb tells a client of the proxy why it was refused.

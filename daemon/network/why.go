@@ -25,8 +25,8 @@ func (n *Server) Why(ctx context.Context, sandbox, host string, port int) (wire.
 	addrs := []netip.Addr{t.addr}
 	if t.name != "" {
 		t = n.bind(b, t)
-		v := rules.Name(t.name, t.outside())
-		why.Allowed, why.Rule, why.Kind, why.Message = v.Allowed, v.Rule, v.Kind, v.Text+t.added()
+		v := t.verdict(rules)
+		why.Allowed, why.Rule, why.Kind, why.Message = v.Allowed, v.Rule, v.Kind, v.Text
 		if !v.Allowed {
 			return why, nil
 		}
