@@ -57,13 +57,22 @@ func (b backend) Status(ctx context.Context, id string) (pool.Status, error) {
 // Label implements pool.Backend. What a sandbox may connect to is what its label says.
 func (b backend) Label(ctx context.Context, id string, labels map[string]string) error {
 	err := b.Engine.Label(ctx, id, labels)
-	if _, ok := labels[pool.LabelNetwork]; ok && err == nil {
-		err = b.doors.Set(id, label.Join(labels, pool.LabelNetwork))
+	if err != nil {
+		return err
 	}
-	if labels[pool.LabelClaim] != "" && err == nil {
+	return b.network(id, labels)
+}
+
+// network has what a sandbox may connect to, and the count of its bytes, follow its labels. The count begins anew first: a bound of a claim is not for
+// what the sandbox used before it.
+func (b backend) network(id string, labels map[string]string) error {
+	if labels[pool.LabelClaim] != "" {
 		b.recount(id)
 	}
-	return err
+	if _, ok := labels[pool.LabelNetwork]; ok {
+		return b.doors.Set(id, label.Join(labels, pool.LabelNetwork))
+	}
+	return nil
 }
 
 func (b backend) Pause(ctx context.Context, id string) error {
