@@ -55,17 +55,8 @@ func runInside() int {
 
 // ownEverything brings lo up and has every address of IPv4 and IPv6 be one of this host.
 func ownEverything() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	err := change("lo", unix.SIOCSIFFLAGS, func(lo *unix.Ifreq) error { lo.SetUint16(unix.IFF_UP); return nil })
 	if err != nil {
-		return err
-	}
-	defer func() { _ = unix.Close(fd) }()
-	lo, err := unix.NewIfreq("lo")
-	if err != nil {
-		return err
-	}
-	lo.SetUint16(unix.IFF_UP)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil {
 		return fmt.Errorf("bring lo up: %w", err)
 	}
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
@@ -78,19 +69,24 @@ func ownEverything() error {
 
 // ownAddress gives lo one more address of IPv4.
 func ownAddress(addr netip.Addr) error {
+	return change("lo:1", unix.SIOCSIFADDR, func(lo *unix.Ifreq) error { return lo.SetInet4Addr(addr.AsSlice()) })
+}
+
+// change changes an interface.
+func change(name string, what uint, fill func(*unix.Ifreq) error) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = unix.Close(fd) }()
-	lo, err := unix.NewIfreq("lo:1")
+	ifreq, err := unix.NewIfreq(name)
 	if err != nil {
 		return err
 	}
-	if err := lo.SetInet4Addr(addr.AsSlice()); err != nil {
+	if err := fill(ifreq); err != nil {
 		return err
 	}
-	return unix.IoctlIfreq(fd, unix.SIOCSIFADDR, lo)
+	return unix.IoctlIfreq(fd, what, ifreq)
 }
 
 // addLocalRoute adds what "ip route add local default dev lo" does.
