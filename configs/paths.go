@@ -15,7 +15,7 @@ import (
 
 // CheckPaths looks at the host, and joins a fault for each path of a usable Config which others than root could use to have rights that
 // are not theirs: see hostpath.Check. Mounts may be of what belongs to others, but nobody else may decide what their sources lead to, and
-// one that sandboxes write to must pass hostpath.CheckWritable. What is not there is no fault here.
+// one that sandboxes write to must pass hostpath.CheckWritable. What is not there is no fault here, but of secrets.
 func (c Config) CheckPaths() error {
 	found := &faults{places: c.places}
 	for _, p := range c.trusted() {

@@ -104,17 +104,7 @@ func TestHTTPOverOneConnection(t *testing.T) {
 	})
 	st := w.connect("good.example", 80)
 	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return st, nil }, MaxConnsPerHost: 1}
-	for size := 1; size < 8<<20; size *= 64 {
-		resp, err := (&http.Client{Transport: transport}).Post("http://good.example/", "text/plain", io.LimitReader(zeros{}, int64(size)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.Copy(io.Discard, resp.Body)
-		_ = resp.Body.Close()
-		if int(got) != size || err != nil {
-			t.Errorf("%d bytes of %d: %v", got, size, err)
-		}
-	}
+	bodiesComeBack(t, transport, 8<<20, nil)
 	if opened := w.entries(wire.NetworkOpened); len(opened) != 1 {
 		t.Errorf("the outside has %d connections", len(opened))
 	}
@@ -130,6 +120,27 @@ func TestHTTPOverOneConnection(t *testing.T) {
 	}
 	_ = st.Close()
 	w.wait("all are closed", func() bool { return len(w.entries(wire.NetworkClosed)) == 2 })
+}
+
+// bodiesComeBack sends requests with bodies of every length, whose answers have as much.
+func bodiesComeBack(t *testing.T, transport *http.Transport, most int, header http.Header) {
+	t.Helper()
+	for size := 1; size < most; size *= 64 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://good.example/", io.LimitReader(zeros{}, int64(size)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = header.Clone()
+		resp, err := (&http.Client{Transport: transport}).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		if int(got) != size || err != nil {
+			t.Errorf("%d bytes of %d: %v", got, size, err)
+		}
+	}
 }
 
 type zeros struct{}

@@ -94,20 +94,31 @@ func TestBytesAreBounded(t *testing.T) {
 // TestRate has all connections of a sandbox together pass no more than its rate allows in the time that they took, in each direction.
 func TestRate(t *testing.T) {
 	const rate, each, connections = 4 << 20, 2 << 20, 2
-	w := newWorld(t, Options{}, append(box("good.example:7"), egress.Policy{Rate: rate}))
-	begun := time.Now()
-	var all sync.WaitGroup
-	for range connections {
-		st := w.connect("good.example", 7)
-		all.Go(func() {
-			if got, broken := w.echoes(st, each); got != each || broken {
-				t.Errorf("%d bytes, broken: %v", got, broken)
-			}
-		})
-	}
-	all.Wait()
-	if allowed := rate/8 + rate*time.Since(begun).Seconds(); connections*each > allowed {
-		t.Errorf("%d bytes each way, but %.0f are allowed", connections*each, allowed)
+	w := newWorld(t, Options{}, append(box("good.example:7,80"), egress.Policy{Rate: rate}))
+	w.handle(func(rw http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.Method == http.MethodGet {
+			_, _ = io.CopyN(rw, zeros{}, each)
+		}
+	})
+	for said, got := range map[string]int{
+		"GET / HTTP/1.1\r\nHost: good.example\r\n\r\n": each,
+		fmt.Sprintf("POST / HTTP/1.1\r\nHost: good.example\r\nContent-Length: %d\r\n\r\n", each) + strings.Repeat("a", each): 0,
+	} {
+		begun := time.Now()
+		var all sync.WaitGroup
+		for range connections {
+			st := w.connect("good.example", 80)
+			all.Go(func() {
+				if code, body := asks(t, st, said); code != http.StatusOK || len(body) != got {
+					t.Errorf("%.4s: %d and %d bytes", said, code, len(body))
+				}
+			})
+		}
+		all.Wait()
+		if allowed := rate/8 + rate*time.Since(begun).Seconds(); connections*each > allowed {
+			t.Errorf("%.4s: %d bytes, but %.0f are allowed", said, connections*each, allowed)
+		}
 	}
 	w.set(box("good.example:7"))
 	if got, broken := w.echoes(w.connect("good.example", 7), 16*rate); got != 16*rate || broken {

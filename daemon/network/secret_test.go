@@ -173,23 +173,7 @@ func TestOneConnectionWithASecret(t *testing.T) {
 	})
 	st := w.connect("good.example", 80)
 	transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return st, nil }, MaxConnsPerHost: 1, ExpectContinueTimeout: hang}
-	client := http.Client{Transport: transport}
-	for size := 1; size < 4<<20; size *= 64 {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://good.example/", io.LimitReader(zeros{}, int64(size)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Expect", "100-continue")
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := io.Copy(io.Discard, resp.Body)
-		_ = resp.Body.Close()
-		if int(got) != size || err != nil {
-			t.Errorf("%d bytes of %d: %v", got, size, err)
-		}
-	}
+	bodiesComeBack(t, transport, 4<<20, http.Header{"Expect": {"100-continue"}})
 	if opened := w.entries(wire.NetworkOpened); len(opened) != 1 || !slices.Equal(opened[0].Secrets, []string{"token"}) || opened[0].Port != 80 || !strings.HasSuffix(opened[0].Address, ":443") {
 		t.Errorf("the outside has %+v", opened)
 	}
@@ -197,7 +181,7 @@ func TestOneConnectionWithASecret(t *testing.T) {
 		t.Errorf("learned %q, %v", learned, err)
 	}
 	w.set(append(withSecret("good.example"), egress.Policy{Secrets: []string{}}))
-	resp, err := client.Get("http://good.example/")
+	resp, err := (&http.Client{Transport: transport}).Get("http://good.example/")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,6 +215,8 @@ func TestWhoHasASecret(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			w := newWorld(t, Options{}, c.layers)
+			tables := func() []string { w.mu.Lock(); defer w.mu.Unlock(); return slices.Clone(w.tables) }
+			w.wait("the table without a secret", func() bool { return len(tables()) > 0 })
 			w.addSecret("good.example", func(rw http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(rw, seen(r, nil)) })
 			if c.none {
 				w.n.SetSecrets(nil)
@@ -246,7 +232,7 @@ func TestWhoHasASecret(t *testing.T) {
 			if err != nil || !why.Allowed || strings.Contains(why.Message, "the secret token") != c.tls {
 				t.Errorf("why: %+v, %v", why, err)
 			}
-			w.wait("the table", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return slices.Contains(w.tables, c.table) })
+			w.wait("the table", func() bool { return slices.Contains(tables(), c.table) })
 			_, ports, err := w.ask(door.Ask{Kind: door.Resolve, Name: "good.example"})
 			if err != nil || !slices.Contains(ports, "80") {
 				t.Errorf("ports %q, %v", ports, err)
