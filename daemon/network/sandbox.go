@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -103,7 +104,7 @@ func (n *Server) sendTables(ctx context.Context, b *sandbox, s *door.Session) {
 		case <-ctx.Done():
 			return
 		}
-		if err := n.sendTable(ctx, b, s); err != nil && !hasEnded(ctx, s) {
+		if err := n.sendTable(ctx, b, s); err != nil && !errors.Is(err, door.ErrLost) && context.Cause(ctx) == nil { // else the session ends
 			n.o.Log.Warn("names that a sandbox may reach could not be sent: it asks for each", "sandbox", b.id, "err", err)
 		}
 	}
@@ -118,16 +119,6 @@ func (n *Server) sendTable(ctx context.Context, b *sandbox, s *door.Session) err
 	}
 	_ = stream.Close() // it has said all
 	return nil
-}
-
-// hasEnded tells whether a session has ended, or is about to, with its context.
-func hasEnded(ctx context.Context, s *door.Session) bool {
-	select {
-	case <-s.Done():
-		return true
-	default:
-		return context.Cause(ctx) != nil
-	}
 }
 
 // tableWords are the names of a table, each with its ports. A sandbox with an interface asks for each name, since it is told real addresses.
