@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,6 +67,13 @@ func TestSecretsAreRead(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), text) {
 			t.Errorf("authorities: %v, want %q", err, want)
 		}
+	}
+	open := filepath.Join(dir, "open")
+	if err := errors.Join(os.WriteFile(open, nil, 0o600), os.Chmod(open, 0o602)); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Config{Secrets: []Secret{{CAFile: open, Credential: "none"}}}).CheckPaths(); err == nil || !strings.Contains(err.Error(), "secrets[0].ca_file: ") {
+		t.Errorf("authorities that others may change: %v", err)
 	}
 	t.Setenv("CREDENTIALS_DIRECTORY", "")
 	s := Secret{Credential: "secret", Header: "X-Key"}
