@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"sandpool/daemon/wire"
@@ -58,7 +59,8 @@ func TestSecretsStayOutside(t *testing.T) {
 	t.Cleanup(func() { _ = os.Remove(file) })
 	d := start(t, fmt.Sprintf(secretTemplate, file, filepath.Join(host.Dir, authorities), host.Image))
 	id := d.ClaimID(t, wire.ClaimRequest{})
-	want := fmt.Sprintf("%x", sha256.Sum256([]byte("Key "+hidden)))
+	sent := func(secret string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte("Key "+secret))) }
+	want := sent(hidden)
 	ask := "wget -q -O - --header 'X-Api-Key: mine' http://" + outside.Page + "/digest/x-api-key"
 	d.Wants(t, id, ask, want)
 	d.Wants(t, id, "export http_proxy=http://"+egress.ProxyAddress+"; "+ask, want)
@@ -84,6 +86,12 @@ func TestSecretsStayOutside(t *testing.T) {
 	}
 	d.answersWithout(t, id)
 
+	const next = "the-next-one"
+	if err := errors.Join(os.WriteFile(file, []byte(next), 0o600), d.Process.Signal(syscall.SIGHUP)); err != nil {
+		t.Fatal(err)
+	}
+	want = sent(next)
+	d.Wants(t, id, "until "+ask+" | grep "+want+"; do sleep 0.1; done", want)
 	restored := d.ClaimID(t, wire.ClaimRequest{Checkpoint: saved.ID})
 	d.Wants(t, restored, ask, want)
 	if _, err := d.SetNetwork(t.Context(), restored, wire.NetworkRules{Secrets: []string{}}); err != nil {
