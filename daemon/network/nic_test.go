@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -15,14 +16,21 @@ import (
 
 // cards are interfaces that note what they are told.
 type cards struct {
-	box     *sandbox // nil until there is one
-	between bool     // rules were changed, or a name passed, while another call could have done so
+	mu sync.Mutex
+	noted
 	missing bool
+	box     *sandbox // nil until there is one
+}
+
+type noted struct {
+	between bool // rules were changed, or a name passed, while another call could have done so
 	closed  bool
 	allowed []string
 }
 
-func (c *cards) alone() {
+// lock locks, and notes who is in between.
+func (c *cards) lock() {
+	c.mu.Lock()
 	if c.box != nil && c.box.changing.TryLock() {
 		c.between = true
 		c.box.changing.Unlock()
@@ -30,7 +38,8 @@ func (c *cards) alone() {
 }
 
 func (c *cards) Apply(_ string, rules *egress.Rules) error {
-	c.alone()
+	c.lock()
+	defer c.mu.Unlock()
 	if c.missing {
 		return errdefs.ErrNotFound
 	}
@@ -39,18 +48,35 @@ func (c *cards) Apply(_ string, rules *egress.Rules) error {
 }
 
 func (c *cards) Allow(_ string, to []netip.AddrPort) error {
-	c.alone()
+	c.lock()
+	defer c.mu.Unlock()
 	for _, at := range to {
 		c.allowed = append(c.allowed, at.String())
 	}
 	return nil
 }
 
+// set changes what the interfaces do.
+func (c *cards) set(do func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	do()
+}
+
+// seen is what was noted until now.
+func (c *cards) seen() noted {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.noted
+	n.allowed = slices.Sorted(slices.Values(n.allowed))
+	return n
+}
+
 func TestNamesOpenAnInterface(t *testing.T) {
 	c := &cards{}
 	nic := egress.Layers{{Mode: egress.NIC, Allow: []string{"a.test:80,53", "b.test", "c.test"}}}
 	w := newWorld(t, Options{NICs: c}, nic)
-	c.box = w.n.all[sandboxID]
+	c.set(func() { c.box = w.n.all[sandboxID] })
 	w.name("a.test", netip.MustParseAddr("203.0.113.1"))
 	w.name("b.test", netip.MustParseAddr("169.254.169.254"))
 	w.name("c.test", netip.MustParseAddr("2001:db8::1"))
@@ -58,9 +84,9 @@ func TestNamesOpenAnInterface(t *testing.T) {
 	if err != nil || !slices.Equal(words, []string{"203.0.113.1"}) {
 		t.Error(words, err)
 	}
-	slices.Sort(c.allowed)
-	if want := []string{"203.0.113.1:53", "203.0.113.1:80"}; !slices.Equal(c.allowed, want) {
-		t.Error(c.allowed)
+	opened := []string{"203.0.113.1:53", "203.0.113.1:80"}
+	if got := c.seen().allowed; !slices.Equal(got, opened) {
+		t.Error(got)
 	}
 	if told := w.entries(wire.NetworkOpened); len(told) != 2 {
 		t.Error(told)
@@ -70,22 +96,22 @@ func TestNamesOpenAnInterface(t *testing.T) {
 			t.Errorf("%s is %v", name, words)
 		}
 	}
-	if len(c.allowed) != 2 {
-		t.Error(c.allowed)
+	if got := c.seen().allowed; !slices.Equal(got, opened) {
+		t.Error(got)
 	}
 	w.set(box("a.test"))
-	if !c.closed {
+	if !c.seen().closed {
 		t.Error("an interface is open under the rules of a door")
 	}
 	if _, words, err := w.ask(door.Ask{Kind: door.Resolve, Name: "a.test"}); err != nil || !slices.Equal(words, []string{"80", "443"}) {
 		t.Error(words, err)
 	}
-	c.missing = true
+	c.set(func() { c.missing = true })
 	w.set(nic) // of a sandbox that was started under the rules of a door
 	if _, words, err := w.ask(door.Ask{Kind: door.Resolve, Name: "a.test"}); err != nil || fmt.Sprint(words) != "[53 80]" {
 		t.Error(words, err)
 	}
-	if c.between {
+	if c.seen().between {
 		t.Error("a name may pass by rules that are no more")
 	}
 }
@@ -94,14 +120,14 @@ func TestNamesOpenAnInterface(t *testing.T) {
 func TestAddressesThatAnInterfaceHas(t *testing.T) {
 	c := &cards{}
 	w := newWorld(t, Options{NICs: c}, egress.Layers{{Mode: egress.NIC, Allow: []string{"host.test:80", "5.5.5.6:80", "many.test:80"}}})
-	c.box = w.n.all[sandboxID]
+	c.set(func() { c.box = w.n.all[sandboxID] })
 	own := netip.MustParseAddr("5.5.5.6")
 	if err := ownAddress(own); err != nil {
 		t.Fatal(err)
 	}
 	w.name("host.test", own)
-	if _, words, err := w.ask(door.Ask{Kind: door.Resolve, Name: "host.test"}); err == nil || len(c.allowed) > 0 {
-		t.Error(words, c.allowed)
+	if _, words, err := w.ask(door.Ask{Kind: door.Resolve, Name: "host.test"}); err == nil || len(c.seen().allowed) > 0 {
+		t.Error(words, c.seen().allowed)
 	}
 	if err := ownAddress(netip.IPv4Unspecified()); err != nil { // which takes it away
 		t.Fatal(err)
@@ -110,7 +136,7 @@ func TestAddressesThatAnInterfaceHas(t *testing.T) {
 	for addr := netip.MustParseAddr("203.0.113.1"); len(many) < maxAddresses+5; addr = addr.Next() {
 		many = append(many, addr)
 	}
-	if to, words, _ := w.n.passable(c.box.rules.Load(), "many.test", []int{80}, many); len(words) != maxAddresses || len(to) != maxAddresses {
+	if to, words, _ := w.n.passable(w.n.all[sandboxID].rules.Load(), "many.test", []int{80}, many); len(words) != maxAddresses || len(to) != maxAddresses {
 		t.Error(words, to)
 	}
 }
