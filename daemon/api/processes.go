@@ -252,7 +252,8 @@ func (a *api) attachProcess(w http.ResponseWriter, r *http.Request, in within) e
 		return err
 	}
 	defer leave()
-	if _, err := in.Get(r.Context(), in.pid); err != nil {
+	p, err := in.Get(r.Context(), in.pid)
+	if err != nil {
 		return err // while it can be said by a status
 	}
 	return a.converse(w, r, in.claim, func(spec runtime.ExecSpec) (processes.Process, error) {
@@ -260,6 +261,7 @@ func (a *api) attachProcess(w http.ResponseWriter, r *http.Request, in within) e
 		if err != nil {
 			return nil, err
 		}
+		spec.TTY = p.TTY
 		return processes.Attach(in, in.pid, f, spec), nil
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
@@ -154,6 +155,31 @@ func TestTerminals(t *testing.T) {
 	await(t, "no process is kept that nobody asks for", func() bool {
 		list, err := d.Processes(t.Context(), c.ID)
 		return err == nil && len(list) == 1
+	})
+	t.Run("keys behind what another client could not give", func(t *testing.T) {
+		p, err := d.StartProcess(t.Context(), c.ID, wire.ProcessRequest{ExecRequest: wire.ExecRequest{Args: []string{"sleep", "6363"}, TTY: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		paste := []byte(strings.Repeat("nobody reads it\n", 4<<10))
+		await(t, "the terminal takes no more", func() bool { // a client that waits for it leaves
+			ctx, leave := context.WithTimeout(t.Context(), time.Second)
+			defer leave()
+			err := d.FeedProcess(ctx, c.ID, p.PID, paste)
+			return err != nil && strings.Contains(err.Error(), "has not taken its earlier input")
+		})
+		in, typed := io.Pipe()
+		go func() {
+			for _, text := range []string{"a", "b\x03"} {
+				_, _ = io.WriteString(typed, text)
+			}
+		}()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if code, err := d.Attach(ctx, c.ID, p.PID, 0, client.Stdio{In: in, Out: io.Discard}); err != nil || code != 130 {
+			t.Errorf("it ended with %d, %v", code, err)
+		}
+		_ = in.Close()
 	})
 	if info, err := d.Info(t.Context()); err != nil || len(info.Warnings) > 0 {
 		t.Errorf("warnings: %q, %v", info.Warnings, err)

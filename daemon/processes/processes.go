@@ -72,6 +72,7 @@ func Run(ctx context.Context, of runtime.Processes, command supervisor.Command, 
 	if err != nil {
 		return nil, err
 	}
+	spec.TTY = command.TTY
 	return attach(of, p.PID, follower, spec, true), nil
 }
 
@@ -153,12 +154,12 @@ func Kill(ctx context.Context, of Supervisor, pid int) {
 	_ = of.Signal(ctx, pid, syscall.SIGKILL) // it may have ended, and with it its sandbox
 }
 
-// feed passes input on until it ends. What the process does not take is dropped.
+// feed passes input on until it ends. What the process does not take is dropped: of a pipe all that follows, too, but a terminal's next key may make room.
 func (p *attached) feed(ctx context.Context) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := p.spec.Stdin.Read(buf)
-		if n > 0 && p.of.Input(ctx, p.pid, buf[:n]) != nil {
+		if n > 0 && p.of.Input(ctx, p.pid, buf[:n]) != nil && !p.spec.TTY {
 			_, _ = io.Copy(io.Discard, p.spec.Stdin)
 			return
 		}

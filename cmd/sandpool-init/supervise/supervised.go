@@ -32,6 +32,7 @@ type supervised struct {
 	out     *ring
 	timeout *time.Timer // nil: none
 
+	key   sync.Mutex // held by a key that waits for input
 	input sync.Mutex // held while stdin is written to
 	stdin *os.File   // nil: none
 	fresh bool       // no line of a terminal has been begun
@@ -231,11 +232,13 @@ func (p *supervised) expire() {
 
 // feed writes input, of which none is its end. It returns when the process has taken it, or the pipe has.
 func (p *supervised) feed(data []byte) error {
-	switch {
-	case p.stdin == nil:
+	if p.stdin == nil {
 		return &protocol.Failure{Reason: protocol.Refused, Text: "the process was started without input"}
-	case !p.input.TryLock():
-		return &protocol.Failure{Reason: protocol.NoRoom, Text: "the process has not taken its earlier input yet"}
+	}
+	if !p.input.TryLock() {
+		if data = p.overtake(data); len(data) == 0 {
+			return untaken()
+		}
 	}
 	defer p.input.Unlock()
 	var err error
@@ -250,10 +253,17 @@ func (p *supervised) feed(data []byte) error {
 	default:
 		_, err = io.WriteString(p.stdin, "\x04\x04") // the first ends the line
 	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return untaken()
+	}
 	if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.EIO) {
 		return &protocol.Failure{Reason: protocol.NotFound, Text: "the process has closed its input, or has ended"}
 	}
 	return err
+}
+
+func untaken() error {
+	return &protocol.Failure{Reason: protocol.NoRoom, Text: "the process has not taken its earlier input yet"}
 }
 
 // signal signals the process's group, or the foreground group of its terminal; or the process alone, if the signal is none for groups.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -64,6 +65,23 @@ func (p *supervised) write(data []byte) error {
 		data = data[n:]
 	}
 	return nil
+}
+
+// overtake has a key that drops input drop what another write still waits to give, too. It locks p.input and returns the data from the key on, or
+// none if there is no such key.
+func (p *supervised) overtake(data []byte) []byte {
+	if !p.command.TTY {
+		return nil
+	}
+	data = data[p.beforeKey(data):]
+	if len(data) > 0 {
+		p.key.Lock()
+		defer p.key.Unlock()
+		_ = p.stdin.SetWriteDeadline(time.Unix(1, 0)) // long past
+		p.input.Lock()
+		_ = p.stdin.SetWriteDeadline(time.Time{})
+	}
+	return data
 }
 
 // beforeKey is how much of the data comes before a key that sends a signal and drops input, by how the terminal is set now.

@@ -1,6 +1,8 @@
 package supervise
 
 import (
+	"bytes"
+	"errors"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -50,4 +52,46 @@ func TestKeysThatDropInput(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestKeysOvertakeInput types a key behind more input than a terminal keeps: who waits to give the rest is told that it was not taken.
+func TestKeysOvertakeInput(t *testing.T) {
+	for _, key := range []string{"\x03", "a\x1a"} {
+		var f files
+		if err := f.openTerminal(0, 0); err != nil {
+			t.Fatal(err)
+		}
+		f.given = f.given[:1] // all three are one
+		p := &supervised{command: protocol.Command{TTY: true}, stdin: f.stdin}
+		line := []byte("nobody reads it\n")
+		pasted := make(chan error, 1)
+		go func() { pasted <- p.feed(bytes.Repeat(line, 1<<20)) }()
+		for begun := 0; begun == 0; { // from then on it waits for a reader
+			err := Control(f.given[0], func(fd int) (err error) {
+				begun, err = unix.IoctlGetInt(fd, unix.TIOCINQ)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := p.feed(line); !refused(err) {
+			t.Errorf("a second writer: %v", err)
+		}
+		if err := p.feed([]byte(key)); err != nil {
+			t.Fatalf("key %q: %v", key, err)
+		}
+		if err := <-pasted; !refused(err) {
+			t.Errorf("before the key %q: %v", key, err)
+		}
+		if err := p.feed([]byte("kept\n")); err != nil {
+			t.Error(err)
+		}
+		f.close()
+	}
+}
+
+func refused(err error) bool {
+	failed, ok := errors.AsType[*protocol.Failure](err)
+	return ok && failed.Reason == protocol.NoRoom
 }
