@@ -49,6 +49,22 @@ var fixedHeaders = []string{
 }
 
 func (s Secret) check(key string, found *faults) {
+	s.checkBinding(key, found)
+	switch {
+	case (s.File == "") == (s.Credential == ""):
+		found.add(join(key, "file"), "want either this or credential")
+	case s.File != "":
+		found.absolute(join(key, "file"), s.File)
+	case filepath.Base(s.Credential) != s.Credential || strings.HasPrefix(s.Credential, "."):
+		found.add(join(key, "credential"), "%q: want the name of a credential of the service, which is no path", s.Credential)
+	}
+	if s.CAFile != "" {
+		found.absolute(join(key, "ca_file"), s.CAFile)
+	}
+}
+
+// checkBinding looks at all but where the secret is.
+func (s Secret) checkBinding(key string, found *faults) {
 	if !namePattern.MatchString(s.Name) {
 		found.add(join(key, "name"), "%q: %s", s.Name, nameRule)
 	}
@@ -61,17 +77,6 @@ func (s Secret) check(key string, found *faults) {
 		}
 	}
 	s.checkHeader(key, found)
-	switch {
-	case (s.File == "") == (s.Credential == ""):
-		found.add(join(key, "file"), "want either this or credential")
-	case s.File != "":
-		found.absolute(join(key, "file"), s.File)
-	case filepath.Base(s.Credential) != s.Credential || strings.HasPrefix(s.Credential, "."):
-		found.add(join(key, "credential"), "%q: want the name of a credential of the service, which is no path", s.Credential)
-	}
-	if s.CAFile != "" {
-		found.absolute(join(key, "ca_file"), s.CAFile)
-	}
 }
 
 func (s Secret) checkHeader(key string, found *faults) {
@@ -113,10 +118,16 @@ func (s Secret) Read() (header, value string, authorities []byte, err error) {
 			return "", "", nil, err
 		}
 	}
+	header, value = s.with(secret)
+	return header, value, authorities, nil
+}
+
+// with is the header that requests are sent with, and its value.
+func (s Secret) with(secret string) (header, value string) {
 	if s.User != "" {
-		return "Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(s.User+":"+secret)), authorities, nil
+		return "Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(s.User+":"+secret))
 	}
-	return http.CanonicalHeaderKey(s.Header), strings.Replace(s.Value, Placeholder, secret, 1), authorities, nil
+	return http.CanonicalHeaderKey(s.Header), strings.Replace(s.Value, Placeholder, secret, 1)
 }
 
 // readSecret reads one line.
@@ -129,10 +140,16 @@ func readSecret(path string) (string, error) {
 		return "", err
 	}
 	text := strings.TrimRight(string(data), "\r\n")
-	if text == "" || !httpguts.ValidHeaderFieldValue(text) || strings.TrimSpace(text) != text {
-		return "", fmt.Errorf("%s: want the secret in one line, without spaces around it and without control characters", path)
+	if !isSecret(text) {
+		return "", fmt.Errorf("%s: %s", path, wantSecret)
 	}
 	return text, nil
+}
+
+const wantSecret = "want the secret in one line, without spaces around it and without control characters"
+
+func isSecret(text string) bool {
+	return text != "" && len(text) <= maxSecret && httpguts.ValidHeaderFieldValue(text) && strings.TrimSpace(text) == text
 }
 
 // checkPrivate refuses a file that others may read.

@@ -25,6 +25,8 @@ type Secret struct {
 	Header string         // in its canonical form
 	Value  string         // of the header
 	Roots  *x509.CertPool // who may sign for the hosts; nil: whom the host believes
+
+	lost bool // it is a claim's own, and nobody knows any more what it is made of
 }
 
 // String is for logs.
@@ -53,6 +55,7 @@ func (n *Server) secretsOf(rules *egress.Rules, name string) []Secret {
 			list = append(list, all[s])
 		}
 	}
+	list = n.withOwn(list, rules, name)
 	if len(list) > 0 && !rules.Name(name, httpsPort).Allowed {
 		return nil
 	}
@@ -72,9 +75,13 @@ func (n *Server) rebind(b *sandbox, t target) (target, error) {
 	if len(t.secrets) == 0 {
 		return t, nil
 	}
+	before := t.secrets[0]
 	t = n.bind(b, t)
 	if len(t.secrets) == 0 {
 		return t, fmt.Errorf("requests to %s are not sent with a secret any more: connect anew", t.name)
+	}
+	if !before.believesAs(t.secrets[0]) {
+		return t, fmt.Errorf("the server of %s is believed by other certificates now: connect anew", t.name)
 	}
 	return t, nil
 }
@@ -100,7 +107,7 @@ func (n *Server) names(rules *egress.Rules) []egress.Name {
 
 // added says what is added to requests.
 func (t target) added() string {
-	if len(t.secrets) == 0 {
+	if len(t.secrets) == 0 || t.lost() != nil {
 		return ""
 	}
 	return fmt.Sprintf(" Requests go by HTTPS, with the secret %s.", strings.Join(t.names(), " and "))
@@ -108,9 +115,12 @@ func (t target) added() string {
 
 // checkDressed says why a request may not be sent with a secret.
 func (t target) checkDressed(r *http.Request) error {
+	lost := t.lost()
 	switch {
 	case len(t.secrets) == 0:
 		return nil
+	case lost != nil:
+		return lost
 	case r.Method == http.MethodTrace:
 		return fmt.Errorf("a request to %s is sent with a secret, which the answer to TRACE would show", t.name)
 	case r.Header.Get("Upgrade") != "":
@@ -189,4 +199,5 @@ func (n *Server) Describe(sandbox string, shown *wire.Network) {
 	for _, name := range rules.Secrets() {
 		shown.Secrets = append(shown.Secrets, wire.NetworkSecret{Name: name, Hosts: append([]string{}, all[name].Hosts...)})
 	}
+	shown.Secrets = append(shown.Secrets, n.describeOwn(rules)...)
 }
