@@ -88,10 +88,7 @@ func (d *Daemon) join(ctx context.Context, g ground) (*parts, error) {
 	p.hooks = hooks.New(hookList(d.Config), g.metrics.Hooked, d.Log)
 	p.teller = &teller{
 		queue: g.happened, events: g.events, hooks: p.hooks, count: g.metrics.Happened, log: d.Log,
-		ended: func(c pool.Claim) {
-			p.restorer.forget(c.Saved)
-			p.network.Drop(rules.Keys(c.Network)...)
-		},
+		ended: p.ended,
 	}
 	p.watcher = &watcher{
 		sandboxes: g.engine, pools: p.pools, address: d.Config.Containerd.Address, reconciled: g.metrics.Reconciled, counted: g.metrics.Died, log: d.Log,
@@ -104,6 +101,12 @@ func (d *Daemon) join(ctx context.Context, g ground) (*parts, error) {
 		Resources: resources, Blocks: p.admission.blocks,
 	})
 	return p, d.takeOver(ctx, p)
+}
+
+// ended forgets what was kept for a claim that has ended.
+func (p *parts) ended(c pool.Claim) {
+	p.restorer.forget(c.Saved)
+	p.network.Drop(rules.Keys(c.Network)...)
 }
 
 // takeOver adopts what an earlier daemon left, and has the templates made ready.

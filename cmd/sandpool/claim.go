@@ -57,19 +57,15 @@ type order struct {
 	req    wire.ClaimRequest
 	brings request.Brings
 	narrow request.Narrowing
-	bind   request.Binding
 	cold   bool
 }
 
 // request fills in what is asked of the daemon.
-func (o *order) request() (err error) {
+func (o *order) request() error {
 	if o.cold {
 		o.req.Start = wire.StartCold
 	}
 	o.req.Network = o.narrow.Rules()
-	if o.req.BoundSecrets, err = o.bind.Secrets(); err != nil {
-		return err
-	}
 	return o.brings.Into(&o.req)
 }
 
@@ -78,7 +74,6 @@ func (a *app) orderFlags(cmd *cobra.Command, o *order) {
 	flags := cmd.Flags()
 	o.brings.Flags(flags)
 	o.narrow.Flags(flags)
-	o.bind.Flags(flags)
 	flags.StringVar(&o.req.Template, "template", "", "claim from this template; empty means the daemon's default")
 	flags.StringVar(&o.req.Checkpoint, "checkpoint", "", "go on from this checkpoint")
 	flags.StringVar(&o.req.Type, "type", "", "lifetime type, such as development, preview or cicd; empty means the template's")
