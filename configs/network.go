@@ -34,10 +34,17 @@ type TemplateNetwork struct {
 
 // Layers are the rules of the template's sandboxes; none without a network.
 func (n TemplateNetwork) Layers() egress.Layers {
-	if l := (egress.Layers{egress.Policy(n)}); l.Open() {
+	if l := (egress.Layers{n.policy()}); l.Open() {
 		return l
 	}
 	return nil
+}
+
+func (n TemplateNetwork) policy() egress.Policy {
+	return egress.Policy{
+		Mode: n.Mode, Preset: n.Preset, Allow: n.Allow, Deny: n.Deny, ProxyEnv: n.ProxyEnv, Learn: n.Learn, MaxConnections: n.MaxConnections,
+		Secrets: n.Secrets, Rate: n.Rate, MaxBytes: n.MaxBytes,
+	}
 }
 
 // TemplateWithInterface is the first template, by name, whose sandboxes have network interfaces.
@@ -59,7 +66,7 @@ func (n TemplateNetwork) check(key string, found *faults) {
 		n.checkUnused(key, found)
 		return
 	}
-	faults := egress.Policy(n).Check()
+	faults := n.policy().Check()
 	for _, fault := range faults {
 		found.add(fmt.Sprintf("%s[%d]", join(key, fault.List), fault.Index), "%v", fault.Err)
 	}

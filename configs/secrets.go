@@ -50,6 +50,22 @@ var fixedHeaders = []string{
 }
 
 func (s Secret) check(key string, found *faults) {
+	s.checkBinding(key, found)
+	switch {
+	case (s.File == "") == (s.Credential == ""):
+		found.add(join(key, "file"), "want either this or credential")
+	case s.File != "":
+		found.absolute(join(key, "file"), s.File)
+	case filepath.Base(s.Credential) != s.Credential || strings.HasPrefix(s.Credential, "."):
+		found.add(join(key, "credential"), "%q: want the name of a credential of the service, which is no path", s.Credential)
+	}
+	if s.CAFile != "" {
+		found.absolute(join(key, "ca_file"), s.CAFile)
+	}
+}
+
+// checkBinding looks at all but where the secret is.
+func (s Secret) checkBinding(key string, found *faults) {
 	if !namePattern.MatchString(s.Name) {
 		found.add(join(key, "name"), "%q: %s", s.Name, nameRule)
 	}
@@ -62,17 +78,6 @@ func (s Secret) check(key string, found *faults) {
 		}
 	}
 	s.checkHeader(key, found)
-	switch {
-	case (s.File == "") == (s.Credential == ""):
-		found.add(join(key, "file"), "want either this or credential")
-	case s.File != "":
-		found.absolute(join(key, "file"), s.File)
-	case filepath.Base(s.Credential) != s.Credential || strings.HasPrefix(s.Credential, "."):
-		found.add(join(key, "credential"), "%q: want the name of a credential of the service, which is no path", s.Credential)
-	}
-	if s.CAFile != "" {
-		found.absolute(join(key, "ca_file"), s.CAFile)
-	}
 }
 
 func (s Secret) checkHeader(key string, found *faults) {
@@ -113,11 +118,15 @@ func (s Secret) Read() (header, value string, roots *x509.CertPool, err error) {
 	if roots, err = s.roots(); err != nil {
 		return "", "", nil, err
 	}
-	value = strings.Replace(s.Value, Placeholder, secret, 1)
+	return s.header(), s.with(secret), roots, nil
+}
+
+// with is what the header is with a secret.
+func (s Secret) with(secret string) string {
 	if s.User != "" {
-		value = "Basic " + base64.StdEncoding.EncodeToString([]byte(s.User+":"+secret))
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(s.User+":"+secret))
 	}
-	return s.header(), value, roots, nil
+	return strings.Replace(s.Value, Placeholder, secret, 1)
 }
 
 // header is that which requests are sent with, in its canonical form.
@@ -136,9 +145,18 @@ func (s Secret) roots() (*x509.CertPool, error) {
 	if err != nil {
 		return nil, err
 	}
+	roots, err := ParseAuthorities(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.CAFile, err)
+	}
+	return roots, nil
+}
+
+// ParseAuthorities reads certificates in PEM of those who may sign for servers.
+func ParseAuthorities(pem []byte) (*x509.CertPool, error) {
 	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s: no certificate in PEM is in it", s.CAFile)
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, errors.New("no certificate in PEM is in it")
 	}
 	return roots, nil
 }
@@ -153,10 +171,16 @@ func readSecret(path string) (string, error) {
 		return "", err
 	}
 	text := strings.TrimRight(string(data), "\r\n")
-	if text == "" || !httpguts.ValidHeaderFieldValue(text) || strings.TrimSpace(text) != text {
-		return "", fmt.Errorf("%s: want the secret in one line, without spaces around it and without control characters", path)
+	if !isSecret(text) {
+		return "", fmt.Errorf("%s: %s", path, wantSecret)
 	}
 	return text, nil
+}
+
+const wantSecret = "want the secret in one line, without spaces around it and without control characters"
+
+func isSecret(text string) bool {
+	return text != "" && len(text) <= maxSecret && httpguts.ValidHeaderFieldValue(text) && strings.TrimSpace(text) == text
 }
 
 // checkPrivate refuses a file that others may read.

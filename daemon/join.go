@@ -17,6 +17,7 @@ import (
 	"sandpool/daemon/hooks"
 	"sandpool/daemon/network"
 	"sandpool/daemon/processes"
+	"sandpool/daemon/rules"
 	"sandpool/daemon/telemetry"
 	"sandpool/daemon/templates"
 	"sandpool/daemon/wire"
@@ -87,7 +88,7 @@ func (d *Daemon) join(ctx context.Context, g ground) (*parts, error) {
 	p.hooks = hooks.New(hookList(d.Config), g.metrics.Hooked, d.Log)
 	p.teller = &teller{
 		queue: g.happened, events: g.events, hooks: p.hooks, count: g.metrics.Happened, log: d.Log,
-		ended: func(c pool.Claim) { p.restorer.forget(c.Saved) },
+		ended: p.ended,
 	}
 	p.watcher = &watcher{
 		sandboxes: g.engine, pools: p.pools, address: d.Config.Containerd.Address, reconciled: g.metrics.Reconciled, counted: g.metrics.Died, log: d.Log,
@@ -100,6 +101,12 @@ func (d *Daemon) join(ctx context.Context, g ground) (*parts, error) {
 		Resources: resources, Blocks: p.admission.blocks,
 	})
 	return p, d.takeOver(ctx, p)
+}
+
+// ended forgets what was kept for a claim that has ended.
+func (p *parts) ended(c pool.Claim) {
+	p.restorer.forget(c.Saved)
+	p.network.Drop(rules.Keys(c.Network)...)
 }
 
 // takeOver adopts what an earlier daemon left, and has the templates made ready.
@@ -207,7 +214,7 @@ func (d *Daemon) api(p *parts, started time.Time) api.Options {
 		Exec: func(ctx context.Context, sandbox string, spec runtime.ExecSpec) (processes.Process, error) {
 			return p.engine.Exec(ctx, sandbox, spec)
 		},
-		Processes: p.engine.Processes, Port: p.port, Networks: p.network,
+		Processes: p.engine.Processes, Port: p.port, Networks: networks{p.network},
 		Ready: p.ready, Alive: p.engine.Alive, Info: d.info(p.engine.Info(), started), Promised: p.admission.total,
 		Config: d.live.Load, Metrics: p.metrics, Step: d.Step, Tracer: p.tracer, Log: d.Log,
 	}

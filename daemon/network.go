@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -53,6 +54,32 @@ func setSecrets(c configs.Config, n *network.Server) error {
 	}
 	n.SetSecrets(all)
 	return nil
+}
+
+// networks is the network as the API sees it.
+type networks struct{ *network.Server }
+
+// Keep implements api.Networks.
+func (n networks) Keep(own []wire.BoundSecret) (key string, err error) {
+	given := make([]configs.Given, 0, len(own))
+	for _, s := range own {
+		given = append(given, configs.Given{
+			Secret: configs.Secret{Name: s.Name, Hosts: s.Hosts, Header: s.Header, Value: cmp.Or(s.Value, configs.Placeholder), User: s.User, CAFile: s.CA}, Text: s.Secret,
+		})
+	}
+	headers, values, err := configs.CheckGiven("bound_secrets", given)
+	if err != nil {
+		return "", errdefs.ErrInvalidArgument.WithMessage(err.Error())
+	}
+	kept := make([]network.Secret, 0, len(own))
+	for i, s := range own {
+		secret := network.Secret{Name: s.Name, Header: headers[i], Value: values[i]}
+		if s.CA != "" {
+			secret.Roots, _ = configs.ParseAuthorities([]byte(s.CA)) // it was checked
+		}
+		kept = append(kept, secret)
+	}
+	return n.Server.Keep(kept), nil
 }
 
 // port connects to a port of a sandbox by its door, or else by a command in it, which takes longer.

@@ -23,47 +23,57 @@ func (a *app) egressCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.showEgressCommand(), a.setEgressCommand(), a.whyEgressCommand(), a.egressLogCommand())
+	show := a.networkCommand(cobra.Command{Use: "show ID", Short: "Show what a claim may connect to"}, func(ctx context.Context, id string) (wire.Network, error) {
+		return a.daemon.Network(ctx, id)
+	})
+	cmd.AddCommand(show, a.setEgressCommand(), a.bindEgressCommand(), a.whyEgressCommand(), a.egressLogCommand())
 	return cmd
 }
 
-func (a *app) showEgressCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:               "show ID",
-		Short:             "Show what a claim may connect to",
-		Args:              needs(1, whichClaim),
-		ValidArgsFunction: a.completeOneClaim,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			network, err := a.daemon.Network(cmd.Context(), args[0])
-			return a.printNetwork(network, err)
-		},
+// networkCommand does something with a claim's network, and shows what that is then.
+func (a *app) networkCommand(cmd cobra.Command, do func(ctx context.Context, id string) (wire.Network, error)) *cobra.Command {
+	cmd.Args, cmd.ValidArgsFunction = needs(1, whichClaim), a.completeOneClaim
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		network, err := do(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return a.print(network, func(w io.Writer) { target.WriteNetwork(w, network) })
 	}
+	return &cmd
 }
 
 func (a *app) setEgressCommand() *cobra.Command {
 	var narrow request.Narrowing
-	cmd := &cobra.Command{
+	cmd := a.networkCommand(cobra.Command{
 		Use:   "set ID",
 		Short: "Narrow what a claim may connect to from now on",
 		Long: "Put other rules of its own in place of a claim's. They narrow what its template allows and never widen it; without any the claim has all of\n" +
 			"that. What is connected stays connected.",
-		Args:              needs(1, whichClaim),
-		ValidArgsFunction: a.completeOneClaim,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			network, err := a.daemon.SetNetwork(cmd.Context(), args[0], *cmp.Or(narrow.Rules(), &wire.NetworkRules{}))
-			return a.printNetwork(network, err)
-		},
-	}
+	}, func(ctx context.Context, id string) (wire.Network, error) {
+		return a.daemon.SetNetwork(ctx, id, *cmp.Or(narrow.Rules(), &wire.NetworkRules{}))
+	})
 	narrow.Flags(cmd.Flags())
 	completeFlag(cmd, "preset", request.CompletePresets)
 	return cmd
 }
 
-func (a *app) printNetwork(network wire.Network, err error) error {
-	if err != nil {
-		return err
-	}
-	return a.print(network, func(w io.Writer) { target.WriteNetwork(w, network) })
+func (a *app) bindEgressCommand() *cobra.Command {
+	var bind request.Binding
+	cmd := a.networkCommand(cobra.Command{
+		Use:   "bind ID",
+		Short: "Send a claim's requests with secrets of its own",
+		Long: "Put other secrets of its own in place of those that a claim's requests are sent with; without any it has none. They are in the memory of the\n" +
+			"daemon only: once that was started anew, requests are refused until their secrets are given again.",
+	}, func(ctx context.Context, id string) (wire.Network, error) {
+		own, err := bind.Secrets()
+		if err != nil {
+			return wire.Network{}, usageError{err}
+		}
+		return a.daemon.BindSecrets(ctx, id, own)
+	})
+	bind.Flags(cmd.Flags())
+	return cmd
 }
 
 func (a *app) whyEgressCommand() *cobra.Command {

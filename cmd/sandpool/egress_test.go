@@ -2,7 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +42,18 @@ func (f *fakeDaemon) serveNetwork(mux *http.ServeMux) {
 			f.t.Error(err)
 		}
 		answer(w, r, network())
+	})
+	mux.HandleFunc("PUT /v1/claims/{id}/network/secrets", func(w http.ResponseWriter, r *http.Request) {
+		var body wire.BoundSecrets
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			f.t.Error(err)
+		}
+		shown := wire.Network{Mode: "door"}
+		for _, s := range body.BoundSecrets {
+			shown.Secrets = append(shown.Secrets, wire.NetworkSecret{Name: s.Name, Hosts: s.Hosts, Own: true, Lost: s.Name == "lost"})
+		}
+		f.bound = body.BoundSecrets
+		answer(w, r, shown)
 	})
 	mux.HandleFunc("GET /v1/claims/{id}/network/why", func(w http.ResponseWriter, r *http.Request) {
 		name := r.FormValue("name")
@@ -146,5 +161,49 @@ func TestClaimsNarrowByFlags(t *testing.T) {
 		if code != 0 || err != nil || string(got) != want {
 			t.Errorf("%s: exit %d, %s, %v, %s", flags, code, got, err, errOut)
 		}
+	}
+}
+
+// TestSecretsAreBoundByFlags has secrets come from files and variables, and faults told without them.
+func TestSecretsAreBoundByFlags(t *testing.T) {
+	f := newFake(t)
+	dir := t.TempDir()
+	file, ca := filepath.Join(dir, "secret"), filepath.Join(dir, "ca.pem")
+	t.Setenv("API_KEY", "t0ken")
+	if err := errors.Join(os.WriteFile(file, []byte("t0ken\n"), 0o600), os.WriteFile(ca, []byte("PEM"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ spec, want, err string }{
+		{"name=api,host=a.test,host=b.test,header=X-Key,file=" + file, `{"name":"api","hosts":["a.test","b.test"],"header":"X-Key","secret":"t0ken"}`, ""},
+		{`name=api,host=a.test,header=Authorization,"value=Bearer {secret}, or so",env=API_KEY`, `{"name":"api","hosts":["a.test"],"header":"Authorization","value":"Bearer {secret}, or so","secret":"t0ken"}`, ""},
+		{"name=api,host=a.test,user=me,env=API_KEY,ca=" + ca, `{"name":"api","hosts":["a.test"],"user":"me","secret":"t0ken","ca":"PEM"}`, ""},
+		{"name=api,host=a.test,header=X-Key", "", "want file=FILE"},
+		{"name=api,host=a.test,header=X-Key,env=API_KEY,file=" + file, "", "want KEY=VALUE"},
+		{"name=api,host=a.test,header=X-Key,secret=t0ken", "", `"secret": want KEY=VALUE`},
+		{"name=api,host=a.test,header=X-Key,env=NO_SUCH", "", `"NO_SUCH" is not set here`},
+		{"name=api,host=a.test,header=X-Key,file=" + dir + "/none", "", "no such file"},
+		{"name=api,host=a.test,header=X-Key,env=API_KEY,ca=" + dir + "/none", "", "no such file"},
+		{"name", "", "want KEY=VALUE"}, {`"name`, "", "want KEY=VALUE"}, {"", "", "want KEY=VALUE"},
+	} {
+		for _, command := range [][]string{{"claim"}, {"egress", "bind", "c1"}} {
+			f.last, f.bound = wire.ClaimRequest{}, nil
+			code, out, errOut := f.sandpool(append(command, "--bind-secret", c.spec)...)
+			if c.err != "" {
+				if code != 2 || !strings.Contains(errOut, c.err) || strings.Contains(errOut, "t0ken") {
+					t.Errorf("%s %s: exit %d, %s", command, c.spec, code, errOut)
+				}
+				continue
+			}
+			got, err := json.Marshal(append(f.last.BoundSecrets, f.bound...))
+			if code != 0 || err != nil || string(got) != "["+c.want+"]" || strings.Contains(out+errOut, "t0ken") {
+				t.Errorf("%s %s: exit %d, %s, %v, %s", command, c.spec, code, got, err, errOut)
+			}
+		}
+	}
+	if code, out, _ := f.sandpool("egress", "bind", "c1", "--bind-secret", "name=lost,host=a.test,header=X-Key,env=API_KEY"); code != 0 || !strings.Contains(out, "lost for http://a.test: requests are refused until it is given again") {
+		t.Errorf("exit %d, %s", code, out)
+	}
+	if code, out, _ := f.sandpool("egress", "bind", "c1"); code != 0 || out != "mode  door\n" || f.bound == nil || len(f.bound) > 0 {
+		t.Errorf("none: exit %d, %q, %v", code, out, f.bound)
 	}
 }

@@ -25,6 +25,7 @@ type fakeDaemon struct {
 
 	mu        sync.Mutex
 	last      wire.ClaimRequest
+	bound     []wire.BoundSecret
 	claims    map[string]wire.Claim
 	pool      wire.Pool
 	changed   string // the last request that changed a pool or used a claim in another way than by a command

@@ -164,6 +164,7 @@ func (a *api) claimRoutes() []route {
 		{http.MethodPut, "/v1/claims/{id}/tar", a.withFiles("unpack", a.receiveFile, "path", "owners")},
 		{http.MethodGet, "/v1/claims/{id}/network", a.showNetwork},
 		{http.MethodPut, "/v1/claims/{id}/network", a.changeNetwork},
+		{http.MethodPut, "/v1/claims/{id}/network/secrets", a.bindSecrets},
 		{http.MethodGet, "/v1/claims/{id}/network/why", a.whyNetwork},
 		{http.MethodGet, "/v1/claims/{id}/network/log", a.networkLog},
 	}

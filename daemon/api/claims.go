@@ -55,12 +55,18 @@ func (a *api) claim(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer leave()
-	began := time.Now()
-	claim, repeated, err := a.grant(r.Context(), req)
+	unbind, err := a.setBound(body.BoundSecrets, &req)
 	if err != nil {
 		return err
 	}
+	began := time.Now()
+	claim, repeated, err := a.grant(r.Context(), req)
+	if err != nil {
+		unbind()
+		return err
+	}
 	if repeated {
+		unbind()
 		return answerJSON(w, http.StatusOK, wireClaim(claim))
 	}
 	a.Log.Info("claimed", "kind", pool.EventClaimed, "claim", claim.ID, "sandbox", claim.Sandbox, "pool", claim.Pool, "owner", claim.Owner, "pid", who.pid,

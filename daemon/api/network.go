@@ -16,6 +16,8 @@ type Networks interface {
 	Log(sandbox string, since uint64) (entries []wire.NetworkEntry, next uint64, more <-chan struct{})
 	Learned(sandbox string) ([]string, error)
 	Describe(sandbox string, shown *wire.Network)
+	Keep(own []wire.BoundSecret) (key string, err error)
+	Drop(keys ...string)
 }
 
 // setNetwork has a claim narrow what its sandbox may connect to, or what the claim might that was saved in the checkpoint that it goes on from.

@@ -20,7 +20,9 @@ type fakeNetworks struct {
 	mu   sync.Mutex
 	log  []wire.NetworkEntry
 	more chan struct{}
-	busy bool // there is one more entry at each look
+	made int
+	kept []string // keys
+	busy bool     // there is one more entry at each look
 }
 
 func (f *fakeNetworks) Why(_ context.Context, _, host string, port int) (wire.NetworkWhy, error) {
@@ -37,6 +39,24 @@ func (f *fakeNetworks) Log(_ string, since uint64) (entries []wire.NetworkEntry,
 }
 
 func (f *fakeNetworks) Learned(string) ([]string, error) { return []string{"a.test:443"}, nil }
+
+func (f *fakeNetworks) Keep(own []wire.BoundSecret) (string, error) {
+	if len(own) > 0 && own[0].Secret == "" {
+		return "", invalid("bound_secrets[0].secret: want one")
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.made++
+	key := fmt.Sprintf("key-%d", f.made)
+	f.kept = append(f.kept, key)
+	return key, nil
+}
+
+func (f *fakeNetworks) Drop(keys ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kept = slices.DeleteFunc(f.kept, func(key string) bool { return slices.Contains(keys, key) })
+}
 
 func (f *fakeNetworks) Describe(_ string, shown *wire.Network) { shown.UsedBytes = 7 }
 

@@ -21,6 +21,12 @@ func (c *Client) SetNetwork(ctx context.Context, id string, own wire.NetworkRule
 	return network, c.call(ctx, http.MethodPut, claimPath(id)+"/network", own, &network)
 }
 
+// BindSecrets puts other secrets of its own, that requests are sent with, in place of a claim's and returns what it may connect to.
+func (c *Client) BindSecrets(ctx context.Context, id string, own []wire.BoundSecret) (wire.Network, error) {
+	var network wire.Network
+	return network, c.call(ctx, http.MethodPut, claimPath(id)+"/network/secrets", wire.BoundSecrets{BoundSecrets: append([]wire.BoundSecret{}, own...)}, &network)
+}
+
 // WhyNetwork says what would become of a claim's connection to a port of a name or an address.
 func (c *Client) WhyNetwork(ctx context.Context, id, name string, port int) (wire.NetworkWhy, error) {
 	query := url.Values{"name": {name}, "port": {strconv.Itoa(port)}}

@@ -149,6 +149,8 @@ func askForNetwork(t *testing.T, a *asker, at string) {
 	a.ask(t, 400, "POST", at+"/ports/0", "", upgradeToFrames...)
 	a.ask(t, 200, "GET", at+"/network", "")
 	a.ask(t, 200, "PUT", at+"/network", `{"deny":["denied.example"]}`)
+	a.ask(t, 400, "PUT", at+"/network/secrets", `{}`)
+	a.ask(t, 200, "PUT", at+"/network/secrets", `{"bound_secrets":[]}`)
 	a.ask(t, 200, "GET", at+"/network/why?name=denied.example", "")
 	fetch := read[wire.Process](t, a.ask(t, 201, "POST", at+"/processes", `{"args":["wget","-q","-O","-","http://denied.example/"]}`))
 	a.ask(t, 200, "GET", fmt.Sprintf("%s/processes/%d/output?follow=true", at, fetch.PID), "")

@@ -25,6 +25,8 @@ type Secret struct {
 	Header string         // in its canonical form
 	Value  string         // of the header
 	Roots  *x509.CertPool // who may sign for the hosts; nil: whom the host believes
+
+	lost bool // it is a claim's own, and nobody knows any more what it is made of
 }
 
 // String is for logs.
@@ -53,6 +55,7 @@ func (n *Server) secretsOf(rules *egress.Rules, name string) []Secret {
 			list = append(list, all[s])
 		}
 	}
+	list = n.withOwn(list, rules, name)
 	if len(list) > 0 && !rules.Name(name, httpsPort).Allowed {
 		return nil
 	}
@@ -77,15 +80,18 @@ func (n *Server) rebind(b *sandbox, before target) (target, error) {
 	switch {
 	case len(t.secrets) == 0:
 		return t, fmt.Errorf("requests to %s are not sent with a secret any more: connect anew", t.name)
-	case !t.secrets[0].Roots.Equal(before.secrets[0].Roots):
+	case t.lost() == nil && !t.secrets[0].Roots.Equal(before.secrets[0].Roots):
 		return t, fmt.Errorf("the server of %s was believed by other authorities than now: connect anew", t.name)
 	}
 	return t, t.disputed()
 }
 
 // disputed says why requests cannot be sent with all of the secrets. The configuration has no such secrets in one template, but a sandbox that is
-// older than it may.
+// older than it may, and a claim may bring one of its own.
 func (t target) disputed() error {
+	if t.lost() != nil {
+		return nil
+	}
 	for i, s := range t.secrets {
 		for _, other := range t.secrets[:i] {
 			if egress.SameHeader(s.Header, other.Header) || !s.Roots.Equal(other.Roots) {
@@ -99,7 +105,7 @@ func (t target) disputed() error {
 // verdict is what the rules say of the name, and of the secrets that go there.
 func (t target) verdict(rules *egress.Rules) egress.Verdict {
 	v := rules.Name(t.name, t.outside())
-	if len(t.secrets) == 0 || !v.Allowed {
+	if len(t.secrets) == 0 || !v.Allowed || t.lost() != nil {
 		return v
 	}
 	if err := t.disputed(); err != nil {
@@ -134,9 +140,12 @@ func (n *Server) names(rules *egress.Rules) []egress.Name {
 
 // checkDressed says why a request may not be sent with a secret.
 func (t target) checkDressed(r *http.Request) error {
+	lost := t.lost()
 	switch {
 	case len(t.secrets) == 0:
 		return nil
+	case lost != nil:
+		return lost
 	case r.Method == http.MethodTrace:
 		return fmt.Errorf("a request to %s is sent with a secret, which the answer to TRACE would show", t.name)
 	case r.Header.Get("Upgrade") != "":
@@ -210,4 +219,5 @@ func (n *Server) Describe(sandbox string, shown *wire.Network) {
 	for _, name := range rules.Secrets() {
 		shown.Secrets = append(shown.Secrets, wire.NetworkSecret{Name: name, Hosts: append([]string{}, all[name].Hosts...)})
 	}
+	shown.Secrets = append(shown.Secrets, n.describeOwn(rules)...)
 }

@@ -73,6 +73,7 @@ type Server struct {
 
 	connections atomic.Uint64 // numbers them
 	secrets     atomic.Pointer[map[string]Secret]
+	vault       vault
 
 	mu  sync.Mutex
 	all map[string]*sandbox
@@ -85,6 +86,7 @@ func New(o Options) *Server {
 		o: o, resolver: resolver(o.Resolvers), dials: line.NewGate(o.Dials), open: make(chan struct{}, o.Connections), all: map[string]*sandbox{},
 	}
 	n.secrets.Store(&map[string]Secret{})
+	n.vault.own = map[string][]Secret{}
 	n.serveWeb()
 	return n
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"sandpool/daemon/wire"
+	"sandpool/runtime/egress"
 )
 
 // Why says what would become of a sandbox's connection to a name or an address, and what became of the last one. It resolves the name if
@@ -36,6 +37,9 @@ func (n *Server) Why(ctx context.Context, sandbox, host string, port int) (wire.
 		}
 	}
 	n.judge(b, t, addrs, &why)
+	if lost := t.lost(); lost != nil && why.Allowed {
+		why.Allowed, why.Rule, why.Kind, why.Message = false, "", egress.KindSecret, sentence(lost.Error())
+	}
 	if spent := b.meter.spent(); spent != nil && why.Allowed {
 		why.Allowed, why.Rule, why.Kind, why.Message = false, "", spent.verdict.Kind, spent.verdict.Text
 	}

@@ -29,7 +29,7 @@ var bodies = []reflect.Type{
 	reflect.TypeFor[wire.File](), reflect.TypeFor[wire.FileEvent](),
 	reflect.TypeFor[wire.ExtendRequest](), reflect.TypeFor[wire.CheckpointRequest](), reflect.TypeFor[wire.Checkpoint](), reflect.TypeFor[wire.CheckpointList](), reflect.TypeFor[wire.ForkRequest](),
 	reflect.TypeFor[wire.Event](),
-	reflect.TypeFor[wire.NetworkRules](), reflect.TypeFor[wire.Network](), reflect.TypeFor[wire.NetworkLayer](), reflect.TypeFor[wire.NetworkName](), reflect.TypeFor[wire.NetworkSecret](),
+	reflect.TypeFor[wire.NetworkRules](), reflect.TypeFor[wire.Network](), reflect.TypeFor[wire.NetworkLayer](), reflect.TypeFor[wire.NetworkName](), reflect.TypeFor[wire.NetworkSecret](), reflect.TypeFor[wire.BoundSecret](), reflect.TypeFor[wire.BoundSecrets](),
 	reflect.TypeFor[wire.NetworkEntry](), reflect.TypeFor[wire.NetworkAddress](), reflect.TypeFor[wire.NetworkWhy](),
 	reflect.TypeFor[wire.Pool](), reflect.TypeFor[wire.PoolChange](), reflect.TypeFor[wire.PoolList](),
 	reflect.TypeFor[wire.Template](), reflect.TypeFor[wire.TemplateList](), reflect.TypeFor[wire.TemplateCheck](), reflect.TypeFor[wire.TemplateStep](),

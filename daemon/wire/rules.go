@@ -46,7 +46,34 @@ type Network struct {
 // NetworkSecret is what requests by HTTP to some names are sent with, as HTTPS.
 type NetworkSecret struct {
 	Name  string   `json:"name"`
-	Hosts []string `json:"hosts"` // none if the daemon has no such secret any more
+	Hosts []string `json:"hosts"`          // none if the daemon has no such secret of a template any more
+	Own   bool     `json:"own,omitempty"`  // the claim's own: see BoundSecret
+	Lost  bool     `json:"lost,omitempty"` // what it was made of is not there any more: requests to its hosts are refused until it is given anew
+}
+
+// BoundSecret is a secret of a claim's own: requests by HTTP to its hosts are sent with it, as HTTPS. It is in the memory of the daemon only.
+type BoundSecret struct {
+	Name  string   `json:"name"`
+	Hosts []string `json:"hosts"` // names of servers, in full
+	// Header is what requests are sent with, and Value what that has, with "{secret}" once, which is also what it is if left out.
+	Header string `json:"header,omitempty"`
+	Value  string `json:"value,omitempty"`
+	// User is the name of basic authentication, instead of a header.
+	User   string `json:"user,omitempty"`
+	Secret string `json:"secret"`
+	// CA has certificates in PEM by which servers are believed; empty: those of the host.
+	CA string `json:"ca,omitempty"`
+}
+
+// String is for logs.
+func (s BoundSecret) String() string { return s.Name }
+
+// GoString is for logs.
+func (s BoundSecret) GoString() string { return s.Name }
+
+// BoundSecrets is the body of PUT /v1/claims/{id}/network/secrets: a claim's own, in place of those that it has.
+type BoundSecrets struct {
+	BoundSecrets []BoundSecret `json:"bound_secrets"`
 }
 
 // NetworkLayer is one layer of rules.

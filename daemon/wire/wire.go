@@ -104,6 +104,8 @@ type ClaimRequest struct {
 	CheckpointSecrets bool `json:"checkpoint_secrets,omitempty"`
 	// Network narrows what its template lets it connect to; nil: all of that.
 	Network *NetworkRules `json:"network,omitempty"`
+	// BoundSecrets are the claim's own that its requests are sent with.
+	BoundSecrets []BoundSecret `json:"bound_secrets,omitempty"`
 	// Files are written before the answer, and before Command.
 	Files []ClaimFile `json:"files,omitempty"`
 	// Command is started before the answer, as by ProcessRequest.

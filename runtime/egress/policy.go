@@ -39,6 +39,8 @@ type Policy struct {
 	Secrets        []string `json:"secrets,omitzero"`          // names of those that requests are sent with; none at all, and a layer before: that one's
 	Rate           int      `json:"rate,omitempty"`            // bytes a second in each direction; 0: as the layer before, or any number
 	MaxBytes       int      `json:"max_bytes,omitempty"`       // in both directions together; 0: as the layer before, or any number
+	Bound          []Bound  `json:"bound,omitzero"`            // a claim's own secrets; none at all: those of the layer before
+	Key            string   `json:"key,omitempty"`             // by which the daemon finds what those of Bound are made of, as long as it has that
 }
 
 // limits tells whether the layer allows less than all that is not denied.
@@ -48,8 +50,13 @@ func (p Policy) limits() bool {
 
 // size is no less than the layer's length as JSON.
 func (p Policy) size() int {
-	n := 240 // names of fields, and all but the lists
-	for _, list := range [][]string{p.Preset, p.Allow, p.Deny, p.Secrets} {
+	n := 300 // names of fields, and all but the lists
+	lists := [][]string{p.Preset, p.Allow, p.Deny, p.Secrets}
+	for _, b := range p.Bound {
+		n += 32 + len(b.Name)
+		lists = append(lists, b.Hosts)
+	}
+	for _, list := range lists {
 		for _, text := range list {
 			n += len(text) + 3
 		}
@@ -59,7 +66,7 @@ func (p Policy) size() int {
 
 // Same tells whether the layer, behind others, changes nothing.
 func (p Policy) Same() bool {
-	return p.Mode != None && !p.Learn && !p.limits() && len(p.Deny) == 0 && p.Secrets == nil && p.MaxConnections == 0 && p.Rate == 0 && p.MaxBytes == 0
+	return p.Mode != None && !p.Learn && !p.limits() && len(p.Deny) == 0 && p.Secrets == nil && p.Bound == nil && p.MaxConnections == 0 && p.Rate == 0 && p.MaxBytes == 0
 }
 
 // behind is a first layer such that it means the same behind others, where a list that there is not would mean what those have.
@@ -98,10 +105,11 @@ func (l Layers) With(own Policy) Layers {
 }
 
 // Restored are the layers of a claim that goes on from a checkpoint, whose template has these now: with those of the claim that was saved, so that
-// it has no more than that had. The claim's own is still to come.
+// it has no more than that had. What its secrets are made of is another claim's. The claim's own layer is still to come.
 func (l Layers) Restored(saved Layers) Layers {
 	joined := slices.Clone(l)
 	for i, p := range saved {
+		p.Key = ""
 		if i == 0 {
 			p = p.behind()
 		}
@@ -114,10 +122,11 @@ func (l Layers) Restored(saved Layers) Layers {
 	return joined
 }
 
-// Replaced has another layer of a claim's own in place of the last. The first stays: it is the template's.
+// Replaced has other rules of a claim's own in place of those of the last layer. The first stays: it is the template's.
 func (l Layers) Replaced(own Policy) Layers {
-	if len(l) > 1 {
-		l = l[:len(l)-1]
+	if last := len(l) - 1; last > 0 {
+		own.Bound, own.Key = l[last].Bound, l[last].Key
+		l = l[:last]
 	}
 	return append(append(Layers(nil), l...), own)
 }

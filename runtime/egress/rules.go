@@ -13,6 +13,8 @@ import (
 type Rules struct {
 	layers  []layer
 	secrets []string
+	bound   []Bound
+	key     string
 	limits  Limits
 	nic     bool
 }
@@ -62,12 +64,15 @@ func Compile(l Layers) (*Rules, error) {
 		} else if p.Secrets != nil {
 			r.secrets = slices.DeleteFunc(r.secrets, func(name string) bool { return !slices.Contains(p.Secrets, name) })
 		}
+		if err := r.bind(p); err != nil {
+			return nil, err
+		}
 		r.layers = append(r.layers, read)
 		if size += p.size(); size > MaxLabels {
 			return nil, fmt.Errorf("the rules of all layers have %d bytes, and the limit is %d", size, MaxLabels)
 		}
 	}
-	if r.nic && (len(r.secrets) > 0 || r.limits.Rate > 0 || r.limits.Bytes > 0) {
+	if r.nic && (len(r.secrets) > 0 || len(r.bound) > 0 || r.limits.Rate > 0 || r.limits.Bytes > 0) {
 		return nil, fmt.Errorf("secrets, rate and max_bytes hold at a door, and mode %q goes past it: leave them out", NIC)
 	}
 	return r, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -93,6 +94,11 @@ func (g *ground) mainTemplates() (string, error) {
 	guest := filepath.Join(filepath.Dir(g.host.Init), "guest")
 	more := fmt.Sprintf(mount+mount, g.readOnlyFolder(), "given", guest, "guest") + "[templates.default.network]\n" + network.Rules
 	text.WriteString(template("default", "file://"+g.host.Image, more) + pool("default", 4, 16))
+	key, authorities := filepath.Join(g.host.Dir, "key"), filepath.Join(g.host.Dir, "ca.pem")
+	if err := errors.Join(os.WriteFile(key, []byte(network.Key), 0o600), os.WriteFile(authorities, g.world.CA, 0o600)); err != nil {
+		return "", err
+	}
+	fmt.Fprintf(&text, "\n[[secrets]]\nname = \"api\"\nhosts = [%q]\nheader = %q\nfile = %q\nca_file = %q\n", network.Keyed, network.KeyHeader, key, authorities)
 	fmt.Fprintf(&text, "\n[network]\nresolvers = [%q]\n", outside.Resolver)
 	text.WriteString(template("wide", "file://"+g.host.Image, "") + pool("wide", 0, wideMost))
 	images, err := g.imageTemplates()

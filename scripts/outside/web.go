@@ -28,7 +28,7 @@ func (w *World) serveWeb() error {
 	if err := errors.Join(addNode(pages), addDebian(pages), addGit(pages, w.dir)); err != nil {
 		return err
 	}
-	server := &http.Server{Handler: pages, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
+	server := &http.Server{Handler: w.watched(pages), ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	w.owned(server.Close)
 	plain, err := w.listen(":80")
 	if err != nil {
@@ -42,6 +42,18 @@ func (w *World) serveWeb() error {
 		w.servers.Go(func() { _ = server.Serve(ln) }) // until it is closed
 	}
 	return nil
+}
+
+// Watch has see called for each request that was answered from now on, by HTTP or HTTPS; nil ends that. It is called by many at once.
+func (w *World) Watch(see func(*http.Request)) { w.watch.Store(&see) }
+
+func (w *World) watched(pages http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		pages.ServeHTTP(rw, r)
+		if see := w.watch.Load(); see != nil && *see != nil {
+			(*see)(r)
+		}
+	})
 }
 
 // hello tells what came, so that tests see what was asked of whom. A body is counted.

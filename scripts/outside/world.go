@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"sandpool/runtime/hostproc"
 )
@@ -30,6 +32,7 @@ type World struct {
 	dir     string   // of git's repository
 	lock    *os.File // on that
 	secure  *tls.Config
+	watch   atomic.Pointer[func(*http.Request)]
 	servers sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows

@@ -28,6 +28,7 @@ var examples = map[string]string{
 	"files watch":      "sandpool files watch -r $ID /srv",
 	"forward":          "sandpool forward $ID 8080:8000",
 	"egress show":      "sandpool egress show $ID",
+	"egress bind":      "sandpool egress bind --bind-secret name=api,host=api.example.com,header=X-Api-Key,file=key.txt $ID",
 	"egress set":       "sandpool egress set --no-network $ID",
 	"egress why":       "sandpool egress why $ID example.org:443",
 	"egress log":       "sandpool egress log -f $ID",

@@ -16,6 +16,7 @@ import (
 type Brings struct {
 	env, envFiles, secrets, labels, files []string
 	saved                                 bool
+	bound                                 Binding
 }
 
 // Flags defines the flags.
@@ -25,12 +26,16 @@ func (b *Brings) Flags(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&b.secrets, "secret", nil, "set a secret in that environment: `NAME=@FILE` of a file, - for standard input, or a NAME alone as it is set here; may be repeated")
 	flags.StringArrayVar(&b.labels, "label", nil, "give the claim a label `NAME=VALUE` of your own, for sandpool ls --label; may be repeated")
 	flags.StringArrayVar(&b.files, "file", nil, "write a small file: `PATH=@FILE` of this host, at that path in the sandbox; may be repeated")
+	b.bound.Flags(flags)
 	flags.BoolVar(&b.saved, "checkpoint-secrets", false, "let secrets be in checkpoints, on disk")
 }
 
 // Into puts what the flags gave into a request.
 func (b *Brings) Into(req *wire.ClaimRequest) (err error) {
 	if req.Env, err = environ.Read(b.envFiles, b.env); err != nil {
+		return err
+	}
+	if req.BoundSecrets, err = b.bound.Secrets(); err != nil {
 		return err
 	}
 	for _, flag := range b.secrets {

@@ -64,6 +64,9 @@ func WriteNetwork(w io.Writer, n wire.Network) {
 		if len(s.Hosts) > 0 {
 			hosts = "http://" + strings.Join(s.Hosts, ", http://")
 		}
+		if s.Lost {
+			hosts += ": requests are refused until it is given again, by sandpool egress bind"
+		}
 		table.Line(w, head(i, "secrets"), s.Name+" for "+hosts)
 	}
 	if n.MaxConnections > 0 {

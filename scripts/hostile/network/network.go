@@ -14,7 +14,8 @@ import (
 
 // Rules are those of the sandboxes, for a configuration.
 const Rules = `mode = "door"
-allow = ["www.example.com", "echo.example.com:7", "*.rebound.example.com:80"]
+allow = ["www.example.com", "echo.example.com:7", "*.rebound.example.com:80", "` + Keyed + `:443"]
+secrets = ["api"]
 proxy_env = false
 `
 
@@ -42,6 +43,7 @@ var Attacks = []struct {
 	{"requests to the proxy that say two things", 1, twoThings},
 	{"names that come to have other addresses", 1, rebound},
 	{"another name in TLS than the one that is allowed", 1, fronted},
+	{"a secret that requests are sent with", 1, keys},
 	{"ten thousand connections, and three hundred at once", 5, connections},
 	{"connections that are left", 1, left},
 	{"questions by the thousand", 1, questions},

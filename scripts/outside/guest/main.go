@@ -20,6 +20,7 @@ var parts = map[string]func(ctx context.Context, args []string) error{
 	"reach": reach, // PORT ADDRESS...: try to reach addresses without the door
 	"proxy": proxy, // HOST:PORT...: ask the proxy for them
 	"raw":   raw,   // send the input to the proxy
+	"say":   say,   // TO TEXT...: say each text, as Go writes it, by a connection of its own
 	"front": front, // HOST:PORT NAME: say another name in TLS
 	"many":  many,  // HOST:PORT N WIDTH: connect that often, so many at once, and count
 	"leave": leave, // HOST:PORT N: open so many connections, say little and leave them
