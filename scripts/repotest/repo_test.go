@@ -32,7 +32,7 @@ var imports = map[string][]string{
 	"cmd/sandpool/encode":         {},
 	"cmd/sandpool/environ":        {"daemon/wire"},
 	"cmd/sandpool/events":         {"daemon/wire", "lifetime"},
-	"cmd/sandpool/help":           {},
+	"cmd/sandpool/help":           {"cmd/sandpool/table"},
 	"cmd/sandpool/input":          {},
 	"cmd/sandpool/listing":        {"cmd/sandpool/table", "daemon/doctor", "daemon/wire", "lifetime"},
 	"cmd/sandpool/progress":       {},
