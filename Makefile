@@ -59,8 +59,8 @@ bench-idle: build stack image ## measure for minutes what 375 paused sandboxes c
 	@$(BIN)/demo -idle
 
 .PHONY: images
-images: build ## build the production image and three templates with BuildKit (IMAGES=names: others); the first time takes minutes
-	@scripts/images.sh $(or $(IMAGES),production python-fastapi react-vite nextjs)
+images: build ## build the production image, Python with git and three templates with BuildKit (IMAGES=names: others); the first time takes minutes
+	@scripts/images.sh $(or $(IMAGES),production python-git python-fastapi react-vite nextjs)
 
 .PHONY: test-images
 test-images: build stack image images ## claim sandboxes of those images, ask their servers, and have clients of all kinds talk by the door

@@ -82,3 +82,12 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	*d = parsed
 	return nil
 }
+
+// Until is how long it is to a time, for people: in seconds, and below ten of them in milliseconds.
+func Until(t time.Time) time.Duration {
+	left := max(time.Until(t), 0)
+	if left < 10*time.Second {
+		return left.Round(time.Millisecond)
+	}
+	return left.Round(time.Second)
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -74,6 +75,18 @@ func FuzzParseDuration(f *testing.F) {
 		}
 		if back, err := ParseDuration(d.String()); err != nil || back != d {
 			t.Errorf("%q: %v comes back as %v, %v", text, d, back, err)
+		}
+	})
+}
+
+func TestUntil(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for left, want := range map[time.Duration]string{
+			840*time.Millisecond + 1: "840ms", 9*time.Second + 4*time.Millisecond: "9.004s", 90*time.Second + 400*time.Millisecond: "1m30s", -time.Hour: "0s",
+		} {
+			if got := Until(time.Now().Add(left)).String(); got != want {
+				t.Errorf("%v: %s, want %s", left, got, want)
+			}
 		}
 	})
 }

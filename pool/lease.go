@@ -86,11 +86,11 @@ func (c *Controller) setLease(ctx context.Context, s *sandbox, next lifetime.Lea
 		return false, nil
 	}
 	g.Lease = next
-	left := time.Until(next.ExpiresAt).Round(time.Second)
+	left := lifetime.Until(next.ExpiresAt)
 	switch next.Stage {
 	case lifetime.Steady:
 		c.deadlines.Set(g.ID, g.Owner, next)
-		c.tell(Event{Kind: EventExtended, Claim: s.claim(), Message: fmt.Sprintf("extension %d of %d: it ends at %s", next.Extended, next.Type.Extensions, label.FormatTime(next.ExpiresAt))})
+		c.tell(Event{Kind: EventExtended, Claim: s.claim(), Message: fmt.Sprintf("extension %d of %d: it ends at %s", next.Extended, next.Type.Extensions, next.ExpiresAt.UTC().Format(time.RFC3339))})
 	case lifetime.Warned:
 		c.tell(Event{Kind: EventWarning, Claim: s.claim(), Message: fmt.Sprintf("it ends in %s", left)})
 	case lifetime.Grace:

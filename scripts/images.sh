@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the project's images with BuildKit into .build/images/NAME.tar; what is up to date stays.
 #
-#   scripts/images.sh NAME...             base, sandbox, production, clients, or a template of images/templates
+#   scripts/images.sh NAME...             base, sandbox, production, python-git, clients, or a template of images/templates
 #   scripts/images.sh --upstream NAME...  the same on the ubuntu:22.04 of its registry, rather than on a stand-in made of Debian's packages
 #
 # All are FROM ubuntu:22.04 or from another of these. Without a registry a Debian 12 made by mmdebstrap stands in for it.

@@ -46,7 +46,7 @@ func (a *app) bench(ctx context.Context, b bench.Bench) error {
 	if err != nil {
 		return err
 	}
-	return a.print(report, report.Write)
+	return a.printReport(report)
 }
 
 func (a *app) benchFilesCommand() *cobra.Command {
@@ -62,7 +62,7 @@ func (a *app) benchFilesCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(report, report.Write)
+			return a.printReport(report)
 		},
 	}
 	flags := cmd.Flags()
@@ -89,7 +89,7 @@ func (a *app) benchExecCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.print(report, report.Write)
+			return a.printReport(report)
 		},
 	}
 	flags := cmd.Flags()

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"sandpool/cmd/sandpool/bench"
 	"sandpool/daemon/wire"
 )
@@ -25,6 +27,11 @@ func TestBench(t *testing.T) {
 		`(?m)^1 at once; .+, \d+ cores, Linux \d.+, runsc release-1, systrap, containerd v2.4.2, load [\d.]+, \d{4}-\d\d-\d\d$`} {
 		if !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("no %s in\n%s", want, out)
+		}
+	}
+	for line := range strings.Lines(f.on(60, "bench --warm 1 --cold 1")) {
+		if n := ansi.StringWidth(strings.TrimSpace(line)); n > 60 {
+			t.Errorf("%d columns, on a terminal of 60: %s", n, line)
 		}
 	}
 	if len(f.claims) != 0 {

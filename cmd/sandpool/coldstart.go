@@ -42,5 +42,5 @@ func (a *app) coldStart(ctx context.Context, c bench.ColdStart, svg string) erro
 			return fmt.Errorf("write plot: %w", err)
 		}
 	}
-	return a.print(report, report.Write)
+	return a.printReport(report)
 }

@@ -4,13 +4,12 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"sandpool/cmd/sandpool/request"
+	"sandpool/cmd/sandpool/table"
 	"sandpool/cmd/sandpool/target"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
@@ -38,7 +37,7 @@ func (a *app) networkCommand(cmd cobra.Command, do func(ctx context.Context, id 
 		if err != nil {
 			return err
 		}
-		return a.print(network, func(w io.Writer) { target.WriteNetwork(w, network) })
+		return a.printPairs(network, target.Network(network))
 	}
 	return &cmd
 }
@@ -93,7 +92,7 @@ func (a *app) whyEgressCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := a.print(why, func(w io.Writer) { target.WriteWhy(w, why) }); err != nil || why.Allowed {
+			if err := a.printPairs(why, target.Why(why)); err != nil || why.Allowed {
 				return err
 			}
 			return exitStatus(exitError)
@@ -153,6 +152,5 @@ func (a *app) networkEntry(e wire.NetworkEntry) error {
 	if a.json {
 		return printed(json.NewEncoder(a.out).Encode(e))
 	}
-	_, err := fmt.Fprintln(a.out, wire.Printable(target.Entry(e)))
-	return printed(err)
+	return printed(table.WriteText(a.out, a.screen().Width, table.Further, target.Entry(e)))
 }

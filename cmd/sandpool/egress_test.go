@@ -62,7 +62,7 @@ func (f *fakeDaemon) serveNetwork(mux *http.ServeMux) {
 		}})
 	})
 	mux.HandleFunc("GET /v1/claims/{id}/network/log", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, r, wire.NetworkEntry{Number: 1, Time: time.Unix(1, 0), Result: wire.NetworkDenied, Via: wire.ViaLookup, Name: "e.test", Message: "No."})
+		answer(w, r, wire.NetworkEntry{Number: 1, Time: time.Unix(1, 0), Result: wire.NetworkDenied, Via: wire.ViaLookup, Name: "e.test", Message: "No rule allows it, of the template or of the claim."})
 	})
 }
 
@@ -93,7 +93,7 @@ func TestEgress(t *testing.T) {
 	if _, out, _ := f.sandpool("egress", "why", "c1", "a.test"); !strings.Contains(out, "closed  name     a.test:443 at 203.0.113.1:443  7 bytes out, 8 in, 1.5s") {
 		t.Error(out)
 	}
-	if _, out, _ := f.sandpool("egress", "log", "c1"); !strings.Contains(out, "denied  lookup   e.test  No.") {
+	if _, out, _ := f.sandpool("egress", "log", "c1"); !strings.Contains(out, "denied  lookup   e.test  No rule") {
 		t.Error(out)
 	}
 }

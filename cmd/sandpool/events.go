@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sandpool/cmd/sandpool/events"
+	"sandpool/cmd/sandpool/table"
 	"sandpool/daemon/client"
 	"sandpool/daemon/wire"
 	"sandpool/lifetime/wait"
@@ -73,8 +74,7 @@ func (a *app) event(e wire.Event) error {
 	if a.json {
 		return printed(json.NewEncoder(a.out).Encode(e))
 	}
-	_, err := fmt.Fprintf(a.out, "%s  %-17s  %-18s  %s\n", e.Time.Local().Format(time.DateTime), wire.Printable(e.Kind), wire.Printable(e.Claim), wire.Printable(e.Message))
-	return printed(err)
+	return printed(table.WriteText(a.out, a.screen().Width, table.Further, fmt.Sprintf("%s  %-17s  %-18s  %s", e.Time.Local().Format(time.DateTime), e.Kind, e.Claim, e.Message)))
 }
 
 // follow prints events until ctx ends.

@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -99,29 +99,24 @@ func (a *app) info(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.print(info, func(w io.Writer) {
-		table.Line(w, "version", info.Version)
-		table.Line(w, "pid", info.PID)
-		table.Line(w, "up for", listing.Ago(info.StartedAt))
-		table.Line(w, "region", info.Region)
-		table.Line(w, "containerd", info.Containerd)
-		table.Line(w, "namespace", info.Namespace)
-		table.Line(w, "runsc", info.Runsc)
-		table.Line(w, "shim", info.Shim)
-		table.Line(w, "platform", info.Platform)
-		table.Line(w, "promised memory", ofHost(info.Promised.MemoryMiB, info.Promised.HostMemoryMiB))
-		table.Line(w, "promised disk", ofHost(info.Promised.DiskMiB, info.Promised.HostDiskMiB))
-		for _, c := range info.Canaries {
-			result := "ok"
-			if !c.OK {
-				result = "refused: " + cmp.Or(c.Reason, "no reason given")
-			}
-			table.Line(w, "trial of "+c.Platform, result)
+	lines := []table.Pair{
+		{Name: "version", Value: info.Version}, {Name: "pid", Value: strconv.Itoa(info.PID)}, {Name: "up for", Value: listing.Ago(info.StartedAt)}, {Name: "region", Value: info.Region},
+		{Name: "containerd", Value: info.Containerd}, {Name: "namespace", Value: info.Namespace}, {Name: "runsc", Value: info.Runsc}, {Name: "shim", Value: info.Shim},
+		{Name: "platform", Value: info.Platform},
+		{Name: "promised memory", Value: ofHost(info.Promised.MemoryMiB, info.Promised.HostMemoryMiB)},
+		{Name: "promised disk", Value: ofHost(info.Promised.DiskMiB, info.Promised.HostDiskMiB)},
+	}
+	for _, c := range info.Canaries {
+		result := "ok"
+		if !c.OK {
+			result = "refused: " + cmp.Or(c.Reason, "no reason given")
 		}
-		for _, warning := range info.Warnings {
-			table.Line(w, "warning", warning)
-		}
-	})
+		lines = append(lines, table.Pair{Name: "trial of " + c.Platform, Value: result})
+	}
+	for _, warning := range info.Warnings {
+		lines = append(lines, table.Pair{Name: "warning", Value: warning})
+	}
+	return a.printPairs(info, lines)
 }
 
 // ofHost says how much of what the host has is promised to sandboxes.

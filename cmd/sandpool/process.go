@@ -133,7 +133,7 @@ func (a *app) attach(ctx context.Context, id string, pid int, noStdin bool) erro
 	var code int
 	if file, ok := a.in.(*os.File); ok && p.TTY && !noStdin && isTerminal(file) {
 		stdio.In = input.Leavable(a.in, func() { detach(errDetached) })
-		code, err = a.onTerminal(file, func(control chan wire.Frame) (int, error) {
+		code, err = input.OnTerminal(file, func(control chan wire.Frame) (int, error) {
 			control <- client.Resize(input.Size(int(file.Fd())))
 			stdio.Control = control
 			return a.daemon.Attach(ctx, id, pid, p.OutputFirst, stdio)

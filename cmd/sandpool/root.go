@@ -112,6 +112,24 @@ func (a *app) printTo(to io.Writer, value any, text func(w io.Writer)) error {
 	}
 }
 
+// printPairs writes value for programs when that was asked for, and otherwise lines of names and values.
+func (a *app) printPairs(value any, lines []table.Pair) error {
+	if a.encoded() {
+		return a.print(value, nil)
+	}
+	return printed(table.WritePairs(a.out, a.screen().Width, lines))
+}
+
+// printReport writes what was measured.
+func (a *app) printReport(report interface {
+	Write(w io.Writer, s table.Screen) error
+}) error {
+	if a.encoded() {
+		return a.print(report, nil)
+	}
+	return printed(report.Write(a.out, a.screen()))
+}
+
 // printTable writes value for programs when that was asked for, and otherwise a table, or its names alone. none says on standard error that
 // there are no rows.
 func (a *app) printTable(value any, t *table.Table, none string) error {

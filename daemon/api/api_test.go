@@ -59,7 +59,7 @@ func TestBadRequests(t *testing.T) {
 		"lifetime over cap":  {"POST", claims, `{"lifetime": "8d"}`, nil, 400, "invalid_argument", "7d (limits.max_lifetime)"},
 		"huge lifetime":      {"POST", claims, `{"lifetime": "99999999d"}`, nil, 400, "invalid_argument", "lifetime: duration \"99999999d\": is more than 106751d"},
 		"no lifetime":        {"POST", claims, `{"lifetime": "0s"}`, nil, 400, "invalid_argument", "lifetime: 0s: want more than 0s"},
-		"unknown type":       {"POST", claims, `{"type": "eternal"}`, nil, 400, "invalid_argument", `type: "eternal": want one of cicd, development, preview, warm_pool`},
+		"unknown type":       {"POST", claims, `{"type": "eternal"}`, nil, 400, "invalid_argument", `type: "eternal": want one of cicd, development, preview`},
 
 		"bad checkpoint":               {"POST", claims, `{"checkpoint": "../x"}`, nil, 400, "invalid_argument", `checkpoint id "../x"`},
 		"missing checkpoint":           {"POST", claims, `{"checkpoint": "ck-zzzzzzzzzzzzzzzz"}`, nil, 404, "not_found", "checkpoint ck-zzzzzzzzzzzzzzzz does not exist"},
@@ -149,6 +149,9 @@ func checkError(t *testing.T, a answer, status int, code, message string) {
 	}
 	if a.status != status || got.Status != status || got.Code != code || !strings.Contains(got.Message, message) {
 		t.Errorf("status %d, body %s; want %d, %s, %q", a.status, a.body, status, code, message)
+	}
+	if strings.Contains(got.Message, configs.WarmPool) {
+		t.Errorf("%s: no claim is meant to be of that type", got.Message)
 	}
 	if got := a.header.Get("Content-Type"); got != "application/json" {
 		t.Errorf("Content-Type is %q", got)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"sandpool/configs"
 	"sandpool/daemon/begin"
 	"sandpool/daemon/metadata"
 	"sandpool/daemon/telemetry"
@@ -196,7 +197,8 @@ func (a *api) setLifetime(kind string, lasting *lifetime.Duration, req *pool.Req
 	kind = cmp.Or(kind, cfg.Templates[req.Template].LifetimeType, cfg.Limits.LifetimeType)
 	of, ok := cfg.Lifetimes[kind]
 	if !ok {
-		return invalid("type: %q: want one of %s", kind, strings.Join(slices.Sorted(maps.Keys(cfg.Lifetimes)), ", "))
+		meant := slices.DeleteFunc(slices.Sorted(maps.Keys(cfg.Lifetimes)), func(name string) bool { return name == configs.WarmPool })
+		return invalid("type: %q: want one of %s", kind, strings.Join(meant, ", "))
 	}
 	req.Kind, req.Lifetime = kind, of.Type()
 	if lasting == nil {

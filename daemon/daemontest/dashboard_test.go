@@ -122,7 +122,7 @@ func TestPrometheus(t *testing.T) {
 			return len(native.query(t, "histogram_quantile(0.95, sum by (tier) (rate(sandbox_claim_duration_seconds[10m])))")) > 0
 		})
 		if got := native.query(t, "sandbox_claim_duration_seconds_bucket"); len(got) > 0 {
-			t.Error("there are classic buckets too: docs/operations.md says that the native ones replace them")
+			t.Error("there are classic buckets too: docs/metrics.md says that the native ones replace them")
 		}
 	})
 	board := readDashboard(t)

@@ -127,7 +127,7 @@ func TestBadHosts(t *testing.T) {
 		}},
 		{"memory", Failure, "below the reserve of 512", func(h *Host) { h.Stack.Headroom.Memory = 511 << 20 }},
 		{"memory", Warning, "8 sandboxes", func(h *Host) { h.Stack.Headroom.Memory = 513 << 20 }},
-		{"memory", OK, "513 MiB left", func(h *Host) { h.Stack.Headroom.Memory, h.Sandboxes = 513<<20, 8 }},
+		{"memory", OK, "513 MiB left, 512 reserved", func(h *Host) { h.Stack.Headroom.Memory, h.Sandboxes = 513<<20, 8 }},
 		{"disk", Failure, "below", func(h *Host) { h.Stack.Headroom.Disk = 0 }},
 		{"pids", Warning, "8 sandboxes", func(h *Host) { h.Stack.Headroom.PIDs = 600 }},
 		{"open files", Failure, "below", func(h *Host) { h.Stack.Headroom.Files = 3 }},
@@ -175,6 +175,17 @@ func TestCapabilities(t *testing.T) {
 	for c, has := range effective() {
 		if want := mask&(1<<c) != 0; has != want {
 			t.Errorf("%s: %t", c, has)
+		}
+	}
+}
+
+// TestFullPools leaves out of the host's room what the pools want when that is nothing.
+func TestFullPools(t *testing.T) {
+	h := goodHost()
+	h.Sandboxes = 1 << 20
+	for _, r := range Check(h) {
+		if strings.Contains(r.Text, "more for the pools") {
+			t.Errorf("%s: %s", r.Name, r.Text)
 		}
 	}
 }

@@ -48,6 +48,8 @@ func (h Host) room(name, unit string, left uint64, reserve int, each uint64, rep
 		return failure(name, repair, "%d %s left, below the reserve of %d: no sandbox is started", left, unit, reserve)
 	case left < uint64(reserve)+need: //nolint:gosec // likewise
 		return warning(name, repair, "%d %s left: the reserve is %d and the %d sandboxes that the pools still want take about %d", left, unit, reserve, missing, need)
+	case need == 0:
+		return good(name, "%d %s left, %d reserved", left, unit, reserve)
 	default:
 		return good(name, "%d %s left, %d reserved, about %d more for the pools", left, unit, reserve, need)
 	}

@@ -40,7 +40,7 @@ func served(program string) question {
 const compile = `cd "$(mktemp -d)" && echo '#include <iostream>
 int main() { std::cout << "compiled" << std::endl; }' >main.cc && g++ -O2 -o main main.cc && ./main`
 
-// subjects are the images that `make images` builds when it is given no names.
+// subjects are the images that `make images` builds when it is given no names, but for python-git: see TestFirstDay.
 var subjects = []subject{
 	{"production", `command = ["/usr/bin/tini", "--", "node", "-e", "require('http').createServer((_, r) => r.end('served by node')).listen(8080)"]
 ready_port = 8080`, []question{

@@ -1,16 +1,12 @@
 package outside
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"sandpool/runtime/hostproc"
 )
 
 // local are the addresses of the network: those of the servers, in ranges that are kept for documents, and some of each kind that a
@@ -18,18 +14,6 @@ import (
 var local = []string{
 	"198.51.100.1/24", "203.0.113.1/24",
 	"10.20.30.40/32", "172.16.0.1/32", "192.168.0.1/32", "100.64.0.1/32", "169.254.169.254/32", "198.18.0.1/32", "192.0.0.1/32",
-}
-
-// newNetwork makes a network namespace that has nothing but a loopback interface with the local addresses.
-func newNetwork() (*os.File, error) {
-	ns, err := hostproc.NewNetwork()
-	if err != nil {
-		return nil, err
-	}
-	if err := hostproc.InNetwork(ns, raiseLoopback); err != nil {
-		return nil, errors.Join(err, ns.Close())
-	}
-	return ns, nil
 }
 
 // raiseLoopback brings the interface of the thread's network up and gives it the local addresses.

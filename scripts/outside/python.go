@@ -18,6 +18,7 @@ var wheels = []wheel{
 	{"greeting", "2.0.1", "politeness>=1.4", pythonServer},
 	{"fastapi", "0.1.0", "politeness", ""},
 	{"uvicorn", "0.1.0", "", pythonServer},
+	{"requests", "2.32.5", "", ""},
 }
 
 const pythonServer = `import http.server

@@ -44,7 +44,16 @@ type World struct {
 
 // Start makes a network and starts its servers. Only root can.
 func Start() (*World, error) {
-	w := &World{Names: newNames(), came: map[netip.AddrPort]int{}, conns: map[*knownConn]struct{}{}}
+	ns, err := hostproc.NewNetwork()
+	if err != nil {
+		return nil, fmt.Errorf("start an outside: %w", err)
+	}
+	return StartIn(ns)
+}
+
+// StartIn is Start in a network that has nothing but a loopback interface. Its addresses stay there; the namespace is the world's from then on.
+func StartIn(ns *os.File) (*World, error) {
+	w := &World{Names: newNames(), came: map[netip.AddrPort]int{}, conns: map[*knownConn]struct{}{}, ns: ns}
 	if err := w.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start an outside: %w", err), w.Close())
 	}
@@ -52,7 +61,7 @@ func Start() (*World, error) {
 }
 
 func (w *World) open() (err error) {
-	if w.ns, err = newNetwork(); err != nil {
+	if err := w.Do(raiseLoopback); err != nil {
 		return err
 	}
 	if w.dir, w.lock, err = makeFolder(); err != nil {

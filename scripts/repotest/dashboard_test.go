@@ -55,7 +55,7 @@ func TestDashboardShowsMetrics(t *testing.T) {
 }
 
 func TestDocsShowScrape(t *testing.T) {
-	for _, shown := range found(t, "(?s)```yaml\n(rule_files:.*?)```", read(t, "docs/operations.md")) {
+	for _, shown := range found(t, "(?s)```yaml\n(rule_files:.*?)```", read(t, "docs/metrics.md")) {
 		if !strings.Contains(read(t, "configs/prometheus/scrape.yml"), shown) {
 			t.Errorf("configs/prometheus/scrape.yml lacks\n%s", shown)
 		}

@@ -25,7 +25,7 @@ func TestVerify(t *testing.T) {
 
 // TestSecurity compares the unit's exposure with what the docs say of it.
 func TestSecurity(t *testing.T) {
-	docs, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	docs, err := os.ReadFile(filepath.Join("..", "..", "docs", "service.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -90,45 +91,52 @@ func median(all []wire.Phases, of func(*wire.Phases) *float64) float64 {
 	return percentile(values, 50)
 }
 
-func (r ColdReport) Write(w io.Writer) {
-	table.Line(w, "START", "TEMPLATE", "N", "P50 S", "P95 S", "P99 S", "BRIEF P50", "P95", "P99", "TARGET", "MET")
+// Write writes the report for people.
+func (r ColdReport) Write(w io.Writer, s table.Screen) error {
+	t := table.New(table.Column{Name: "START"}, table.Column{Name: "TEMPLATE", Cut: true}, number("N", 2), number("P50 S", 0), percentiles("P95 S", 3), percentiles("P99 S", 4),
+		percentiles("BRIEF P50", 6), percentiles("P95", 8), percentiles("P99", 9), percentiles("TARGET", 5), table.Column{Name: "MET", Drop: 1, Rare: true})
+	phases := table.New(r.phaseColumns()...)
+	var notes []string
 	for _, row := range r.Rows {
 		brief := cmp.Or(row.Brief, &Spread{})
-		table.Line(w, row.Scenario, row.Template, row.N, seconds(row.P50), seconds(row.P95), seconds(row.P99),
+		t.Row(row.Scenario, row.Template, row.N, seconds(row.P50), row.cell(95, row.P95), row.cell(99, row.P99),
 			seconds(brief.P50), seconds(brief.P95), seconds(brief.P99), seconds(row.Target), row.met())
-	}
-	table.Line(w)
-	header := []any{"PHASES, P50 MS", "TEMPLATE"}
-	for _, field := range phaseFields {
-		header = append(header, field.name)
-	}
-	table.Line(w, header...)
-	for _, row := range r.Rows {
-		if row.Phases == (wire.Phases{}) {
-			continue
+		if row.Phases != (wire.Phases{}) {
+			cells := []any{row.Scenario, row.Template}
+			for _, field := range phaseFields {
+				cells = append(cells, fmt.Sprintf("%.0f", *field.of(&row.Phases)))
+			}
+			phases.Row(cells...)
 		}
-		cells := []any{row.Scenario, row.Template}
-		for _, field := range phaseFields {
-			cells = append(cells, fmt.Sprintf("%.0f", *field.of(&row.Phases)))
-		}
-		table.Line(w, cells...)
-	}
-	table.Line(w)
-	for _, row := range r.Rows {
 		if row.Apart > 0 {
-			table.Line(w, fmt.Sprintf("%s, %s: %d left out: they were served in another way than was meant", row.Scenario, row.Template, row.Apart))
+			notes = append(notes, fmt.Sprintf("%s, %s: %d left out: they were served in another way than was meant", row.Scenario, row.Template, row.Apart))
 		}
 	}
-	for _, ratio := range r.ratios() {
-		table.Line(w, ratio)
+	notes = append(notes, r.ratios()...)
+	return errors.Join(write(w, s, t, ""), write(w, s, phases, ""), write(w, s, nil, append(notes, fmt.Sprintf("%d rounds; %s", r.Rounds, r.Machine))...))
+}
+
+// phaseColumns are those of the table of phases, of which those of the first phases are dropped first.
+func (ColdReport) phaseColumns() []table.Column {
+	columns := []table.Column{{Name: "PHASES, P50 MS"}, {Name: "TEMPLATE", Cut: true}}
+	for i, field := range phaseFields {
+		columns = append(columns, number(field.name, len(phaseFields)-i))
 	}
-	table.Line(w, fmt.Sprintf("%d rounds; %s", r.Rounds, r.Machine))
+	return columns
+}
+
+// cell is Row's for seconds.
+func (r ColdRow) cell(percent, s float64) string {
+	if !tells(r.N, percent) {
+		return ""
+	}
+	return seconds(s)
 }
 
 // seconds writes a time; 0 stands for none.
 func seconds(s float64) string {
 	if s == 0 {
-		return "–"
+		return ""
 	}
 	return strconv.FormatFloat(s, 'f', 3, 64)
 }
@@ -137,7 +145,7 @@ func seconds(s float64) string {
 func (r ColdRow) met() string {
 	switch {
 	case r.Target == 0 || r.N == 0:
-		return "–"
+		return ""
 	case r.P50 < r.Target:
 		return "yes"
 	default:

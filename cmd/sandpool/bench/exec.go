@@ -168,15 +168,13 @@ func (e Execs) questions(id string, pid int) []way {
 }
 
 // Write writes the report for people.
-func (r ExecsReport) Write(w io.Writer) {
-	table.Line(w, "WAY", "N", "P50 MS", "P90 MS", "P99 MS", "WHAT IS TIMED")
+func (r ExecsReport) Write(w io.Writer, s table.Screen) error {
+	t := table.New(table.Column{Name: "WAY"}, number("N", 1), number("P50 MS", 0), percentiles("P90 MS", 2), percentiles("P99 MS", 3))
+	means := []table.Pair{{}, {Name: "WAY", Value: "WHAT IS TIMED"}}
 	for _, row := range r.Rows {
-		cells := []any{row.Kind, row.N}
-		for _, ms := range []float64{row.P50, row.P90, row.P99} {
-			cells = append(cells, fmt.Sprintf("%.2f", ms))
-		}
-		table.Line(w, append(cells, row.Means)...)
+		t.Row(row.Kind, row.N, row.cell(50, row.P50), row.cell(90, row.P90), row.cell(99, row.P99))
+		means = append(means, table.Pair{Name: row.Kind, Value: row.Means})
 	}
-	table.Line(w, fmt.Sprintf("true by process 1 is %.0f %% of true by the sentry at p50; each row is from call to reply, the client's work with it", r.Ratio))
-	table.Line(w, r.Machine.String())
+	return errors.Join(write(w, s, t), table.WritePairs(w, s.Width, append(means, table.Pair{})), write(w, s, nil,
+		fmt.Sprintf("true by process 1 is %.0f %% of true by the sentry at p50; each row is from call to reply, the client's work with it", r.Ratio), r.Machine.String()))
 }

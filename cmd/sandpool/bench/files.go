@@ -127,10 +127,10 @@ func (f Files) exec(ctx context.Context, id string, stdio client.Stdio, args ...
 }
 
 // Write writes the report for people.
-func (r FilesReport) Write(w io.Writer) {
-	table.Line(w, "WAY", "FILE MB/S", "PIPE MB/S", "FILE OF PIPE")
+func (r FilesReport) Write(w io.Writer, s table.Screen) error {
+	t := table.New(table.Column{Name: "WAY"}, number("FILE MB/S", 0), number("PIPE MB/S", 0), number("FILE OF PIPE", 0))
 	for _, row := range r.Rows {
-		table.Line(w, row.Way, fmt.Sprintf("%.0f", row.File), fmt.Sprintf("%.0f", row.Pipe), fmt.Sprintf("%.0f %%", row.PerCent))
+		t.Row(row.Way, fmt.Sprintf("%.0f", row.File), fmt.Sprintf("%.0f", row.Pipe), fmt.Sprintf("%.0f %%", row.PerCent))
 	}
-	_, _ = fmt.Fprintf(w, "%d MiB; %s\n", r.MiB, r.Machine)
+	return write(w, s, t, fmt.Sprintf("%d MiB; %s", r.MiB, r.Machine))
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -111,29 +112,60 @@ func percentile[T any](sorted []T, percent float64) T {
 	return sorted[max(rank, 1)-1]
 }
 
-func (r Report) Write(w io.Writer) {
-	table.Line(w, "CLAIM", "N", "P50 MS", "P90 MS", "P95 MS", "P99 MS", "MAX MS")
+// Write writes the report for people.
+func (r Report) Write(w io.Writer, s table.Screen) error {
+	t := table.New(table.Column{Name: "CLAIM"}, number("N", 0), number("P50 MS", 0), percentiles("P90 MS", 2), percentiles("P95 MS", 4), percentiles("P99 MS", 3), number("MAX MS", 1))
 	for _, k := range r.Rows {
-		cells := []any{k.Kind, k.N}
-		for _, ms := range []float64{k.P50, k.P90, k.P95, k.P99, k.Max} {
-			cells = append(cells, fmt.Sprintf("%.2f", ms))
-		}
-		table.Line(w, cells...)
+		t.Row(k.Kind, k.N, k.cell(50, k.P50), k.cell(90, k.P90), k.cell(95, k.P95), k.cell(99, k.P99), k.cell(100, k.Max))
 	}
+	var notes []string
 	if r.Apart > 0 {
-		table.Line(w, fmt.Sprintf("%d left out: they were served in another way than was meant", r.Apart))
+		notes = append(notes, fmt.Sprintf("%d left out: they were served in another way than was meant", r.Apart))
 	}
-	if r.WarmRatio != nil {
-		table.Line(w, fmt.Sprintf("warm p50 is %.1f %% of cold p50", *r.WarmRatio))
+	for _, ratio := range []struct {
+		of      *float64
+		is, was string
+	}{{r.WarmRatio, "warm", "cold"}, {r.RestoredRatio, "restored", "cold"}, {r.CommandRatio, "warm" + withCommand, "cold" + withCommand}, {r.RequestRatio, "warm" + withRequest, "cold" + withRequest}} {
+		if ratio.of != nil {
+			notes = append(notes, fmt.Sprintf("%s p50 is %.1f %% of %s p50", ratio.is, *ratio.of, ratio.was))
+		}
 	}
-	if r.RestoredRatio != nil {
-		table.Line(w, fmt.Sprintf("restored p50 is %.1f %% of cold p50", *r.RestoredRatio))
+	return write(w, s, t, append(notes, fmt.Sprintf("%d at once; %s", r.Concurrency, r.Machine))...)
+}
+
+// number is a column of numbers.
+func number(name string, drop int) table.Column {
+	return table.Column{Name: name, Right: true, Drop: drop}
+}
+
+// percentiles is a column of numbers that few samples do not give.
+func percentiles(name string, drop int) table.Column {
+	c := number(name, drop)
+	c.Rare = true
+	return c
+}
+
+// cell is a percentile in milliseconds; nothing if it is the largest sample for want of more.
+func (r Row) cell(percent, ms float64) string {
+	if !tells(r.N, percent) {
+		return ""
 	}
-	if r.CommandRatio != nil {
-		table.Line(w, fmt.Sprintf("warm + command p50 is %.1f %% of cold + command p50", *r.CommandRatio))
+	return fmt.Sprintf("%.2f", ms)
+}
+
+// tells whether a percentile of n samples is another than the largest of them, or is meant to be that. The median always counts.
+func tells(n int, percent float64) bool {
+	return percent <= 50 || percent >= 100 || int(math.Ceil(percent/100*float64(n))) < n
+}
+
+// write writes a table, if there is one, and lines below it.
+func write(w io.Writer, s table.Screen, t *table.Table, lines ...string) error {
+	var err error
+	if t != nil {
+		err = t.Write(w, s)
 	}
-	if r.RequestRatio != nil {
-		table.Line(w, fmt.Sprintf("warm + request p50 is %.1f %% of cold + request p50", *r.RequestRatio))
+	for _, line := range lines {
+		err = cmp.Or(err, table.WriteText(w, s.Width, table.Further, line))
 	}
-	table.Line(w, fmt.Sprintf("%d at once; %s", r.Concurrency, r.Machine))
+	return err
 }

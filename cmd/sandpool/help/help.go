@@ -4,9 +4,12 @@ package help
 import (
 	"bytes"
 	"io"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"sandpool/cmd/sandpool/table"
 )
 
 // groups are the headings of the list of commands, with those below them, in their order.
@@ -66,20 +69,21 @@ func indented(text string) string {
 	return "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ")
 }
 
-// wrap breaks lines at spaces that are longer than a width, where they can be, and indents what comes behind as the line was.
+// leastText is the width that is left at least for what goes on below the beginning of what a line describes.
+const leastText = 20
+
+// described finds where a line describes what it begins with.
+var described = regexp.MustCompile(`^ +\S.*?  +`)
+
+// wrap breaks lines that are longer than a width. What comes behind goes on below the description, or below the line's beginning.
 func wrap(text string, width int) string {
-	var wrapped strings.Builder
-	for line := range strings.Lines(text) {
-		indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
-		for width > 0 && len(line) > width+1 { // with the end of the line
-			at := strings.LastIndexByte(line[:width+1], ' ')
-			if at <= len(indent) {
-				break
-			}
-			wrapped.WriteString(strings.TrimRight(line[:at], " ") + "\n")
-			line = indent + strings.TrimLeft(line[at:], " ")
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		indent := len(line) - len(strings.TrimLeft(line, " "))
+		if at := len(described.FindString(line)); at > 0 && width-at >= leastText {
+			indent = at
 		}
-		wrapped.WriteString(line)
+		lines[i] = table.Wrap(line, width, strings.Repeat(" ", indent))
 	}
-	return wrapped.String()
+	return strings.Join(lines, "\n")
 }

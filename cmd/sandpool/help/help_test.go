@@ -37,6 +37,10 @@ func TestWrap(t *testing.T) {
 	if got := wrap(text, 10); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
+	const flags = "  -f, --flag name   what it does with the name\n"
+	if got, want := wrap(flags, 42), "  -f, --flag name   what it does with the\n                    name\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 	if got := wrap(text, 0); got != text {
 		t.Errorf("without a width: %q", got)
 	}

@@ -1,4 +1,4 @@
-// Package input is what commands in sandboxes read of the program's own input.
+// Package input is what commands in sandboxes read of the program's own input, and its terminal.
 package input
 
 import (

@@ -100,7 +100,7 @@ func Images(images []wire.Image) *table.Table {
 	t := table.New(table.Column{Name: "IMAGE", Cut: true}, table.Column{Name: "STATE"}, table.Column{Name: "LAYERS", Right: true, Drop: 3}, table.Column{Name: "FETCHED", Right: true, Drop: 1},
 		table.Column{Name: "DIGEST", Drop: 4}, table.Column{Name: "TEMPLATES", Cut: true, Drop: 2}, table.Column{Name: "REASON", Cut: true, Rare: true})
 	for _, i := range images {
-		t.Styled(failed(i.State == wire.ImageFailed), i.Image, i.State, fmt.Sprintf("%d/%d", i.Layers, i.LayersTotal), fetched(i), shortDigest(i.Digest), strings.Join(i.Templates, ","), i.Error)
+		t.Styled(failed(i.State == wire.ImageFailed), i.Image, i.State, fmt.Sprintf("%d/%d", i.Layers, i.LayersTotal), fetched(i), shortDigest(i.Digest), strings.Join(i.Templates, ","), strings.TrimPrefix(i.Error, "image "+i.Image+": "))
 	}
 	return t
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -195,16 +196,30 @@ func (t *Table) first(shown []int) int {
 	return at
 }
 
-// leastCut is what is left at least of texts that are cut.
-const leastCut = 12
+// leastCut is what is left at least of texts that are cut, and leastReason of those that few rows have: sentences.
+const (
+	leastCut    = 12
+	leastReason = 24
+)
+
+// least is what is left at least of a column's texts.
+func (c Column) least() int {
+	switch {
+	case !c.Cut:
+		return math.MaxInt
+	case c.Rare:
+		return leastReason
+	default:
+		return leastCut
+	}
+}
 
 // cut makes columns narrower that may be cut, the widest first, until they fit; false, with nothing done, if they would not.
 func (t *Table) cut(shown, widths []int, width int) bool {
 	over, room := len(gap)*(len(shown)-1)-width, 0
 	for _, i := range shown {
-		if over += widths[i]; t.columns[i].Cut {
-			room += max(widths[i]-leastCut, 0)
-		}
+		over += widths[i]
+		room += max(widths[i]-t.columns[i].least(), 0)
 	}
 	if over > room {
 		return false
@@ -212,7 +227,7 @@ func (t *Table) cut(shown, widths []int, width int) bool {
 	for ; over > 0; over-- {
 		widest := -1
 		for _, i := range shown {
-			if t.columns[i].Cut && (widest < 0 || widths[i] > widths[widest]) {
+			if widths[i] > t.columns[i].least() && (widest < 0 || widths[i] > widths[widest]) {
 				widest = i
 			}
 		}

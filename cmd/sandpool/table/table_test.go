@@ -75,3 +75,16 @@ func TestUnits(t *testing.T) {
 		t.Errorf("limits are %q, %q", MiB(0), MiB(2048))
 	}
 }
+
+func TestPairs(t *testing.T) {
+	pairs := []Pair{{"name", "one two three four"}, {"", "five"}, {}, {"a\nb", "averylongwordthatstays\x1b"}}
+	for width, want := range map[int]string{
+		0:  "name  one two three four\n      five\n\na b   averylongwordthatstays\n",
+		16: "name  one two\n      three four\n      five\n\na b\n      averylongwordthatstays\n",
+	} {
+		var out strings.Builder
+		if err := WritePairs(&out, width, pairs); err != nil || out.String() != want {
+			t.Errorf("%d: %v\n%q\nwant\n%q", width, err, out.String(), want)
+		}
+	}
+}

@@ -4,7 +4,6 @@ package target
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -37,27 +36,28 @@ func Parse(text string) (name string, port int, err error) {
 	return name, int(n), nil
 }
 
-// WriteNetwork writes what a claim may connect to.
-func WriteNetwork(w io.Writer, n wire.Network) {
-	table.Line(w, "mode", n.Mode)
+// Network is what a claim may connect to.
+func Network(n wire.Network) (lines []table.Pair) {
+	add := func(name, value string) { lines = append(lines, table.Pair{Name: name, Value: value}) }
+	add("mode", n.Mode)
 	for _, l := range n.Layers {
 		for _, list := range []struct {
 			what  string
 			items []string
 		}{{"presets", l.Preset}, {"allows", l.Allow}, {"denies", l.Deny}} {
 			if list.items != nil {
-				table.Line(w, l.Of+" "+list.what, cmp.Or(strings.Join(list.items, ", "), "nothing"))
+				add(l.Of+" "+list.what, cmp.Or(strings.Join(list.items, ", "), "nothing"))
 			}
 		}
 		if l.Learn {
-			table.Line(w, l.Of+" learns", "all that is not denied and not special is allowed")
+			add(l.Of+" learns", "all that is not denied and not special is allowed")
 		}
 	}
 	for i, name := range n.Names {
-		table.Line(w, head(i, "names"), name.Name+":"+strings.Trim(strings.ReplaceAll(fmt.Sprint(name.Ports), " ", ","), "[]"))
+		add(head(i, "names"), name.Name+":"+strings.Trim(strings.ReplaceAll(fmt.Sprint(name.Ports), " ", ","), "[]"))
 	}
 	for i, rule := range n.Learned {
-		table.Line(w, head(i, "learned"), rule)
+		add(head(i, "learned"), rule)
 	}
 	for i, s := range n.Secrets {
 		hosts := "nothing: the daemon has none of that name"
@@ -67,17 +67,18 @@ func WriteNetwork(w io.Writer, n wire.Network) {
 		if s.Lost {
 			hosts += ": requests are refused until it is given again, by sandpool egress bind"
 		}
-		table.Line(w, head(i, "secrets"), s.Name+" for "+hosts)
+		add(head(i, "secrets"), s.Name+" for "+hosts)
 	}
 	if n.MaxConnections > 0 {
-		table.Line(w, "connections", "at most "+strconv.Itoa(n.MaxConnections))
+		add("connections", "at most "+strconv.Itoa(n.MaxConnections))
 	}
 	if n.Rate > 0 {
-		table.Line(w, "rate", fmt.Sprintf("at most %d bytes a second in each direction", n.Rate))
+		add("rate", fmt.Sprintf("at most %d bytes a second in each direction", n.Rate))
 	}
 	if n.MaxBytes > 0 {
-		table.Line(w, "bytes", fmt.Sprintf("%d of %d", n.UsedBytes, n.MaxBytes))
+		add("bytes", fmt.Sprintf("%d of %d", n.UsedBytes, n.MaxBytes))
 	}
+	return lines
 }
 
 // head stands before the first of some lines.
@@ -88,16 +89,18 @@ func head(i int, text string) string {
 	return text
 }
 
-// WriteWhy writes what would become of a connection.
-func WriteWhy(w io.Writer, why wire.NetworkWhy) {
+// Why is what would become of a connection.
+func Why(why wire.NetworkWhy) (lines []table.Pair) {
+	add := func(name, value string) { lines = append(lines, table.Pair{Name: name, Value: value}) }
 	verdict := map[bool]string{true: "allowed", false: "denied"}
-	table.Line(w, verdict[why.Allowed], why.Message)
+	add(verdict[why.Allowed], why.Message)
 	for _, a := range why.Addresses {
-		table.Line(w, a.Address, cmp.Or(a.Message, verdict[a.Allowed]))
+		add(a.Address, cmp.Or(a.Message, verdict[a.Allowed]))
 	}
 	if why.Last != nil {
-		table.Line(w, "last", Entry(*why.Last))
+		add("last", Entry(*why.Last))
 	}
+	return lines
 }
 
 // Entry is one line of what a claim did.

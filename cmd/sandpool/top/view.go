@@ -47,16 +47,31 @@ func (m topModel) View() tea.View {
 	return view
 }
 
-// layout is how many rows of each table the screen has.
-type layout struct{ pools, claims, events int }
+// layout is how many rows of each table the screen has, and whether it has the one of events.
+type layout struct {
+	pools, claims, events int
+	feed                  bool
+}
 
-// layout gives the pools a third of what the headings leave, and the events a third of the rest, or more where others need less.
+// layout gives the pools a third of what the headings leave, and the events a third of the rest, or more where others need less. A low
+// screen has no events.
 func (m topModel) layout() layout {
-	const headings = 10 // and blank lines, and the keys
-	var l layout
+	const (
+		headings = 8 // and blank lines, and the keys
+		feed     = 2 // the same of the events
+		low      = 6 // rows that the other tables want first
+	)
 	room := max(m.height-headings, 0)
-	l.pools = min(len(m.Pools), max(room/3, 1), room)
+	l := layout{feed: room >= low+feed}
+	if l.feed {
+		room -= feed
+	}
+	l.pools = min(len(m.Pools), max(room/3, 2), room)
 	room -= l.pools
+	if !l.feed {
+		l.claims = min(len(m.Claims), room)
+		return l
+	}
 	l.claims = min(len(m.Claims), room-min(len(m.Events), room/3))
 	l.events = min(len(m.Events), room-l.claims)
 	return l
@@ -93,8 +108,10 @@ func (m topModel) body(s *screen) {
 	for i := m.first; i < last; i++ {
 		s.add(claimStyle(m.Claims[i]), claims[1+i])
 	}
+	if !l.feed {
+		return
+	}
 	s.add(plainLine, "")
-
 	s.add(headLine, "EVENTS")
 	events := m.events()
 	s.add(plainLine, events[len(m.Events)-l.events:len(m.Events)]...)
@@ -104,6 +121,11 @@ func (m topModel) body(s *screen) {
 func (l Look) Write(w io.Writer, width int) {
 	m := topModel{Look: l, now: l.Time, width: width}
 	lines := slices.Concat([]string{m.title(), m.totals(), ""}, m.pools(), []string{"", m.claimsTitle(0, len(m.Claims))}, m.claims(), []string{"", "EVENTS"}, m.events())
+	for i, line := range lines {
+		if width > 0 {
+			lines[i] = ansi.Truncate(line, width, "…")
+		}
+	}
 	_, _ = fmt.Fprintln(w, strings.Join(lines, "\n")) // the writer keeps its error
 }
 
@@ -145,8 +167,8 @@ func (m topModel) totals() string {
 // pools has what matters most at the left, as a narrow screen cuts the rest off.
 func (m topModel) pools() []string {
 	number := func(name string, drop int) table.Column { return table.Column{Name: name, Right: true, Drop: drop} }
-	t := table.New(table.Column{Name: "POOL", Cut: true}, number("READY", 0), number("RUNNING", 5), number("STARTING", 2), number("IN USE", 1), number("WAITING", 3), number("TARGET", 4), number("WANTED", 7), number("MAX", 6),
-		table.Column{Name: "STATE"}, table.Column{Name: "REASON", Rare: true, Cut: true})
+	t := table.New(table.Column{Name: "POOL", Cut: true}, number("READY", 0), number("RUNNING", 5), number("STARTING", 1), number("IN USE", 0), number("WAITING", 3), number("TARGET", 4), number("WANTED", 7), number("MAX", 6),
+		table.Column{Name: "STATE"}, table.Column{Name: "REASON", Rare: true, Cut: true, Drop: 2})
 	for _, p := range m.Pools {
 		state, reason := listing.PoolState(p)
 		t.Row(p.Name, p.Ready, p.Running, p.Starting, p.InUse, p.Waiting, p.Target, p.Wanted, p.Max, state, reason)
