@@ -56,16 +56,16 @@ func typePage(t *testing.T, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := doctest.Parse(string(text))
+	steps, err := doctest.Parse(string(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(page.Steps) == 0 {
+	if len(steps) == 0 {
 		t.Fatal("it shows nothing")
 	}
 	s, names := newShell(t), doctest.Names{}
 	c := newClient(t)
-	for _, step := range page.Steps {
+	for _, step := range steps {
 		settle(t, c)
 		if err := s.step(t.Context(), step, names); err != nil {
 			t.Errorf("%s:%d: %s: %v", name, step.Line, step.Command, err)
