@@ -15,6 +15,9 @@ func TestProject(t *testing.T) {
 	file := writeConfig(t, cfg)
 	p := spawn(t, realDaemon(t), file, cfg.Daemon.Socket)
 	dir := t.TempDir()
+	if err := os.Mkdir(dir+"/project", 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for name, text := range map[string]string{
 		"token.txt": "s3cret\n",
 		"project/run-tests": `#!/bin/sh
@@ -24,9 +27,6 @@ until [ -e go-on ]; do sleep 0.1; done
 echo "second with $TOKEN" | tee results/report
 `,
 	} {
-		if err := os.MkdirAll(dir+"/project", 0o755); err != nil {
-			t.Fatal(err)
-		}
 		if err := os.WriteFile(dir+"/"+name, []byte(text), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -43,15 +43,7 @@ type Daemon struct {
 // left, and only then does what the making of the network left it to do.
 func Start(t *testing.T, host *testhost.Host, templates string, network func(*outside.World) Network) *Daemon {
 	t.Helper()
-	world, err := outside.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := world.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	world := outside.StartFor(t)
 	program, err := host.Build(t.Context(), "sandpoold")
 	if err != nil {
 		t.Fatal(err)

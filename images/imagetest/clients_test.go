@@ -72,22 +72,14 @@ var warmed = []struct {
 // connected starts a world, and in it a daemon with templates whose sandboxes may reach some of it.
 func connected(t *testing.T) (*outside.World, daemon) {
 	t.Helper()
-	world, err := outside.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := world.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	world := outside.StartFor(t)
 	given := filepath.Join(host.Dir, "given")
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", filepath.Join(given, "guest"), "sandpool/scripts/outside/guest")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build guest: %v: %s", err, out)
 	}
-	err = errors.Join(os.Chmod(given, 0o755), os.WriteFile(filepath.Join(given, "ca.pem"), world.CA, 0o644))
+	err := errors.Join(os.Chmod(given, 0o755), os.WriteFile(filepath.Join(given, "ca.pem"), world.CA, 0o644))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,11 +33,8 @@ func (d *demo) show(ctx context.Context) error {
 // showFork asks an interpreter, forks its sandbox, and asks both: each has counted what was asked before.
 func (d *demo) showFork(ctx context.Context) error {
 	d.say("A Python interpreter that counts what it is asked. Its sandbox is forked, and both go on counting:")
-	id, err := d.named(ctx, "ID=$(sandpool claim --template python)", "claim", "--template", "python")
+	id, err := d.interpreter(ctx)
 	if err != nil {
-		return err
-	}
-	if err := d.ask(ctx, "$ID", id, "1"); err != nil {
 		return err
 	}
 	fork, err := d.named(ctx, "FORK=$(sandpool fork $ID)", "fork", id)
@@ -57,18 +54,30 @@ func (d *demo) showFork(ctx context.Context) error {
 // showEnd lets a claim of an interpreter come to its end, in which it is warned and saved, and resumes it.
 func (d *demo) showEnd(ctx context.Context) error {
 	d.say("A claim with 80 seconds to live. It is warned, saved and stopped; what was saved is resumed:")
-	id, err := d.named(ctx, "ID=$(sandpool claim --template python --type short)", "claim", "--template", "python", "--type", "short")
+	id, err := d.interpreter(ctx, "--type", "short")
 	if err != nil {
-		return err
-	}
-	if err := d.ask(ctx, "$ID", id, "1"); err != nil {
 		return err
 	}
 	saved, err := d.watchEnd(ctx, id)
 	if err != nil {
 		return err
 	}
-	if id, err = d.named(ctx, "ID=$(sandpool claim --checkpoint "+saved+")", "claim", "--checkpoint", saved); err != nil {
+	return d.resume(ctx, saved, saved)
+}
+
+// interpreter claims an interpreter, and asks it for the first time.
+func (d *demo) interpreter(ctx context.Context, flags ...string) (id string, err error) {
+	args := append([]string{"claim", "--template", "python"}, flags...)
+	if id, err = d.named(ctx, "ID=$(sandpool "+quote(args)+")", args...); err != nil {
+		return "", err
+	}
+	return id, d.ask(ctx, "$ID", id, "1")
+}
+
+// resume claims an interpreter from a checkpoint, which the reader knows by a name, and asks it for the second time.
+func (d *demo) resume(ctx context.Context, name, checkpoint string) error {
+	id, err := d.named(ctx, "ID=$(sandpool claim --checkpoint "+name+")", "claim", "--checkpoint", checkpoint)
+	if err != nil {
 		return err
 	}
 	if err := d.ask(ctx, "$ID", id, "2"); err != nil {
@@ -125,24 +134,15 @@ func (d *demo) measure(ctx context.Context) error {
 // showRestore saves an interpreter and proves that what goes on from there is the same process, ready at once.
 func (d *demo) showRestore(ctx context.Context) error {
 	d.say("An interpreter that has loaded many modules, saved and restored. It counts what it is asked:")
-	id, err := d.named(ctx, "ID=$(sandpool claim --template python)", "claim", "--template", "python")
+	id, err := d.interpreter(ctx)
 	if err != nil {
-		return err
-	}
-	if err := d.ask(ctx, "$ID", id, "1"); err != nil {
 		return err
 	}
 	saved, err := d.named(ctx, "CHECKPOINT=$(sandpool checkpoint --stop $ID)", "checkpoint", "--stop", id)
 	if err != nil {
 		return err
 	}
-	if id, err = d.named(ctx, "ID=$(sandpool claim --checkpoint $CHECKPOINT)", "claim", "--checkpoint", saved); err != nil {
-		return err
-	}
-	if err := d.ask(ctx, "$ID", id, "2"); err != nil {
-		return err
-	}
-	if _, err := d.shown(ctx, "sandpool", "release", id); err != nil {
+	if err := d.resume(ctx, "$CHECKPOINT", saved); err != nil {
 		return err
 	}
 	_, err = d.shown(ctx, "sandpool", "checkpoints", "rm", saved)

@@ -19,30 +19,22 @@ type Step struct {
 	Numbers []string // lines of the output, those of processes, that later commands have
 }
 
-// Page is what a page shows.
-type Page struct {
-	Steps    []Step
-	NotTyped []string // why, of each block that is not for a test
-}
-
 var (
 	fence    = regexp.MustCompile("^( *)```(.*)$")
-	notTyped = regexp.MustCompile(`^ *<!-- not typed: (.+) -->$`)
+	notTyped = regexp.MustCompile(`^ *<!-- not typed: .+ -->$`)
 	hereDoc  = regexp.MustCompile(`<<'?(\w+)'?`)
 )
 
-// Parse reads a page. A block without a command is an error, and so is one whose first line is none.
-func Parse(text string) (Page, error) {
-	var page Page
+// Parse reads what a page shows. A block without a command is an error, and so is one whose first line is none.
+func Parse(text string) ([]Step, error) {
+	var steps []Step
 	lines := strings.Split(text, "\n")
-	reason := ""
+	skip := false
 	for i := 0; i < len(lines); i++ {
 		open := fence.FindStringSubmatch(lines[i])
 		if open == nil {
-			if match := notTyped.FindStringSubmatch(lines[i]); match != nil {
-				reason = match[1]
-			} else if strings.TrimSpace(lines[i]) != "" {
-				reason = ""
+			if strings.TrimSpace(lines[i]) != "" {
+				skip = notTyped.MatchString(lines[i])
 			}
 			continue
 		}
@@ -50,23 +42,19 @@ func Parse(text string) (Page, error) {
 		for i++; i < len(lines) && strings.TrimSpace(lines[i]) != "```"; i++ {
 			lines[i] = strings.TrimPrefix(lines[i], open[1])
 		}
-		switch {
-		case open[2] != "console":
-		case reason != "":
-			page.NotTyped = append(page.NotTyped, reason)
-		default:
-			steps, err := block(lines[first:min(i, len(lines))], first+1)
+		if open[2] == "console" && !skip {
+			more, err := block(lines[first:min(i, len(lines))], first+1)
 			if err != nil {
-				return Page{}, err
+				return nil, err
 			}
-			page.Steps = append(page.Steps, steps...)
+			steps = append(steps, more...)
 		}
-		reason = ""
+		skip = false
 	}
-	for i := range page.Steps {
-		page.Steps[i].Numbers = numbers(page.Steps[i].Output, page.Steps[i+1:])
+	for i := range steps {
+		steps[i].Numbers = numbers(steps[i].Output, steps[i+1:])
 	}
-	return page, nil
+	return steps, nil
 }
 
 // numbers are the lines of an output that are numbers and in the commands of later steps.
@@ -80,9 +68,13 @@ func numbers(output string, later []Step) (again []string) {
 	return again
 }
 
-// word finds a text where it is no part of a longer word.
-func word(text string) *regexp.Regexp {
-	return regexp.MustCompile(`\b` + regexp.QuoteMeta(text) + `\b`)
+// word finds any of some texts where it is no part of a longer word.
+func word(texts ...string) *regexp.Regexp {
+	quoted := make([]string, len(texts))
+	for i, text := range texts {
+		quoted[i] = regexp.QuoteMeta(text)
+	}
+	return regexp.MustCompile(`\b(?:` + strings.Join(quoted, "|") + `)\b`)
 }
 
 // block reads the lines of a block, of which the first has the given number.

@@ -11,13 +11,13 @@ const page = "# A page\n\nText.\n\n```console\n$ ID=$(sandpool claim)   # a comm
 
 func TestParse(t *testing.T) {
 	got, err := Parse(page)
-	want := Page{Steps: []Step{
+	want := []Step{
 		{6, "ID=$(sandpool claim)   # a comment", "c-w73zxmsjhe6czdw3: …\n", nil},
 		{8, "cat <<'END' >file\na $ b\nEND", "", nil},
 		{11, "one \\\n  two", "", nil},
 		{17, "indented", "28\n9\n", []string{"28"}},
 		{20, "kill 28 99", "", nil},
-	}, NotTyped: []string{"it needs a terminal"}}
+	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got\n%+v, %v, want\n%+v", got, err, want)
 	}
@@ -84,6 +84,14 @@ func TestNames(t *testing.T) {
 	}
 	if got := names.In("sandpool logs c-aaaaaaaaaaaaaaaa 28 280"); got != "sandpool logs c-w73zxmsjhe6czdw3 31 280" {
 		t.Errorf("typed %s", got)
+	}
+	if err := names.Match("31\n28\n", "40\n31\n", "28", "31"); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		if got := names.In("kill 28 31"); got != "kill 31 40" {
+			t.Fatalf("where the page's names are those of others here, it typed %s", got)
+		}
 	}
 	if err := names.Match("c-aaaaaaaaaaaaaaaa\n", "c-cccccccccccccccc\n"); err == nil || !strings.Contains(err.Error(), "printed") {
 		t.Errorf("another id under the same name: %v", err)

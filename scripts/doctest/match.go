@@ -2,6 +2,7 @@ package doctest
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ type Names map[string]string
 //	…                 anything in a line; alone in its line, any lines or none
 //	c-w73zxmsjhe6czdw3  an id: the same one wherever the page has it
 //	28                alone in its line: a number that a later command has, as that of a process
-//	9m59s             a duration that is not quoted: from three quarters of it to a tenth more, and any if it is under a minute
+//	9m59s             a duration that is not quoted: from three quarters of it to a tenth more, and any under an hour if it is under a minute
 //	21 ms, 2.4 s      a time that something took: any
 //	8.4 MiB           a size: any
 //	21.0, 0.1s, 8841018  a number with a point that is not quoted, or of five digits and more: any
@@ -27,12 +28,12 @@ var varying = regexp.MustCompile(`…|\b\d+(?:\.\d+)? m?s\b|\b\d+(?:\.\d+)? [KMG
 
 var loneNumber = regexp.MustCompile(`^\d+$`)
 
-// In puts what the test has in place of what the page calls so.
+// In puts what the test has in place of what the page calls so, all at once: what has one name may be what the page calls something else.
 func (n Names) In(command string) string {
-	for page, real := range n {
-		command = word(page).ReplaceAllString(command, real)
+	if len(n) == 0 {
+		return command
 	}
-	return command
+	return word(slices.Collect(maps.Keys(n))...).ReplaceAllStringFunc(command, func(page string) string { return n[page] })
 }
 
 // pattern is a regular expression under construction, and what its groups have to be.

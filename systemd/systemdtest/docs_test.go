@@ -11,41 +11,6 @@ import (
 	"sandpool/daemon/wire"
 )
 
-// TestFromABareHost pastes what docs/install.md tells a reader, up to a command in a claimed sandbox. The configuration is the default.
-func TestFromABareHost(t *testing.T) {
-	if err := install(); err != nil {
-		t.Fatal(err)
-	}
-	data, err := os.ReadFile(host.Inside("/usr/local/share/doc/sandpool/sandpoold.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := put(confFile, string(data)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		systemctl(t, "disable", "--now", "sandpoold.socket", service)
-		if err := configure(2); err != nil {
-			t.Error(err)
-		}
-	})
-	systemctl(t, "start", "containerd.service")
-	toInstall, toClaim, err := docsCommands()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if out, err := paste(t.Context(), toInstall[3:], ""); err != nil {
-		t.Fatalf("%q: %v: %s\n%s", toInstall[3:], err, out, journal(t, "-n", "40"))
-	}
-	out, err := paste(t.Context(), toClaim, "")
-	if err != nil || !strings.Contains(out, "Linux version ") {
-		t.Errorf("%q: %v: %s", toClaim, err, out)
-	}
-	if claims, err := newClient(t).List(t.Context()); err != nil || len(claims) > 0 {
-		t.Errorf("after its release there are %+v, %v", claims, err)
-	}
-}
-
 // TestRunbook brings the daemon into the state of each alert, and pastes what docs/runbook.md says of it.
 func TestRunbook(t *testing.T) {
 	c := start(t, "")

@@ -34,13 +34,16 @@ func TestMain(m *testing.M) {
 	os.Exit(testhost.Main(m, testhost.Options{Namespace: "sandpool-systemd", Systemd: true}, &host))
 }
 
+// hostPath is where programs are looked for on the host.
+const hostPath = "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 // containerdUnit is what a distribution's package brings, as far as it matters here.
 const containerdUnit = `[Unit]
 Description=containerd
 [Service]
 Type=notify
 ExecStart=/usr/local/bin/containerd --config /etc/containerd/config.toml
-Environment=PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
+Environment=` + hostPath + `
 Delegate=yes
 KillMode=process
 Restart=always
@@ -94,17 +97,24 @@ var install = sync.OnceValue(func() error {
 	if err != nil {
 		return err
 	}
-	// make runs on the machine, which has Go, and installs on the host.
-	cmd := exec.Command("sh", "-ec", toInstall[0])
-	cmd.Dir, cmd.Env = checkout, append(os.Environ(), "DESTDIR="+host.Inside("/"))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", toInstall[0], err, out)
+	if err := onTheMachine(context.Background(), toInstall[0]); err != nil {
+		return err
 	}
 	if out, err := paste(context.Background(), toInstall[1:3], ""); err != nil {
 		return fmt.Errorf("%q: %w: %s", toInstall[1:3], err, out)
 	}
 	return configure(2)
 })
+
+// onTheMachine runs make, which needs Go and the checkout: both are on the machine. What it installs is the host's.
+func onTheMachine(ctx context.Context, command string) error {
+	cmd := exec.CommandContext(ctx, "sh", "-ec", command)
+	cmd.Dir, cmd.Env = checkout, append(os.Environ(), "DESTDIR="+host.Inside("/"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", command, err, out)
+	}
+	return nil
+}
 
 // checkout is this project's folder. Its .build is seen on the host at the same path.
 var checkout = func() string {
@@ -139,7 +149,7 @@ func paste(ctx context.Context, lines []string, id string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*patience)
 	defer cancel()
 	script := "ID=" + id + "; cd " + checkout + "\n" + strings.Join(lines, "\n")
-	out, err := host.In(ctx, "env", "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_PAGER=", "bash", "-euc", script).CombinedOutput()
+	out, err := host.In(ctx, "env", hostPath, "SYSTEMD_PAGER=", "bash", "-euc", script).CombinedOutput()
 	return string(out), err
 }
 

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,10 +20,12 @@ import (
 	"sandpool/scripts/testhost"
 )
 
+const quickstart = "docs/quickstart.md"
+
 // typedPages are typed in this order on a host with the default configuration. The first installs the daemon, and what it adds to the
 // configuration the others have.
 var typedPages = []string{
-	"docs/quickstart.md", "README.md", "docs/commands.md", "docs/jobs.md", "docs/lifetimes.md", "docs/checkpoints.md", "docs/pools.md", "docs/events.md", "docs/api.md",
+	quickstart, "README.md", "docs/commands.md", "docs/jobs.md", "docs/lifetimes.md", "docs/checkpoints.md", "docs/pools.md", "docs/events.md", "docs/api.md",
 }
 
 // TestPages types the console blocks of pages, and compares what they print with what the pages say.
@@ -51,21 +52,44 @@ func TestPages(t *testing.T) {
 	}
 }
 
-func typePage(t *testing.T, name string) {
+// TestInstallPage wants what docs/install.md tells a reader without a package to be what the quickstart begins with, which TestPages types.
+func TestInstallPage(t *testing.T) {
+	install, claim, err := docsCommands()
+	if err != nil {
+		t.Fatal(err)
+	}
+	typed := pageSteps(t, quickstart)
+	for _, command := range slices.Concat(install, claim) {
+		at := slices.IndexFunc(typed, func(s doctest.Step) bool { return s.Command == command })
+		if at < 0 {
+			t.Fatalf("the quickstart does not type %q behind the commands before it", command)
+		}
+		typed = typed[at+1:]
+	}
+}
+
+// pageSteps are what a page shows.
+func pageSteps(t *testing.T, name string) []doctest.Step {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join(checkout, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := doctest.Parse(string(text))
+	steps, err := doctest.Parse(string(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(page.Steps) == 0 {
+	if len(steps) == 0 {
 		t.Fatal("it shows nothing")
 	}
+	return steps
+}
+
+func typePage(t *testing.T, name string) {
+	steps := pageSteps(t, name)
 	s, names := newShell(t), doctest.Names{}
 	c := newClient(t)
-	for _, step := range page.Steps {
+	for _, step := range steps {
 		settle(t, c)
 		if err := s.step(t.Context(), step, names); err != nil {
 			t.Errorf("%s:%d: %s: %v", name, step.Line, step.Command, err)
@@ -76,6 +100,9 @@ func typePage(t *testing.T, name string) {
 	}
 	if err := s.succeeded(); err != nil {
 		t.Errorf("%s: %v", name, err)
+	}
+	if claims, err := c.List(t.Context()); name == quickstart && (err != nil || len(claims) > 0) {
+		t.Errorf("after the release of all its claims there are %+v, %v", claims, err)
 	}
 	tidy(t, c)
 }
@@ -129,7 +156,7 @@ const mark = "=== typed "
 
 func newShell(t *testing.T) *shell {
 	t.Helper()
-	cmd := host.In(context.WithoutCancel(t.Context()), "env", "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "SYSTEMD_PAGER=", "TERM=dumb", "bash", "--norc")
+	cmd := host.In(context.WithoutCancel(t.Context()), "env", hostPath, "HOME=/root", "SYSTEMD_PAGER=", "TERM=dumb", "bash", "--norc")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -234,14 +261,4 @@ func (s *shell) step(ctx context.Context, step doctest.Step, names doctest.Names
 		return last == nil || !background
 	})
 	return errors.Join(failed, last, err)
-}
-
-// onTheMachine runs make, which needs Go and the checkout: both are on the machine. What it installs is the host's.
-func onTheMachine(ctx context.Context, command string) error {
-	cmd := exec.CommandContext(ctx, "sh", "-ec", command)
-	cmd.Dir, cmd.Env = checkout, append(os.Environ(), "DESTDIR="+host.Inside("/"))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
-	}
-	return nil
 }
