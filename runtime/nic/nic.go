@@ -36,9 +36,10 @@ type Host struct {
 
 // slot is a sandbox's place: its number makes its address and the name of its interface on the host.
 type slot struct {
-	number uint16
-	ns     *os.File      // keeps the namespace until the sandbox is in it; nil of one that an earlier daemon made
-	rules  *egress.Rules // that were applied last; nil: none by this daemon
+	number  uint16
+	bounded bool          // it has the chain of addAdmission, which daemons of earlier versions did not make
+	ns      *os.File      // keeps the namespace until the sandbox is in it; nil of one that an earlier daemon made
+	rules   *egress.Rules // that were applied last; nil: none by this daemon
 }
 
 // New makes a Host, which touches nothing yet. The identity is the daemon's own, so that no two on a host have the same.
@@ -91,7 +92,7 @@ func (h *Host) make(sandbox string) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	s := slot{number: number}
+	s := slot{number: number, bounded: true}
 	if s.ns, err = hostproc.NewNetwork(); err != nil {
 		return "", err
 	}
@@ -193,10 +194,17 @@ func (h *Host) Allow(sandbox string, to []netip.AddrPort) error {
 }
 
 func (h *Host) apply(sandbox string, rules *egress.Rules) error {
-	err := batch(func(c *nftables.Conn) error { return h.applyFilter(c, sandbox, rules.Filter()) })
+	s := h.slots[sandbox]
+	err := batch(func(c *nftables.Conn) error {
+		if !s.bounded {
+			if err := h.addAdmission(c, sandbox); err != nil {
+				return err
+			}
+		}
+		return h.applyFilter(c, sandbox, rules.Filter())
+	})
 	if err == nil {
-		s := h.slots[sandbox]
-		s.rules = rules
+		s.bounded, s.rules = true, rules
 		h.slots[sandbox] = s
 	}
 	return err
