@@ -152,18 +152,22 @@ func (h *Host) remove(sandbox string) error {
 		_ = s.ns.Close() // nothing was written
 	}
 	// What had been connected must not count as connected for the next one with this address.
-	err := errors.Join(deleteLink(h.device(s)), forgetConnections(s.address()), h.deleteRules(sandbox, s))
+	err := errors.Join(deleteLink(h.device(s)), forgetConnections(s.address()), h.deleteOwn(sandbox, s))
 	if errors.Is(err, unix.ENOENT) {
 		err = h.unlessGone(sandbox, err)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		delete(h.slots, sandbox)
 	}
-	delete(h.slots, sandbox)
-	if len(h.slots) == 0 {
+	return err
+}
+
+// deleteOwn removes a sandbox's rules. The last one's go with the tables, at once: between the two nobody would know of the tables.
+func (h *Host) deleteOwn(sandbox string, s slot) error {
+	if len(h.slots) == 1 {
 		return h.deleteTables()
 	}
-	return nil
+	return h.deleteRules(sandbox, s)
 }
 
 // Owners are the sandboxes that have an interface, or parts of one.
