@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"sandpool/runtime/egress"
+	"sandpool/scripts/testhost"
 )
 
 const churnEnv = "SANDPOOL_NIC_CHURN"
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, churn()) // which ends by a kill
 		os.Exit(1)
 	}
+	testhost.ClearEnv()
 	os.Exit(m.Run())
 }
 
