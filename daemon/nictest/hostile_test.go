@@ -107,7 +107,7 @@ func (d *daemon) watch(t *testing.T) (left func() []string) {
 			case <-end:
 				last = true
 			default:
-				_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100) //nolint:gosec // a small number
+				_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100)
 			}
 			seen += readPackets(fd, found)
 		}

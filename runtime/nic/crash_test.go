@@ -36,7 +36,7 @@ func churn() error {
 		return err
 	}
 	h := New("test")
-	step := func(text string, do func() error) error { fmt.Println(text); return do() }
+	step := func(text string, do func() error) error { fmt.Fprintln(os.Stdout, text); return do() }
 	makes := func(id string) func() error {
 		return func() error { _, err := h.Make(id); return err }
 	}
