@@ -21,7 +21,11 @@ prewarm = ["wget -q -O /prewarmed http://www.example.com/prewarm"]
 
 [templates.default.network]
 mode = "nic"
-allow = ["www.example.com", "echo.example.com:7", "` + outside.Resolver + `"]
+allow = ["www.example.com", "echo.example.com:7", "` + outside.Resolver + `", "*.rebound.example.com:80"]
+
+[[templates.default.mounts]]
+source = %q
+target = "/mnt/guest"
 
 [pools.default]
 target = 1
@@ -32,7 +36,7 @@ const fetch = "wget -q -O - http://www.example.com/"
 
 // TestInterface leads one sandbox with an interface through all that may become of it.
 func TestInterface(t *testing.T) {
-	d := start(t, fmt.Sprintf(nicTemplate, host.Image))
+	d := start(t, fmt.Sprintf(nicTemplate, host.Image, buildGuest(t)))
 	id := d.ClaimID(t, wire.ClaimRequest{})
 	d.Wants(t, id, "cat /prewarmed", "GET /prewarm")
 	d.Wants(t, id, fetch, "hello from www.example.com")
@@ -47,6 +51,8 @@ func TestInterface(t *testing.T) {
 		}
 	}
 	d.Wants(t, id, "cat /proc/net/dev", "eth0")
+
+	d.isAttacked(t, id)
 
 	l := d.Echo(t, id)
 	l.Talks("before")

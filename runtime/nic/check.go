@@ -58,7 +58,7 @@ func tryRules() error {
 			return err
 		}
 		h.translate(c, "trial", slot{}, "lo")
-		return nil
+		return h.addAdmission(c, "trial")
 	})
 }
 

@@ -33,6 +33,7 @@ const (
 
 	established = expr.CtStateBitESTABLISHED
 	related     = expr.CtStateBitRELATED
+	isNew       = expr.CtStateBitNEW
 )
 
 // The registers that a rule computes in; the second pair is a concatenation's.
@@ -91,11 +92,16 @@ func notFrom(addr netip.Addr) []expr.Any {
 	return one(load(expr.PayloadBaseNetworkHeader, sourceOffset, 4), &expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: addr.AsSlice()})
 }
 
-func state(bits uint32) []expr.Any {
+// state matches what is in one of some states, and stateless what is in none of them.
+func state(bits uint32) []expr.Any { return compareState(bits, expr.CmpOpNeq) }
+
+func stateless(bits uint32) []expr.Any { return compareState(bits, expr.CmpOpEq) }
+
+func compareState(bits uint32, op expr.CmpOp) []expr.Any {
 	return one(
 		&expr.Ct{Key: expr.CtKeySTATE, Register: register},
 		&expr.Bitwise{SourceRegister: register, DestRegister: register, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(bits), Xor: make([]byte, 4)},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: register, Data: make([]byte, 4)},
+		&expr.Cmp{Op: op, Register: register, Data: make([]byte, 4)},
 	)
 }
 

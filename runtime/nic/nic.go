@@ -36,9 +36,10 @@ type Host struct {
 
 // slot is a sandbox's place: its number makes its address and the name of its interface on the host.
 type slot struct {
-	number uint16
-	ns     *os.File      // keeps the namespace until the sandbox is in it; nil of one that an earlier daemon made
-	rules  *egress.Rules // that were applied last; nil: none by this daemon
+	number  uint16
+	bounded bool          // it has the chain of addAdmission, which daemons of earlier versions did not make
+	ns      *os.File      // keeps the namespace until the sandbox is in it; nil of one that an earlier daemon made
+	rules   *egress.Rules // that were applied last; nil: none by this daemon
 }
 
 // New makes a Host, which touches nothing yet. The identity is the daemon's own, so that no two on a host have the same.
@@ -91,7 +92,7 @@ func (h *Host) make(sandbox string) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	s := slot{number: number}
+	s := slot{number: number, bounded: true}
 	if s.ns, err = hostproc.NewNetwork(); err != nil {
 		return "", err
 	}
@@ -151,18 +152,22 @@ func (h *Host) remove(sandbox string) error {
 		_ = s.ns.Close() // nothing was written
 	}
 	// What had been connected must not count as connected for the next one with this address.
-	err := errors.Join(deleteLink(h.device(s)), forgetConnections(s.address()), h.deleteRules(sandbox, s))
+	err := errors.Join(deleteLink(h.device(s)), forgetConnections(s.address()), h.deleteOwn(sandbox, s))
 	if errors.Is(err, unix.ENOENT) {
 		err = h.unlessGone(sandbox, err)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		delete(h.slots, sandbox)
 	}
-	delete(h.slots, sandbox)
-	if len(h.slots) == 0 {
+	return err
+}
+
+// deleteOwn removes a sandbox's rules. The last one's go with the tables, at once: between the two nobody would know of the tables.
+func (h *Host) deleteOwn(sandbox string, s slot) error {
+	if len(h.slots) == 1 {
 		return h.deleteTables()
 	}
-	return nil
+	return h.deleteRules(sandbox, s)
 }
 
 // Owners are the sandboxes that have an interface, or parts of one.
@@ -193,10 +198,17 @@ func (h *Host) Allow(sandbox string, to []netip.AddrPort) error {
 }
 
 func (h *Host) apply(sandbox string, rules *egress.Rules) error {
-	err := batch(func(c *nftables.Conn) error { return h.applyFilter(c, sandbox, rules.Filter()) })
+	s := h.slots[sandbox]
+	err := batch(func(c *nftables.Conn) error {
+		if !s.bounded {
+			if err := h.addAdmission(c, sandbox); err != nil {
+				return err
+			}
+		}
+		return h.applyFilter(c, sandbox, rules.Filter())
+	})
 	if err == nil {
-		s := h.slots[sandbox]
-		s.rules = rules
+		s.bounded, s.rules = true, rules
 		h.slots[sandbox] = s
 	}
 	return err

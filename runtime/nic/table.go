@@ -37,6 +37,8 @@ var chainPattern = regexp.MustCompile(`^(sb-[a-z2-7]{16})-([0-9a-f]{4})$`)
 
 func layersOf(sandbox string) string { return sandbox + "-layers" }
 
+func admitOf(sandbox string) string { return sandbox + "-admit" }
+
 func layerOf(sandbox string, i int) string { return fmt.Sprintf("%s-layer-%d", sandbox, i) }
 
 // chain is a chain of the table that filters, as it is referred to.
@@ -117,7 +119,7 @@ func (h *Host) list() (map[string]slot, error) {
 	for _, name := range names {
 		if m := chainPattern.FindStringSubmatch(name); m != nil {
 			number, _ := strconv.ParseUint(m[2], 16, 16) // the pattern holds
-			slots[m[1]] = slot{number: uint16(number)}
+			slots[m[1]] = slot{number: uint16(number), bounded: slices.Contains(names, admitOf(m[1]))}
 		}
 	}
 	return slots, nil
@@ -212,6 +214,9 @@ func (h *Host) addRules(sandbox string, s slot) error {
 		add(c, own, protocol(udp), verdict(expr.VerdictGoto, rules.Name))
 		add(c, own, verdict(expr.VerdictGoto, refuse))
 		add(c, rules, verdict(expr.VerdictGoto, refuse))
+		if err := h.addAdmission(c, sandbox); err != nil {
+			return err
+		}
 		h.translate(c, sandbox, s, h.device(s))
 		return c.SetAddElements(h.slotsSet(), []nftables.SetElement{{Key: ifname(h.device(s)), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: own.Name}}})
 	})
@@ -243,7 +248,8 @@ func (h *Host) applyFilter(c *nftables.Conn, sandbox string, lists [][]egress.Cl
 	c.FlushSet(h.names(sandbox))
 	rules := h.chain(layersOf(sandbox))
 	c.FlushChain(rules)
-	add(c, rules, inSet(h.names(sandbox)), verdict(expr.VerdictAccept, ""))
+	admit := verdict(expr.VerdictGoto, admitOf(sandbox))
+	add(c, rules, inSet(h.names(sandbox)), admit)
 	for i, list := range lists {
 		own := c.AddChain(h.chain(layerOf(sandbox, i)))
 		c.FlushChain(own)
@@ -263,7 +269,7 @@ func (h *Host) applyFilter(c *nftables.Conn, sandbox string, lists [][]egress.Cl
 		add(c, own, verdict(expr.VerdictGoto, refuse))
 		add(c, rules, verdict(expr.VerdictJump, own.Name))
 	}
-	add(c, rules, verdict(expr.VerdictAccept, ""))
+	add(c, rules, admit)
 	return nil
 }
 
@@ -290,12 +296,17 @@ func (h *Host) deleteRules(sandbox string, s slot) error {
 		if err := c.SetDeleteElements(h.slotsSet(), element); err != nil {
 			return err
 		}
-		chains := []*nftables.Chain{h.chain(chainOf(sandbox, s)), h.chain(layersOf(sandbox))}
+		optional := []*nftables.Chain{h.chain(admitOf(sandbox))}
 		for i := range egress.MaxLayers {
-			own := h.chain(layerOf(sandbox, i))
-			c.AddChain(own) // so that it is there
-			chains = append(chains, own)
+			optional = append(optional, h.chain(layerOf(sandbox, i)))
 		}
+		if err := c.AddSet(h.flows(sandbox), nil); err != nil {
+			return err
+		}
+		for _, chain := range optional {
+			c.AddChain(chain) // so that it is there, as the set is
+		}
+		chains := append([]*nftables.Chain{h.chain(chainOf(sandbox, s)), h.chain(layersOf(sandbox))}, optional...)
 		for _, chain := range chains {
 			c.FlushChain(chain)
 		}
@@ -303,6 +314,7 @@ func (h *Host) deleteRules(sandbox string, s slot) error {
 			c.DelChain(chain)
 		}
 		c.DelSet(h.names(sandbox))
+		c.DelSet(h.flows(sandbox))
 		return h.deleteTranslation(c, sandbox)
 	})
 }

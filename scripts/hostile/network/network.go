@@ -35,18 +35,19 @@ type Ground struct {
 // Attacks are all that there are.
 var Attacks = []struct {
 	Name   string
-	Rounds int // each in a sandbox of its own
+	Rounds int  // each in a sandbox of its own
+	Both   bool // an interface beside the door must not help
 	Run    func(ctx context.Context, g *Ground) error
 }{
-	{"addresses and packets, past the door", 1, pastTheDoor},
-	{"addresses by the proxy, in every spelling", 1, byTheProxy},
-	{"requests to the proxy that say two things", 1, twoThings},
-	{"names that come to have other addresses", 1, rebound},
-	{"another name in TLS than the one that is allowed", 1, fronted},
-	{"a secret that requests are sent with", 1, keys},
-	{"ten thousand connections, and three hundred at once", 5, connections},
-	{"connections that are left", 1, left},
-	{"questions by the thousand", 1, questions},
+	{"addresses and packets, past the door", 1, false, pastTheDoor},
+	{"addresses by the proxy, in every spelling", 1, true, byTheProxy},
+	{"requests to the proxy that say two things", 1, true, twoThings},
+	{"names that come to have other addresses", 1, true, rebound},
+	{"another name in TLS than the one that is allowed", 1, false, fronted},
+	{"a secret that requests are sent with", 1, false, keys},
+	{"ten thousand connections, and three hundred at once", 5, false, connections},
+	{"connections that are left", 1, false, left},
+	{"questions by the thousand", 1, false, questions},
 }
 
 // canaries are addresses of the world where nobody has any business: special ones, and that of a server as an address.
