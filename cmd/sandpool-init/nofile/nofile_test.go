@@ -26,7 +26,7 @@ func TestLimit(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		want = "[0 0]"
 	}
-	cmd := exec.Command("sh", "-c", `ulimit -Sn 123 && ulimit -Hn 456 && SANDPOOL_SHOW_LIMIT=1 exec "$0"`, os.Args[0]) //nolint:gosec // this program
+	cmd := exec.Command("sh", "-c", `ulimit -Sn 123 && ulimit -Hn 456 && SANDPOOL_SHOW_LIMIT=1 exec "$0"`, os.Args[0])
 	if out, err := cmd.CombinedOutput(); err != nil || string(out) != want {
 		t.Errorf("%v, %s, want %s", err, out, want)
 	}

@@ -22,7 +22,10 @@ const (
 
 // cloneArgs is the kernel's struct clone_args.
 type cloneArgs struct {
-	flags, pidFD, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
+	flags      uint64
+	_          [3]uint64
+	exitSignal uint64
+	_          [6]uint64
 }
 
 // child is what a child works with, which may allocate nothing.
@@ -45,7 +48,7 @@ var unable atomic.Bool
 
 // signalMask is what each thread of this program lets through, and programs get.
 var signalMask = sync.OnceValue(func() (mask uint64) {
-	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, 0, uintptr(unsafe.Pointer(&mask)), maskSize, 0, 0)
+	_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, setMask, 0, uintptr(unsafe.Pointer(&mask)), maskSize, 0, 0) //nolint:gosec // an address for the kernel
 	return mask
 })
 
@@ -92,7 +95,7 @@ func (p Program) child() (*child, error) {
 	}
 	c.raised = c.limit.Max > 0 && c.limit.Cur < c.limit.Max-1 // see package syscall
 	if p.Credential != nil && len(p.Credential.Groups) > 0 {
-		c.groups = unsafe.Pointer(&p.Credential.Groups[0])
+		c.groups = unsafe.Pointer(&p.Credential.Groups[0]) //nolint:gosec // an address for the kernel
 	}
 	var err error
 	if c.path, err = syscall.BytePtrFromString(p.Path); err != nil {
@@ -143,6 +146,7 @@ func fork(c *child) (int, syscall.Errno) {
 //go:nosplit
 //go:norace
 //go:nocheckptr
+//nolint:gosec // addresses for the kernel
 func (c *child) become() (err syscall.Errno) {
 	if _, _, err = syscall.RawSyscall(syscall.SYS_SETSID, 0, 0, 0); err != 0 {
 		return err
@@ -167,7 +171,7 @@ func (c *child) become() (err syscall.Errno) {
 		}
 	}
 	for i := range c.files {
-		if _, _, err = syscall.RawSyscall(syscall.SYS_DUP3, uintptr(c.files[i]), uintptr(i), 0); err != 0 { //nolint:gosec // descriptors
+		if _, _, err = syscall.RawSyscall(syscall.SYS_DUP3, uintptr(c.files[i]), uintptr(i), 0); err != 0 {
 			return err
 		}
 	}

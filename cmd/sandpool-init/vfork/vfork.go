@@ -22,7 +22,7 @@ func (p Program) Start() (pid int, err error) {
 	}
 	var files []uintptr
 	for _, fd := range p.Files {
-		files = append(files, uintptr(fd)) //nolint:gosec // a descriptor
+		files = append(files, uintptr(fd))
 	}
 	return syscall.ForkExec(p.Path, p.Args, &syscall.ProcAttr{
 		Dir: p.Folder, Env: p.Env, Files: files, Sys: &syscall.SysProcAttr{Setsid: true, Setctty: p.Terminal, Credential: p.Credential},

@@ -138,7 +138,7 @@ func TestStartInParallel(t *testing.T) {
 
 // TestLimitOfFiles starts a program whose limit of open files Go's runtime raises: what that starts has the one before.
 func TestLimitOfFiles(t *testing.T) {
-	cmd := exec.Command("sh", "-c", `ulimit -Sn 123 && ulimit -Hn 456 && SANDPOOL_START_SHELL=1 exec "$0"`, os.Args[0]) //nolint:gosec // this program
+	cmd := exec.Command("sh", "-c", `ulimit -Sn 123 && ulimit -Hn 456 && SANDPOOL_START_SHELL=1 exec "$0"`, os.Args[0])
 	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "123\n456\n" {
 		t.Errorf("%v, %q", err, out)
 	}
