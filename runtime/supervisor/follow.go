@@ -176,5 +176,11 @@ func (f *Follower) grant() {
 // Close ends the reading.
 func (f *Follower) Close() {
 	f.conn.leave(f.stream)
+	f.mu.Lock()
+	ended := f.ended != nil
+	f.mu.Unlock()
+	if ended {
+		return // process 1 has left, too
+	}
 	_ = f.conn.send(protocol.Frame{Kind: protocol.Leave, Stream: f.stream})
 }

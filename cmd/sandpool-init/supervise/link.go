@@ -136,9 +136,11 @@ func (l *link) handle(f protocol.Frame) {
 		l.begin(f, l.follow)
 	case protocol.Own:
 		l.own(f.Payload)
-	case protocol.Get, protocol.Kept, protocol.Keep: // at once, rather than after another goroutine has been woken
-		l.begin(f, l.answer)
 	default:
+		if l.atOnce(f) {
+			l.begin(f, l.answer)
+			return
+		}
 		select {
 		case l.answers <- struct{}{}:
 			go func() {
@@ -148,6 +150,23 @@ func (l *link) handle(f protocol.Frame) {
 		default:
 			l.fail(f.Stream, &protocol.Failure{Reason: protocol.NoRoom, Text: "the sandbox has too many requests at once: try again"})
 		}
+	}
+}
+
+// atOnce tells whether a request is answered before the next is read, rather than after another thread has been woken: all that it waits for is the
+// sandbox's kernel, and who starts a process holds up all others in any case.
+func (l *link) atOnce(f protocol.Frame) bool {
+	switch f.Kind {
+	case protocol.Start, protocol.StartLimited, protocol.Get, protocol.Kept, protocol.Keep:
+		return true
+	case protocol.Input:
+		if len(f.Payload) != 4 {
+			return false
+		}
+		p, err := l.supervisor.find(int64(binary.BigEndian.Uint32(f.Payload))) // the end of its input
+		return err == nil && !p.command.TTY
+	default:
+		return false
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"sandpool/cmd/sandpool-init/procs"
 	"sandpool/cmd/sandpool-init/users"
+	"sandpool/cmd/sandpool-init/vfork"
 	"sandpool/runtime/supervisor/protocol"
 )
 
@@ -45,7 +46,7 @@ type supervised struct {
 
 // files are what a process gets as its first ones, and process 1's ends of them.
 type files struct {
-	given []*os.File
+	given []int // the last one also as those that follow it
 	stdin *os.File
 	reads map[byte]*os.File // by stream
 }
@@ -55,27 +56,44 @@ func (f *files) open(c protocol.Command) error {
 	if c.TTY {
 		return f.openTerminal(c.Rows, c.Cols)
 	}
-	in, err := os.OpenFile(os.DevNull, os.O_RDONLY|unix.O_NONBLOCK, 0) // root may have put a pipe there
+	var err error
 	if c.Input {
-		if err == nil {
-			_ = in.Close()
-		}
-		in, f.stdin, err = os.Pipe()
+		f.stdin, err = f.pipe(1)
+	} else {
+		err = f.give(unix.Open(os.DevNull, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)) // root may have put a pipe there
 	}
 	if err != nil {
 		return err
 	}
-	f.given = []*os.File{in}
 	f.reads = map[byte]*os.File{}
 	for _, stream := range []byte{protocol.Stdout, protocol.Stderr} {
-		r, w, err := os.Pipe()
-		if err != nil {
+		if f.reads[stream], err = f.pipe(0); err != nil {
 			return err
 		}
-		f.reads[stream] = r
-		f.given = append(f.given, w)
 	}
 	return nil
+}
+
+func (f *files) give(fd int, err error) error {
+	if err == nil {
+		f.given = append(f.given, fd)
+	}
+	return err
+}
+
+// pipe makes a pipe of which process 1 has the end for reading, 0, or for writing, 1. os.Pipe would take twice as many system calls, most of them for
+// the other end.
+func (f *files) pipe(end int) (*os.File, error) {
+	var ends [2]int
+	if err := unix.Pipe2(ends[:], unix.O_CLOEXEC); err != nil {
+		return nil, err
+	}
+	_, err := unix.FcntlInt(uintptr(ends[end]), unix.F_SETFL, end|unix.O_NONBLOCK) // 0 and 1 are O_RDONLY and O_WRONLY, too
+	if err != nil {
+		_, _ = unix.Close(ends[0]), unix.Close(ends[1])
+		return nil, err
+	}
+	return os.NewFile(uintptr(ends[end]), "pipe"), f.give(ends[1-end], nil)
 }
 
 // Control does something with a file's descriptor, which stays as it is.
@@ -93,9 +111,10 @@ func Control(file *os.File, do func(fd int) error) error {
 
 // closeGiven closes what the process has now.
 func (f *files) closeGiven() {
-	for _, g := range f.given {
-		_ = g.Close()
+	for _, fd := range f.given {
+		_ = unix.Close(fd)
 	}
+	f.given = nil
 }
 
 func (f *files) close() {
@@ -110,42 +129,41 @@ func (f *files) close() {
 
 // spawnFor starts a command as the leader of a session.
 func spawnFor(c protocol.Command) (*supervised, *files, error) {
-	attr := &syscall.SysProcAttr{Setsid: true, Setctty: c.TTY}
+	program := vfork.Program{Folder: c.Folder, Terminal: c.TTY}
 	own, home := strconv.Itoa(os.Getuid()), os.Getenv("HOME")
 	if c.User != "" {
 		user, err := users.Find(c.User)
 		if err == nil {
-			attr.Credential, err = user.Credential()
+			program.Credential, err = user.Credential()
 		}
 		if err != nil {
 			return nil, nil, &protocol.Failure{Reason: protocol.Refused, Text: err.Error()}
 		}
 		home = user.Home
-		own = strconv.FormatUint(uint64(attr.Credential.Uid), 10)
+		own = strconv.FormatUint(uint64(program.Credential.Uid), 10)
 	}
 	c.Env = withHome(c.Env, home)
 	path, err := Find(c.Args[0], c.Env, c.Folder)
 	if err != nil {
 		return nil, nil, cannotStart(c, err)
 	}
-	path, args, err := limited(c, path)
-	if err != nil {
+	program.Env = c.Env
+	if program.Path, program.Args, err = limited(c, path); err != nil {
 		return nil, nil, err
 	}
 	var f files
 	err = f.open(c)
-	if err == nil && c.TTY && attr.Credential != nil {
-		err = f.given[0].Chown(int(attr.Credential.Uid), -1) // so that it can be opened by its name
+	if err == nil && c.TTY && program.Credential != nil {
+		err = unix.Fchown(f.given[0], int(program.Credential.Uid), -1) // so that it can be opened by its name
 	}
 	if err != nil {
 		f.close()
 		return nil, nil, fmt.Errorf("make its pipes: %w", err)
 	}
-	var given []uintptr
-	for _, g := range f.given {
-		given = append(given, g.Fd())
+	for i := range program.Files {
+		program.Files[i] = f.given[min(i, len(f.given)-1)]
 	}
-	pid, err := syscall.ForkExec(path, args, &syscall.ProcAttr{Dir: c.Folder, Env: c.Env, Files: given, Sys: attr})
+	pid, err := program.Start()
 	if err != nil {
 		f.close()
 		return nil, nil, cannotStart(c, err)
@@ -211,11 +229,13 @@ func (p *supervised) end(status unix.WaitStatus) (unasked bool) {
 		p.code = timedOutCode
 	}
 	p.overLocked(p.out.writers == 0)
-	time.AfterFunc(leftoverTime, func() {
-		p.out.mu.Lock()
-		defer p.out.mu.Unlock()
-		p.overLocked(true)
-	})
+	if !p.out.over { // else there is nothing to wake process 1 for
+		time.AfterFunc(leftoverTime, func() {
+			p.out.mu.Lock()
+			defer p.out.mu.Unlock()
+			p.overLocked(true)
+		})
+	}
 	return p.command.Follow && p.out.held == released
 }
 

@@ -32,12 +32,8 @@ func (f *files) openTerminal(rows, cols uint16) error {
 	if err != nil {
 		return err
 	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		return err
-	}
-	f.given = []*os.File{slave, slave, slave}
-	return nil
+	slave, err := unix.Open(fmt.Sprintf("/dev/pts/%d", number), unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	return f.give(slave, err)
 }
 
 func resizeTerminal(master *os.File, rows, cols uint16) error {

@@ -16,7 +16,6 @@ func TestKeysThatDropInput(t *testing.T) {
 	if err := f.openTerminal(0, 0); err != nil {
 		t.Fatal(err)
 	}
-	f.given = f.given[:1] // all three are one
 	defer f.close()
 	p := &supervised{command: protocol.Command{TTY: true}, stdin: f.stdin}
 	for name, test := range map[string]struct {
@@ -32,22 +31,20 @@ func TestKeysThatDropInput(t *testing.T) {
 		"without dropping": {func(m *unix.Termios) { m.Lflag |= unix.NOFLSH }, "a\x03", 2},
 		"another key":      {func(m *unix.Termios) { m.Cc[unix.VINTR], m.Cc[unix.VQUIT] = 'x', 0 }, "\x00\x03\x1cx", 3},
 	} {
-		err := Control(f.given[0], func(fd int) error {
-			mode, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-			if err != nil {
-				return err
-			}
-			was := *mode
-			defer func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, &was) }()
-			test.set(mode)
-			if err := unix.IoctlSetTermios(fd, unix.TCSETS, mode); err != nil {
-				return err
-			}
-			if got := p.beforeKey([]byte(test.typed)); got != test.want {
-				t.Errorf("%s: %d bytes come before a key, want %d", name, got, test.want)
-			}
-			return nil
-		})
+		fd := f.given[0]
+		was, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mode := *was
+		test.set(&mode)
+		if err := unix.IoctlSetTermios(fd, unix.TCSETS, &mode); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.beforeKey([]byte(test.typed)); got != test.want {
+			t.Errorf("%s: %d bytes come before a key, want %d", name, got, test.want)
+		}
+		err = unix.IoctlSetTermios(fd, unix.TCSETS, was)
 		if err != nil {
 			t.Fatal(err)
 		}
