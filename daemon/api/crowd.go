@@ -43,14 +43,20 @@ func newCrowd(config func() *configs.Config, refused func(kind string)) *crowd {
 	}
 	const unbounded = math.MaxInt // in all there are no more than connections
 	return &crowd{
-		connections: of(refusedConnection, "connections", "limits.connections_per_user", func(l configs.Limits) (each, all int) {
-			return l.ConnectionsPerUser, min(l.Connections, roomForConnections())
-		}),
-		execs:     of(refusedExec, "execs", "limits.execs_per_user", func(l configs.Limits) (each, all int) { return l.ExecsPerUser, unbounded }),
-		followers: of(refusedFollower, "followers of events", "limits.followers_per_user", func(l configs.Limits) (each, all int) { return l.FollowersPerUser, unbounded }),
-		claims:    of(refusedClaim, "claims under way", "limits.waiting_per_user", func(l configs.Limits) (each, all int) { return l.WaitingPerUser, unbounded }),
-		large:     of(refusedExec, "large bodies under way", "", func(configs.Limits) (each, all int) { return largePerUser, unbounded }),
+		connections: of(refusedConnection, "connections", "limits.connections_per_user", func(l configs.Limits) (each, all int) { return connectionsIn(l, roomForConnections()) }),
+		execs:       of(refusedExec, "execs", "limits.execs_per_user", func(l configs.Limits) (each, all int) { return l.ExecsPerUser, unbounded }),
+		followers:   of(refusedFollower, "followers of events", "limits.followers_per_user", func(l configs.Limits) (each, all int) { return l.FollowersPerUser, unbounded }),
+		claims:      of(refusedClaim, "claims under way", "limits.waiting_per_user", func(l configs.Limits) (each, all int) { return l.WaitingPerUser, unbounded }),
+		large:       of(refusedExec, "large bodies under way", "", func(configs.Limits) (each, all int) { return largePerUser, unbounded }),
 	}
+}
+
+// connectionsIn is how many connections each user may have, and all together. Where files leave room for few, no user shuts the others out for a moment.
+func connectionsIn(l configs.Limits, room int) (each, all int) {
+	if room >= l.Connections {
+		return l.ConnectionsPerUser, l.Connections
+	}
+	return min(l.ConnectionsPerUser, max(1, room/2)), room
 }
 
 // shares bounds how many of one thing each user has, and all users together. Operators, who are root and the daemon's own user, have

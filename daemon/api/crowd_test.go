@@ -300,6 +300,15 @@ func TestAcceptOutlivesALackOfFiles(t *testing.T) {
 	}
 }
 
+func TestFewFilesAreNotOneUsersAlone(t *testing.T) {
+	l := configs.Limits{Connections: 1000, ConnectionsPerUser: 60}
+	for room, want := range map[int][2]int{5000: {60, 1000}, 1000: {60, 1000}, 999: {60, 999}, 120: {60, 120}, 119: {59, 119}, 21: {10, 21}, 1: {1, 1}} {
+		if each, all := connectionsIn(l, room); [2]int{each, all} != want {
+			t.Errorf("room for %d: %d each, %d in all, want %v", room, each, all, want)
+		}
+	}
+}
+
 // TestRoomForConnections compares the room with the files that this process may open.
 func TestRoomForConnections(t *testing.T) {
 	var files syscall.Rlimit
